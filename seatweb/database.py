@@ -1,0 +1,214 @@
+"""PostgreSQL: the pool, transactions, and what its refusals mean. The only importer of asyncpg and aiosql."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final, Self, TypeVar
+from urllib.parse import urlsplit
+
+import aiosql
+import aiosql.queries
+import asyncpg
+import structlog
+from pogo_core.util import migrate as pogo
+
+from seatweb import resources
+from seatweb.errors import DayAlreadyBooked, InvalidInput, Overloaded, SeatTaken, SeatwebError, UsernameTaken
+from seatweb.queries import Queries
+
+T = TypeVar("T")
+
+RULES: Final[dict[str, type[SeatwebError]]] = {
+    "bookings_day_seat_key": SeatTaken,
+    "bookings_user_day_key": DayAlreadyBooked,
+    "users_username_key": UsernameTaken,
+}
+OLDEST_SERVER: Final = 15
+MIGRATION_LOCK: Final = 0x5EA7_0EB  # any number that nothing else on the server uses
+ACQUIRE_SECONDS: Final = 1.0
+STATEMENT_SECONDS: Final = 3.0
+CONNECT_SECONDS: Final = 5.0
+MIGRATION_SECONDS: Final = 120.0
+ATTEMPTS: Final = 4  # the first, and three more after deadlocks or serialization failures
+
+# The server gives up before the client does, so that a statement never runs on unseen.
+SERVER_SETTINGS: Final = {
+    "application_name": "seatweb",
+    "statement_timeout": "2500",
+    "idle_in_transaction_session_timeout": "5000",
+    "jit": "off",
+    "timezone": "UTC",
+}
+
+log = structlog.get_logger(__name__)
+
+
+class DatabaseUnusable(Exception):
+    """The database cannot be used; the message says in one line what is wrong, without the password."""
+
+
+def load_statements() -> aiosql.queries.Queries:
+    """Return the statements of `sql/queries/`."""
+    statements: aiosql.queries.Queries = aiosql.from_path(resources.folder("sql") / "queries", "asyncpg")
+    return statements
+
+
+class Database:
+    """A pool of connections; use `open`, then `queries` for single statements and `transaction` for several."""
+
+    def __init__(self, pool: asyncpg.Pool[Any], statements: aiosql.queries.Queries) -> None:
+        self._pool = pool
+        self._statements = statements
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, url: str, *, size: int) -> AsyncIterator[Self]:
+        """Yield a database with at most `size` connections, and close them at the end."""
+        pool = asyncpg.create_pool(
+            url,
+            min_size=1,
+            max_size=size,
+            timeout=CONNECT_SECONDS,
+            command_timeout=STATEMENT_SECONDS,
+            server_settings=SERVER_SETTINGS,
+        )
+        try:
+            yield cls(await pool, load_statements())
+        finally:
+            try:
+                await asyncio.wait_for(pool.close(), 1)
+            except TimeoutError:
+                pool.terminate()
+
+    async def run(self, work: Callable[[Queries], Awaitable[T]]) -> T:
+        """Run `work` on one connection, each statement committing by itself, and return what it returns.
+
+        Raises:
+            Overloaded: no connection came free in time, or the server did not answer.
+            SeatwebError: the rule that a constraint stands for, or what `work` raises.
+        """
+        return await self._attempts(work, transaction=False)
+
+    async def transaction(self, work: Callable[[Queries], Awaitable[T]]) -> T:
+        """Run `work` in one transaction and return what it returns, once that is committed.
+
+        It may run again, up to three times, when the server asks for it (deadlock, serialization failure).
+
+        Raises:
+            Overloaded: no connection came free in time, or the server did not answer.
+            SeatwebError: the rule that a constraint stands for, or what `work` raises; nothing is left behind.
+        """
+        return await self._attempts(work, transaction=True)
+
+    async def _attempts(self, work: Callable[[Queries], Awaitable[T]], *, transaction: bool) -> T:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                with _translated():
+                    async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
+                        queries = Queries(connection, self._statements)
+                        if not transaction:
+                            return await work(queries)
+                        async with connection.transaction():
+                            return await work(queries)
+            except _TryAgain:
+                if attempt < ATTEMPTS:
+                    await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - jitter, not a secret
+        raise Overloaded
+
+    async def ping(self) -> None:
+        """Return when the database answers.
+
+        Raises:
+            Overloaded: it does not.
+        """
+        with _translated():
+            async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
+                await connection.execute("select 1")
+
+
+class _TryAgain(Exception):
+    """The server undid the transaction and asks to run it again."""
+
+
+class _translated:  # noqa: N801 - used as a statement
+    """Turn the driver's exceptions into the domain's."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        match error:
+            case asyncpg.UniqueViolationError() if error.constraint_name in RULES:
+                raise RULES[error.constraint_name] from error
+            case asyncpg.DeadlockDetectedError() | asyncpg.SerializationError():
+                raise _TryAgain from error
+            case asyncpg.DataError():
+                raise InvalidInput from error
+            case (
+                TimeoutError()
+                | OSError()
+                | asyncpg.QueryCanceledError()
+                | asyncpg.PostgresConnectionError()
+                | asyncpg.InsufficientResourcesError()
+                | asyncpg.OperatorInterventionError()
+                | asyncpg.InterfaceError()
+            ):
+                log.warning("database did not answer", error=type(error).__name__)
+                raise Overloaded from error
+            case _:
+                return
+
+
+async def migrate(url: str) -> None:
+    """Bring the schema up to date and fill an empty database with the sections of a first run.
+
+    Safe when several processes start at once: they wait for each other by an advisory lock that is polled (waiting
+    inside a statement would deadlock with concurrent index builds).
+
+    Raises:
+        DatabaseUnusable: it cannot be reached, is too old, or refused a migration.
+    """
+    connection = await _connect(url)
+    try:
+        if connection.get_server_version().major < OLDEST_SERVER:
+            version = connection.get_server_version()
+            raise DatabaseUnusable(f"PostgreSQL {OLDEST_SERVER} or newer is needed; this server is {version.major}")
+        async with asyncio.timeout(MIGRATION_SECONDS):
+            while not await connection.fetchval("select pg_try_advisory_lock($1)", MIGRATION_LOCK):
+                await asyncio.sleep(0.05)
+            await pogo.apply(connection, resources.folder("sql") / "migrations", schema_name="public")
+            await connection.execute((resources.folder("sql") / "seeds" / "first_run.sql").read_text())
+    except TimeoutError:
+        raise DatabaseUnusable("the migrations did not end in time; is another process migrating?") from None
+    except DatabaseUnusable:
+        raise
+    except Exception as error:
+        cause = error.__cause__ or error
+        raise DatabaseUnusable(f"the migrations failed: {type(cause).__name__}: {_one_line(cause)}") from error
+    finally:
+        await connection.close(timeout=2)  # ends the advisory lock with it
+
+
+async def _connect(url: str) -> asyncpg.Connection[Any]:
+    parts = urlsplit(url)
+    try:
+        where = f"{parts.hostname or 'localhost'}:{parts.port or 5432}"
+        return await asyncpg.connect(url, timeout=CONNECT_SECONDS)
+    except asyncpg.InvalidPasswordError:
+        raise DatabaseUnusable(f"PostgreSQL at {where} refused the password of user {parts.username!r}") from None
+    except asyncpg.InvalidAuthorizationSpecificationError as error:
+        raise DatabaseUnusable(f"PostgreSQL at {where} refused to let us in: {_one_line(error)}") from None
+    except asyncpg.InvalidCatalogNameError:
+        name = parts.path.lstrip("/") or parts.username
+        raise DatabaseUnusable(f"PostgreSQL at {where} has no database {name!r}; create it first") from None
+    except TimeoutError:
+        raise DatabaseUnusable(f"PostgreSQL at {where} did not answer within {CONNECT_SECONDS:.0f} s") from None
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+        raise DatabaseUnusable(f"DATABASE_URL cannot be used: {_one_line(error)}") from None
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

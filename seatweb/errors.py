@@ -1,0 +1,137 @@
+"""The rules that can be broken: one small tree, each with a stable code, an HTTP status and words for a person."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class SeatwebError(Exception):
+    """Something went wrong that we know how to explain."""
+
+    code: ClassVar[str] = "error"
+    status: ClassVar[int] = 500
+    message: ClassVar[str] = "Something went wrong."
+
+    def __init__(self, message: str | None = None, *, retry_after: int | None = None) -> None:
+        self.text = message or self.message
+        self.retry_after = retry_after  # seconds
+        super().__init__(self.text)
+
+
+class SeatTaken(SeatwebError):
+    """Someone else has this seat on this day."""
+
+    code = "seat_taken"
+    status = 409
+    message = "That seat was booked a moment ago."
+
+
+class DayAlreadyBooked(SeatwebError):
+    """The user has another seat on this day."""
+
+    code = "day_already_booked"
+    status = 409
+    message = "You already have a seat on this day."
+
+
+class SeatClosed(SeatwebError):
+    """The seat cannot be booked by anyone."""
+
+    code = "seat_closed"
+    status = 409
+    message = "This seat is closed."
+
+
+class NoFreeSeat(SeatwebError):
+    """Every seat asked for is taken or closed."""
+
+    code = "no_free_seat"
+    status = 409
+    message = "No seat is free any more."
+
+
+class SeatNotFound(SeatwebError):
+    """There is no such seat."""
+
+    code = "seat_not_found"
+    status = 404
+    message = "There is no such seat."
+
+
+class SectionNotFound(SeatwebError):
+    """There is no such section."""
+
+    code = "section_not_found"
+    status = 404
+    message = "There is no such section."
+
+
+class BookingNotFound(SeatwebError):
+    """The user has no such confirmed booking; another's looks the same."""
+
+    code = "booking_not_found"
+    status = 404
+    message = "You have no such booking."
+
+
+class OutsideBookingWindow(SeatwebError):
+    """The day is past, or too far ahead."""
+
+    code = "outside_booking_window"
+    status = 422
+    message = "That day cannot be booked."
+
+
+class InvalidInput(SeatwebError):
+    """What was sent cannot be used; `fields` says why, by field name."""
+
+    code = "invalid_input"
+    status = 422
+    message = "Some of what you sent cannot be used."
+
+    def __init__(self, message: str | None = None, *, fields: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.fields = fields or {}
+
+
+class UsernameTaken(SeatwebError):
+    """Someone has this username already."""
+
+    code = "username_taken"
+    status = 409
+    message = "That username is taken."
+
+
+class BadCredentials(SeatwebError):
+    """Username and password do not belong together, or the account is disabled."""
+
+    code = "bad_credentials"
+    status = 401
+    message = "That username and password do not go together."
+
+
+class NotSignedIn(SeatwebError):
+    """Only signed-in users may do this."""
+
+    code = "not_signed_in"
+    status = 401
+    message = "Sign in to go on."
+
+
+class Forbidden(SeatwebError):
+    """The request did not come from one of our own pages."""
+
+    code = "forbidden"
+    status = 403
+    message = "This form was open for too long, or was not sent from our pages."
+
+
+class Overloaded(SeatwebError):
+    """There is more to do than can be done in time; trying again soon will work."""
+
+    code = "overloaded"
+    status = 503
+    message = "Too much is going on just now."
+
+    def __init__(self, message: str | None = None, *, retry_after: int = 2) -> None:
+        super().__init__(message, retry_after=retry_after)

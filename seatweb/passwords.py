@@ -1,0 +1,74 @@
+"""Argon2id in a bounded pool of threads, so that hashing neither stops the event loop nor piles up."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import unicodedata
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from seatweb.errors import Overloaded
+
+T = TypeVar("T")
+
+LONGEST: Final = 128  # characters; a bound on the work, far above what people type
+WAITING_PER_THREAD: Final = 16
+
+# OWASP Password Storage Cheat Sheet: argon2id with m=47104 (46 MiB), t=1, p=1.
+_hasher: Final = PasswordHasher(time_cost=1, memory_cost=47104, parallelism=1)
+# The hash of a password that no one has, so that an unknown username costs the same time as a known one.
+_NOBODY: Final = "$argon2id$v=19$m=47104,t=1,p=1$c2VhdHdlYi1ub2JvZHktMQ$0F5gJ7ds9uA3TExO5/yG0RZAipigKmAeC0M9OK8ndrk"
+
+
+class Passwords:
+    """Hash and verify passwords; any Unicode, compared in its NFC form."""
+
+    def __init__(self, threads: int | None = None) -> None:
+        self._threads = threads or min(4, os.cpu_count() or 1)
+        self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="argon2")
+        self._waiting = 0
+
+    async def hash(self, password: str) -> str:
+        """Return the argon2id hash in its encoded form.
+
+        Raises:
+            Overloaded: too many are waiting already.
+        """
+        return await self._in_thread(lambda: _hasher.hash(_normal(password)))
+
+    async def verify(self, password: str, password_hash: str | None) -> bool:
+        """Return whether the password belongs to the hash; None costs the same time and is never right.
+
+        Raises:
+            Overloaded: too many are waiting already.
+        """
+
+        def check() -> bool:
+            try:
+                return _hasher.verify(password_hash or _NOBODY, _normal(password)) and password_hash is not None
+            except (VerificationError, InvalidHashError):
+                return False
+
+        return await self._in_thread(check)
+
+    def close(self) -> None:
+        """Drop what has not begun."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        if self._waiting >= self._threads * (1 + WAITING_PER_THREAD):
+            raise Overloaded("Many people are signing in just now. Try again in a moment.")
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+        finally:
+            self._waiting -= 1
+
+
+def _normal(password: str) -> str:
+    return unicodedata.normalize("NFC", password)

@@ -1,0 +1,230 @@
+"""Everything that can be set from outside, read once, with every problem told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from platformdirs import user_data_path
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+
+JWT_SECRET_MIN_BYTES = 32  # RFC 7518, section 3.2: a key of the hash's size or larger for HS256.
+KNOWN_BAD_SECRETS = frozenset(
+    {
+        "mysectrekeywhichwillchange",
+        "mysecretkeywhichwillchange",
+        "your-256-bit-secret",
+        "your-secret-key-change-in-production",
+        "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",  # FastAPI's tutorial
+    }
+)
+
+
+class SettingsError(Exception):
+    """The environment cannot be used; `problems` holds one line for each thing that is wrong."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class Backends:
+    """The servers to use and the signing secret: those of the settings, or those of the data folder."""
+
+    database_url: str
+    redis_url: str
+    jwt_secret: str = field(repr=False)
+
+
+class Settings(BaseModel):
+    """What the operator chose. Frozen; made by `Settings.from_environment`, never read at import."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    database_url: Annotated[
+        SecretStr | None,
+        Field(
+            alias="DATABASE_URL",
+            description="PostgreSQL 15 or newer, `postgresql://user:password@host/name`. "
+            "Without it Seatweb runs its own.",
+        ),
+    ] = None
+    redis_url: Annotated[
+        SecretStr | None,
+        Field(
+            alias="REDIS_URL",
+            description="Redis 7 or Valkey 8 or newer, `redis://host:6379/0`. Without it Seatweb runs its own.",
+        ),
+    ] = None
+    jwt_secret: Annotated[
+        SecretStr | None,
+        Field(
+            alias="JWT_SECRET",
+            description="Signs the sign-in cookies; 32 bytes or more. Needed with `DATABASE_URL`; "
+            "otherwise made and kept in the data folder.",
+        ),
+    ] = None
+    host: Annotated[str, Field(alias="SEATWEB_HOST", description="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Field(alias="SEATWEB_PORT", ge=1, le=65535, description="Port to listen on.")] = 8000
+    data_dir: Annotated[
+        Path,
+        Field(
+            alias="SEATWEB_DATA_DIR",
+            default_factory=lambda: user_data_path("seatweb"),
+            description="Where Seatweb's own PostgreSQL and Redis keep their data "
+            "(the user's data folder; `make run` uses `data/` here).",
+        ),
+    ]
+    public_url: Annotated[
+        str | None,
+        Field(
+            alias="SEATWEB_PUBLIC_URL",
+            description="The address people type, `https://seats.example.org`. With https the cookies are Secure.",
+        ),
+    ] = None
+    time_zone: Annotated[
+        str, Field(alias="SEATWEB_TIME_ZONE", description="The site's time zone: it decides what today is.")
+    ] = "UTC"
+    workers: Annotated[
+        int, Field(alias="SEATWEB_WORKERS", ge=1, le=64, description="Worker processes that answer requests.")
+    ] = 1
+    site_name: Annotated[
+        str,
+        Field(alias="SEATWEB_SITE_NAME", min_length=1, max_length=40, description="The name at the top of every page."),
+    ] = "Seatweb"
+    session_days: Annotated[
+        int, Field(alias="SEATWEB_SESSION_DAYS", ge=1, le=365, description="Days until a sign-in ends by itself.")
+    ] = 14
+    database_pool: Annotated[
+        int, Field(alias="SEATWEB_DATABASE_POOL", ge=1, le=200, description="PostgreSQL connections of each worker.")
+    ] = 10
+    password_min_length: Annotated[
+        int | None,
+        Field(
+            alias="SEATWEB_PASSWORD_MIN_LENGTH",
+            ge=1,
+            le=128,
+            description="Shortest password taken (1 in the try-out mode, 8 in service).",
+        ),
+    ] = None
+    log_format: Annotated[
+        Literal["auto", "console", "json"],
+        Field(alias="SEATWEB_LOG_FORMAT", description="`console`, `json`, or `auto`: console on a terminal."),
+    ] = "auto"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Return the settings that the environment holds; an empty variable counts as not set.
+
+        Raises:
+            SettingsError: one or more variables cannot be used, each named.
+        """
+        names = {field.alias for field in cls.model_fields.values() if field.alias}
+        problems = [
+            f"{name} is not a setting of Seatweb"
+            for name in sorted(environment)
+            if name.startswith("SEATWEB_") and not name.startswith("SEATWEB_TEST_") and name not in names
+        ]
+        given = {name: environment[name].strip() for name in names if environment.get(name, "").strip()}
+        try:
+            settings = cls.model_validate(given)
+        except ValidationError as error:
+            problems += [_problem(dict(detail)) for detail in error.errors(include_input=False, include_url=False)]
+        else:
+            if not problems:
+                return settings
+        raise SettingsError(problems)
+
+    @field_validator("database_url")
+    @classmethod
+    def _database_scheme(cls, value: SecretStr | None) -> SecretStr | None:
+        return _with_scheme(value, {"postgresql", "postgres"}, "postgresql://user:password@host/name")
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_scheme(cls, value: SecretStr | None) -> SecretStr | None:
+        return _with_scheme(value, {"redis", "rediss", "unix"}, "redis://host:6379/0")
+
+    @field_validator("jwt_secret")
+    @classmethod
+    def _strong_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        secret = value.get_secret_value()
+        if secret.lower() in KNOWN_BAD_SECRETS:
+            raise ValueError("is a well-known example; make your own, for instance with: openssl rand -base64 48")
+        if len(secret.encode()) < JWT_SECRET_MIN_BYTES or len(set(secret)) < 8:
+            raise ValueError(
+                f"is too weak; it takes {JWT_SECRET_MIN_BYTES} random bytes, for instance from: openssl rand -base64 48"
+            )
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _origin_only(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/") or parts.query:
+            raise ValueError("must be an origin such as https://seats.example.org, without a path")
+        return f"{parts.scheme}://{parts.netloc}"
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(f"{value!r} is not a time zone; use a name such as Europe/Paris") from None
+        return value
+
+    @field_validator("data_dir")
+    @classmethod
+    def _whole_path(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @model_validator(mode="after")
+    def _secret_in_service(self) -> Self:
+        if self.database_url is not None and self.jwt_secret is None:
+            raise ValueError("JWT_SECRET is needed with DATABASE_URL; make one with: openssl rand -base64 48")
+        return self
+
+    @property
+    def in_service(self) -> bool:
+        """Whether this is a real installation (a database was given), not the try-out mode."""
+        return self.database_url is not None
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The site's time zone."""
+        return ZoneInfo(self.time_zone)
+
+    @property
+    def secure_cookies(self) -> bool:
+        """Whether cookies are Secure and `__Host-`: when people reach the site by https."""
+        return self.public_url is not None and self.public_url.startswith("https://")
+
+    @property
+    def shortest_password(self) -> int:
+        """Fewest characters a new password may have."""
+        if self.password_min_length is not None:
+            return self.password_min_length
+        return 8 if self.in_service else 1
+
+
+def _with_scheme(value: SecretStr | None, schemes: set[str], example: str) -> SecretStr | None:
+    if value is not None and urlsplit(value.get_secret_value()).scheme not in schemes:
+        raise ValueError(f"must look like {example}")
+    return value
+
+
+def _problem(detail: dict[str, Any]) -> str:
+    """Return one line for one of pydantic's errors, without the value (it may be a secret)."""
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    where = ".".join(str(part) for part in detail["loc"])
+    return f"{where}: {message}" if where else message

@@ -1,0 +1,158 @@
+"""Real servers for every test: one PostgreSQL and one Redis a run, a database cloned from a template for each test."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import date
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import pytest
+import redis
+from pydantic import SecretStr
+from seatweb.database import migrate
+from seatweb.embedded import running_backends
+from seatweb.settings import Backends, Settings
+
+from tests.support import Clock, Site
+
+SECRET = "a-secret-for-tests-only-0123456789abcdef"
+TEMPLATE = "seatweb_template"
+SERVERS = pytest.StashKey[ExitStack]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the servers once, before the workers of xdist, which inherit their addresses."""
+    if hasattr(config, "workerinput") or config.option.collectonly:
+        return
+    stack = config.stash[SERVERS] = ExitStack()
+    folder = tempfile.mkdtemp(prefix="seatweb-test-")
+    stack.callback(shutil.rmtree, folder, ignore_errors=True)
+    given = {
+        name: SecretStr(os.environ[variable])
+        for name, variable in (("DATABASE_URL", "SEATWEB_TEST_DATABASE_URL"), ("REDIS_URL", "SEATWEB_TEST_REDIS_URL"))
+        if os.environ.get(variable)
+    }
+    settings = Settings.model_validate({"SEATWEB_DATA_DIR": Path(folder), "JWT_SECRET": SecretStr(SECRET), **given})
+    backends = stack.enter_context(running_backends(settings))
+    os.environ["SEATWEB_TEST_DATABASE_URL"] = backends.database_url
+    os.environ["SEATWEB_TEST_REDIS_URL"] = backends.redis_url
+    asyncio.run(_make_template(backends.database_url, ours="DATABASE_URL" not in given))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the servers."""
+    if SERVERS in config.stash:
+        config.stash[SERVERS].close()
+
+
+async def _make_template(url: str, *, ours: bool) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        if ours:  # a power cut may lose what tests wrote
+            for name in ("fsync", "synchronous_commit", "full_page_writes"):
+                await connection.execute(f"alter system set {name} = off")
+            await connection.execute("select pg_reload_conf()")
+        await connection.execute(f"drop database if exists {TEMPLATE}")
+        await connection.execute(f"create database {TEMPLATE}")
+    finally:
+        await connection.close()
+    await migrate(with_database(url, TEMPLATE))
+
+
+def with_database(url: str, name: str) -> str:
+    """Return the address of another database of the same server."""
+    head, _, query = url.partition("?")
+    return head.rsplit("/", 1)[0] + f"/{name}" + (f"?{query}" if query else "")
+
+
+@contextmanager
+def _cloned(template: str | None) -> Iterator[str]:
+    server, name = os.environ["SEATWEB_TEST_DATABASE_URL"], f"test_{uuid4().hex}"
+    copy = f" template {template}" if template else ""
+
+    async def execute(statement: str) -> None:
+        connection = await asyncpg.connect(server)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    asyncio.run(execute(f"create database {name}{copy}"))
+    try:
+        yield with_database(server, name)
+    finally:
+        asyncio.run(execute(f"drop database {name} with (force)"))
+
+
+@pytest.fixture
+def database_url() -> Iterator[str]:
+    """Give a database of this test alone, with the schema and the seats of a first run."""
+    with _cloned(TEMPLATE) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_database_url() -> Iterator[str]:
+    """Give an empty database of this test alone."""
+    with _cloned(None) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def _redis_database() -> str:
+    """Give a numbered Redis database of this worker alone."""
+    url = os.environ["SEATWEB_TEST_REDIS_URL"]
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) + 1
+    return f"{url}?db={number}" if url.startswith("unix:") else url.rsplit("/", 1)[0] + f"/{number}"
+
+
+@pytest.fixture
+def redis_url(_redis_database: str) -> str:
+    """Give an empty Redis database."""
+    with redis.Redis.from_url(_redis_database) as client:
+        client.flushdb()
+    return _redis_database
+
+
+@pytest.fixture
+def backends(database_url: str, redis_url: str) -> Backends:
+    """Give the servers of this test."""
+    return Backends(database_url=database_url, redis_url=redis_url, jwt_secret=SECRET)
+
+
+@pytest.fixture
+async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """Give a connection to look at the tables themselves."""
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Give a clock that says 2026-11-23, a Monday, until it is set."""
+    return Clock(date(2026, 11, 23))
+
+
+@pytest.fixture
+def start_site(backends: Backends, clock: Clock) -> Iterator[Callable[..., Site]]:
+    """Give a function that starts Seatweb in a thread on a free port, with other settings if wanted."""
+    with ExitStack() as stack:
+
+        def start(**settings: object) -> Site:
+            return stack.enter_context(Site(Settings.model_validate(settings), backends, clock))
+
+        yield start
+
+
+@pytest.fixture
+def site(start_site: Callable[..., Site]) -> Site:
+    """Give a running Seatweb."""
+    return start_site()

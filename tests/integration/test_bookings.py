@@ -1,0 +1,298 @@
+"""The rules of booking, against the real database: promises 1 to 5 and 9 of the design."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable
+from datetime import date, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+from seatweb.bookings import DAYS_AHEAD, Bookings
+from seatweb.database import Database
+from seatweb.errors import (
+    BookingNotFound,
+    DayAlreadyBooked,
+    NoFreeSeat,
+    OutsideBookingWindow,
+    SeatClosed,
+    SeatNotFound,
+    SeatTaken,
+    SeatwebError,
+    SectionNotFound,
+)
+from seatweb.model import Booking, Status, User
+
+from tests.support import Clock
+
+
+async def make_users(database: Database, count: int) -> list[User]:
+    async def work(queries: Any) -> list[User]:
+        return [await queries.register_user(f"user {n}", f"user {n}", "none") for n in range(count)]
+
+    return await database.run(work)
+
+
+@pytest.fixture
+async def users(database: Database) -> list[User]:
+    return await make_users(database, 12)
+
+
+async def outcomes(actions: list[Awaitable[Booking]]) -> Counter[str]:
+    """Run all at once and count what came of each; anything but a booking or a domain error fails the test."""
+    found: Counter[str] = Counter()
+    for result in await asyncio.gather(*actions, return_exceptions=True):
+        if isinstance(result, Booking):
+            found["booked"] += 1
+        elif isinstance(result, SeatwebError):
+            found[result.code] += 1
+        else:
+            raise result
+    return found
+
+
+async def status_of(bookings: Bookings, day: date, seat_id: int, user: User | None = None) -> Status:
+    views = await bookings.views(day)
+    return next(
+        seat.status_for(user.id if user else None) for view in views for seat in view.seats if seat.seat.id == seat_id
+    )
+
+
+async def test_a_booking_is_seen_by_its_user_and_by_others(bookings: Bookings, users: list[User], clock: Clock) -> None:
+    booking = await bookings.book(users[0], 7, clock.today)
+    assert (booking.seat.label, booking.day, booking.status) == ("A-07", clock.today, "confirmed")
+    assert await status_of(bookings, clock.today, 7, users[0]) is Status.MINE
+    assert await status_of(bookings, clock.today, 7, users[1]) is Status.TAKEN
+    assert await status_of(bookings, clock.ahead(1), 7, users[1]) is Status.FREE
+
+
+async def test_a_seat_is_never_sold_twice(bookings: Bookings, users: list[User], clock: Clock) -> None:
+    found = await outcomes([bookings.book(user, 7, clock.today) for user in users])
+    assert found == {"booked": 1, "seat_taken": 11}
+
+
+async def test_the_index_decides_also_when_the_check_before_it_saw_nothing(
+    bookings: Bookings, users: list[User], clock: Clock, connection: asyncpg.Connection
+) -> None:
+    """A booking that is committed between the look and the insert is refused by the unique index."""
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute(
+        "insert into bookings (day, seat_id, user_id) values ($1, 7, $2)", clock.today, users[0].id
+    )
+    second = asyncio.ensure_future(bookings.book(users[1], 7, clock.today))
+    while not await connection.fetchval(
+        "select exists(select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database())"
+    ):
+        await asyncio.sleep(0.01)
+    await transaction.commit()
+    with pytest.raises(SeatTaken):
+        await second
+    assert await connection.fetchval("select count(*) from bookings") == 1
+
+
+async def test_a_user_has_one_seat_a_day(bookings: Bookings, users: list[User], clock: Clock) -> None:
+    found = await outcomes([bookings.book(users[0], seat, clock.today) for seat in (1, 2, 25, 47, 80)])
+    assert found == {"booked": 1, "day_already_booked": 4}
+    await bookings.book(users[0], 1, clock.ahead(1))
+    with pytest.raises(DayAlreadyBooked):
+        await bookings.book(users[0], 1, clock.ahead(1))
+
+
+async def test_cancelling_frees_the_seat_as_often_as_one_likes(
+    bookings: Bookings, users: list[User], clock: Clock
+) -> None:
+    for user in (users[0], users[0], users[1], users[0]):
+        booking = await bookings.book(user, 7, clock.today)
+        assert (await bookings.cancel(user, booking.id)).status == "cancelled"
+        assert await status_of(bookings, clock.today, 7) is Status.FREE
+        with pytest.raises(BookingNotFound):
+            await bookings.cancel(user, booking.id)
+
+
+async def test_anothers_booking_is_not_found(bookings: Bookings, users: list[User], clock: Clock) -> None:
+    booking = await bookings.book(users[0], 7, clock.today)
+    with pytest.raises(BookingNotFound):
+        await bookings.cancel(users[1], booking.id)
+    with pytest.raises(BookingNotFound):
+        await bookings.move(users[1], booking.id, 8)
+    assert await status_of(bookings, clock.today, 7) is Status.TAKEN
+
+
+async def test_a_move_gives_the_new_seat_and_frees_the_old(bookings: Bookings, users: list[User], clock: Clock) -> None:
+    booking = await bookings.book(users[0], 7, clock.today)
+    moved = await bookings.move(users[0], booking.id, 43)
+    assert (moved.id, moved.seat.label) == (booking.id, "C-03")
+    assert await status_of(bookings, clock.today, 7) is Status.FREE
+    assert await status_of(bookings, clock.today, 43) is Status.TAKEN
+    assert (await bookings.move(users[0], booking.id, 43)).seat.label == "C-03"
+
+
+@pytest.mark.parametrize(
+    ("seat_id", "error"), [(8, SeatTaken), (9, SeatClosed), (999, SeatNotFound), (0, SeatNotFound)]
+)
+async def test_a_refused_move_keeps_the_first_seat(
+    bookings: Bookings,
+    users: list[User],
+    clock: Clock,
+    connection: asyncpg.Connection,
+    seat_id: int,
+    error: type[Exception],
+) -> None:
+    await connection.execute("update seats set closed = true where id = 9")
+    booking = await bookings.book(users[0], 7, clock.today)
+    await bookings.book(users[1], 8, clock.today)
+    generations = await connection.fetch("select * from generations order by 1, 2")
+    with pytest.raises(error):
+        await bookings.move(users[0], booking.id, seat_id)
+    kept = await bookings.of_day(users[0], clock.today)
+    assert kept
+    assert kept.seat.label == "A-07"
+    assert await connection.fetch("select * from generations order by 1, 2") == generations
+
+
+@pytest.mark.parametrize(("first", "second"), [(1, 2), (1, 41), (79, 3)])
+async def test_swapping_seats_is_refused_without_a_deadlock(
+    bookings: Bookings, users: list[User], clock: Clock, connection: asyncpg.Connection, first: int, second: int
+) -> None:
+    one, other = users[:2]
+    mine = await bookings.book(one, first, clock.today)
+    theirs = await bookings.book(other, second, clock.today)
+    for _ in range(25):
+        found = await outcomes([bookings.move(one, mine.id, second), bookings.move(other, theirs.id, first)])
+        assert found == {"seat_taken": 2}
+    assert await connection.fetchval("select deadlocks from pg_stat_database where datname = current_database()") == 0
+
+
+async def test_any_free_seat_gives_everyone_another_one_until_none_is_left(
+    bookings: Bookings, database: Database, clock: Clock, connection: asyncpg.Connection
+) -> None:
+    people = await make_users(database, 90)
+    found = await outcomes([bookings.book_any(user, clock.today) for user in people])
+    assert found == {"booked": 80, "no_free_seat": 10}
+    assert await connection.fetchval("select count(distinct seat_id) from bookings where status = 'confirmed'") == 80
+
+
+async def test_any_free_seat_keeps_to_the_section_and_leaves_room(
+    bookings: Bookings, users: list[User], clock: Clock
+) -> None:
+    labels = [(await bookings.book_any(user, clock.today, "B")).seat.label for user in users[:3]]
+    assert labels == ["B-01", "B-03", "B-05"]
+    with pytest.raises(DayAlreadyBooked):
+        await bookings.book_any(users[0], clock.today)
+    with pytest.raises(SectionNotFound):
+        await bookings.book_any(users[5], clock.today, "Z")
+    for user in users[3:]:
+        await bookings.book_any(user, clock.today, "B")
+
+
+async def test_a_full_section_says_so(bookings: Bookings, database: Database, clock: Clock) -> None:
+    people = await make_users(database, 21)
+    for user in people[:20]:
+        await bookings.book_any(user, clock.today, "D")
+    with pytest.raises(NoFreeSeat):
+        await bookings.book_any(people[20], clock.today, "D")
+
+
+@pytest.mark.parametrize("days", [-400, -1, DAYS_AHEAD + 1, 40_000])
+async def test_days_outside_the_window_are_refused(
+    bookings: Bookings, users: list[User], clock: Clock, connection: asyncpg.Connection, days: int
+) -> None:
+    day = clock.today + timedelta(days=days)
+    with pytest.raises(OutsideBookingWindow):
+        await bookings.book(users[0], 7, day)
+    with pytest.raises(OutsideBookingWindow):
+        await bookings.book_any(users[0], day)
+    assert await connection.fetchval("select count(*) from bookings") == 0
+    assert await connection.fetchval("select count(*) from generations") == 0
+
+
+@pytest.mark.parametrize("days", [0, DAYS_AHEAD])
+async def test_the_window_includes_its_first_and_last_day(
+    bookings: Bookings, users: list[User], clock: Clock, days: int
+) -> None:
+    assert await bookings.book(users[0], 7, clock.ahead(days))
+
+
+async def test_what_is_over_can_neither_be_cancelled_nor_moved(
+    bookings: Bookings, users: list[User], clock: Clock
+) -> None:
+    booking = await bookings.book(users[0], 7, clock.today)
+    clock.today = clock.ahead(1)
+    with pytest.raises(OutsideBookingWindow):
+        await bookings.cancel(users[0], booking.id)
+    with pytest.raises(OutsideBookingWindow):
+        await bookings.move(users[0], booking.id, 8)
+    assert [ended.id for ended in await bookings.ended(users[0])] == [booking.id]
+
+
+@pytest.mark.parametrize("seat_id", [0, -1, 81, 99_999_999_999, 2**63, 10**40])
+async def test_unknown_seats_are_not_found(bookings: Bookings, users: list[User], clock: Clock, seat_id: int) -> None:
+    with pytest.raises(SeatNotFound):
+        await bookings.book(users[0], seat_id, clock.today)
+
+
+async def test_closed_seats_are_not_booked(
+    bookings: Bookings, users: list[User], clock: Clock, connection: asyncpg.Connection
+) -> None:
+    await connection.execute("update seats set closed = true where id = 7")
+    with pytest.raises(SeatClosed):
+        await bookings.book(users[0], 7, clock.today)
+    assert await status_of(bookings, clock.today, 7) is Status.CLOSED
+
+
+async def test_every_change_bumps_the_generation_and_leaves_a_trail(
+    bookings: Bookings, users: list[User], clock: Clock, connection: asyncpg.Connection
+) -> None:
+    booking = await bookings.book(users[0], 7, clock.today)
+    await bookings.move(users[0], booking.id, 43)
+    await bookings.cancel(users[0], booking.id)
+    with pytest.raises(BookingNotFound):
+        await bookings.cancel(users[0], booking.id)
+    trail = await connection.fetch(
+        "select action, user_id, booking_id, seat_id, from_seat_id, day"
+        " from audit where action <> 'register' order by id"
+    )
+    assert [tuple(row) for row in trail] == [
+        ("book", users[0].id, booking.id, 7, None, clock.today),
+        ("move", users[0].id, booking.id, 43, 7, clock.today),
+        ("cancel", users[0].id, booking.id, 43, None, clock.today),
+    ]
+    generations = await connection.fetch("select section_id, generation from generations where day = $1", clock.today)
+    assert {row["section_id"]: row["generation"] for row in generations} == {1: 2, 3: 2}
+
+
+async def test_a_refusal_leaves_nothing_behind(
+    bookings: Bookings, users: list[User], clock: Clock, connection: asyncpg.Connection
+) -> None:
+    await bookings.book(users[0], 7, clock.today)
+    before = (
+        await connection.fetch("select * from generations"),
+        await connection.fetchval("select count(*) from audit"),
+    )
+    for error, seat_id, user in ((SeatTaken, 7, users[1]), (DayAlreadyBooked, 8, users[0])):
+        with pytest.raises(error):
+            await bookings.book(user, seat_id, clock.today)
+    after = await connection.fetch("select * from generations"), await connection.fetchval("select count(*) from audit")
+    assert after == before
+
+
+async def test_the_trail_is_append_only(
+    bookings: Bookings, users: list[User], clock: Clock, connection: asyncpg.Connection
+) -> None:
+    await bookings.book(users[0], 7, clock.today)
+    for statement in ("update audit set action = 'cancel'", "delete from audit", "truncate audit"):
+        with pytest.raises(asyncpg.RestrictViolationError):
+            await connection.execute(statement)
+
+
+async def test_coming_and_ended_bookings(bookings: Bookings, users: list[User], clock: Clock) -> None:
+    later = await bookings.book(users[0], 1, clock.ahead(3))
+    today = await bookings.book(users[0], 2, clock.today)
+    dropped = await bookings.book(users[0], 3, clock.ahead(1))
+    await bookings.cancel(users[0], dropped.id)
+    await bookings.book(users[1], 4, clock.today)
+    assert [booking.id for booking in await bookings.coming(users[0])] == [today.id, later.id]
+    assert [booking.id for booking in await bookings.ended(users[0])] == [dropped.id]

@@ -1,0 +1,197 @@
+"""What the tests share: a running site, its visitors, and a clock."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+import asyncpg
+import httpx
+import uvicorn
+from bs4 import BeautifulSoup, Tag
+from seatweb.app import create_app
+from seatweb.model import Session, User
+from seatweb.security import Security
+from seatweb.settings import Backends, Settings
+
+HTMX = {"HX-Request": "true"}
+
+
+class Clock:
+    """The day that the site takes for today."""
+
+    def __init__(self, today: date) -> None:
+        self.today = today
+
+    def __call__(self) -> date:
+        return self.today
+
+    def ahead(self, days: int) -> date:
+        return self.today + timedelta(days=days)
+
+
+class Site:
+    """Seatweb in a thread of its own, on a free port of the loopback."""
+
+    def __init__(self, settings: Settings, backends: Backends, clock: Clock) -> None:
+        self.settings, self.backends, self.clock = settings, backends, clock
+        self.socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
+        self.security = Security(backends.jwt_secret, secure=settings.secure_cookies, public_url=settings.public_url)
+        self._ready = threading.Event()
+        self._server = _Server(
+            uvicorn.Config(
+                partial(create_app, settings, backends, clock),
+                factory=True,
+                log_config=None,
+                lifespan="on",
+                timeout_graceful_shutdown=1,
+                access_log=False,
+            ),
+            self._ready,
+        )
+        self._thread = threading.Thread(target=self._server.run, args=([self.socket],), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        if not self._ready.wait(20) or not self._server.started:
+            raise RuntimeError("the site did not start")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.should_exit = True
+        self._thread.join(10)
+        self.socket.close()
+
+    def visitor(self, **options: Any) -> Visitor:
+        """Return a new visitor, with a browser of their own."""
+        return Visitor(self.url, **options)
+
+    @asynccontextmanager
+    async def people(self, count: int, prefix: str = "person") -> AsyncIterator[list[Visitor]]:
+        """Yield signed-in visitors without the cost of hashing their passwords (tests of sign-in do that)."""
+        connection = await asyncpg.connect(self.backends.database_url)
+        rows = await connection.fetch(
+            """
+            with new_users as (
+                insert into users (username, username_key, password_hash)
+                select $2 || n, lower($2) || n, 'none' from generate_series(1, $1::int) as n
+                returning id, username, created_at
+            ), new_sessions as (
+                insert into sessions (user_id, expires_at) select id, now() + interval '1 day' from new_users
+                returning id, user_id, expires_at
+            )
+            select new_users.*, new_sessions.id as session_id, new_sessions.expires_at
+            from new_users join new_sessions on new_sessions.user_id = new_users.id order by new_users.id
+            """,
+            count,
+            prefix,
+        )
+        await connection.close()
+        visitors = []
+        for row in rows:
+            user = User(id=row["id"], username=row["username"], created_at=row["created_at"])
+            session = Session(id=row["session_id"], user=user, expires_at=row["expires_at"])
+            visitors.append(Visitor(self.url, user=user))
+            visitors[-1].http.cookies.set(self.security.session_cookie, self.security.issue(session))
+            secret = "0" * 64
+            visitors[-1].http.cookies.set(self.security.csrf_cookie, secret)
+            visitors[-1].token = self.security.csrf_token(secret)
+        yield visitors
+        for visitor in visitors:
+            await visitor.http.aclose()
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, ready: threading.Event) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super().startup(sockets)
+        finally:
+            self._ready.set()
+
+
+class Visitor:
+    """Someone with a browser that runs no scripts."""
+
+    def __init__(self, url: str, user: User | None = None, **options: Any) -> None:
+        self.http = httpx.AsyncClient(base_url=url, timeout=30, follow_redirects=False, **options)
+        self.user = user
+        self.token = ""
+
+    async def get(self, path: str, **options: Any) -> httpx.Response:
+        return await self.http.get(path, **options)
+
+    async def post(self, path: str, **fields: str) -> httpx.Response:
+        """Send a form as the page would."""
+        return await self.http.post(path, data={"_csrf_token": await self.csrf(), **fields})
+
+    async def post_htmx(self, path: str, **fields: str) -> httpx.Response:
+        """Send a form as htmx would."""
+        return await self.http.post(path, data={"_csrf_token": await self.csrf(), **fields}, headers=HTMX)
+
+    async def csrf(self) -> str:
+        if not self.token:
+            page = soup(await self.get("/register"))
+            self.token = str(one(page, "input[name=_csrf_token]")["value"])
+        return self.token
+
+    async def register(self, username: str, password: str = "correct horse battery") -> httpx.Response:
+        return await self.post("/register", username=username, password=password)
+
+    async def login(self, username: str, password: str = "correct horse battery") -> httpx.Response:
+        return await self.post("/login", username=username, password=password)
+
+    async def book(self, day: date, seat_id: int) -> httpx.Response:
+        return await self.post(f"/days/{day}/seats/{seat_id}/book")
+
+    async def statuses(self, day: date) -> dict[str, str]:
+        """Return the status of every seat as this visitor sees it, by label."""
+        return seats(await self.get(f"/days/{day}"))
+
+
+def soup(response: httpx.Response | str) -> BeautifulSoup:
+    return BeautifulSoup(response if isinstance(response, str) else response.text, "html5lib")
+
+
+def one(page: BeautifulSoup | Tag, selector: str) -> Tag:
+    """Return the only element that fits."""
+    found = page.select(selector)
+    assert len(found) == 1, f"{selector}: {len(found)} elements"
+    return found[0]
+
+
+def seats(response: httpx.Response) -> dict[str, str]:
+    """Return the status of every seat on the page, by label."""
+    found = {}
+    for element in soup(response).select("[data-seat-id]"):
+        name = str(element.get("aria-label") or element.get_text(" ", strip=True))
+        found[name.removeprefix("Seat ").partition(",")[0]] = str(element["data-status"])
+    return found
+
+
+def says(response: httpx.Response) -> str:
+    """Return what the live regions of the page announce."""
+    regions = soup(response).select("[role=status], [role=alert]")
+    return " ".join(" ".join(region.get_text(" ", strip=True) for region in regions).split())
+
+
+async def together(*actions: Any) -> list[Any]:
+    """Run all at once and return what each returned."""
+    return list(await asyncio.gather(*actions))
+
+
+def in_an_hour() -> datetime:
+    return datetime.now(UTC) + timedelta(hours=1)
