@@ -1,0 +1,49 @@
+"""Whether Seatweb is well, for those who watch over it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from litestar import Controller, get
+from litestar.datastructures import State
+from litestar.response import Response
+from msgspec import Struct
+
+from seatweb.database import Database
+from seatweb.errors import Overloaded
+from seatweb.section_cache import SectionCache
+
+NO_STORE = {"cache-control": "no-store"}
+
+
+class Health(Struct, frozen=True):
+    """`degraded` when only Redis is away: everything works, a little slower."""
+
+    status: Literal["ok", "degraded", "unavailable"]
+    postgresql: Literal["ok", "unavailable"]
+    redis: Literal["ok", "unavailable"]
+
+
+class HealthController(Controller):
+    """Readiness and liveness."""
+
+    path = "/health"
+
+    @get("/")
+    async def ready(self, state: State) -> Response[Health]:
+        """Return 200 when requests can be served, 503 when the database does not answer."""
+        database: Database = state.database
+        cache: SectionCache = state.cache
+        redis: Literal["ok", "unavailable"] = "ok" if await cache.ping() else "unavailable"
+        try:
+            await database.ping()
+        except Overloaded:
+            health = Health(status="unavailable", postgresql="unavailable", redis=redis)
+            return Response(health, status_code=503, headers=NO_STORE | {"retry-after": "2"})
+        health = Health(status="ok" if redis == "ok" else "degraded", postgresql="ok", redis=redis)
+        return Response(health, headers=NO_STORE)
+
+    @get("/live")
+    async def live(self) -> Response[dict[str, str]]:
+        """Return 200 while the process answers; touches nothing else."""
+        return Response({"status": "ok"}, headers=NO_STORE)

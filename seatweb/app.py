@@ -1,0 +1,109 @@
+"""The composition root: everything is made here and handed to what needs it. Nothing imports this module."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import date, datetime
+from typing import Final
+
+from litestar import Litestar, Router, get
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.middleware import DefineMiddleware
+from litestar.params import FromPath
+from litestar.response import Response
+from litestar.types import ASGIApp
+
+from seatweb.accounts import Accounts
+from seatweb.api.health import HealthController
+from seatweb.bookings import Bookings
+from seatweb.database import Database
+from seatweb.passwords import Passwords
+from seatweb.section_cache import SectionCache
+from seatweb.security import HEADERS, Security
+from seatweb.settings import Backends, Settings
+from seatweb.telemetry import Deadline, Telemetry, configure_logging
+from seatweb.web.accounts import AccountController
+from seatweb.web.days import DayController
+from seatweb.web.errors import explain
+from seatweb.web.my_bookings import MyBookingsController
+from seatweb.web.rendering import Renderer
+from seatweb.web.requests import PageNotFound, prepare
+from seatweb.web.static_files import static_router
+
+LARGEST_BODY: Final = 64 * 1024  # bytes; our forms have a few hundred
+
+
+def create_app(settings: Settings, backends: Backends, today: Callable[[], date] | None = None) -> ASGIApp:
+    """Return the ASGI application; `today` replaces the clock of the site's time zone."""
+    configure_logging(settings.log_format)
+    zone = settings.zone
+    security = Security(backends.jwt_secret, secure=settings.secure_cookies, public_url=settings.public_url)
+    renderer = Renderer(security, settings.site_name)
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        passwords = Passwords()
+        async with (
+            Database.open(backends.database_url, size=settings.database_pool) as database,
+            SectionCache.open(backends.redis_url) as cache,
+        ):
+            app.state.update(
+                database=database,
+                cache=cache,
+                bookings=Bookings(database, cache, today or (lambda: datetime.now(zone).date())),
+                accounts=Accounts(
+                    database,
+                    passwords,
+                    session_days=settings.session_days,
+                    shortest_password=settings.shortest_password,
+                ),
+            )
+            try:
+                yield
+            finally:
+                passwords.close()
+
+    pages = Router(
+        "/",
+        route_handlers=[DayController, MyBookingsController, AccountController, missing],
+        before_request=prepare,
+    )
+    app = Litestar(
+        route_handlers=[pages, HealthController, static_router()],
+        dependencies={
+            "settings": Provide(lambda: settings, sync_to_thread=False),
+            "security": Provide(lambda: security, sync_to_thread=False),
+            "renderer": Provide(lambda: renderer, sync_to_thread=False),
+            "bookings": Provide(_bookings, sync_to_thread=False),
+            "accounts": Provide(_accounts, sync_to_thread=False),
+        },
+        state=State({"security": security, "renderer": renderer}),
+        exception_handlers={Exception: explain},
+        middleware=[DefineMiddleware(Deadline)],
+        lifespan=[lifespan],
+        request_max_body_size=LARGEST_BODY,
+        openapi_config=None,
+        logging_config=None,
+    )
+    headers = dict(HEADERS)
+    if settings.secure_cookies:
+        headers["strict-transport-security"] = "max-age=31536000"
+    return Telemetry(app, headers)
+
+
+@get("/{path:path}", include_in_schema=False)
+async def missing(path: FromPath[str]) -> Response[str]:  # noqa: ARG001 - the route needs it
+    """Refuse every address that is none, with the visitor known."""
+    raise PageNotFound
+
+
+def _bookings(state: State) -> Bookings:
+    bookings: Bookings = state.bookings
+    return bookings
+
+
+def _accounts(state: State) -> Accounts:
+    accounts: Accounts = state.accounts
+    return accounts

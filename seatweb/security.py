@@ -1,0 +1,164 @@
+"""Sign-in cookies, protection of forms against other sites (CSRF), and the headers of every answer."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from datetime import UTC, datetime
+from typing import Final, Literal
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import jwt
+from litestar.connection import ASGIConnection
+from litestar.datastructures import Cookie
+from msgspec import Struct
+
+from seatweb.errors import Forbidden
+from seatweb.model import Session
+
+ALGORITHM: Final = "HS256"
+ISSUER: Final = "seatweb"
+AUDIENCE: Final = "seatweb:pages"
+CSRF_FIELD: Final = "_csrf_token"
+COOKIE_SECONDS: Final = 400 * 24 * 3600  # the longest that browsers keep one (RFC 6265bis)
+
+# No inline script or style and nothing from elsewhere; htmx asks same-origin only.
+CONTENT_SECURITY_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; "
+    "manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS: Final = {
+    "content-security-policy": CONTENT_SECURITY_POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=(), payment=()",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+}
+
+
+class Claims(Struct, frozen=True):
+    """What a valid token says."""
+
+    user_id: int
+    session_id: UUID
+
+
+class Security:
+    """Reads and writes the cookies; one signing secret, from which the CSRF key is derived."""
+
+    def __init__(self, secret: str, *, secure: bool, public_url: str | None) -> None:
+        self._secret = secret
+        self._csrf_key = hmac.digest(secret.encode(), b"seatweb csrf", "sha256")
+        self._secure = secure
+        self._public_host = urlsplit(public_url).netloc if public_url else None
+        prefix = "__Host-" if secure else ""
+        self.session_cookie: Final = f"{prefix}seatweb_session"
+        self.csrf_cookie: Final = f"{prefix}seatweb_csrf"
+
+    # The session's token (RFC 7519)
+
+    def issue(self, session: Session) -> str:
+        """Return the JWT that names the session."""
+        return jwt.encode(
+            {
+                "iss": ISSUER,
+                "aud": AUDIENCE,
+                "sub": str(session.user.id),
+                "sid": str(session.id),
+                "iat": datetime.now(UTC),
+                "exp": session.expires_at,
+            },
+            self._secret,
+            ALGORITHM,
+        )
+
+    def read(self, token: str) -> Claims | None:
+        """Return what the token says, or None when it is not one of ours or over."""
+        try:
+            claims = jwt.decode(
+                token,
+                self._secret,
+                [ALGORITHM],
+                audience=AUDIENCE,
+                issuer=ISSUER,
+                options={"require": ["iss", "aud", "sub", "sid", "iat", "exp"], "strict_aud": True},
+            )
+            return Claims(user_id=int(claims["sub"]), session_id=UUID(claims["sid"]))
+        except (jwt.InvalidTokenError, ValueError, TypeError, AttributeError):
+            return None
+
+    def claims(self, connection: ASGIConnection) -> Claims | None:  # type: ignore[type-arg]
+        """Return what the request's session cookie says."""
+        token = connection.cookies.get(self.session_cookie)
+        return self.read(token) if token else None
+
+    def sign_in_cookie(self, session: Session) -> Cookie:
+        """Return the cookie that carries the session; scripts cannot read it."""
+        seconds = int((session.expires_at - datetime.now(UTC)).total_seconds())
+        return self._cookie(self.session_cookie, self.issue(session), seconds)
+
+    def sign_out_cookie(self) -> Cookie:
+        """Return the cookie that removes the session from the browser."""
+        return self._cookie(self.session_cookie, "", 0)
+
+    # Forms: a signed double submit (OWASP), and the browser's own word on where the request came from
+
+    def csrf_secret(self, connection: ASGIConnection) -> tuple[str, Cookie | None]:  # type: ignore[type-arg]
+        """Return the browser's CSRF secret, and the cookie to set when it had none."""
+        known = connection.cookies.get(self.csrf_cookie, "")
+        if _is_hex(known, 64):
+            return known, None
+        new = secrets.token_hex(32)
+        return new, self._cookie(self.csrf_cookie, new, COOKIE_SECONDS)
+
+    def csrf_token(self, secret: str) -> str:
+        """Return a token for a form; every call gives another one, so that compression tells nothing of it."""
+        nonce = secrets.token_hex(16)
+        return nonce + self._csrf_signature(nonce, secret)
+
+    def check_csrf(self, connection: ASGIConnection, token: str) -> None:  # type: ignore[type-arg]
+        """Return when the form came from one of our pages in this browser.
+
+        Raises:
+            Forbidden: it did not.
+        """
+        headers = connection.headers
+        if headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
+            raise Forbidden
+        origin = headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc not in {headers.get("host"), self._public_host}:
+            raise Forbidden
+        secret = connection.cookies.get(self.csrf_cookie, "")
+        if not _is_hex(secret, 64) or not _is_hex(token, 96):
+            raise Forbidden
+        if not hmac.compare_digest(token[32:], self._csrf_signature(token[:32], secret)):
+            raise Forbidden
+
+    def _csrf_signature(self, nonce: str, secret: str) -> str:
+        return hmac.new(self._csrf_key, f"{nonce}:{secret}".encode(), hashlib.sha256).hexdigest()
+
+    # Short notes between two pages
+
+    def notice_cookie(self, value: str) -> Cookie:
+        """Return the cookie that carries the name of a notice to the next page (never its text)."""
+        return self._cookie("seatweb_notice", value, 60 if value else 0)
+
+    def _cookie(self, key: str, value: str, seconds: int, samesite: Literal["lax", "strict"] = "lax") -> Cookie:
+        return Cookie(
+            key=key, value=value, max_age=seconds, path="/", httponly=True, secure=self._secure, samesite=samesite
+        )
+
+
+def own_path(value: str) -> str:
+    """Return the address if it is a path of ours, else `/`: where to go after signing in."""
+    if not value.startswith("/") or value.startswith(("//", "/\\")) or not value.isprintable() or "\\" in value:
+        return "/"
+    parts = urlsplit(value)
+    return "/" if parts.scheme or parts.netloc or len(value) > 500 else value
+
+
+def _is_hex(value: str, length: int) -> bool:
+    return len(value) == length and all(character in "0123456789abcdef" for character in value)

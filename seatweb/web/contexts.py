@@ -1,0 +1,171 @@
+"""What each page is given: one frozen struct a template, so that a template never asks for anything else.
+
+Every template also gets the `Shell` as `shell`, and the functions `static(path)` (address of a file with its
+fingerprint) and `csrf_field()` (the hidden field of every form). Days are dates in the site's time zone.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Literal
+
+from msgspec import Struct
+
+from seatweb.model import Booking, Seat, Status, User
+
+
+class Notice(Struct, frozen=True):
+    """What an action did: `role="status"` when it worked, `role="alert"` when it did not."""
+
+    kind: Literal["status", "alert"]
+    text: str
+
+
+class Shell(Struct, frozen=True):
+    """What surrounds every page: `templates/base.html`."""
+
+    site_name: str
+    user: User | None
+    path: str
+    """Where the visitor is, to mark the current link and to come back after signing in."""
+    notice: Notice | None = None
+
+
+class SeatBox(Struct, frozen=True):
+    """One seat on the map, as this viewer sees it: the macro in `components/seat.html`."""
+
+    id: int
+    label: str
+    number: str
+    row: int
+    column: int
+    status: Status
+    href: str
+    initials: str | None
+    """The sitter's, for signed-in viewers only."""
+    accessible_name: str
+    """Such as "Seat A-07, free"."""
+    chosen: bool
+    """Whether its panel is open."""
+
+
+class SectionBox(Struct, frozen=True):
+    """One section on the map: `partials/section.html`."""
+
+    name: str
+    generation: int
+    rows: int
+    columns: int
+    seats: list[SeatBox]
+    free_count: int
+    href: str
+    """The day with this section alone."""
+
+
+class DayLink(Struct, frozen=True):
+    """One day of the week strip."""
+
+    day: date
+    href: str
+    current: bool
+    today: bool
+    bookable: bool
+    mine: str | None
+    """The label of the viewer's own seat that day."""
+
+
+class Panel(Struct, frozen=True):
+    """What can be done with one seat: `partials/panel.html`; the element `#panel` is there, empty, without it."""
+
+    seat: Seat
+    day: date
+    status: Status
+    action: Literal["book", "move", "cancel", "sign_in", "none"]
+    """`book` it, `move` here from `mine`, `cancel` it, `sign_in` first, or nothing can be done."""
+    sitter: str | None
+    """The name of who has it, for signed-in viewers only."""
+    mine: Booking | None
+    """The viewer's booking of the day."""
+    nearest: Seat | None
+    """The nearest free seat, offered when this one cannot be booked."""
+    close_href: str
+    """The day without the panel."""
+    problem: str | None = None
+    """Why the last try did not work."""
+
+
+class DayPage(Struct, frozen=True):
+    """The map of a day: `pages/day.html`, and `partials/day.html` (element `#day`) for swaps."""
+
+    day: date
+    today: date
+    last_day: date
+    """The last day that can be booked."""
+    state: Literal["open", "past", "beyond"]
+    """Whether the day can be booked, is over, or cannot be booked yet."""
+    sections: list[SectionBox]
+    """Those shown: all, or the one asked for."""
+    section: str | None
+    """The one asked for."""
+    section_names: list[str]
+    free_count: int
+    """Of the sections shown."""
+    week: list[DayLink]
+    """Seven days, Monday first."""
+    previous_href: str | None
+    next_href: str | None
+    """None where no day can be booked in that direction."""
+    mine: Booking | None
+    """The viewer's booking of the day."""
+    panel: Panel | None
+
+
+class BookingRow(Struct, frozen=True):
+    """One line of "My bookings"."""
+
+    booking: Booking
+    href: str
+    """The day on the map, with the seat's panel open."""
+
+
+class MyBookingsPage(Struct, frozen=True):
+    """`pages/my_bookings.html`, and `partials/my_bookings.html` (element `#my_bookings`) for swaps."""
+
+    today: date
+    coming: list[BookingRow]
+    """Soonest first; each can be cancelled or moved (a link to the map)."""
+    past: list[BookingRow]
+    """Over or cancelled, latest first, 50 at most."""
+
+
+class AccountPage(Struct, frozen=True):
+    """`pages/account.html`."""
+
+    user: User
+    signed_in_until: date
+    coming_count: int
+
+
+class CredentialsPage(Struct, frozen=True):
+    """`pages/login.html` and `pages/register.html`: what was typed is kept, but for the password."""
+
+    username: str
+    next: str
+    """The path to go to afterwards, always one of ours."""
+    errors: dict[str, str]
+    """By field name; `form` for the whole form."""
+    shortest_password: int
+
+
+class ErrorPage(Struct, frozen=True):
+    """`pages/error.html`, for 403, 404, 405, 409, 413, 422, 429, 500 and 503."""
+
+    status: int
+    title: str
+    text: str
+    """What happened and what can be done."""
+    request_id: str
+    links: list[tuple[str, str]]
+    """(address, words) that help the visitor on."""
+    retry_after: int | None = None
+    """Seconds after which trying again makes sense."""

@@ -1,0 +1,203 @@
+"""The map: see a day, choose a seat, book it, move to it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+
+from litestar import Controller, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from litestar.response import Response
+
+from seatweb.bookings import Bookings, nearest_free
+from seatweb.errors import (
+    BookingNotFound,
+    DayAlreadyBooked,
+    NoFreeSeat,
+    OutsideBookingWindow,
+    SeatClosed,
+    SeatNotFound,
+    SeatTaken,
+)
+from seatweb.model import Booking, Seat
+from seatweb.web.contexts import Notice
+from seatweb.web.maps import Place, day_page
+from seatweb.web.rendering import Renderer, notice
+from seatweb.web.requests import (
+    PageNotFound,
+    PageRequest,
+    query_value,
+    read_day,
+    read_form,
+    read_id,
+    session_of,
+    signed_in,
+    wants_partial,
+)
+
+
+class DayController(Controller):
+    """Pages and partials of the map."""
+
+    @get("/")
+    async def today(
+        self, request: PageRequest, renderer: NamedDependency[Renderer], bookings: NamedDependency[Bookings]
+    ) -> Response[str]:
+        """Show today's map."""
+        return await show(request, renderer, bookings, Place(bookings.today(), query_value(request, "section")))
+
+    @get("/days")
+    async def choose(self, request: PageRequest, renderer: NamedDependency[Renderer]) -> Response[str]:
+        """Go to the day of the date field."""
+        text = query_value(request, "day")
+        if text is None:
+            return renderer.redirect(request, "/")
+        return renderer.redirect(request, Place(read_day(text), _section_name(query_value(request, "section"))).href())
+
+    @get("/days/{day_text:str}")
+    async def see(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        bookings: NamedDependency[Bookings],
+        day_text: FromPath[str],
+    ) -> Response[str]:
+        """Show the map of a day."""
+        return await show(request, renderer, bookings, Place(read_day(day_text), query_value(request, "section")))
+
+    @get("/days/{day_text:str}/seats/{seat_text:str}")
+    async def choose_seat(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        bookings: NamedDependency[Bookings],
+        day_text: FromPath[str],
+        seat_text: FromPath[str],
+    ) -> Response[str]:
+        """Show the map with the panel of a seat open; for htmx the panel alone."""
+        place, _ = await _seat_place(request, bookings, day_text, seat_text)
+        return await show(request, renderer, bookings, place, partial="partials/panel.html")
+
+    @post("/days/{day_text:str}/seats/{seat_text:str}/book", status_code=200)
+    async def book(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        bookings: NamedDependency[Bookings],
+        day_text: FromPath[str],
+        seat_text: FromPath[str],
+    ) -> Response[str]:
+        """Book a seat."""
+        session = signed_in(request)
+        place, seat = await _seat_place(request, bookings, day_text, seat_text)
+        booking = bookings.book(session.user, seat.id, place.day, session.id)
+        return await settle(request, renderer, bookings, place, booking, "booked")
+
+    @post("/days/{day_text:str}/seats/{seat_text:str}/move", status_code=200)
+    async def move(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        bookings: NamedDependency[Bookings],
+        day_text: FromPath[str],
+        seat_text: FromPath[str],
+    ) -> Response[str]:
+        """Move one's booking of the day to a seat."""
+        session = signed_in(request)
+        place, seat = await _seat_place(request, bookings, day_text, seat_text)
+        mine = await bookings.of_day(session.user, place.day)
+        if mine is None:
+            raise BookingNotFound("You have no booking on this day that could be moved.")
+        booking = bookings.move(session.user, mine.id, seat.id, session.id)
+        return await settle(request, renderer, bookings, place, booking, "moved")
+
+    @post("/days/{day_text:str}/any", status_code=200)
+    async def book_any(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        bookings: NamedDependency[Bookings],
+        day_text: FromPath[str],
+    ) -> Response[str]:
+        """Book any free seat, in a section or anywhere."""
+        session = signed_in(request)
+        section = (await read_form(request)).get("section") or query_value(request, "section")
+        place = Place(read_day(day_text), section)
+        booking = bookings.book_any(session.user, place.day, section, session.id)
+        return await settle(request, renderer, bookings, place, booking, "booked")
+
+
+async def show(
+    request: PageRequest,
+    renderer: Renderer,
+    bookings: Bookings,
+    place: Place,
+    *,
+    partial: str = "partials/day_result.html",
+    say: Notice | None = None,
+    problem: str | None = None,
+    status: int = 200,
+    headers: dict[str, str] | None = None,
+) -> Response[str]:
+    """Return the map as it now is: the whole page, or for htmx the part that changes."""
+    page = await day_page(bookings, session_of(request), place, problem=problem)
+    if page.state == "beyond":
+        status = OutsideBookingWindow.status
+    template = partial if wants_partial(request) else "pages/day.html"
+    return renderer.page(request, template, page, status=status, say=say, headers=headers)
+
+
+async def settle(
+    request: PageRequest,
+    renderer: Renderer,
+    bookings: Bookings,
+    place: Place,
+    action: Awaitable[Booking],
+    done: str,
+) -> Response[str]:
+    """Await a booking or a move and show what came of it: the new map, or why not and the map as it is."""
+    session = signed_in(request)
+    try:
+        booking = await action
+    except (SeatTaken, SeatClosed, DayAlreadyBooked, NoFreeSeat) as error:
+        mine = await bookings.of_day(session.user, place.day)
+        if mine is None or mine.seat.id != place.seat_id:
+            return await _refused(request, renderer, bookings, place, error)
+        booking, done = mine, "booked"  # a second click on what is theirs already
+    place = Place(place.day, place.section, booking.seat.id)
+    say = f"{done}.{booking.seat.label}"
+    if not wants_partial(request):
+        return renderer.redirect(request, place.href(seat_id=booking.seat.id), say=say)
+    headers = {"hx-push-url": place.href(seat_id=booking.seat.id)}
+    return await show(request, renderer, bookings, place, say=notice(say), headers=headers)
+
+
+async def _refused(
+    request: PageRequest,
+    renderer: Renderer,
+    bookings: Bookings,
+    place: Place,
+    error: SeatTaken | SeatClosed | DayAlreadyBooked | NoFreeSeat,
+) -> Response[str]:
+    """Say why it was refused, with the seats as they are and the nearest free one."""
+    text = error.text
+    if place.seat_id is not None and isinstance(error, SeatTaken):
+        seat = await bookings.find_seat(place.seat_id)
+        nearest = nearest_free(await bookings.views(place.day), seat)
+        offer = f"{nearest.label} is free." if nearest else "No other seat is free on this day."
+        text = f"Seat {seat.label} was booked a moment ago. {offer}"
+    say = Notice(kind="alert", text=text)
+    return await show(request, renderer, bookings, place, say=say, problem=text, status=error.status)
+
+
+async def _seat_place(request: PageRequest, bookings: Bookings, day_text: str, seat_text: str) -> tuple[Place, Seat]:
+    day = read_day(day_text)
+    seat = await bookings.find_seat(read_id(seat_text, SeatNotFound))
+    return Place(day, query_value(request, "section"), seat.id), seat
+
+
+def _section_name(text: str | None) -> str | None:
+    """Return the section of an address that is about to be put into another one."""
+    if text is not None and not (text.isascii() and text.isalnum() and len(text) <= 8):
+        raise PageNotFound("There is no such section.")
+    return text

@@ -1,0 +1,125 @@
+"""Templates, and the answers made of them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from litestar.datastructures import Cookie
+from litestar.response import Redirect, Response
+from markupsafe import Markup
+from msgspec import Struct
+
+from seatweb import resources
+from seatweb.security import CSRF_FIELD, Security
+from seatweb.web.contexts import Notice, Shell
+from seatweb.web.requests import PageRequest, session_of, wants_partial
+
+# What an action says on the page that follows it. A cookie carries only the name and a seat's label, never text.
+NOTICES: Final = {
+    "booked": "{seat} is yours.",
+    "moved": "Moved: {seat} is yours now.",
+    "cancelled": "Cancelled: {seat} is free again.",
+    "welcome": "Welcome. Choose a free seat.",
+    "signed_in": "You are signed in.",
+    "signed_out": "You are signed out.",
+}
+NOTICE_VALUE: Final = re.compile(r"([a-z_]{1,20})(?:\.([A-Z][A-Z0-9]{0,7}-[0-9]{2,4}))?")
+
+
+def notice(value: str) -> Notice | None:
+    """Return what a notice's value, such as `booked.A-07`, says; None for a value that is not one of ours."""
+    match = NOTICE_VALUE.fullmatch(value)
+    text = NOTICES.get(match[1]) if match else None
+    if not match or not text or ("{seat}" in text) != bool(match[2]):
+        return None
+    return Notice(kind="status", text=text.format(seat=match[2]))
+
+
+class Renderer:
+    """Renders templates with what surrounds every page."""
+
+    def __init__(self, security: Security, site_name: str) -> None:
+        self._security = security
+        self._site_name = site_name
+        self._addresses = fingerprints(resources.folder("static"))
+        self.environment = Environment(
+            loader=FileSystemLoader(resources.folder("templates")),
+            autoescape=True,
+            undefined=StrictUndefined,
+            auto_reload=False,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self.environment.globals["static"] = self._addresses.__getitem__
+
+    def page(
+        self,
+        request: PageRequest,
+        template: str,
+        page: Struct | None = None,
+        *,
+        status: int = 200,
+        say: Notice | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Response[str]:
+        """Return the answer that a template makes of its page's struct; a waiting notice is shown once."""
+        cookies: list[Cookie] = []
+        waiting = request.cookies.get("seatweb_notice")
+        if waiting and not wants_partial(request):
+            say = say or notice(waiting)
+            cookies.append(self._security.notice_cookie(""))
+        secret, csrf_cookie = self._security.csrf_secret(request)
+        if csrf_cookie:
+            cookies.append(csrf_cookie)
+        session = session_of(request)
+        text = self.environment.get_template(template).render(
+            page=page,
+            shell=Shell(
+                site_name=self._site_name,
+                user=session.user if session else None,
+                path=request.url.path + (f"?{request.url.query}" if request.url.query else ""),
+                notice=say,
+            ),
+            csrf_field=partial(_csrf_field, self._security, secret),
+        )
+        return Response(
+            text,
+            status_code=status,
+            media_type="text/html; charset=utf-8",
+            headers={"cache-control": "no-store", "vary": "Cookie, HX-Request", **(headers or {})},
+            cookies=cookies,
+        )
+
+    def redirect(
+        self, request: PageRequest, path: str, *, say: str | None = None, cookies: Iterable[Cookie] = ()
+    ) -> Response[str]:
+        """Send the visitor to another page of ours (303), with a notice for it; htmx loads it whole."""
+        all_cookies = [*cookies]
+        if say:
+            all_cookies.append(self._security.notice_cookie(say))
+        headers = {"cache-control": "no-store"}
+        if wants_partial(request):
+            return Response("", status_code=200, headers={**headers, "hx-redirect": path}, cookies=all_cookies)
+        answer: Response[str] = Redirect(path, status_code=303, headers=headers, cookies=all_cookies)
+        return answer
+
+
+def fingerprints(root: Path) -> dict[str, str]:
+    """Return the address of every static file with a hash of its content, so that browsers may keep it for ever."""
+    return {
+        (name := path.relative_to(root).as_posix()): (
+            f"/static/{name}?v={hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
+        )
+        for path in root.rglob("*")
+        if path.is_file()
+    }
+
+
+def _csrf_field(security: Security, secret: str) -> Markup:
+    return Markup('<input type="hidden" name="{}" value="{}">').format(CSRF_FIELD, security.csrf_token(secret))

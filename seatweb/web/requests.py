@@ -1,0 +1,133 @@
+"""What every page request goes through first: who is it, and did the form come from us. And reading forms."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import Any, Final, TypeAlias
+
+from litestar import Request
+from litestar.datastructures import State
+from litestar.exceptions import ClientException
+
+from seatweb.accounts import Accounts
+from seatweb.errors import BookingNotFound, InvalidInput, NotSignedIn, SeatNotFound, SeatwebError
+from seatweb.model import Session
+from seatweb.security import CSRF_FIELD, Security
+
+PageRequest: TypeAlias = Request[None, None, State]
+
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+ID: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
+
+
+class PageNotFound(SeatwebError):
+    """There is nothing at this address."""
+
+    code = "not_found"
+    status = 404
+    message = "There is no page at this address."
+
+
+async def prepare(request: PageRequest) -> None:
+    """Find the visitor's session, and let a form in only from one of our pages.
+
+    Raises:
+        Forbidden: the form came from elsewhere.
+        InvalidInput: the form cannot be read.
+    """
+    security: Security = request.app.state.security
+    accounts: Accounts = request.app.state.accounts
+    claims = security.claims(request)
+    session = await accounts.find_session(claims.session_id, claims.user_id) if claims else None
+    request.state.session = session
+    if request.method not in SAFE_METHODS:
+        security.check_csrf(request, (await read_form(request)).get(CSRF_FIELD, ""))
+
+
+def session_of(request: PageRequest) -> Session | None:
+    """Return the visitor's session, also where the request failed before it was looked for."""
+    session: Session | None = getattr(request.state, "session", None)
+    return session
+
+
+def signed_in(request: PageRequest) -> Session:
+    """Return the session of a signed-in user.
+
+    Raises:
+        NotSignedIn: the visitor is not.
+    """
+    session = session_of(request)
+    if session is None:
+        raise NotSignedIn
+    return session
+
+
+def wants_partial(request: PageRequest) -> bool:
+    """Return whether htmx asked, to swap a part of the page."""
+    headers = request.headers
+    return headers.get("hx-request") == "true" and headers.get("hx-history-restore-request") != "true"
+
+
+async def read_form(request: PageRequest) -> dict[str, str]:
+    """Return the fields of the form.
+
+    Raises:
+        InvalidInput: a field comes twice, is a file, or holds what is not text.
+    """
+    try:
+        form: Any = await request.form()
+    except (ClientException, ValueError, LookupError) as error:
+        if getattr(error, "status_code", 400) == 413:
+            raise
+        raise InvalidInput("The form could not be read.") from error
+    fields: dict[str, str] = {}
+    for name, value in form.multi_items():
+        if name in fields:
+            raise InvalidInput(f"The field {name[:40]!r} was sent twice.")
+        if not isinstance(value, str) or not _is_text(value) or not _is_text(name):
+            raise InvalidInput("The form holds something that is not text.")
+        fields[name] = value
+    return fields
+
+
+def query_value(request: PageRequest, name: str) -> str | None:
+    """Return a value of the address's query, None where it is missing or empty.
+
+    Raises:
+        InvalidInput: it comes twice or is not text.
+    """
+    values = request.query_params.getall(name, [])
+    if len(values) > 1 or not all(_is_text(value) for value in values):
+        raise InvalidInput(f"The address holds {name!r} in a form that cannot be used.")
+    return values[0] if values and values[0] else None
+
+
+def read_day(text: str) -> date:
+    """Return the day of an address such as `2026-11-23`.
+
+    Raises:
+        PageNotFound: there is no such day.
+    """
+    try:
+        if DAY.fullmatch(text):
+            return date.fromisoformat(text)
+    except ValueError:
+        pass
+    raise PageNotFound("There is no such day. Days look like 2026-11-23.")
+
+
+def read_id(text: str, error: type[SeatNotFound | BookingNotFound]) -> int:
+    """Return the id in an address; whatever is not one is not found."""
+    if not ID.fullmatch(text):
+        raise error
+    return int(text)
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in value and "\ufffd" not in value  # the mark of bytes that were no UTF-8

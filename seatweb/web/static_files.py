@@ -1,0 +1,64 @@
+"""Style sheet, scripts, icons: compressed, and kept by browsers for ever under the fingerprint of their content."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from litestar import Router, get
+from litestar.config.compression import CompressionConfig
+from litestar.datastructures import MutableScopeHeaders
+from litestar.middleware import DefineMiddleware
+from litestar.middleware.compression import CompressionMiddleware
+from litestar.response import File
+from litestar.static_files import create_static_files_router
+from litestar.status_codes import HTTP_200_OK
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from seatweb import resources
+
+FOR_EVER: Final = "public, max-age=31536000, immutable"
+AN_HOUR: Final = "public, max-age=3600"
+ROBOTS: Final = "User-agent: *\nDisallow: /my/\nDisallow: /account\nDisallow: /login\nDisallow: /register\n"
+
+
+def static_router() -> Router:
+    """Return the routes of everything under `static/`, and the files that browsers look for at the root."""
+    files = create_static_files_router(
+        path="/static",
+        directories=[resources.folder("static")],
+        middleware=[
+            DefineMiddleware(CacheControl),
+            DefineMiddleware(CompressionMiddleware, config=CompressionConfig("gzip", minimum_size=500)),
+        ],
+    )
+    return Router("/", route_handlers=[files, favicon, robots])
+
+
+class CacheControl:
+    """Tells browsers how long a file may be kept: for ever when its address carries its fingerprint."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one ASGI connection."""
+        kept = FOR_EVER if scope["query_string"].startswith(b"v=") else AN_HOUR
+
+        async def send_with_cache_control(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == HTTP_200_OK:
+                MutableScopeHeaders.from_message(message)["cache-control"] = kept
+            await send(message)
+
+        await self.app(scope, receive, send_with_cache_control)
+
+
+@get("/favicon.ico", include_in_schema=False, sync_to_thread=False)
+def favicon() -> File:
+    """Return the icon for browsers that do not read the page's link."""
+    return File(resources.folder("static") / "icons" / "favicon.ico", content_disposition_type="inline")
+
+
+@get("/robots.txt", media_type="text/plain", include_in_schema=False, sync_to_thread=False)
+def robots() -> str:
+    """Return what crawlers are asked."""
+    return ROBOTS

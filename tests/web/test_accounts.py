@@ -1,0 +1,268 @@
+"""Registering, signing in and out, as a browser without scripts does it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import asyncpg
+import jwt
+import pytest
+from seatweb.settings import Backends
+
+from tests.support import HTMX, Site, one, says, soup, together
+
+
+async def test_registering_signs_in_and_says_so(site: Site) -> None:
+    visitor = site.visitor()
+    answer = await visitor.register("Ada Lovelace")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    cookie = answer.headers.get_list("set-cookie")
+    session = next(value for value in cookie if value.startswith("seatweb_session="))
+    assert "HttpOnly" in session
+    assert "SameSite=lax" in session
+    page = await visitor.get("/")
+    assert "Ada Lovelace" in page.text
+    assert "Welcome" in says(page)
+    assert "Welcome" not in says(await visitor.get("/"))
+
+
+async def test_signing_out_ends_the_session_also_for_a_kept_cookie(site: Site) -> None:
+    visitor = site.visitor()
+    await visitor.register("ada")
+    kept = visitor.http.cookies.get("seatweb_session")
+    assert kept
+    answer = await visitor.post("/logout")
+    assert answer.status_code == 303
+    assert visitor.http.cookies.get("seatweb_session") is None
+    assert "signed out" in says(await visitor.get("/"))
+    thief = site.visitor(cookies={"seatweb_session": kept})
+    assert (await thief.get("/account")).headers["location"] == "/login?next=/account"
+
+
+async def test_signing_in_goes_on_where_one_was(site: Site) -> None:
+    await site.visitor().register("ada")
+    visitor = site.visitor()
+    asked = await visitor.get("/my/bookings")
+    assert (asked.status_code, asked.headers["location"]) == (303, "/login?next=/my/bookings")
+    form = soup(await visitor.get(asked.headers["location"]))
+    assert one(form, "input[name=next]")["value"] == "/my/bookings"
+    answer = await visitor.post("/login", username="ADA ", password="correct horse battery", next="/my/bookings")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/my/bookings")
+    assert (await visitor.get("/login")).status_code == 303
+
+
+@pytest.mark.parametrize("elsewhere", ["https://evil.example", "//evil.example", "/\\evil.example", "/\t/evil.example"])
+async def test_signing_in_never_leads_elsewhere(site: Site, elsewhere: str) -> None:
+    visitor = site.visitor()
+    await visitor.register("ada")
+    await visitor.post("/logout")
+    assert 'value="/"' in (await visitor.get("/login", params={"next": elsewhere})).text
+    answer = await visitor.post("/login", username="ada", password="correct horse battery", next=elsewhere)
+    assert answer.headers["location"] == "/"
+
+
+@pytest.mark.parametrize(
+    ("username", "password"), [("ada", "wrong"), ("nobody", "correct horse battery"), ("", ""), ("a", "b")]
+)
+async def test_wrong_credentials_say_the_same_whatever_is_wrong(site: Site, username: str, password: str) -> None:
+    await site.visitor().register("ada")
+    visitor = site.visitor()
+    answer = await visitor.login(username, password)
+    assert answer.status_code == 422
+    assert "That username and password do not go together." in answer.text
+    form = soup(answer)
+    assert one(form, "input[name=username]")["value"] == username
+    assert not one(form, "input[name=password]").get("value")
+    assert (await visitor.get("/account")).status_code == 303
+
+
+@pytest.mark.parametrize("again", ["ada", "ADA", "Ada", " ada ", "ａｄａ"])
+async def test_usernames_are_unique_in_whatever_case(site: Site, again: str) -> None:
+    await site.visitor().register("Ada")
+    answer = await site.visitor().register(again)
+    assert answer.status_code == 422
+    assert "taken" in one(soup(answer), "#username-error").get_text()
+
+
+async def test_two_who_want_one_name_at_the_same_time(site: Site, connection: asyncpg.Connection) -> None:
+    visitors = [site.visitor() for _ in range(6)]
+    answers = await together(*(visitor.register("ada") for visitor in visitors))
+    assert sorted(answer.status_code for answer in answers) == [303, 422, 422, 422, 422, 422]
+    assert await connection.fetchval("select count(*) from users") == 1
+
+
+@pytest.mark.parametrize(
+    ("username", "password", "field"),
+    [
+        ("ab", "long enough", "username"),
+        ("a" * 51, "long enough", "username"),
+        ("", "long enough", "username"),
+        ("   ", "long enough", "username"),
+        ("a\u202eb\u200bc", "long enough", "username"),
+        ("---", "long enough", "username"),
+        ("ada", "", "password"),
+        ("ada", "x" * 129, "password"),
+    ],
+)
+async def test_a_form_says_what_is_wrong_beside_the_field(
+    site: Site, connection: asyncpg.Connection, username: str, password: str, field: str
+) -> None:
+    answer = await site.visitor().register(username, password)
+    assert answer.status_code == 422
+    form = soup(answer)
+    wrong = one(form, f"input[name={field}]")
+    assert wrong["aria-invalid"] == "true"
+    described_by = str(wrong["aria-describedby"]).split()
+    assert any(one(form, f"[id='{name}']").get_text(strip=True) for name in described_by)
+    assert one(form, "input[name=username]")["value"] == username
+    assert not one(form, "input[name=password]").get("value")
+    assert await connection.fetchval("select count(*) from users") == 0
+
+
+async def test_passwords_are_kept_as_argon2id(site: Site, connection: asyncpg.Connection) -> None:
+    await site.visitor().register("ada", "pässwörd 密码")
+    stored = await connection.fetchval("select password_hash from users")
+    assert stored.startswith("$argon2id$v=19$m=47104,t=1,p=1$")
+    # The same password in Unicode's decomposed form
+    answer = await site.visitor().login("ada", "pa\u0308sswo\u0308rd 密码")
+    assert answer.status_code == 303
+
+
+async def test_short_passwords_are_for_trying_out_only(start_site: object) -> None:
+    in_service = start_site(SEATWEB_PASSWORD_MIN_LENGTH=8)  # type: ignore[operator]
+    answer = await in_service.visitor().register("ada", "1234567")
+    assert answer.status_code == 422
+    assert "at least 8 characters" in answer.text
+    assert (await in_service.visitor().register("ada", "12345678")).status_code == 303
+
+
+async def test_a_disabled_account_is_out_at_once(site: Site, connection: asyncpg.Connection) -> None:
+    visitor = site.visitor()
+    await visitor.register("ada")
+    assert (await visitor.get("/account")).status_code == 200
+    await connection.execute("update users set disabled_at = now()")
+    assert (await visitor.get("/account")).status_code == 303
+    assert (await site.visitor().login("ada")).status_code == 422
+
+
+async def test_a_session_that_is_over_does_not_count(site: Site, connection: asyncpg.Connection) -> None:
+    visitor = site.visitor()
+    await visitor.register("ada")
+    await connection.execute("update sessions set expires_at = now() - interval '1 second'")
+    assert (await visitor.get("/account")).status_code == 303
+
+
+async def test_signing_in_again_ends_the_session_before(site: Site, connection: asyncpg.Connection) -> None:
+    visitor = site.visitor()
+    await visitor.register("ada")
+    await visitor.login("ada")
+    assert await connection.fetchval("select count(*) from sessions where ended_at is null") == 1
+    actions = await connection.fetch("select action from audit order by id")
+    assert [row["action"] for row in actions] == ["register", "sign_in", "sign_in", "sign_out"]
+
+
+def forged(site: Site, backends: Backends, user_id: int, session_id: str) -> dict[str, str]:
+    now = datetime.now(UTC)
+    claims = {
+        "iss": "seatweb", "aud": "seatweb:pages", "sub": str(user_id), "sid": session_id,
+        "iat": now, "exp": now + timedelta(hours=1),
+    }  # fmt: skip
+    secret = backends.jwt_secret
+
+    def token(key: str = secret, algorithm: str = "HS256", **changes: object) -> str:
+        changed = {name: value for name, value in {**claims, **changes}.items() if value is not None}
+        return jwt.encode(changed, key, algorithm)
+
+    good = token()
+    return {
+        "valid": good,
+        "another key": token("another-secret-another-secret-another"),
+        "no algorithm": token("", "none"),
+        "another algorithm": token(algorithm="HS512"),
+        "expired": token(exp=now - timedelta(seconds=1)),
+        "another issuer": token(iss="elsewhere"),
+        "another audience": token(aud="seatweb:api"),
+        "a list of audiences": token(aud=["seatweb:pages"]),
+        "no session": token(sid=None),
+        "no subject": token(sub=None),
+        "no expiry": token(exp=None),
+        "another user": token(sub=str(user_id + 1)),
+        "an unknown session": token(sid=str(uuid4())),
+        "a session that is none": token(sid="1"),
+        "a subject that is no number": token(sub="ada"),
+        "changed": good[:-4] + ("AAAA" if not good.endswith("AAAA") else "BBBB"),
+        "cut": good.rsplit(".", 1)[0] + ".",
+        "rubbish": "a.b.c",
+        "long": "a" * 4000,
+    }
+
+
+async def test_only_our_own_tokens_are_believed(site: Site, backends: Backends, connection: asyncpg.Connection) -> None:
+    await site.visitor().register("eve")
+    visitor = site.visitor()
+    await visitor.register("ada")
+    row = await connection.fetchrow("select user_id, id::text from sessions order by created_at limit 1")
+    assert row
+    for name, token in forged(site, backends, *row).items():
+        answer = await site.visitor(cookies={"seatweb_session": token}).get("/account")
+        assert (name, answer.status_code) == (name, 200 if name == "valid" else 303)
+
+
+async def test_https_makes_the_cookies_secure_and_bound_to_the_host(start_site: object) -> None:
+    site: Site = start_site(SEATWEB_PUBLIC_URL="https://seats.example.org")  # type: ignore[operator]
+    answer = await site.visitor().get("/login")
+    (cookie,) = answer.headers.get_list("set-cookie")
+    assert cookie.startswith("__Host-seatweb_csrf=")
+    assert "Secure" in cookie
+    assert "Path=/" in cookie
+    assert "Domain" not in cookie
+    assert "max-age" in answer.headers["strict-transport-security"]
+
+
+# Forms from elsewhere
+
+
+FORMS = ("/login", "/register", "/logout", "/days/2026-11-23/seats/7/book", "/days/2026-11-23/seats/7/move",
+         "/days/2026-11-23/any", "/my/bookings/1/cancel")  # fmt: skip
+
+
+@pytest.mark.parametrize("path", FORMS)
+async def test_every_form_is_refused_without_our_token(site: Site, connection: asyncpg.Connection, path: str) -> None:
+    async with site.people(2) as (ada, eve):
+        fields = {"username": "mallory", "password": "long enough"}
+        token = await ada.csrf()
+        eve.http.cookies.set("seatweb_csrf", "1" * 64)
+        attempts = [
+            await ada.http.post(path, data=fields),
+            await ada.http.post(path, data={**fields, "_csrf_token": ""}),
+            await ada.http.post(path, data={**fields, "_csrf_token": "ü" * 96}),
+            await ada.http.post(path, data={**fields, "_csrf_token": token[:-1] + ("0" if token[-1] != "0" else "1")}),
+            await eve.http.post(path, data={**fields, "_csrf_token": token}),
+            await ada.http.post(
+                path, data={**fields, "_csrf_token": token}, headers={"Origin": "https://evil.example"}
+            ),
+            await ada.http.post(path, data={**fields, "_csrf_token": token}, headers={"Origin": "null"}),
+            await ada.http.post(path, data={**fields, "_csrf_token": token}, headers={"Sec-Fetch-Site": "cross-site"}),
+            await ada.http.post(path, data={**fields, "_csrf_token": token}, headers={"Sec-Fetch-Site": "same-site"}),
+            await ada.http.post(path, json={**fields, "_csrf_token": token}),
+        ]
+        assert [attempt.status_code for attempt in attempts] == [403] * len(attempts)
+        assert await connection.fetchval("select count(*) from bookings") == 0
+        assert await connection.fetchval("select count(*) from users") == 2
+        assert await connection.fetchval("select count(*) from sessions where ended_at is null") == 2
+
+
+async def test_a_form_of_ours_is_let_in(site: Site) -> None:
+    visitor = site.visitor(headers={"Origin": site.url, "Sec-Fetch-Site": "same-origin"})
+    assert (await visitor.register("ada")).status_code == 303
+
+
+async def test_htmx_is_told_where_to_sign_in(site: Site, clock: object) -> None:
+    visitor = site.visitor()
+    answer = await visitor.post_htmx("/days/2026-11-23/seats/7/book")
+    assert answer.status_code == 200
+    assert answer.headers["hx-redirect"] == "/login?next=/days/2026-11-23/seats/7"
+    plain = await visitor.post("/days/2026-11-23/seats/7/book")
+    assert plain.headers["location"] == "/login?next=/days/2026-11-23/seats/7"
+    assert (await visitor.get("/my/bookings", headers=HTMX)).headers["hx-redirect"] == "/login?next=/my/bookings"

@@ -1,0 +1,361 @@
+"""The map and what can be done on it, as pages and as the partials that htmx swaps."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import asyncpg
+import pytest
+
+from tests.support import HTMX, Clock, Site, one, says, seats, soup
+
+DAY = "2026-11-23"
+
+
+async def test_everyone_sees_todays_map(site: Site) -> None:
+    page = await site.visitor().get("/")
+    assert page.status_code == 200
+    assert seats(page) == {f"{name}-{n:02}": "free" for name in "ABCD" for n in range(1, 21)}
+    html = soup(page)
+    for name in "ABCD":
+        section = one(html, f"#section-{name}")
+        assert section["data-generation"] == "0"
+        assert "20" in section.get_text()
+    seat = one(html, "#seat-7")
+    assert (seat["data-seat-id"], seat["data-status"]) == ("7", "free")
+    assert seat["href"] == f"/days/{DAY}/seats/7"
+
+
+async def test_booking_moving_and_cancelling_without_scripts(site: Site, clock: Clock) -> None:
+    async with site.people(2) as (ada, grace):
+        panel = soup(await ada.get(f"/days/{DAY}/seats/7"))
+        form = one(panel, f"#panel form[action='/days/{DAY}/seats/7/book']")
+        assert form["method"] == "post"
+        booked = await ada.book(clock.today, 7)
+        assert (booked.status_code, booked.headers["location"]) == (303, f"/days/{DAY}/seats/7")
+        page = await ada.get(booked.headers["location"])
+        assert "A-07 is yours" in says(page)
+        assert seats(page)["A-07"] == "mine"
+        assert (await grace.statuses(clock.today))["A-07"] == "taken"
+
+        moved = await ada.post(f"/days/{DAY}/seats/43/move")
+        page = await ada.get(moved.headers["location"])
+        assert "C-03 is yours now" in says(page)
+        assert (seats(page)["A-07"], seats(page)["C-03"]) == ("free", "mine")
+
+        listed = soup(await ada.get("/my/bookings"))
+        cancel = one(listed, "form[action$='/cancel']")
+        assert "C-03" in listed.get_text()
+        answer = await ada.post(str(cancel["action"]))
+        assert (answer.status_code, answer.headers["location"]) == (303, "/my/bookings")
+        listing = await ada.get("/my/bookings")
+        assert "C-03 is free again" in says(listing)
+        assert soup(listing).select("form[action$='/cancel']") == []
+        assert (await grace.statuses(clock.today))["C-03"] == "free"
+
+
+async def test_booking_with_htmx_swaps_the_day_and_the_panel(site: Site, clock: Clock) -> None:
+    async with site.people(1) as (ada,):
+        panel = await ada.get(f"/days/{DAY}/seats/7", headers=HTMX)
+        assert one(soup(panel), "#panel")["data-seat-id"] == "7"
+        assert soup(panel).select("#day") == []
+        booked = await ada.post_htmx(f"/days/{DAY}/seats/7/book")
+        assert booked.status_code == 200
+        assert booked.headers["hx-push-url"] == f"/days/{DAY}/seats/7"
+        assert seats(booked)["A-07"] == "mine"
+        assert "A-07 is yours" in says(booked)
+        assert "<html" not in booked.text
+        booking = one(soup(booked), "#panel form[action$='/cancel']")
+        cancelled = await ada.post_htmx(str(booking["action"]), back="day")
+        assert seats(cancelled)["A-07"] == "free"
+        assert cancelled.headers["hx-push-url"] == f"/days/{DAY}"
+        assert one(soup(cancelled), "#panel").has_attr("hidden")
+
+
+async def test_cancelling_in_the_list_with_htmx_swaps_the_list(site: Site, clock: Clock) -> None:
+    async with site.people(1) as (ada,):
+        await ada.book(clock.today, 7)
+        form = one(soup(await ada.get("/my/bookings")), "form[action$='/cancel']")
+        answer = await ada.post_htmx(str(form["action"]))
+        assert answer.status_code == 200
+        assert one(soup(answer), "#my_bookings")
+        assert "A-07 is free again" in says(answer)
+
+
+@pytest.mark.parametrize("htmx", [False, True])
+async def test_a_lost_race_says_so_and_offers_the_nearest_seat(site: Site, clock: Clock, *, htmx: bool) -> None:
+    async with site.people(2) as (ada, grace):
+        await grace.book(clock.today, 7)
+        post = ada.post_htmx if htmx else ada.post
+        answer = await post(f"/days/{DAY}/seats/7/book")
+        assert answer.status_code == 409
+        alert = one(soup(answer), "[role=alert]").get_text(" ", strip=True)
+        assert alert == "Seat A-07 was booked a moment ago. A-06 is free."
+        assert seats(answer)["A-07"] == "taken"
+        offer = one(soup(answer), f"#panel form[action='/days/{DAY}/seats/6/book']")
+        assert "A-06" in offer.get_text()
+        assert ("<html" in answer.text) is not htmx
+
+
+async def test_booking_a_second_seat_offers_the_move(site: Site, clock: Clock) -> None:
+    async with site.people(1) as (ada,):
+        await ada.book(clock.today, 7)
+        panel = soup(await ada.get(f"/days/{DAY}/seats/43"))
+        form = one(panel, f"#panel form[action='/days/{DAY}/seats/43/move']")
+        assert "A-07" in form.get_text() or "A-07" in one(panel, "#panel").get_text()
+        refused = await ada.post(f"/days/{DAY}/seats/43/book")
+        assert refused.status_code == 409
+        assert "already have a seat" in says(refused)
+        assert one(soup(refused), f"#panel form[action='/days/{DAY}/seats/43/move']")
+        assert seats(refused)["A-07"] == "mine"
+
+
+async def test_a_second_click_on_the_same_seat_is_no_error(
+    site: Site, clock: Clock, connection: asyncpg.Connection
+) -> None:
+    async with site.people(1) as (ada,):
+        answers = [await ada.book(clock.today, 7), await ada.book(clock.today, 7)]
+        assert [answer.headers["location"] for answer in answers] == [f"/days/{DAY}/seats/7"] * 2
+        assert await connection.fetchval("select count(*) from bookings") == 1
+
+
+async def test_a_move_to_a_taken_seat_keeps_the_first(site: Site, clock: Clock) -> None:
+    async with site.people(2) as (ada, grace):
+        await ada.book(clock.today, 7)
+        await grace.book(clock.today, 8)
+        answer = await ada.post(f"/days/{DAY}/seats/8/move")
+        assert answer.status_code == 409
+        assert "A-08 was booked a moment ago" in says(answer)
+        assert (seats(answer)["A-07"], seats(answer)["A-08"]) == ("mine", "taken")
+        assert one(soup(answer), "#panel form[action$='/move']")["action"] == f"/days/{DAY}/seats/9/move"
+
+
+async def test_any_free_seat(site: Site, clock: Clock) -> None:
+    async with site.people(3) as (ada, grace, eve):
+        page = soup(await ada.get(f"/days/{DAY}"))
+        assert one(page, f"form[action='/days/{DAY}/any']")
+        booked = await ada.post(f"/days/{DAY}/any")
+        assert booked.headers["location"] == f"/days/{DAY}/seats/1"
+        in_c = await grace.post_htmx(f"/days/{DAY}/any", section="C")
+        assert in_c.headers["hx-push-url"] == f"/days/{DAY}/seats/41?section=C"
+        assert seats(in_c)["C-01"] == "mine"
+        assert (await eve.post(f"/days/{DAY}/any", section="Z")).status_code == 404
+        again = await ada.post(f"/days/{DAY}/any")
+        assert again.status_code == 409
+
+
+async def test_names_are_for_those_who_signed_in(site: Site, clock: Clock) -> None:
+    async with site.people(2, prefix="Hypatia") as (ada, grace):
+        await ada.book(clock.today, 7)
+        shown = await grace.get(f"/days/{DAY}/seats/7")
+        assert "Hypatia1" in one(soup(shown), "#panel").get_text()
+        for path in (f"/days/{DAY}", f"/days/{DAY}/seats/7", "/"):
+            page = await site.visitor().get(path)
+            assert seats(page)["A-07"] == "taken"
+            assert "Hypatia1" not in page.text
+            assert one(soup(page), "#seat-7").get_text(strip=True) == "07"
+        clock.today += timedelta(days=1)
+        past = await grace.get(f"/days/{DAY}/seats/7")
+        assert "Hypatia1" not in past.text
+
+
+async def test_one_section_alone(site: Site) -> None:
+    page = await site.visitor().get(f"/days/{DAY}?section=B")
+    assert set(seats(page)) == {f"B-{n:02}" for n in range(1, 21)}
+    seat = one(soup(page), "#seat-27")
+    assert seat["href"] == f"/days/{DAY}/seats/27?section=B"
+    assert (await site.visitor().get(f"/days/{DAY}?section=Z")).status_code == 404
+
+
+async def test_the_week_the_date_field_and_the_ways_to_other_days(site: Site, clock: Clock) -> None:
+    async with site.people(1) as (ada,):
+        await ada.book(clock.ahead(2), 7)
+        page = soup(await ada.get("/days/2026-11-24"))
+        field = one(page, "input[type=date]")
+        assert (field["min"], field["max"], field["value"]) == (DAY, "2027-02-21", "2026-11-24")
+        links = {str(link.get("href")) for link in page.select("a")}
+        assert {f"/days/2026-11-{n}" for n in range(23, 30)} <= links
+        assert "A-07" in page.get_text()
+        chosen = await ada.get("/days?day=2026-12-24&section=B")
+        assert (chosen.status_code, chosen.headers["location"]) == (303, "/days/2026-12-24?section=B")
+
+
+async def test_a_past_day_can_be_seen_but_not_booked(site: Site, clock: Clock) -> None:
+    async with site.people(2) as (ada, grace):
+        await ada.book(clock.today, 7)
+        clock.today += timedelta(days=1)
+        page = await ada.get(f"/days/{DAY}/seats/7")
+        assert page.status_code == 200
+        assert seats(page)["A-07"] == "mine"
+        assert soup(page).select("#panel form") == []
+        refused = await grace.post(f"/days/{DAY}/seats/8/book")
+        assert refused.status_code == 422
+        assert "over" in refused.text
+
+
+async def test_a_day_beyond_the_window_says_when_it_opens(site: Site) -> None:
+    async with site.people(1) as (ada,):
+        page = await ada.get("/days/2027-02-22")
+        assert page.status_code == 422
+        assert "21 February" in page.text
+        assert (await ada.get("/days/2027-02-21")).status_code == 200
+        assert (await ada.post("/days/2027-02-22/seats/7/book")).status_code == 422
+
+
+async def test_anothers_booking_can_neither_be_seen_nor_cancelled(
+    site: Site, clock: Clock, connection: asyncpg.Connection
+) -> None:
+    async with site.people(2) as (ada, eve):
+        await ada.book(clock.today, 7)
+        booking = await connection.fetchval("select id from bookings")
+        assert (await eve.post(f"/my/bookings/{booking}/cancel")).status_code == 404
+        assert "A-07" not in (await eve.get("/my/bookings")).text
+        assert await connection.fetchval("select status from bookings") == "confirmed"
+
+
+async def test_the_account_page(site: Site, clock: Clock) -> None:
+    async with site.people(1, prefix="Ada") as (ada,):
+        await ada.book(clock.today, 7)
+        page = soup(await ada.get("/account"))
+        assert "Ada1" in page.get_text()
+        assert one(page, "main form[action='/logout']")
+
+
+# Errors are pages that help on
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/nowhere", 404), ("/days/tomorrow", 404), ("/days/2026-02-30", 404), ("/days/20261123", 404),
+        ("/days/2026-W48-1", 404), ("/days?day=soon", 404), ("/days/2026-11-23/seats/99999999999999999999999", 404),
+        ("/days/2026-11-23/seats/0", 404), ("/days/2026-11-23/seats/-1", 404), ("/days/2026-11-23/seats/seven", 404),
+        ("/days/2026-11-23/seats/81", 404), ("/days/2026-11-23?section=A&section=B", 422),
+        ("/days/2026-11-23?section=%00", 422), ("/days/2026-11-23?section=" + "A" * 500, 404),
+        ("/days/9999-12-31", 422), ("/days/0001-01-01", 200), ("/days/%F0%9F%98%80", 404), ("/%00", 404),
+        ("/days/２０２６-11-23", 404),
+        ("/static/none.css", 404), ("/static/../pyproject.toml", 404), ("/my/bookings/", 303),
+    ],
+)  # fmt: skip
+async def test_bad_addresses_get_a_page(site: Site, path: str, status: int) -> None:
+    visitor = site.visitor()
+    answer = await visitor.get(path)
+    assert answer.status_code == status
+    if status >= 400:
+        assert "Traceback" not in answer.text
+        assert soup(answer).select("a[href='/']")
+        assert "x-request-id" in answer.headers
+
+
+async def test_a_wrong_method_names_the_right_one(site: Site) -> None:
+    answer = await site.visitor().http.delete("/login")
+    assert answer.status_code == 405
+    assert {name.strip() for name in answer.headers["allow"].split(",")} >= {"GET", "POST"}
+    assert soup(answer).select("a[href='/']")
+
+
+async def test_an_error_for_htmx_is_announced_and_leaves_the_page(site: Site) -> None:
+    async with site.people(1) as (ada,):
+        answer = await ada.post_htmx(f"/days/{DAY}/seats/999/book")
+        assert answer.status_code == 404
+        assert answer.headers["hx-retarget"] == "#announcement"
+        assert "no such seat" in says(answer)
+        assert "<html" not in answer.text
+
+
+async def test_our_own_mistake_shows_a_page_with_an_id_and_no_traceback(
+    capfd: pytest.CaptureFixture[str], site: Site, connection: asyncpg.Connection
+) -> None:
+    async with site.people(1) as (ada,):
+        await connection.execute("alter table bookings rename to elsewhere")
+        answer = await ada.get("/my/bookings")
+        assert answer.status_code == 500
+        request_id = answer.headers["x-request-id"]
+        assert request_id in answer.text
+        for secret in ("Traceback", "elsewhere", "asyncpg", "select "):
+            assert secret not in answer.text
+        logged = capfd.readouterr().err
+        assert request_id in logged
+        assert "UndefinedTableError" in logged
+        assert str(ada.http.cookies.get("seatweb_session")) not in logged
+
+
+async def test_too_large_a_form_is_refused(site: Site, connection: asyncpg.Connection) -> None:
+    async with site.people(1) as (ada,):
+        answer = await ada.post(f"/days/{DAY}/seats/7/book", note="x" * 100_000)
+        assert answer.status_code == 413
+        assert await connection.fetchval("select count(*) from bookings") == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"_csrf_token={token}&username=a%00b&password=long enough",
+        b"_csrf_token={token}&username=ada&username=eve&password=long enough",
+        b"_csrf_token={token}&username=%ED%A0%80abc&password=%FF%FE",
+        b"_csrf_token={token}&username=%E2%80%AEabc&password=" + b"p" * 200,
+        b"_csrf_token={token}",
+        b"_csrf_token={token}&_csrf_token={token}",
+        b"=" * 2000,
+        b"&" * 5000,
+        b"\x00\xff\xfe",
+        b"",
+    ],
+)
+async def test_odd_forms_change_nothing(site: Site, connection: asyncpg.Connection, body: bytes) -> None:
+    async with site.people(1) as (ada,):
+        answer = await ada.http.post(
+            "/register",
+            content=body.replace(b"{token}", ada.token.encode()),
+            headers={"Content-Type": "application/x-www-form-urlencoded"},
+        )
+        assert 400 <= answer.status_code < 500
+        assert await connection.fetchval("select count(*) from users") == 1
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["multipart/form-data; boundary=x", "multipart/form-data", "text/plain", "application/json", "\x7f", ""],
+)
+async def test_odd_content_types_change_nothing(site: Site, connection: asyncpg.Connection, content_type: str) -> None:
+    async with site.people(1) as (ada,):
+        answer = await ada.http.post(
+            "/register",
+            content=b'--x\r\nContent-Disposition: form-data; name="username"; filename="a"\r\n\r\nb\r\n--x--',
+            headers={"Content-Type": content_type},
+        )
+        assert 400 <= answer.status_code < 500
+        assert await connection.fetchval("select count(*) from users") == 1
+
+
+# Every answer
+
+
+async def test_every_answer_carries_the_protecting_headers(site: Site) -> None:
+    for path in ("/", "/nowhere", "/static/css/seatweb.css", "/health", "/login", "/robots.txt"):
+        headers = (await site.visitor().get(path)).headers
+        policy = headers["content-security-policy"]
+        assert "unsafe" not in policy
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "same-origin"
+        assert headers["cross-origin-opener-policy"] == "same-origin"
+
+
+async def test_pages_are_not_kept_and_static_files_are(site: Site) -> None:
+    visitor = site.visitor()
+    page = await visitor.get("/")
+    assert page.headers["cache-control"] == "no-store"
+    assert "HX-Request" in page.headers["vary"]
+    sheet = one(soup(page), "link[rel=stylesheet]")["href"]
+    kept = await visitor.get(str(sheet))
+    assert "immutable" in kept.headers["cache-control"]
+    assert kept.headers["content-encoding"] == "gzip"
+    assert "immutable" not in (await visitor.get(str(sheet).partition("?")[0])).headers["cache-control"]
+
+
+async def test_the_health_of_the_parts(site: Site) -> None:
+    visitor = site.visitor()
+    assert (await visitor.get("/health")).json() == {"status": "ok", "postgresql": "ok", "redis": "ok"}
+    assert (await visitor.get("/health/live")).json() == {"status": "ok"}
