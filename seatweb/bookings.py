@@ -164,15 +164,6 @@ class Bookings:
 
         return await self._database.transaction(work)
 
-    async def find_seat(self, seat_id: int) -> Seat:
-        """Return a seat.
-
-        Raises:
-            SeatNotFound: there is none with this id.
-        """
-        _check_id(seat_id, SeatNotFound)
-        return (await self._database.run(lambda queries: _known_seat(queries, seat_id))).seat
-
     async def of_day(self, user: User, day: date) -> Booking | None:
         """Return the user's confirmed booking on the day."""
         return await self._database.run(lambda queries: queries.find_booking_of_day(user.id, day))

@@ -28,7 +28,7 @@ RULES: Final[dict[str, type[SeatwebError]]] = {
 }
 OLDEST_SERVER: Final = 15
 MIGRATION_LOCK: Final = 0x5EA7_0EB  # any number that nothing else on the server uses
-ACQUIRE_SECONDS: Final = 1.0
+ACQUIRE_SECONDS: Final = 2.0
 STATEMENT_SECONDS: Final = 3.0
 CONNECT_SECONDS: Final = 5.0
 MIGRATION_SECONDS: Final = 120.0

@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -188,10 +188,12 @@ def says(response: httpx.Response) -> str:
     return " ".join(" ".join(region.get_text(" ", strip=True) for region in regions).split())
 
 
-async def together(*actions: Any) -> list[Any]:
-    """Run all at once and return what each returned."""
-    return list(await asyncio.gather(*actions))
+async def together(*actions: Any, at_a_time: int = 60) -> list[Any]:
+    """Run all, so many at a time, and return what each returned."""
+    places = asyncio.Semaphore(at_a_time)
 
+    async def run(action: Any) -> Any:
+        async with places:
+            return await action
 
-def in_an_hour() -> datetime:
-    return datetime.now(UTC) + timedelta(hours=1)
+    return list(await asyncio.gather(*map(run, actions)))

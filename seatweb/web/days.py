@@ -8,8 +8,9 @@ from litestar import Controller, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.response import Response
+from msgspec.structs import replace
 
-from seatweb.bookings import Bookings, nearest_free
+from seatweb.bookings import Bookings
 from seatweb.errors import (
     BookingNotFound,
     DayAlreadyBooked,
@@ -18,9 +19,10 @@ from seatweb.errors import (
     SeatClosed,
     SeatNotFound,
     SeatTaken,
+    SeatwebError,
 )
-from seatweb.model import Booking, Seat
-from seatweb.web.contexts import Notice
+from seatweb.model import Booking
+from seatweb.web.contexts import DayPage, Notice
 from seatweb.web.maps import Place, day_page
 from seatweb.web.rendering import Renderer, notice
 from seatweb.web.requests import (
@@ -75,7 +77,7 @@ class DayController(Controller):
         seat_text: FromPath[str],
     ) -> Response[str]:
         """Show the map with the panel of a seat open; for htmx the panel alone."""
-        place, _ = await _seat_place(request, bookings, day_text, seat_text)
+        place, _ = _seat_place(request, day_text, seat_text)
         return await show(request, renderer, bookings, place, partial="partials/panel.html")
 
     @post("/days/{day_text:str}/seats/{seat_text:str}/book", status_code=200)
@@ -89,8 +91,8 @@ class DayController(Controller):
     ) -> Response[str]:
         """Book a seat."""
         session = signed_in(request)
-        place, seat = await _seat_place(request, bookings, day_text, seat_text)
-        booking = bookings.book(session.user, seat.id, place.day, session.id)
+        place, seat_id = _seat_place(request, day_text, seat_text)
+        booking = bookings.book(session.user, seat_id, place.day, session.id)
         return await settle(request, renderer, bookings, place, booking, "booked")
 
     @post("/days/{day_text:str}/seats/{seat_text:str}/move", status_code=200)
@@ -104,11 +106,11 @@ class DayController(Controller):
     ) -> Response[str]:
         """Move one's booking of the day to a seat."""
         session = signed_in(request)
-        place, seat = await _seat_place(request, bookings, day_text, seat_text)
+        place, seat_id = _seat_place(request, day_text, seat_text)
         mine = await bookings.of_day(session.user, place.day)
         if mine is None:
             raise BookingNotFound("You have no booking on this day that could be moved.")
-        booking = bookings.move(session.user, mine.id, seat.id, session.id)
+        booking = bookings.move(session.user, mine.id, seat_id, session.id)
         return await settle(request, renderer, bookings, place, booking, "moved")
 
     @post("/days/{day_text:str}/any", status_code=200)
@@ -135,12 +137,11 @@ async def show(
     *,
     partial: str = "partials/day_result.html",
     say: Notice | None = None,
-    problem: str | None = None,
     status: int = 200,
     headers: dict[str, str] | None = None,
 ) -> Response[str]:
     """Return the map as it now is: the whole page, or for htmx the part that changes."""
-    page = await day_page(bookings, session_of(request), place, problem=problem)
+    page = await day_page(bookings, session_of(request), place)
     if page.state == "beyond":
         status = OutsideBookingWindow.status
     template = partial if wants_partial(request) else "pages/day.html"
@@ -156,44 +157,36 @@ async def settle(
     done: str,
 ) -> Response[str]:
     """Await a booking or a move and show what came of it: the new map, or why not and the map as it is."""
-    session = signed_in(request)
     try:
         booking = await action
     except (SeatTaken, SeatClosed, DayAlreadyBooked, NoFreeSeat) as error:
-        mine = await bookings.of_day(session.user, place.day)
-        if mine is None or mine.seat.id != place.seat_id:
-            return await _refused(request, renderer, bookings, place, error)
-        booking, done = mine, "booked"  # a second click on what is theirs already
+        page = await day_page(bookings, session_of(request), place, problem=error.text)
+        if page.mine is None or page.mine.seat.id != place.seat_id:
+            return _refused(request, renderer, page, error)
+        booking, done = page.mine, "booked"  # a second click on what is theirs already
     place = Place(place.day, place.section, booking.seat.id)
+    href = place.href(seat_id=booking.seat.id)
     say = f"{done}.{booking.seat.label}"
     if not wants_partial(request):
-        return renderer.redirect(request, place.href(seat_id=booking.seat.id), say=say)
-    headers = {"hx-push-url": place.href(seat_id=booking.seat.id)}
-    return await show(request, renderer, bookings, place, say=notice(say), headers=headers)
+        return renderer.redirect(request, href, say=say)
+    return await show(request, renderer, bookings, place, say=notice(say), headers={"hx-push-url": href})
 
 
-async def _refused(
-    request: PageRequest,
-    renderer: Renderer,
-    bookings: Bookings,
-    place: Place,
-    error: SeatTaken | SeatClosed | DayAlreadyBooked | NoFreeSeat,
-) -> Response[str]:
+def _refused(request: PageRequest, renderer: Renderer, page: DayPage, error: SeatwebError) -> Response[str]:
     """Say why it was refused, with the seats as they are and the nearest free one."""
     text = error.text
-    if place.seat_id is not None and isinstance(error, SeatTaken):
-        seat = await bookings.find_seat(place.seat_id)
-        nearest = nearest_free(await bookings.views(place.day), seat)
+    if isinstance(error, SeatTaken) and page.panel:
+        nearest = page.panel.nearest
         offer = f"{nearest.label} is free." if nearest else "No other seat is free on this day."
-        text = f"Seat {seat.label} was booked a moment ago. {offer}"
-    say = Notice(kind="alert", text=text)
-    return await show(request, renderer, bookings, place, say=say, problem=text, status=error.status)
+        text = f"Seat {page.panel.seat.label} was booked a moment ago. {offer}"
+        page = replace(page, panel=replace(page.panel, problem=text))
+    template = "partials/day_result.html" if wants_partial(request) else "pages/day.html"
+    return renderer.page(request, template, page, status=error.status, say=Notice(kind="alert", text=text))
 
 
-async def _seat_place(request: PageRequest, bookings: Bookings, day_text: str, seat_text: str) -> tuple[Place, Seat]:
-    day = read_day(day_text)
-    seat = await bookings.find_seat(read_id(seat_text, SeatNotFound))
-    return Place(day, query_value(request, "section"), seat.id), seat
+def _seat_place(request: PageRequest, day_text: str, seat_text: str) -> tuple[Place, int]:
+    seat_id = read_id(seat_text, SeatNotFound)
+    return Place(read_day(day_text), query_value(request, "section"), seat_id), seat_id
 
 
 def _section_name(text: str | None) -> str | None:
