@@ -124,10 +124,11 @@ async def check_redis(url: str) -> None:
         version = str(info.get("redis_version", "0"))
         if int(version.split(".", maxsplit=1)[0]) < OLDEST_REDIS:
             raise RedisUnusable(f"Redis {OLDEST_REDIS} or Valkey 8 or newer is needed; this server is {version}")
-    except (AuthenticationError, NoPermissionError):
-        raise RedisUnusable("Redis refused the user name or password of REDIS_URL") from None
     except (RedisError, OSError, TimeoutError) as error:
         text = " ".join(str(error).split()) or type(error).__name__
+        # redis-py reports a refused password on a unix socket as a lost connection, so the words count too.
+        if isinstance(error, AuthenticationError | NoPermissionError) or "username-password" in text:
+            raise RedisUnusable("Redis refused the user name or password of REDIS_URL") from None
         raise RedisUnusable(f"Redis cannot be reached by REDIS_URL: {text}") from None
     finally:
         await client.aclose()

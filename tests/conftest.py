@@ -20,7 +20,7 @@ from seatweb.database import migrate
 from seatweb.embedded import running_backends
 from seatweb.settings import Backends, Settings
 
-from tests.support import Clock, Site
+from tests.support import Clock, Site, run
 
 SECRET = "a-secret-for-tests-only-0123456789abcdef"
 TEMPLATE = "seatweb_template"
@@ -84,11 +84,11 @@ def _cloned(template: str | None) -> Iterator[str]:
         finally:
             await connection.close()
 
-    asyncio.run(execute(f"create database {name}{copy}"))
+    run(execute(f"create database {name}{copy}"))
     try:
         yield with_database(server, name)
     finally:
-        asyncio.run(execute(f"drop database {name} with (force)"))
+        run(execute(f"drop database {name} with (force)"))
 
 
 @pytest.fixture
@@ -146,8 +146,8 @@ def start_site(backends: Backends, clock: Clock) -> Iterator[Callable[..., Site]
     """Give a function that starts Seatweb in a thread on a free port, with other settings if wanted."""
     with ExitStack() as stack:
 
-        def start(**settings: object) -> Site:
-            return stack.enter_context(Site(Settings.model_validate(settings), backends, clock))
+        def start(*, with_backends: Backends = backends, **settings: object) -> Site:
+            return stack.enter_context(Site(Settings.model_validate(settings), with_backends, clock))
 
         yield start
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import date, timedelta
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import asyncpg
 import httpx
@@ -22,6 +23,8 @@ from seatweb.security import Security
 from seatweb.settings import Backends, Settings
 
 HTMX = {"HX-Request": "true"}
+
+T = TypeVar("T")
 
 
 class Clock:
@@ -186,6 +189,12 @@ def says(response: httpx.Response) -> str:
     """Return what the live regions of the page announce."""
     regions = soup(response).select("[role=status], [role=alert]")
     return " ".join(" ".join(region.get_text(" ", strip=True) for region in regions).split())
+
+
+def run(action: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end in a thread of its own: Playwright has a loop running in this one."""
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(asyncio.run, action).result()
 
 
 async def together(*actions: Any, at_a_time: int = 60) -> list[Any]:

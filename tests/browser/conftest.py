@@ -1,0 +1,118 @@
+"""Chromium, and people who use it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from seatweb.model import User
+
+from tests.support import Site, run
+
+ARGUMENTS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-sync"]
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """Give Chromium, the system's where the Makefile found one."""
+    as_root = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        path = os.environ.get("SEATWEB_TEST_CHROMIUM") or None
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS + as_root)
+        yield browser
+        browser.close()
+
+
+class Guard:
+    """Watches what no page may do: reach another host, break the content security policy, fail in a script."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.problems: list[str] = []
+        self.expected: tuple[str, ...] = ()
+
+    def watch(self, context: BrowserContext) -> None:
+        context.on("request", self._request)
+        context.on("console", lambda message: self._note(message.type, message.text))
+        context.on("weberror", lambda error: self._note("error", str(error.error)))
+
+    def _request(self, request: Any) -> None:
+        if not request.url.startswith((self.site.url, "data:", "blob:")):
+            self.problems.append(f"request to {request.url}")
+
+    def _note(self, kind: str, text: str) -> None:
+        # A refusal (409, 422, …) is an answer like any other; Chromium writes it to the console all the same.
+        refusal = "Failed to load resource: the server responded with a status of 4" in text
+        if kind in {"error", "warning"} and not refusal and not any(part in text for part in self.expected):
+            self.problems.append(f"{kind}: {text}")
+
+
+@pytest.fixture
+def guard(site: Site) -> Iterator[Guard]:
+    """Give the watch over all pages of the test; it fails the test in which something happened."""
+    guard = Guard(site)
+    yield guard
+    assert guard.problems == []
+
+
+@pytest.fixture
+def open_browser(browser: Browser, site: Site, guard: Guard) -> Iterator[Callable[..., Page]]:
+    """Give a function that opens a browser of someone's own (a context) and returns its first page."""
+    with ExitStack() as stack:
+
+        def open_one(**options: Any) -> Page:
+            options = {"viewport": {"width": 1280, "height": 800}, "base_url": site.url, **options}
+            context = browser.new_context(**options)
+            stack.callback(context.close)
+            context.set_default_timeout(15_000)
+            guard.watch(context)
+            return context.new_page()
+
+        yield open_one
+
+
+@pytest.fixture
+def page(open_browser: Callable[..., Page]) -> Page:
+    """Give the page of a visitor on a desk."""
+    return open_browser()
+
+
+@pytest.fixture
+def sign_in(site: Site) -> Callable[..., User]:
+    """Give a function that makes an account and signs its user in on a page, without the forms."""
+
+    def sign_in(page: Page, username: str = "ada") -> User:
+        async def make() -> tuple[User, dict[str, str]]:
+            async with site.people(1, prefix=username) as (visitor,):
+                assert visitor.user
+                return visitor.user, {str(name): str(value) for name, value in visitor.http.cookies.items()}
+
+        user, cookies = run(make())
+        page.context.add_cookies(
+            [{"name": name, "value": value, "url": site.url, "httpOnly": True} for name, value in cookies.items()]
+        )
+        return user
+
+    return sign_in
+
+
+@pytest.fixture
+def book(site: Site) -> Callable[[int], str]:
+    """Give a function that lets someone else book a seat for today, and returns their name."""
+    count = iter(range(1000))
+
+    def book(seat_id: int) -> str:
+        async def work() -> str:
+            async with site.people(1, prefix=f"someone-{next(count)}-") as (visitor,):
+                answer = await visitor.book(site.clock.today, seat_id)
+                assert answer.status_code == 303
+                assert visitor.user
+                return visitor.user.username
+
+        return run(work())
+
+    return book

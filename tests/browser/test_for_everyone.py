@@ -1,0 +1,143 @@
+"""Pages for everyone: axe, sizes of targets, reflow, weight; on every page, light and dark, small and large."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+from tests.browser.conftest import Guard
+from tests.support import Site
+
+DAY = "/days/2026-11-23"
+PHONE = {"width": 390, "height": 844}
+DESK = {"width": 1280, "height": 800}
+
+PAGES = {
+    "map": "/",
+    "one section": f"{DAY}?section=B",
+    "free seat": f"{DAY}/seats/8",
+    "taken seat": f"{DAY}/seats/9",
+    "beyond": "/days/2027-06-01",
+    "past": "/days/2026-11-02",
+    "login": "/login",
+    "register": "/register",
+    "not found": "/nowhere",
+}
+SIGNED_IN_PAGES = {
+    "map": "/",
+    "free seat": f"{DAY}/seats/8",
+    "my seat": f"{DAY}/seats/7",
+    "taken seat": f"{DAY}/seats/9",
+    "my bookings": "/my/bookings",
+    "account": "/account",
+    "another day": "/days/2026-11-24/seats/8",
+}
+
+
+@pytest.fixture
+def furnished(
+    site: Site, sign_in: Callable[..., Any], book: Callable[[int], str], open_browser: Callable[..., Page]
+) -> Any:
+    """Give a function that opens a browser on a site where people sit."""
+    book(9)
+    book(44)
+
+    def open_one(*, signed_in: bool, **options: Any) -> Page:
+        page = open_browser(**options)
+        if signed_in:
+            sign_in(page, f"ada-{options['color_scheme']}-{options['viewport']['width']}-")
+            page.goto(f"{DAY}/seats/7")
+            button = page.get_by_role("button", name="Book A-07")
+            if button.count():
+                button.click()
+                page.get_by_role("link", name="Seat A-07, yours").wait_for()
+        return page
+
+    return open_one
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [PHONE, DESK], ids=["phone", "desk"])
+@pytest.mark.parametrize("signed_in", [False, True], ids=["visitor", "user"])
+def test_axe_finds_nothing(furnished: Any, guard: Guard, viewport: Any, scheme: str, *, signed_in: bool) -> None:
+    page = furnished(signed_in=signed_in, viewport=viewport, color_scheme=scheme, reduced_motion="reduce")
+    axe = Axe()
+    for name, path in (SIGNED_IN_PAGES if signed_in else PAGES).items():
+        page.goto(path)
+        results = axe.run(page, options={"resultTypes": ["violations", "incomplete"]})
+        assert results.violations_count == 0, f"{name}: {results.generate_report()}"
+
+
+@pytest.mark.parametrize("path", ["/register", "/login"])
+def test_axe_finds_nothing_in_a_refused_form(page: Page, path: str) -> None:
+    page.goto(path)
+    page.locator("main form").first.evaluate("form => { form.noValidate = true; form.submit() }")
+    page.locator("main [aria-invalid=true]").first.wait_for()
+    results = Axe().run(page)
+    assert results.violations_count == 0, results.generate_report()
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1280, 2560])
+def test_nothing_has_to_be_scrolled_sideways(furnished: Any, width: int) -> None:
+    page = furnished(signed_in=True, viewport={"width": width, "height": 800}, color_scheme="light")
+    for name, path in SIGNED_IN_PAGES.items():
+        page.goto(path)
+        overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert overflow <= 0, name
+
+
+@pytest.mark.parametrize(("options", "least"), [
+    ({"viewport": {"width": 320, "height": 700}, "has_touch": True, "is_mobile": True}, 44),
+    ({"viewport": PHONE, "has_touch": True, "is_mobile": True}, 44),
+    ({"viewport": DESK}, 24),
+])  # fmt: skip
+def test_targets_are_large_enough(furnished: Any, options: dict[str, Any], least: int) -> None:
+    page = furnished(signed_in=True, color_scheme="light", **options)
+    for name, path in SIGNED_IN_PAGES.items():
+        page.goto(path)
+        small = page.evaluate(
+            """least => [...document.querySelectorAll('a, button, input:not([type=hidden])')].filter(element => {
+                const box = element.getBoundingClientRect();
+                const inText = element.closest('p') && getComputedStyle(element).display === 'inline';
+                const away = element.closest('.skip, .visually-hidden') || box.bottom < 0 || box.width <= 1;
+                return box.width && !inText && !away && (box.width < least - 0.5 || box.height < least - 0.5);
+            }).map(element => `${element.tagName} ${element.className} ${element.textContent.trim().slice(0, 20)} `
+                + JSON.stringify(element.getBoundingClientRect()))""",
+            least,
+        )
+        assert small == [], name
+
+
+def test_the_first_page_is_light_and_stands_still(open_browser: Callable[..., Page], site: Site) -> None:
+    page = open_browser(viewport=PHONE)
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("Network.enable")
+    bytes_received: list[float] = []
+    devtools.on("Network.loadingFinished", lambda event: bytes_received.append(event["encodedDataLength"]))
+    page.add_init_script(
+        "window.shift = 0; new PerformanceObserver(list => list.getEntries().forEach(one => window.shift += one.value))"
+        ".observe({type: 'layout-shift', buffered: true})"
+    )
+    page.goto("/", wait_until="networkidle")
+    page.evaluate("document.fonts.ready")
+    assert page.evaluate("window.shift") == pytest.approx(0, abs=0.001)
+    assert sum(bytes_received) <= 60_000
+
+
+def test_status_is_told_without_colour(furnished: Any) -> None:
+    """Every status has a form of its own: what is drawn differs also when all colours are alike."""
+    page = furnished(signed_in=True, viewport=DESK, color_scheme="light", forced_colors="active")
+    page.goto("/")
+    shapes = {}
+    for status in ("free", "mine", "taken"):
+        element = page.locator(f"a.seat[data-status={status}]").first
+        shapes[status] = element.inner_text().strip() + element.evaluate(
+            "e => [getComputedStyle(e).borderStyle, getComputedStyle(e, '::before').content,"
+            " getComputedStyle(e, '::after').content, getComputedStyle(e).borderWidth, e.querySelectorAll('*').length,"
+            " getComputedStyle(e).backgroundImage].join()"
+        ).replace("seat", "")
+    assert len(set(shapes.values())) == 3

@@ -1,0 +1,304 @@
+"""What people do, in a real browser: with a mouse, with the keyboard alone, and without JavaScript."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from tests.browser.conftest import Guard
+from tests.support import Site
+
+DAY = "/days/2026-11-23"
+
+
+def seat(page: Page, label: str, status: str) -> Any:
+    return page.get_by_role("link", name=f"Seat {label}, {status}", exact=True)
+
+
+def register(page: Page, username: str = "ada") -> None:
+    page.get_by_label("Username").fill(username)
+    page.get_by_label("Password", exact=True).fill("correct horse battery")
+    page.get_by_role("main").get_by_role("button", name="Register").click()
+
+
+def announced(page: Page, text: str | re.Pattern[str], role: Any = "status") -> None:
+    expect(page.get_by_role(role).locator("p").filter(has_text=text)).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}]
+)
+def test_a_newcomer_books_a_first_seat_and_leaves(open_browser: Callable[..., Page], options: dict[str, Any]) -> None:
+    page = open_browser(**options)
+    page.goto("/")
+    seat(page, "A-07", "free").click()
+    expect(page).to_have_url(re.compile(DAY + "/seats/7$"))
+    page.get_by_role("link", name="Register", exact=True).last.click()
+    register(page)
+    # Back on the seat that was chosen before there was an account.
+    expect(page).to_have_url(re.compile(DAY + "/seats/7$"))
+    page.get_by_role("button", name="Book A-07").click()
+    expect(seat(page, "A-07", "yours")).to_be_visible()
+    announced(page, "A-07 is yours")
+
+    page.get_by_role("link", name="My bookings").click()
+    expect(page.get_by_role("main")).to_contain_text("A-07")
+    page.get_by_role("main").get_by_role("button", name=re.compile("^Cancel")).click()
+    announced(page, "A-07 is free again")
+    expect(page.get_by_role("main").get_by_role("button", name=re.compile("^Cancel"))).to_have_count(0)
+    page.goto("/account")
+    page.get_by_role("main").get_by_role("button", name="Sign out").click()
+    announced(page, "signed out")
+    expect(page.get_by_role("link", name="Sign in", exact=True)).to_be_visible()
+
+
+def test_moving_and_cancelling_on_the_map(page: Page, sign_in: Callable[..., Any]) -> None:
+    sign_in(page)
+    page.goto(DAY)
+    seat(page, "A-07", "free").click()
+    page.get_by_role("button", name="Book A-07").click()
+    expect(seat(page, "A-07", "yours")).to_be_visible()
+    seat(page, "C-03", "free").click()
+    page.get_by_role("button", name="Move from A-07 to C-03").click()
+    expect(seat(page, "C-03", "yours")).to_be_visible()
+    expect(seat(page, "A-07", "free")).to_be_visible()
+    announced(page, "C-03 is yours now")
+    expect(page).to_have_url(re.compile("/seats/43$"))
+    expect(page).to_have_title(re.compile("C-03"))
+    page.get_by_role("button", name="Cancel booking").click()
+    expect(seat(page, "C-03", "free")).to_be_visible()
+    announced(page, "C-03 is free again")
+    expect(page.locator("#panel")).to_be_hidden()
+
+
+def test_booking_swaps_in_place_without_loading_the_page_again(page: Page, sign_in: Callable[..., Any]) -> None:
+    sign_in(page)
+    page.goto(DAY)
+    page.evaluate("window.stillHere = true")
+    seat(page, "A-07", "free").click()
+    page.get_by_role("button", name="Book A-07").click()
+    expect(seat(page, "A-07", "yours")).to_be_visible()
+    page.get_by_role("navigation", name="Days of this week").get_by_role("link", name=re.compile("24 November")).click()
+    expect(page).to_have_url(re.compile("/days/2026-11-24$"))
+    expect(page.get_by_role("heading", level=1)).to_contain_text("24 November")
+    expect(page).to_have_title(re.compile("24 November"))
+    assert page.evaluate("window.stillHere") is True
+
+
+def test_the_back_button_goes_where_one_was(page: Page, sign_in: Callable[..., Any]) -> None:
+    sign_in(page)
+    page.goto(DAY)
+    seat(page, "A-07", "free").click()
+    expect(page.get_by_role("button", name="Book A-07")).to_be_visible()
+    page.get_by_role("navigation", name="Days of this week").get_by_role("link", name=re.compile("25 November")).click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("25 November")
+    page.go_back()
+    expect(page).to_have_url(re.compile(DAY + "/seats/7$"))
+    expect(page.get_by_role("button", name="Book A-07")).to_be_visible()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("23 November")
+    page.go_back()
+    expect(page).to_have_url(re.compile(DAY + "$"))
+    expect(page.locator("#panel")).to_be_hidden()
+    page.go_forward()
+    expect(page.get_by_role("button", name="Book A-07")).to_be_visible()
+    page.get_by_role("button", name="Book A-07").click()
+    expect(seat(page, "A-07", "yours")).to_be_visible()
+
+
+def test_a_lost_race_in_two_browsers(open_browser: Callable[..., Page], sign_in: Callable[..., Any]) -> None:
+    ada, grace = open_browser(), open_browser()
+    for page, name in ((ada, "ada"), (grace, "grace")):
+        sign_in(page, name)
+        page.goto(f"{DAY}/seats/7")
+        expect(page.get_by_role("button", name="Book A-07")).to_be_visible()
+    grace.get_by_role("button", name="Book A-07").click()
+    expect(seat(grace, "A-07", "yours")).to_be_visible()
+    ada.get_by_role("button", name="Book A-07").click()
+    announced(ada, "Seat A-07 was booked a moment ago. A-06 is free.", "alert")
+    expect(seat(ada, "A-07", "taken")).to_be_visible()
+    expect(ada.locator("#panel")).to_contain_text("grace1")
+    instead = ada.get_by_role("button", name="Book A-06 instead")
+    expect(instead).to_be_focused()
+    ada.keyboard.press("Enter")
+    expect(seat(ada, "A-06", "yours")).to_be_visible()
+
+
+def test_any_free_seat(page: Page, sign_in: Callable[..., Any]) -> None:
+    sign_in(page)
+    page.goto(DAY + "?section=B")
+    page.get_by_role("button", name="Any free seat").click()
+    expect(seat(page, "B-01", "yours")).to_be_visible()
+    expect(page).to_have_url(re.compile(re.escape("/seats/21?section=B") + "$"))
+    expect(page.get_by_role("button", name="Any free seat")).to_have_count(0)
+
+
+def test_without_javascript(open_browser: Callable[..., Page]) -> None:
+    page = open_browser(java_script_enabled=False)
+    page.goto("/")
+    page.get_by_role("link", name="Register", exact=True).first.click()
+    register(page, "ada")
+    seat(page, "A-07", "free").click()
+    page.get_by_role("button", name="Book A-07").click()
+    expect(page).to_have_url(re.compile(DAY + "/seats/7$"))
+    expect(seat(page, "A-07", "yours")).to_be_visible()
+    announced(page, "A-07 is yours")
+    seat(page, "C-03", "free").click()
+    page.get_by_role("button", name="Move from A-07 to C-03").click()
+    expect(seat(page, "C-03", "yours")).to_be_visible()
+    page.get_by_role("button", name="Cancel booking").click()
+    expect(seat(page, "C-03", "free")).to_be_visible()
+    page.get_by_label("Go to").fill("2026-12-01")
+    page.get_by_role("button", name="Go", exact=True).click()
+    expect(page).to_have_url(re.compile("/days/2026-12-01$"))
+    page.get_by_role("button", name="Any free seat").click()
+    announced(page, "A-01 is yours")
+    page.get_by_role("link", name="My bookings").click()
+    page.get_by_role("main").get_by_role("button", name=re.compile("^Cancel")).click()
+    announced(page, "A-01 is free again")
+    page.goto("/account")
+    page.get_by_role("main").get_by_role("button", name="Sign out").click()
+    page.get_by_role("link", name="Sign in", exact=True).click()
+    page.get_by_label("Username").fill("ADA")
+    page.get_by_label("Password", exact=True).fill("wrong")
+    page.get_by_role("main").get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("main")).to_contain_text("do not go together")
+    expect(page.get_by_label("Username")).to_have_value("ADA")
+
+
+def test_a_lost_race_without_javascript(
+    open_browser: Callable[..., Page], sign_in: Callable[..., Any], book: Callable[[int], str]
+) -> None:
+    page = open_browser(java_script_enabled=False)
+    sign_in(page)
+    page.goto(f"{DAY}/seats/7")
+    book(7)
+    page.get_by_role("button", name="Book A-07").click()
+    announced(page, "Seat A-07 was booked a moment ago. A-06 is free.", "alert")
+    page.get_by_role("button", name="Book A-06 instead").click()
+    expect(seat(page, "A-06", "yours")).to_be_visible()
+
+
+def tab_to(page: Page, target: Any, key: str = "Tab", presses: int = 40) -> None:
+    """Press a key until the target has the focus."""
+    for _ in range(presses):
+        if target.evaluate("element => element === document.activeElement"):
+            return
+        page.keyboard.press(key)
+    raise AssertionError(f"{presses} presses of {key} do not reach {target}")
+
+
+def test_the_whole_journey_by_keyboard_alone(page: Page) -> None:
+    page.goto("/register")
+    expect(page.get_by_label("Username")).to_be_focused()
+    page.keyboard.type("ada")
+    tab_to(page, page.get_by_label("Password", exact=True), presses=3)
+    page.keyboard.type("correct horse battery")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("23 November")
+
+    # Tab goes from section to section, arrows walk the seats inside.
+    tab_to(page, seat(page, "A-01", "free"))
+    page.keyboard.press("ArrowRight")
+    expect(seat(page, "A-02", "free")).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    expect(seat(page, "A-07", "free")).to_be_focused()
+    page.keyboard.press("End")
+    expect(seat(page, "A-10", "free")).to_be_focused()
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Book A-07")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.locator("#panel")).to_be_hidden()
+    expect(seat(page, "A-07", "free")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Book A-07")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(seat(page, "A-07", "yours")).to_be_visible()
+    announced(page, "A-07 is yours")
+    # The focus stays where the eye is: in the panel.
+    assert page.evaluate("document.querySelector('#panel').contains(document.activeElement)")
+    tab_to(page, page.get_by_role("button", name="Cancel booking"), presses=6)
+    page.keyboard.press("Enter")
+    announced(page, "A-07 is free again")
+    expect(seat(page, "A-07", "free")).to_be_focused()
+    tab_to(page, page.get_by_role("link", name="My bookings"), key="Shift+Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("My bookings")
+
+
+def test_arrows_go_on_to_the_next_section(page: Page) -> None:
+    page.goto(DAY)
+    seat(page, "A-05", "free").focus()
+    page.keyboard.press("ArrowRight")
+    expect(seat(page, "B-01", "free")).to_be_focused()
+    seat(page, "A-18", "free").focus()
+    page.keyboard.press("ArrowDown")
+    expect(seat(page, "C-03", "free")).to_be_focused()
+
+
+def test_a_double_click_books_once_and_shows_that_it_is_busy(
+    page: Page, site: Site, sign_in: Callable[..., Any]
+) -> None:
+    sign_in(page)
+    page.goto(f"{DAY}/seats/7")
+    sent: list[str] = []
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        sent.append(route.request.url)
+        held.append(route)
+
+    page.route("**/book", hold)
+    button = page.get_by_role("button", name=re.compile("Book A-07|Booking"))
+    button.dblclick()
+    expect(page.locator("#panel [aria-busy=true], #panel .htmx-request, #panel button:disabled").first).to_be_visible()
+    for route in held:
+        route.continue_()
+    expect(seat(page, "A-07", "yours")).to_be_visible()
+    assert len(sent) == 1
+
+
+def test_when_nothing_gets_through_it_says_so_and_can_be_tried_again(
+    page: Page, guard: Guard, sign_in: Callable[..., Any]
+) -> None:
+    guard.expected = ("ERR_", "Failed to fetch", "htmx:error")
+    sign_in(page)
+    page.goto(f"{DAY}/seats/7")
+    page.route("**/book", lambda route: route.abort("connectionfailed"))
+    page.get_by_role("button", name="Book A-07").click()
+    announced(page, re.compile("connection|answer", re.IGNORECASE), "alert")
+    page.unroute("**/book")
+    expect(page.get_by_role("button", name="Book A-07")).to_be_enabled()
+    page.get_by_role("button", name="Book A-07").click()
+    expect(seat(page, "A-07", "yours")).to_be_visible()
+
+
+def test_a_session_that_ended_elsewhere_leads_to_signing_in(page: Page, sign_in: Callable[..., Any]) -> None:
+    sign_in(page)
+    page.goto(f"{DAY}/seats/7")
+    page.context.clear_cookies(name="seatweb_session")
+    page.get_by_role("button", name="Book A-07").click()
+    expect(page).to_have_url(re.compile(r"/login\?next=/days/2026-11-23/seats/7$"))
+
+
+def test_the_date_field_goes_to_the_day(page: Page) -> None:
+    page.goto("/")
+    page.get_by_label("Go to").fill("2026-12-24")
+    page.get_by_label("Go to").press("Enter")
+    expect(page).to_have_url(re.compile("/days/2026-12-24$"))
+    expect(page.get_by_role("heading", level=1)).to_contain_text("24 December")
+
+
+def test_the_password_can_be_shown(page: Page) -> None:
+    page.goto("/login")
+    field = page.get_by_label("Password", exact=True)
+    field.fill("secret words")
+    expect(field).to_have_attribute("type", "password")
+    page.get_by_role("button", name=re.compile("Show")).click()
+    expect(field).to_have_attribute("type", "text")
+    expect(field).to_have_attribute("autocomplete", "current-password")

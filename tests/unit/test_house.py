@@ -1,0 +1,67 @@
+"""The house: imports run one way, templates parse, vendored files are what they were, nothing names a machine."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from jinja2 import Environment, FileSystemLoader
+from seatweb.security import Security
+from seatweb.web.rendering import Renderer
+
+ROOT = Path(__file__).parents[2]
+TEMPLATES = sorted(path.relative_to(ROOT / "templates").as_posix() for path in (ROOT / "templates").rglob("*.html"))
+
+
+def test_imports_run_one_way() -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_every_template_parses_and_names_files_that_exist(name: str) -> None:
+    renderer = Renderer(Security("x" * 32, secure=False, public_url=None), "Seatweb")
+    renderer.environment.get_template(name)
+    source = (ROOT / "templates" / name).read_text()
+    for path in re.findall(r"static\('([^']+)'\)", source):
+        assert renderer.environment.globals["static"](path)  # type: ignore[operator]
+    assert name == "components/icon.html" or "| safe" not in source  # the icons' own paths
+
+
+def test_the_root_of_a_partial_is_named_after_its_file() -> None:
+    environment = Environment(loader=FileSystemLoader(ROOT / "templates"), autoescape=True)
+    for path in (ROOT / "templates/partials").glob("*.html"):
+        if path.stem.endswith("_result") or path.stem == "section":  # several roots; one root for each section
+            continue
+        assert f'id="{path.stem}"' in path.read_text(), path.name
+        environment.get_template(f"partials/{path.name}")
+
+
+def test_vendored_files_are_unmodified() -> None:
+    readme = (ROOT / "static/vendor/README.md").read_text()
+    for path in (ROOT / "static/vendor").iterdir():
+        if path.suffix in {".js", ".woff2"}:
+            assert hashlib.sha256(path.read_bytes()).hexdigest() in readme, path.name
+
+
+def test_nothing_is_loaded_from_elsewhere() -> None:
+    for folder in ("templates", "static/css", "static/js"):
+        for path in (ROOT / folder).rglob("*.*"):
+            text = re.sub(r'xmlns(:\w+)?="[^"]*"', "", path.read_text())
+            assert not re.search(r"""(https?:)?//[a-z0-9.-]+\.[a-z]{2,}""", text), path
+
+
+def test_pages_carry_no_inline_script_or_style() -> None:
+    for path in (ROOT / "templates").rglob("*.html"):
+        text = path.read_text()
+        assert not re.search(r"<style|<script(?![^>]*\bsrc=)|\sstyle=|\son[a-z]+=|hx-on|\bjs:", text), path

@@ -1,0 +1,96 @@
+"""Settings: read once, every problem told at once, secrets never shown; and the README tells the truth about them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from seatweb.settings import Settings, SettingsError
+
+GOOD = "k7Qd0vJr1mZp8sXw4tYb6nEh3uGf9aLc"
+ROOT = Path(__file__).parents[2]
+
+
+def problems(**environment: str) -> list[str]:
+    with pytest.raises(SettingsError) as error:
+        Settings.from_environment(environment)
+    return error.value.problems
+
+
+def test_without_anything_it_is_for_trying_out() -> None:
+    settings = Settings.from_environment({"PATH": "/usr/bin", "DATABASE_URL": "", "SEATWEB_PORT": " "})
+    assert not settings.in_service
+    assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8000, 1)
+    assert settings.shortest_password == 1
+    assert not settings.secure_cookies
+
+
+def test_in_service_passwords_are_longer_and_https_makes_cookies_secure() -> None:
+    settings = Settings.from_environment(
+        {
+            "DATABASE_URL": "postgresql://seatweb:hush-hush@db/seatweb",
+            "JWT_SECRET": GOOD,
+            "SEATWEB_PUBLIC_URL": "https://seats.example.org/",
+        }
+    )
+    assert settings.in_service
+    assert settings.shortest_password == 8
+    assert settings.secure_cookies
+    assert settings.public_url == "https://seats.example.org"
+    assert "hush" not in repr(settings)
+    assert GOOD not in repr(settings)
+
+
+def test_every_problem_is_told_at_once() -> None:
+    found = problems(
+        SEATWEB_PORT="http",
+        SEATWEB_TIME_ZONE="Mars/Olympus",
+        SEATWEB_WORKERS="0",
+        SEATWEB_COLOUR="green",
+        DATABASE_URL="mysql://db/x",
+        REDIS_URL="db:6379",
+        JWT_SECRET="short",
+        SEATWEB_PUBLIC_URL="seats.example.org",
+    )
+    for name in (
+        "SEATWEB_PORT", "SEATWEB_TIME_ZONE", "SEATWEB_WORKERS", "SEATWEB_COLOUR", "DATABASE_URL", "REDIS_URL",
+        "JWT_SECRET", "SEATWEB_PUBLIC_URL",
+    ):  # fmt: skip
+        assert len([line for line in found if line.startswith(name)]) == 1, name
+    assert len(found) == 8
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "mySectreKeyWhichWillChange", "short", "a" * 64, "abab" * 16,
+        "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7", "your-secret-key-change-in-production",
+    ],
+)  # fmt: skip
+def test_weak_and_well_known_secrets_are_refused_and_not_shown(secret: str) -> None:
+    (found,) = problems(JWT_SECRET=secret)
+    assert found.startswith("JWT_SECRET")
+    assert secret not in found
+
+
+def test_a_database_needs_a_secret_of_its_own() -> None:
+    (found,) = problems(DATABASE_URL="postgresql://db/seatweb")
+    assert "JWT_SECRET" in found
+
+
+@pytest.mark.parametrize("url", ["ftp://a", "https://a/path", "https://", "https://a?b=c"])
+def test_the_public_address_is_an_origin(url: str) -> None:
+    (found,) = problems(SEATWEB_PUBLIC_URL=url)
+    assert found.startswith("SEATWEB_PUBLIC_URL")
+
+
+def test_the_table_of_the_readme_has_every_setting() -> None:
+    table = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \| (.*?) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    documented = {name: meaning for name, _, meaning in table}
+    fields = {field.alias: field.description for field in Settings.model_fields.values()}
+    assert documented == fields
+    defaults = {name: default.strip("`") for name, default, _ in table}
+    for name, field in ((field.alias, field) for field in Settings.model_fields.values()):
+        if isinstance(field.default, (int, str)):
+            assert defaults[str(name)] == str(field.default), name
