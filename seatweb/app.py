@@ -42,7 +42,7 @@ def create_app(settings: Settings, backends: Backends, today: Callable[[], date]
     configure_logging(settings.log_format)
     zone = settings.zone
     security = Security(backends.jwt_secret, secure=settings.secure_cookies, public_url=settings.public_url)
-    renderer = Renderer(security, settings.site_name)
+    renderer = Renderer(security, settings.site_name, settings.public_url)
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:

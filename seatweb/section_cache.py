@@ -1,7 +1,7 @@
 """Section views in Redis: a copy that saves work, never one that decides.
 
 A view is kept under the generation that was read from PostgreSQL before its seats were, so a write that comes between
-makes the key dead, never wrong, and nothing has to be deleted (docs/decisions/0003).
+makes the key dead, never wrong, and nothing has to be deleted (docs/decisions/0002).
 """
 
 from __future__ import annotations

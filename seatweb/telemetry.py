@@ -103,8 +103,10 @@ class Telemetry:
                 headers["x-request-id"] = request_id
             await send(message)
 
+        # A HEAD is answered like a GET (RFC 9110, 9.3.2); the server leaves out the body.
+        inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         try:
-            await self._app(scope, receive, send_with_headers)
+            await self._app(inner, receive, send_with_headers)
         finally:
             if not scope["path"].startswith(("/static/", "/health")) or status >= 400:
                 log.info(

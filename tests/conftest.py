@@ -146,8 +146,8 @@ def start_site(backends: Backends, clock: Clock) -> Iterator[Callable[..., Site]
     """Give a function that starts Seatweb in a thread on a free port, with other settings if wanted."""
     with ExitStack() as stack:
 
-        def start(*, with_backends: Backends = backends, **settings: object) -> Site:
-            return stack.enter_context(Site(Settings.model_validate(settings), with_backends, clock))
+        def start(*, with_backends: Backends = backends, with_clock: Clock | None = clock, **settings: object) -> Site:
+            return stack.enter_context(Site(Settings.model_validate(settings), with_backends, with_clock))
 
         yield start
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -43,8 +43,9 @@ class Clock:
 class Site:
     """Seatweb in a thread of its own, on a free port of the loopback."""
 
-    def __init__(self, settings: Settings, backends: Backends, clock: Clock) -> None:
-        self.settings, self.backends, self.clock = settings, backends, clock
+    def __init__(self, settings: Settings, backends: Backends, clock: Clock | None) -> None:
+        self.settings, self.backends = settings, backends
+        self.clock = clock or Clock(datetime.now(settings.zone).date())
         self.socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
         self.security = Security(backends.jwt_secret, secure=settings.secure_cookies, public_url=settings.public_url)

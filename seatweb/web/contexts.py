@@ -1,7 +1,8 @@
 """What each page is given: one frozen struct a template, so that a template never asks for anything else.
 
-Every template also gets the `Shell` as `shell`, and the functions `static(path)` (address of a file with its
-fingerprint) and `csrf_field()` (the hidden field of every form). Days are dates in the site's time zone.
+Every template also gets the `Shell` as `shell`, the functions `static(path)` (address of a file with its fingerprint)
+and `csrf_field()` (the hidden field of every form), and `origin` (the public address of the site, or nothing).
+Days are dates in the site's time zone.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def notice(value: str) -> Notice | None:
 class Renderer:
     """Renders templates with what surrounds every page."""
 
-    def __init__(self, security: Security, site_name: str) -> None:
+    def __init__(self, security: Security, site_name: str, public_url: str | None = None) -> None:
         self._security = security
         self._site_name = site_name
         self._addresses = fingerprints(resources.folder("static"))
@@ -57,6 +57,7 @@ class Renderer:
             lstrip_blocks=True,
         )
         self.environment.globals["static"] = self._addresses.__getitem__
+        self.environment.globals["origin"] = public_url or ""  # social cards need a whole address
 
     def page(
         self,

@@ -128,11 +128,13 @@ async def test_rubbish_in_redis_is_a_miss(bookings: Bookings, clock: Clock, stor
     assert await bookings.views(clock.today) == first
 
 
-async def test_everything_works_without_redis(start_site: object, backends: Backends, clock: Clock) -> None:
+async def test_everything_works_without_redis(
+    start_site: Callable[..., Site], backends: Backends, clock: Clock
+) -> None:
     gone = Backends(
         database_url=backends.database_url, redis_url="redis://127.0.0.1:1/0", jwt_secret=backends.jwt_secret
     )
-    site = start_site(with_backends=gone)  # type: ignore[operator]
+    site = start_site(with_backends=gone)
     async with site.people(2) as (ada, grace):
         assert (await ada.book(clock.today, 7)).status_code == 303
         assert (await ada.statuses(clock.today))["A-07"] == "mine"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -129,8 +130,8 @@ async def test_passwords_are_kept_as_argon2id(site: Site, connection: asyncpg.Co
     assert answer.status_code == 303
 
 
-async def test_short_passwords_are_for_trying_out_only(start_site: object) -> None:
-    in_service = start_site(SEATWEB_PASSWORD_MIN_LENGTH=8)  # type: ignore[operator]
+async def test_short_passwords_are_for_trying_out_only(start_site: Callable[..., Site]) -> None:
+    in_service = start_site(SEATWEB_PASSWORD_MIN_LENGTH=8)
     answer = await in_service.visitor().register("ada", "1234567")
     assert answer.status_code == 422
     assert "at least 8 characters" in answer.text
@@ -209,8 +210,8 @@ async def test_only_our_own_tokens_are_believed(site: Site, backends: Backends, 
         assert (name, answer.status_code) == (name, 200 if name == "valid" else 303)
 
 
-async def test_https_makes_the_cookies_secure_and_bound_to_the_host(start_site: object) -> None:
-    site: Site = start_site(SEATWEB_PUBLIC_URL="https://seats.example.org")  # type: ignore[operator]
+async def test_https_makes_the_cookies_secure_and_bound_to_the_host(start_site: Callable[..., Site]) -> None:
+    site: Site = start_site(SEATWEB_PUBLIC_URL="https://seats.example.org")
     answer = await site.visitor().get("/login")
     (cookie,) = answer.headers.get_list("set-cookie")
     assert cookie.startswith("__Host-seatweb_csrf=")

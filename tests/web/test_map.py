@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import asyncpg
 import pytest
 
-from tests.support import HTMX, Clock, Site, one, says, seats, soup
+from tests.support import HTMX, Clock, Site, one, says, seats, soup, together
 
 DAY = "2026-11-23"
 
@@ -202,6 +205,17 @@ async def test_a_day_beyond_the_window_says_when_it_opens(site: Site) -> None:
         assert (await ada.post("/days/2027-02-22/seats/7/book")).status_code == 422
 
 
+async def test_the_site_has_its_own_midnight(start_site: Callable[..., Site]) -> None:
+    """Today is a day of the site's time zone: these two are 25 hours apart, so they never share a day."""
+    shown = set()
+    for zone in ("Pacific/Kiritimati", "Pacific/Pago_Pago"):
+        site = start_site(with_clock=None, SEATWEB_TIME_ZONE=zone)
+        day = one(soup(await site.visitor().get("/")), "#day")["data-day"]
+        assert day == str(datetime.now(ZoneInfo(zone)).date())
+        shown.add(day)
+    assert len(shown) == 2
+
+
 async def test_anothers_booking_can_neither_be_seen_nor_cancelled(
     site: Site, clock: Clock, connection: asyncpg.Connection
 ) -> None:
@@ -280,6 +294,31 @@ async def test_our_own_mistake_shows_a_page_with_an_id_and_no_traceback(
         assert str(ada.http.cookies.get("seatweb_session")) not in logged
 
 
+async def test_a_database_that_does_not_answer_is_a_busy_page_in_time(
+    site: Site, connection: asyncpg.Connection
+) -> None:
+    async with site.people(1) as (ada,):
+        async with connection.transaction(), asyncio.timeout(5):
+            await connection.execute("lock table bookings in access exclusive mode")
+            answer = await ada.get("/my/bookings")
+        assert answer.status_code == 503
+        assert int(answer.headers["retry-after"]) > 0
+        assert soup(answer).select("a[href='/']")
+        assert (await ada.get("/my/bookings")).status_code == 200
+
+
+async def test_when_every_connection_is_busy_the_answer_comes_in_time_all_the_same(
+    start_site: Callable[..., Site], connection: asyncpg.Connection
+) -> None:
+    site = start_site(SEATWEB_DATABASE_POOL=1)
+    async with site.people(6) as people:
+        async with connection.transaction(), asyncio.timeout(5):
+            await connection.execute("lock table bookings in access exclusive mode")
+            answers = await together(*(visitor.get("/my/bookings") for visitor in people))
+        assert {answer.status_code for answer in answers} == {503}
+        assert (await people[0].get("/my/bookings")).status_code == 200
+
+
 async def test_too_large_a_form_is_refused(site: Site, connection: asyncpg.Connection) -> None:
     async with site.people(1) as (ada,):
         answer = await ada.post(f"/days/{DAY}/seats/7/book", note="x" * 100_000)
@@ -329,6 +368,12 @@ async def test_odd_content_types_change_nothing(site: Site, connection: asyncpg.
 
 
 # Every answer
+
+
+async def test_a_head_is_answered_like_a_get_without_the_body(site: Site) -> None:
+    for path in ("/", "/login", "/health/live", "/static/css/seatweb.css"):
+        answer = await site.visitor().http.head(path)
+        assert (path, answer.status_code, answer.content) == (path, 200, b"")
 
 
 async def test_every_answer_carries_the_protecting_headers(site: Site) -> None:
