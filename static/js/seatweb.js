@@ -1,0 +1,319 @@
+// Seatweb in the browser: what HTML and htmx do not do by themselves.
+// Everything here is an addition: without it, links and forms do the same.
+
+(() => {
+  "use strict";
+
+  const root = document.documentElement;
+  root.classList.add("js");
+
+  const find = (selector, from = document) => from.querySelector(selector);
+  const all = (selector, from = document) => [...from.querySelectorAll(selector)];
+  const seats = (from) => all("a.seat", from);
+  const panel = () => find("#panel:not([hidden])");
+
+  /* --- The announcement: short words about what happened. --- */
+
+  function say(kind, text) {
+    for (const region of all("#announcement .say")) region.replaceChildren();
+    const region = find(kind === "alert" ? "#say-alert" : "#say-status");
+    if (!region || !text) return;
+    const line = document.createElement("p");
+    const words = document.createElement("span");
+    words.textContent = text;
+    line.append(words);
+    region.append(line);
+    dismissible();
+  }
+
+  // An alert stays until it is closed or something else is done.
+  function dismissible() {
+    const line = find("#say-alert > p");
+    if (!line || find(".say-dismiss", line)) return;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "say-dismiss";
+    button.setAttribute("aria-label", "Close this message");
+    button.textContent = "×";
+    line.append(button);
+  }
+
+  const NO_ANSWER = "No answer came. Check your connection; the map may be old. Reload the page to see how things stand.";
+  const WORDS = {
+    401: "You are not signed in any more. Sign in and try again.",
+    403: "This page was open for too long. Reload it and try again.",
+    404: "This is not there any more. Reload the page.",
+    429: "That was too often. Wait a moment and try again.",
+    503: "Too much is going on just now. Try again in a moment.",
+  };
+
+  /* --- The map by keyboard: one stop for Tab in each section, arrows walk the seats. --- */
+
+  const order = (seat) => [Number(seat.dataset.row), Number(seat.dataset.column)];
+  const section = (seat) => seat.closest(".section");
+
+  function rove() {
+    for (const room of all(".section")) {
+      const here = seats(room);
+      const stop =
+        here.find((seat) => seat === document.activeElement) ??
+        here.find((seat) => seat.hasAttribute("aria-current")) ??
+        here.find((seat) => seat.dataset.status === "mine") ??
+        here.find((seat) => seat.dataset.status === "free") ??
+        here[0];
+      for (const seat of here) seat.tabIndex = seat === stop ? 0 : -1;
+    }
+  }
+
+  function neighbour(seat, key) {
+    const [row, column] = order(seat);
+    const here = seats(section(seat));
+    const across = key === "ArrowLeft" || key === "ArrowRight";
+    const way = key === "ArrowRight" || key === "ArrowDown" ? 1 : -1;
+
+    let best = null;
+    let least = Infinity;
+    for (const other of here) {
+      const [r, c] = order(other);
+      const ahead = (across ? c - column : r - row) * way;
+      const aside = Math.abs(across ? r - row : c - column);
+      if (ahead <= 0 || (across && aside)) continue;
+      const far = ahead * 100 + aside;
+      if (far < least) [best, least] = [other, far];
+    }
+    return best ?? beyond(seat, across, way);
+  }
+
+  // At the edge: the nearest seat of another section in that direction, as it looks on the screen.
+  function beyond(seat, across, way) {
+    const middle = (box) => [(box.left + box.right) / 2, (box.top + box.bottom) / 2];
+    const [x, y] = middle(seat.getBoundingClientRect());
+    let best = null;
+    let least = Infinity;
+    for (const other of seats()) {
+      if (section(other) === section(seat)) continue;
+      const [ox, oy] = middle(other.getBoundingClientRect());
+      const ahead = (across ? ox - x : oy - y) * way;
+      const aside = Math.abs(across ? oy - y : ox - x);
+      if (ahead <= 1 || (across && aside > ahead * 2)) continue;
+      const far = ahead + aside * 2;
+      if (far < least) [best, least] = [other, far];
+    }
+    return best;
+  }
+
+  function walk(event) {
+    const seat = event.target.closest?.("a.seat");
+    if (!seat || event.altKey || event.metaKey) return;
+    let next = null;
+    if (event.key.startsWith("Arrow") && !event.ctrlKey) next = neighbour(seat, event.key);
+    else if (event.key === "Home" || event.key === "End") {
+      const here = seats(section(seat)).filter((other) => event.ctrlKey || other.dataset.row === seat.dataset.row);
+      next = event.key === "Home" ? here[0] : here.at(-1);
+    } else if (event.key === " ") {
+      event.preventDefault();
+      seat.click();
+      return;
+    } else return;
+    event.preventDefault();
+    if (!next || next === seat) return;
+    next.focus();
+    next.scrollIntoView({ block: "nearest", inline: "nearest" });
+  }
+
+  /* --- The panel: which seat it is of, where the focus goes, and that it does not cover its seat. --- */
+
+  let opened = null; // the id of the seat whose panel was open
+
+  function settle() {
+    const open = panel();
+    const id = open?.dataset.seatId ?? null;
+    for (const seat of seats()) {
+      if (seat.dataset.seatId === id) seat.setAttribute("aria-current", "true");
+      else seat.removeAttribute("aria-current");
+    }
+    if (id) uncover(open, document.getElementById(`seat-${id}`));
+    else if (opened && (document.activeElement === document.body || !document.activeElement)) {
+      document.getElementById(`seat-${opened}`)?.focus({ preventScroll: true });
+    }
+    opened = id;
+    const title = (open ?? find("#day"))?.dataset.title;
+    if (title) document.title = title;
+    rove();
+    dismissible();
+  }
+
+  function uncover(sheet, seat) {
+    if (!seat) return;
+    const box = seat.getBoundingClientRect();
+    const floor = getComputedStyle(sheet).position === "fixed" ? innerHeight - sheet.offsetHeight : innerHeight;
+    const room = 24;
+    if (box.bottom + room > floor) scrollBy({ top: box.bottom + room - floor });
+    else if (box.top - room < 0) scrollBy({ top: box.top - room });
+  }
+
+  /* --- htmx: what is asked, what comes back, what does not. --- */
+
+  let sending = 0; // actions on their way: until their answer is here, nothing else is asked
+
+  document.addEventListener("htmx:before:request", ({ detail: { ctx } }) => {
+    if (!root.classList.contains("offline")) say("status", "");
+    if (ctx.request.method === "POST") sending += 1;
+    root.classList.toggle("sending", sending > 0);
+    for (const button of all("button", ctx.sourceElement)) button.setAttribute("aria-busy", "true");
+  });
+
+  document.addEventListener("htmx:finally:request", ({ detail: { ctx } }) => {
+    if (ctx.request.method === "POST") sending = Math.max(0, sending - 1);
+    root.classList.toggle("sending", sending > 0);
+    for (const button of all("[aria-busy]", ctx.sourceElement)) button.removeAttribute("aria-busy");
+  });
+
+  for (const type of ["click", "submit"]) {
+    document.addEventListener(
+      type,
+      (event) => {
+        if (!sending || !event.target.closest?.("[hx-get], [hx-post]")) return;
+        event.preventDefault();
+        event.stopPropagation();
+      },
+      true,
+    );
+  }
+
+  // A whole page instead of a part: go there if all is well (after a sign-in, say), else tell why not.
+  document.addEventListener("htmx:before:swap", (event) => {
+    const { ctx, tasks } = event.detail;
+    for (const task of tasks ?? []) {
+      if (task.target === "#announcement" || task.target?.id === "announcement") task.swapSpec.style = "outerMorph";
+    }
+    if (ctx.target === document.body || !/^\s*<!doctype/i.test(ctx.text ?? "")) return;
+    event.preventDefault();
+    const { status, raw } = ctx.response;
+    if (status < 400) location.assign(raw.url);
+    else say("alert", WORDS[status] ?? "That did not work, and it was not your doing. Reload the page and try again.");
+  });
+
+  // The same address twice in a row would make the back button seem dead.
+  document.addEventListener("htmx:before:history:update", ({ detail: { history: entry } }) => {
+    if (entry.path === location.pathname + location.search) entry.type = "replace";
+  });
+
+  document.addEventListener("htmx:after:swap", settle);
+
+  document.addEventListener("htmx:error", ({ detail: { ctx } }) => {
+    if (ctx) say("alert", navigator.onLine ? NO_ANSWER : OFFLINE);
+  });
+
+  /* --- Without a network. --- */
+
+  const OFFLINE = "You are offline. The map shows how things were; nothing can be booked until you are back.";
+
+  function network() {
+    const wasOffline = root.classList.contains("offline");
+    root.classList.toggle("offline", !navigator.onLine);
+    if (!navigator.onLine) say("alert", OFFLINE);
+    else if (wasOffline) {
+      say("status", "You are back online.");
+      if (find("#day")) show(location.pathname + location.search, false);
+    }
+  }
+
+  function show(address, push = true) {
+    const target = find("#day");
+    if (!target || !window.htmx || panel()) location.assign(address);
+    else htmx.ajax("GET", address, { target, swap: "outerMorph", push: String(push) });
+  }
+
+  /* --- Forms that leave the page: sent once, and seen to be on their way. --- */
+
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (event.defaultPrevented || form.hasAttribute("hx-post") || form.method !== "post") return;
+    if (form.dataset.sent) {
+      event.preventDefault();
+      return;
+    }
+    form.dataset.sent = "true";
+    for (const button of all("button[type=submit]", form)) button.setAttribute("aria-busy", "true");
+  });
+
+  addEventListener("pageshow", () => {
+    for (const form of all("form[data-sent]")) {
+      delete form.dataset.sent;
+      for (const button of all("[aria-busy]", form)) button.removeAttribute("aria-busy");
+    }
+  });
+
+  /* --- Small comforts. --- */
+
+  function prepare() {
+    for (const button of all(".reveal[hidden]")) button.hidden = false;
+    opened = panel()?.dataset.seatId ?? null;
+    if (opened) uncover(panel(), document.getElementById(`seat-${opened}`));
+    rove();
+    dismissible();
+    network();
+  }
+
+  let choosing = 0;
+
+  document.addEventListener("change", ({ target }) => {
+    if (target.id !== "day-field") return;
+    clearTimeout(choosing);
+    choosing = setTimeout(() => {
+      if (!target.value || !target.checkValidity()) return;
+      show(`/days/${target.value}${find("#day").dataset.query}`);
+      find("#other-day").open = false;
+    }, 600);
+  });
+
+  document.addEventListener("click", (event) => {
+    const target = event.target;
+    const reveal = target.closest?.(".reveal");
+    if (reveal) {
+      const input = document.getElementById(reveal.dataset.reveal);
+      const shown = input.type === "password";
+      input.type = shown ? "text" : "password";
+      reveal.textContent = shown ? "Hide" : "Show";
+      reveal.setAttribute("aria-label", `${reveal.textContent} the password`);
+    }
+    if (target.closest?.(".say-dismiss")) say("status", "");
+    const other = find("#other-day[open]");
+    if (other && !other.contains(target)) other.open = false;
+  });
+
+  // htmx takes clicks that should open a new tab as well; let the browser have them.
+  document.addEventListener(
+    "click",
+    (event) => {
+      if ((event.ctrlKey || event.metaKey || event.shiftKey) && event.target.closest?.("a[href][hx-get]")) {
+        event.stopPropagation();
+      }
+    },
+    true,
+  );
+
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") {
+      const other = find("#other-day[open]");
+      if (other) {
+        other.open = false;
+        find("summary", other).focus();
+      } else if (panel()) find(".panel-close").click();
+      return;
+    }
+    walk(event);
+  });
+
+  document.addEventListener("focusin", ({ target }) => {
+    if (!target.matches?.("a.seat")) return;
+    for (const seat of seats(section(target))) seat.tabIndex = seat === target ? 0 : -1;
+  });
+
+  addEventListener("online", network);
+  addEventListener("offline", network);
+
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", prepare);
+  else prepare();
+})();
