@@ -17,7 +17,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing import resource_tracker
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 # Of the 3 s that an end may take, requests get one; the rest is for the app's own end and PostgreSQL's.
 GRACE_SECONDS: Final = 1
 BACKLOG: Final = 1024
-PROBE_SECONDS: Final = 0.02
 TICK_SECONDS: Final = 0.02
 TICKS_BETWEEN_CHECKS: Final = 25
 ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - shown as what one can open
@@ -277,11 +275,15 @@ def _announce(settings: Settings, over: threading.Event) -> None:
     while not over.is_set():
         if _is_live(host, settings.port):
             break
-        over.wait(PROBE_SECONDS)
+        over.wait(TICK_SECONDS)
     if over.is_set():
         return
     if not settings.in_service:
-        _tell_about_try_out(settings.data_dir)
+        log.warning(
+            "Trying out: Seatweb runs its own PostgreSQL and Redis. "
+            "For service set DATABASE_URL, REDIS_URL and JWT_SECRET",
+            data_dir=str(settings.data_dir),
+        )
     shown = f"[{host}]" if ":" in host else host
     _say(f"Seatweb is ready at http://{shown}:{settings.port}")
 
@@ -295,10 +297,3 @@ def _is_live(host: str, port: int) -> bool:
         return False
     finally:
         connection.close()
-
-
-def _tell_about_try_out(data_dir: Path) -> None:
-    log.warning(
-        "Trying out: Seatweb runs its own PostgreSQL and Redis. For service set DATABASE_URL, REDIS_URL and JWT_SECRET",
-        data_dir=str(data_dir),
-    )

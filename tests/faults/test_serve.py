@@ -85,7 +85,8 @@ class Seatweb:
         self.process.wait()
         wait_for(lambda: all(map(is_gone, family)), "the end of all processes")
         if (self.data / "lock").exists():  # what the next start would remove
-            shutil.rmtree((self.data / "lock").read_text().splitlines()[-1], ignore_errors=True)
+            for sockets in (self.data / "lock").read_text().splitlines()[1:]:
+                shutil.rmtree(sockets, ignore_errors=True)
 
     def family(self) -> list[psutil.Process]:
         """The process and all below it."""

