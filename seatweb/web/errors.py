@@ -61,7 +61,7 @@ def explain(request: PageRequest, error: Exception) -> Response[str]:
         headers["retry-after"] = str(retry_after)
     if wants_partial(request):
         # What the visitor was looking at stays; only the announcement is swapped.
-        swap = {"hx-retarget": "#announcement", "hx-reswap": "outerHTML", "hx-push-url": "false"}
+        swap = {"hx-retarget": "#announcement", "hx-reswap": "outerMorph", "hx-push-url": "false"}
         say = Notice(kind="alert", text=text)
         return renderer.page(request, "partials/announcement.html", status=status, say=say, headers=headers | swap)
     page = ErrorPage(

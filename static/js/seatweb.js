@@ -183,10 +183,7 @@
 
   // A whole page instead of a part: go there if all is well (after a sign-in, say), else tell why not.
   document.addEventListener("htmx:before:swap", (event) => {
-    const { ctx, tasks } = event.detail;
-    for (const task of tasks ?? []) {
-      if (task.target === "#announcement" || task.target?.id === "announcement") task.swapSpec.style = "outerMorph";
-    }
+    const { ctx } = event.detail;
     if (ctx.target === document.body || !/^\s*<!doctype/i.test(ctx.text ?? "")) return;
     event.preventDefault();
     const { status, raw } = ctx.response;
@@ -256,16 +253,13 @@
     network();
   }
 
-  let choosing = 0;
+  // A day from the browser's calendar is gone to at once; one that is typed, with Enter.
+  let typed = 0;
 
   document.addEventListener("change", ({ target }) => {
-    if (target.id !== "day-field") return;
-    clearTimeout(choosing);
-    choosing = setTimeout(() => {
-      if (!target.value || !target.checkValidity()) return;
-      show(`/days/${target.value}${find("#day").dataset.query}`);
-      find("#other-day").open = false;
-    }, 600);
+    if (target.id !== "day-field" || Date.now() - typed < 2000 || !target.value || !target.checkValidity()) return;
+    target.blur();
+    show(`/days/${target.value}${find("#day").dataset.query}`);
   });
 
   document.addEventListener("click", (event) => {
@@ -279,8 +273,13 @@
       reveal.setAttribute("aria-label", `${reveal.textContent} the password`);
     }
     if (target.closest?.(".say-dismiss")) say("status", "");
-    const other = find("#other-day[open]");
-    if (other && !other.contains(target)) other.open = false;
+    if (target.closest?.("#other-day") && !target.closest("button")) {
+      try {
+        find("#day-field").showPicker();
+      } catch {
+        // The field is there to type in.
+      }
+    }
   });
 
   // htmx takes clicks that should open a new tab as well; let the browser have them.
@@ -295,12 +294,10 @@
   );
 
   document.addEventListener("keydown", (event) => {
+    if (event.target.id === "day-field") typed = Date.now();
     if (event.key === "Escape") {
-      const other = find("#other-day[open]");
-      if (other) {
-        other.open = false;
-        find("summary", other).focus();
-      } else if (panel()) find(".panel-close").click();
+      if (event.target.closest?.("#other-day")) event.target.blur();
+      else if (panel()) find(".panel-close").click();
       return;
     }
     walk(event);

@@ -54,6 +54,15 @@ def test_vendored_files_are_unmodified() -> None:
             assert hashlib.sha256(path.read_bytes()).hexdigest() in readme, path.name
 
 
+def test_the_style_sheet_names_its_font_as_the_page_preloads_it() -> None:
+    sheet = ROOT / "static/css/seatweb.css"
+    named = re.findall(r'url\("?([^")]+)\?v=([0-9a-f]+)"?\)', sheet.read_text())
+    assert named
+    for path, fingerprint in named:
+        assert hashlib.sha256((sheet.parent / path).read_bytes()).hexdigest().startswith(fingerprint)
+        assert len(fingerprint) == 12
+
+
 def test_nothing_is_loaded_from_elsewhere() -> None:
     for folder in ("templates", "static/css", "static/js"):
         for path in (ROOT / folder).rglob("*.*"):

@@ -180,7 +180,7 @@ def forged(site: Site, backends: Backends, user_id: int, session_id: str) -> dic
         "valid": good,
         "another key": token("another-secret-another-secret-another"),
         "no algorithm": token("", "none"),
-        "another algorithm": token(algorithm="HS512"),
+        "another algorithm": token("another-secret" * 5, "HS512"),
         "expired": token(exp=now - timedelta(seconds=1)),
         "another issuer": token(iss="elsewhere"),
         "another audience": token(aud="seatweb:api"),

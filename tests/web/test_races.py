@@ -17,7 +17,7 @@ def codes(answers: list[httpx.Response]) -> Counter[int]:
 
 async def test_three_hundred_want_one_seat(site: Site, clock: Clock, connection: asyncpg.Connection) -> None:
     async with site.people(300) as people:
-        answers = await together(*(visitor.book(clock.today, 7) for visitor in people))
+        answers = await together(*(visitor.book(clock.today, 7) for visitor in people), at_a_time=40)
         assert codes(answers) == {303: 1, 409: 299}
         assert await connection.fetchval("select count(*) from bookings") == 1
         assert await connection.fetchval("select generation from generations") == 1

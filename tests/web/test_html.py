@@ -1,0 +1,81 @@
+"""Every page is valid HTML, as a browser gets it and as htmx gets it."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import html5lib
+import httpx
+import pytest
+
+from tests.support import HTMX, Clock, Site, soup
+
+DAY = "/days/2026-11-23"
+PATHS = {
+    "today": "/",
+    "a section": f"{DAY}?section=A",
+    "a free seat": f"{DAY}/seats/8",
+    "my seat": f"{DAY}/seats/7",
+    "a taken seat": f"{DAY}/seats/43",
+    "a closed seat": f"{DAY}/seats/80",
+    "another day": "/days/2026-11-30/seats/1",
+    "a past day": "/days/2026-11-20",
+    "too far ahead": "/days/2027-06-01",
+    "my bookings": "/my/bookings",
+    "account": "/account",
+    "login": "/login?next=/days/2026-11-23%3Fa%3D%22%3E",
+    "register": "/register",
+    "nowhere": "/nowhere%3Cscript%3E",
+}
+
+
+def check(answer: httpx.Response, name: str) -> None:
+    parser = html5lib.HTMLParser(strict=False, namespaceHTMLElements=False)
+    if "<html" in answer.text:
+        parser.parse(answer.text)
+    else:
+        parser.parseFragment(answer.text)
+    mistakes = [(position, code) for position, code, _ in parser.errors]
+    assert mistakes == [], f"{name}: {mistakes}"
+    page = soup(answer)
+    ids = Counter(str(element["id"]) for element in page.select("[id]"))
+    assert [one for one, count in ids.items() if count > 1] == [], name
+    if "<html" not in answer.text:
+        return  # what a partial refers to may stand in the page
+    for attribute in ("for", "aria-labelledby", "aria-describedby", "aria-controls"):
+        for element in page.select(f"[{attribute}]"):
+            for reference in str(element[attribute]).split():
+                assert reference in ids, f"{name}: {attribute}={reference}"
+    assert len(page.select("h1")) == 1, name
+    assert len(page.select("main")) == 1, name
+    assert str(page.html and page.html["lang"]) == "en"
+
+
+@pytest.mark.parametrize("signed_in", [False, True], ids=["visitor", "user"])
+async def test_every_page_is_valid(site: Site, clock: Clock, connection: object, *, signed_in: bool) -> None:
+    async with site.people(2, prefix="<b>\"&'ada") as (ada, grace):
+        await ada.book(clock.today, 7)
+        await grace.book(clock.today, 43)
+        await connection.execute("update seats set closed = true where id = 80")  # type: ignore[attr-defined]
+        visitor = ada if signed_in else site.visitor()
+        for name, path in PATHS.items():
+            answer = await visitor.get(path)
+            if answer.status_code != 303:
+                check(answer, name)
+            assert "<s>" not in answer.text
+            part = await visitor.get(path, headers=HTMX)
+            if part.text:
+                check(part, f"{name} for htmx")
+
+
+async def test_every_answer_to_a_form_is_valid(site: Site, clock: Clock) -> None:
+    async with site.people(2) as (ada, grace):
+        await grace.book(clock.today, 43)
+        for post in (ada.post, ada.post_htmx):
+            check(await post(f"{DAY}/seats/43/book"), "a lost race")
+            check(await post(f"{DAY}/seats/999/book"), "no such seat")
+            check(await post("/days/2030-01-01/any"), "too far ahead")
+        check(await ada.post_htmx(f"{DAY}/seats/7/book"), "booked")
+        check(await ada.post_htmx(f"{DAY}/seats/8/move"), "moved")
+        check(await ada.post("/register", username='"><script>', password=""), "a refused form")
+        check(await ada.post("/login", username='"><script>', password="x"), "a refused sign-in")
