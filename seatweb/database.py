@@ -7,7 +7,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final, Self, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import aiosql
 import aiosql.queries
@@ -194,15 +194,17 @@ async def migrate(url: str) -> None:
 
 async def _connect(url: str) -> asyncpg.Connection[Any]:
     parts = urlsplit(url)
+    options = dict(parse_qsl(parts.query))
+    user = parts.username or options.get("user")
     try:
-        where = f"{parts.hostname or 'localhost'}:{parts.port or 5432}"
+        where = f"{parts.hostname or options.get('host', 'localhost')}:{parts.port or 5432}"
         return await asyncpg.connect(url, timeout=CONNECT_SECONDS)
     except asyncpg.InvalidPasswordError:
-        raise DatabaseUnusable(f"PostgreSQL at {where} refused the password of user {parts.username!r}") from None
+        raise DatabaseUnusable(f"PostgreSQL at {where} refused the password of user {user!r}") from None
     except asyncpg.InvalidAuthorizationSpecificationError as error:
         raise DatabaseUnusable(f"PostgreSQL at {where} refused to let us in: {_one_line(error)}") from None
     except asyncpg.InvalidCatalogNameError:
-        name = parts.path.lstrip("/") or parts.username
+        name = parts.path.lstrip("/") or user
         raise DatabaseUnusable(f"PostgreSQL at {where} has no database {name!r}; create it first") from None
     except TimeoutError:
         raise DatabaseUnusable(f"PostgreSQL at {where} did not answer within {CONNECT_SECONDS:.0f} s") from None

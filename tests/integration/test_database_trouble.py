@@ -1,0 +1,127 @@
+"""A database that cannot be used is named in one line, without its password."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import asyncpg
+import pytest
+from pydantic import SecretStr
+from seatweb import database
+from seatweb.database import Database, DatabaseUnusable, migrate
+from seatweb.embedded import running_backends
+from seatweb.errors import Overloaded
+from seatweb.settings import Settings
+
+from tests.conftest import SECRET
+
+
+@pytest.fixture
+async def guarded(tmp_path: Path) -> AsyncIterator[str]:
+    """Give the address, without the password, of a server that asks `keeper` for one."""
+    settings = Settings.model_validate(
+        {
+            "SEATWEB_DATA_DIR": tmp_path / "data",
+            "JWT_SECRET": SecretStr(SECRET),
+            "REDIS_URL": SecretStr(os.environ["SEATWEB_TEST_REDIS_URL"]),
+        }
+    )
+    with ExitStack() as stack:
+        # nobody, who PostgreSQL runs as under root, has to get through
+        for folder in (tmp_path, *list(tmp_path.parents)[:2]):
+            folder.chmod(0o711) if os.geteuid() == 0 else None
+        url = stack.enter_context(running_backends(settings)).database_url
+        connection = await asyncpg.connect(url)
+        await connection.execute("create role keeper login password 'right'")
+        hba = tmp_path / "data/postgresql/pg_hba.conf"
+        hba.write_text(f"local all keeper scram-sha-256\n{hba.read_text()}")
+        loaded = await connection.fetchval("select pg_conf_load_time()")
+        await connection.execute("select pg_reload_conf()")
+        async with asyncio.timeout(10):
+            while await connection.fetchval("select pg_conf_load_time()") == loaded:
+                await asyncio.sleep(0.01)
+        await connection.close()
+        yield url.replace("user=seatweb", "user=keeper")
+
+
+async def test_a_wrong_password_and_a_missing_right(guarded: str) -> None:
+    with pytest.raises(DatabaseUnusable, match=r"refused the password of user 'keeper'") as wrong:
+        await migrate(f"{guarded}&password=wrong-word")
+    assert "wrong-word" not in str(wrong.value)
+    assert "\n" not in str(wrong.value)
+    with pytest.raises(DatabaseUnusable, match=r"the migrations failed: .*permission denied"):
+        await migrate(f"{guarded}&password=right")
+
+
+async def test_an_unknown_user_and_an_unknown_database(guarded: str) -> None:
+    with pytest.raises(DatabaseUnusable, match=r"refused to let us in: .*nobody-here"):
+        await migrate(guarded.replace("user=keeper", "user=nobody-here"))
+    with pytest.raises(DatabaseUnusable, match=r"has no database 'nowhere'"):
+        await migrate(guarded.replace("user=keeper", "user=seatweb").replace("/seatweb?", "/nowhere?"))
+
+
+async def test_too_old_a_server(empty_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "OLDEST_SERVER", 999)
+    with pytest.raises(DatabaseUnusable, match=r"PostgreSQL 999 or newer is needed; this server is \d+"):
+        await migrate(empty_database_url)
+
+
+@pytest.mark.parametrize("url", ["postgresql://127.0.0.1:1/x", "postgresql://u:p@127.0.0.1:notaport/x"])
+async def test_an_unreachable_or_impossible_address(url: str) -> None:
+    with pytest.raises(DatabaseUnusable, match=r"DATABASE_URL cannot be used|did not answer"):
+        await migrate(url)
+
+
+async def test_two_migrations_wait_for_each_other_and_give_up_in_time(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "MIGRATION_SECONDS", 0.3)
+    connection = await asyncpg.connect(empty_database_url)
+    await connection.execute("select pg_advisory_lock($1)", database.MIGRATION_LOCK)
+    with pytest.raises(DatabaseUnusable, match="did not end in time"):
+        await migrate(empty_database_url)
+    await connection.close()
+
+
+async def test_what_the_server_undoes_is_tried_three_times_more(database_url: str) -> None:
+    tries = 0
+
+    async def work(_: object) -> None:
+        nonlocal tries
+        tries += 1
+        raise asyncpg.SerializationError
+
+    async with Database.open(database_url, size=1) as db:
+        with pytest.raises(Overloaded):
+            await db.transaction(work)
+        assert tries == 4
+
+
+async def test_a_deadlock_is_solved_by_trying_again(database_url: str) -> None:
+    """Two transactions that really wait for each other: one is undone by PostgreSQL, and runs again."""
+    setup = await asyncpg.connect(database_url)
+    await setup.execute("create table pair (id int primary key, n int); insert into pair values (1, 0), (2, 0)")
+    both_hold_one = asyncio.Barrier(2)
+    first_time = {1: True, 2: True}
+
+    async with Database.open(database_url, size=2) as db:
+
+        async def add(mine: int, other: int) -> None:
+            async def work(queries: object) -> None:
+                connection = queries._connection  # type: ignore[attr-defined]
+                await connection.execute("update pair set n = n + 1 where id = $1", mine)
+                if first_time[mine]:
+                    first_time[mine] = False
+                    await both_hold_one.wait()
+                await connection.execute("update pair set n = n + 1 where id = $1", other)
+
+            await db.transaction(work)
+
+        async with asyncio.timeout(15):
+            await asyncio.gather(add(1, 2), add(2, 1))
+    assert [row["n"] for row in await setup.fetch("select n from pair order by id")] == [2, 2]
+    await setup.close()
