@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import date, datetime
-from typing import Final
+from typing import Any, Final
 
-from litestar import Litestar, Router, get
+from litestar import Litestar, Request, Router, get, route
 from litestar.config.compression import CompressionConfig
+from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.middleware import DefineMiddleware
@@ -18,7 +19,13 @@ from litestar.response import Response
 from litestar.types import ASGIApp
 
 from seatweb.accounts import Accounts
+from seatweb.api import problems
+from seatweb.api.accounts import AuthController, MeController
+from seatweb.api.bookings import BookingController
+from seatweb.api.documentation import openapi_config, openapi_json
 from seatweb.api.health import HealthController
+from seatweb.api.requests import check_request
+from seatweb.api.seats import SeatController
 from seatweb.bookings import Bookings
 from seatweb.database import Database
 from seatweb.passwords import Passwords
@@ -71,24 +78,41 @@ def create_app(settings: Settings, backends: Backends, today: Callable[[], date]
         "/",
         route_handlers=[DayController, MyBookingsController, AccountController, missing],
         before_request=prepare,
+        include_in_schema=False,
         # Tokens in forms differ in every answer, so that compression gives nothing away (BREACH).
         middleware=[DefineMiddleware(CompressionMiddleware, config=CompressionConfig("gzip", gzip_compress_level=1))],
     )
+    api = Router(
+        "/",
+        route_handlers=[AuthController, MeController, SeatController, BookingController],
+        before_request=check_request,
+        security=[{"bearer": []}],
+    )
+    origins = settings.allowed_origins
     app = Litestar(
-        route_handlers=[pages, HealthController, static_router()],
+        route_handlers=[pages, api, HealthController, openapi_json, static_router(), missing_any],
+        cors_config=CORSConfig(
+            allow_origins=origins,
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match"],
+            expose_headers=["ETag", "Link", "Retry-After", "X-Request-Id", "Idempotency-Replayed"],
+        )
+        if origins
+        else None,
         dependencies={
             "settings": Provide(lambda: settings, sync_to_thread=False),
             "security": Provide(lambda: security, sync_to_thread=False),
             "renderer": Provide(lambda: renderer, sync_to_thread=False),
             "bookings": Provide(_bookings, sync_to_thread=False),
             "accounts": Provide(_accounts, sync_to_thread=False),
+            "database": Provide(_database, sync_to_thread=False),
         },
         state=State({"security": security, "renderer": renderer}),
-        exception_handlers={Exception: explain},
+        exception_handlers={Exception: _explain},
         middleware=[DefineMiddleware(Deadline)],
         lifespan=[lifespan],
         request_max_body_size=LARGEST_BODY,
-        openapi_config=None,
+        openapi_config=openapi_config(),
         logging_config=None,
     )
     headers = dict(HEADERS)
@@ -97,10 +121,30 @@ def create_app(settings: Settings, backends: Backends, today: Callable[[], date]
     return Telemetry(app, headers)
 
 
+API_PATHS: Final = ("/auth/", "/seats/", "/sections/", "/bookings/", "/me/", "/health/", "/openapi")
+
+
+def _explain(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """Return the answer to a failed request: a problem for programs, a page for people."""
+    for_programs = f"{request.url.path}/".startswith(API_PATHS)
+    return problems.explain(request, error) if for_programs else explain(request, error)
+
+
 @get("/{path:path}", include_in_schema=False)
 async def missing(path: FromPath[str]) -> Response[str]:  # noqa: ARG001 - the route needs it
     """Refuse every address that is none, with the visitor known."""
     raise PageNotFound
+
+
+@route("/{path:path}", http_method=["POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
+async def missing_any(path: FromPath[str]) -> None:  # noqa: ARG001 - the route needs it
+    """Refuse what is sent to an address that is none, before asking where it comes from."""
+    raise PageNotFound
+
+
+def _database(state: State) -> Database:
+    database: Database = state.database
+    return database
 
 
 def _bookings(state: State) -> Bookings:

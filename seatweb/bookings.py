@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import date, timedelta
 from typing import Final
 from uuid import UUID
 
-from seatweb.database import Database
+from seatweb.database import Database, Transaction
 from seatweb.errors import (
     BookingNotFound,
     DayAlreadyBooked,
@@ -64,20 +65,22 @@ class Bookings:
             SeatTaken, DayAlreadyBooked, SeatClosed, SeatNotFound, OutsideBookingWindow: nothing was changed.
             Overloaded: whether it was booked is not known; the user's bookings tell.
         """
+        return await self._database.run(lambda queries: self.book_in(queries, user, seat_id, day, session_id))
+
+    async def book_in(
+        self, queries: Queries, user: User, seat_id: int, day: date, session_id: UUID | None = None
+    ) -> Booking:
+        """Do what `book` does, on a connection or in a transaction of the caller's."""
         self._check_day(day)
         _check_id(seat_id, SeatNotFound)
-
-        async def work(queries: Queries) -> Booking:
-            sitter = await queries.find_sitter(seat_id, day)
-            if sitter is not None:
-                raise DayAlreadyBooked if sitter == user.id else SeatTaken
-            booking = await queries.book_seat(seat_id, user.id, day, session_id)
-            if booking is None:
-                await _open_seat(queries, seat_id)
-                raise SeatClosed  # it was opened just now
-            return booking
-
-        return await self._database.run(work)
+        sitter = await queries.find_sitter(seat_id, day)
+        if sitter is not None:
+            raise DayAlreadyBooked if sitter == user.id else SeatTaken
+        booking = await queries.book_seat(seat_id, user.id, day, session_id)
+        if booking is None:
+            await _open_seat(queries, seat_id)
+            raise SeatClosed  # it was opened just now
+        return booking
 
     async def book_any(
         self, user: User, day: date, section: str | None = None, session_id: UUID | None = None
@@ -88,33 +91,33 @@ class Bookings:
             NoFreeSeat, DayAlreadyBooked, SectionNotFound, OutsideBookingWindow: nothing was changed.
             Overloaded: whether it was booked is not known; the user's bookings tell.
         """
+        return await self._database.transaction(
+            lambda transaction: self.book_any_in(transaction, user, day, section, session_id)
+        )
+
+    async def book_any_in(
+        self, transaction: Transaction, user: User, day: date, section: str | None, session_id: UUID | None = None
+    ) -> Booking:
+        """Do what `book_any` does, in a transaction of the caller's."""
         self._check_day(day)
-
-        async def candidates(queries: Queries) -> list[int]:
-            if await queries.find_booking_of_day(user.id, day):
-                raise DayAlreadyBooked
-            free = await queries.sections_by_free_seats(day)
-            if section is None:
-                return free
-            ids = [known.id for known, _ in await queries.read_generations(day) if known.name == section]
-            if not ids:
+        if await transaction.find_booking_of_day(user.id, day):
+            raise DayAlreadyBooked
+        candidates = await transaction.sections_by_free_seats(day)
+        if section is not None:
+            known = {found.name: found.id for found, _ in await transaction.read_generations(day)}
+            if section not in known:
                 raise SectionNotFound
-            return [id_ for id_ in free if id_ in ids]
-
-        for section_id in await self._database.run(candidates):
-
-            async def work(queries: Queries, section_id: int = section_id) -> Booking:
-                await queries.bump_generations([section_id], day)  # from here on nobody else books in this section
-                seat_id = await queries.first_free_seat(section_id, day)
-                booking = seat_id and await queries.book_seat(seat_id, user.id, day, session_id)
-                if not booking:
-                    raise NoFreeSeat
-                return booking
-
-            try:
-                return await self._database.transaction(work)
-            except NoFreeSeat:
-                continue  # it filled up meanwhile; one section a transaction, so that no two wait for each other
+            candidates = [section_id for section_id in candidates if section_id == known[section]]
+        for section_id in candidates:
+            # A section that filled up meanwhile is let go before the next is tried, so that no two wait for each other.
+            with suppress(NoFreeSeat):
+                async with transaction.savepoint():
+                    await transaction.bump_generations([section_id], day)  # from here on nobody else books here
+                    seat_id = await transaction.first_free_seat(section_id, day)
+                    booking = seat_id and await transaction.book_seat(seat_id, user.id, day, session_id)
+                    if not booking:
+                        raise NoFreeSeat
+                    return booking
         raise NoFreeSeat
 
     async def move(self, user: User, booking_id: int, seat_id: int, session_id: UUID | None = None) -> Booking:
@@ -163,6 +166,26 @@ class Bookings:
             return await _known_booking(queries, booking_id, user.id)
 
         return await self._database.transaction(work)
+
+    async def section_views(self, day: date, section: str | None = None) -> list[SectionView]:
+        """Return the views of a day that can be booked: of one section, or of all.
+
+        Raises:
+            SectionNotFound, OutsideBookingWindow: there is nothing to show.
+        """
+        self._check_day(day)
+        views = [view for view in await self.views(day) if section is None or view.section.name == section]
+        if not views and section is not None:
+            raise SectionNotFound
+        return views
+
+    async def page(
+        self, user: User, first_day: date, last_day: date, status: str | None, after: tuple[date, int], rows: int
+    ) -> list[Booking]:
+        """Return the user's next bookings between the days, after the one with this day and id."""
+        return await self._database.run(
+            lambda queries: queries.list_bookings(user.id, first_day, last_day, status, after, rows)
+        )
 
     async def of_day(self, user: User, day: date) -> Booking | None:
         """Return the user's confirmed booking on the day."""

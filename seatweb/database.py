@@ -14,6 +14,7 @@ import aiosql.queries
 import asyncpg
 import structlog
 from pogo_core.util import migrate as pogo
+from pogo_core.util.sql import get_applied_migrations
 
 from seatweb import resources
 from seatweb.errors import DayAlreadyBooked, InvalidInput, Overloaded, SeatTaken, SeatwebError, UsernameTaken
@@ -56,6 +57,21 @@ def load_statements() -> aiosql.queries.Queries:
     return statements
 
 
+class Transaction(Queries):
+    """The queries inside a transaction."""
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        """Undo what is done inside if it fails, and only that.
+
+        Raises:
+            SeatwebError: the rule that a constraint stands for.
+        """
+        with _translated():
+            async with self._connection.transaction():
+                yield
+
+
 class Database:
     """A pool of connections; use `open`, then `queries` for single statements and `transaction` for several."""
 
@@ -90,9 +106,9 @@ class Database:
             Overloaded: no connection came free in time, or the server did not answer.
             SeatwebError: the rule that a constraint stands for, or what `work` raises.
         """
-        return await self._attempts(work, transaction=False)
+        return await self._attempts(work, explicit=False)
 
-    async def transaction(self, work: Callable[[Queries], Awaitable[T]]) -> T:
+    async def transaction(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `work` in one transaction and return what it returns, once that is committed.
 
         It may run again, up to three times, when the server asks for it (deadlock, serialization failure).
@@ -101,15 +117,15 @@ class Database:
             Overloaded: no connection came free in time, or the server did not answer.
             SeatwebError: the rule that a constraint stands for, or what `work` raises; nothing is left behind.
         """
-        return await self._attempts(work, transaction=True)
+        return await self._attempts(work, explicit=True)
 
-    async def _attempts(self, work: Callable[[Queries], Awaitable[T]], *, transaction: bool) -> T:
+    async def _attempts(self, work: Callable[[Transaction], Awaitable[T]], *, explicit: bool) -> T:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 with _translated():
                     async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
-                        queries = Queries(connection, self._statements)
-                        if not transaction:
+                        queries = Transaction(connection, self._statements)
+                        if not explicit:
                             return await work(queries)
                         async with connection.transaction():
                             return await work(queries)
@@ -118,15 +134,19 @@ class Database:
                     await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - jitter, not a secret
         raise Overloaded
 
-    async def ping(self) -> None:
-        """Return when the database answers.
+    async def is_migrated(self) -> bool:
+        """Return whether every migration of this version was applied.
 
         Raises:
-            Overloaded: it does not.
+            Overloaded: the database does not answer.
         """
         with _translated():
             async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
-                await connection.execute("select 1")
+                try:
+                    applied = await get_applied_migrations(connection, schema_name="public")  # type: ignore[arg-type]
+                except asyncpg.UndefinedTableError:
+                    return False
+        return {path.stem for path in (resources.folder("sql") / "migrations").glob("*.sql")} <= applied
 
 
 class _TryAgain(Exception):

@@ -118,6 +118,22 @@ class NotSignedIn(SeatwebError):
     message = "Sign in to go on."
 
 
+class IdempotencyKeyReused(SeatwebError):
+    """The key was sent before with another request."""
+
+    code = "idempotency_key_reused"
+    status = 422
+    message = "This Idempotency-Key was sent before with another request."
+
+
+class RequestInProgress(SeatwebError):
+    """A request with the same key is being answered now."""
+
+    code = "request_in_progress"
+    status = 409
+    message = "A request with this Idempotency-Key is being answered. Ask again in a moment."
+
+
 class Forbidden(SeatwebError):
     """The request did not come from one of our own pages."""
 

@@ -41,6 +41,14 @@ class SeatInSection(Struct, frozen=True):
     section_id: int
 
 
+class StoredAnswer(Struct, frozen=True):
+    """The first answer to a request with an idempotency key; `fingerprint` tells requests apart."""
+
+    fingerprint: str
+    status: int
+    body: str
+
+
 class Queries:
     """Every query on one connection; inside `Database.transaction`, of one transaction."""
 
@@ -149,6 +157,50 @@ class Queries:
     async def list_ended_bookings(self, user_id: int, day: date, rows: int) -> list[Booking]:
         """Return the user's bookings that are over on the day or cancelled, latest first."""
         return [_booking(row) for row in await self._all("list_ended_bookings", user_id=user_id, day=day, rows=rows)]
+
+    async def list_bookings(
+        self,
+        user_id: int,
+        first_day: date,
+        last_day: date,
+        status: str | None,
+        after: tuple[date, int],
+        rows: int,
+    ) -> list[Booking]:
+        """Return the user's next bookings between the days after one that is given by its day and id."""
+        found = await self._all(
+            "list_bookings",
+            user_id=user_id,
+            first_day=first_day,
+            last_day=last_day,
+            status=status,
+            after_day=after[0],
+            after_id=after[1],
+            rows=rows,
+        )
+        return [_booking(row) for row in found]
+
+    # Idempotency keys
+
+    async def try_idempotency_lock(self, user_id: int, key: str) -> bool:
+        """Return whether no other request with this key is being answered now."""
+        return bool(await self._one("try_idempotency_lock", user_id=user_id, key=key))
+
+    async def find_answer(self, user_id: int, key: str) -> StoredAnswer | None:
+        """Return the first answer to a request with this key."""
+        row = await self._one("find_answer", user_id=user_id, key=key)
+        return row and StoredAnswer(**row)
+
+    async def keep_answer(self, user_id: int, key: str, answer: StoredAnswer) -> None:
+        """Keep the first answer."""
+        await self._one(
+            "keep_answer",
+            user_id=user_id,
+            key=key,
+            fingerprint=answer.fingerprint,
+            status=answer.status,
+            body=answer.body,
+        )
 
     # Accounts
 

@@ -20,7 +20,8 @@ from seatweb.model import Session
 
 ALGORITHM: Final = "HS256"
 ISSUER: Final = "seatweb"
-AUDIENCE: Final = "seatweb:pages"
+PAGES_AUDIENCE: Final = "seatweb:pages"
+API_AUDIENCE: Final = "seatweb:api"
 CSRF_FIELD: Final = "_csrf_token"
 COOKIE_SECONDS: Final = 400 * 24 * 3600  # the longest that browsers keep one (RFC 6265bis)
 
@@ -60,12 +61,12 @@ class Security:
 
     # The session's token (RFC 7519)
 
-    def issue(self, session: Session) -> str:
-        """Return the JWT that names the session."""
+    def issue(self, session: Session, audience: str = PAGES_AUDIENCE) -> str:
+        """Return the JWT that names the session; one for pages is none for the API, and the other way round."""
         return jwt.encode(
             {
                 "iss": ISSUER,
-                "aud": AUDIENCE,
+                "aud": audience,
                 "sub": str(session.user.id),
                 "sid": str(session.id),
                 "iat": datetime.now(UTC),
@@ -75,14 +76,14 @@ class Security:
             ALGORITHM,
         )
 
-    def read(self, token: str) -> Claims | None:
+    def read(self, token: str, audience: str = PAGES_AUDIENCE) -> Claims | None:
         """Return what the token says, or None when it is not one of ours or over."""
         try:
             claims = jwt.decode(
                 token,
                 self._secret,
                 [ALGORITHM],
-                audience=AUDIENCE,
+                audience=audience,
                 issuer=ISSUER,
                 options={"require": ["iss", "aud", "sub", "sid", "iat", "exp"], "strict_aud": True},
             )

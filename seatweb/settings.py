@@ -112,6 +112,13 @@ class Settings(BaseModel):
             description="Shortest password taken (1 in the try-out mode, 8 in service).",
         ),
     ] = None
+    cors_origins: Annotated[
+        str | None,
+        Field(
+            alias="SEATWEB_CORS_ORIGINS",
+            description="Origins whose pages may use the JSON API from a browser, separated by commas.",
+        ),
+    ] = None
     log_format: Annotated[
         Literal["auto", "console", "json"],
         Field(alias="SEATWEB_LOG_FORMAT", description="`console`, `json`, or `auto`: console on a terminal."),
@@ -174,6 +181,15 @@ class Settings(BaseModel):
             raise ValueError("must be an origin such as https://seats.example.org, without a path")
         return f"{parts.scheme}://{parts.netloc}"
 
+    @field_validator("cors_origins")
+    @classmethod
+    def _named_origins(cls, value: str | None) -> str | None:
+        for origin in (value or "").split(","):
+            parts = urlsplit(origin.strip())
+            if origin.strip() and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.path):
+                raise ValueError(f"{origin.strip()!r} is not an origin such as https://intranet.example.org")
+        return value
+
     @field_validator("time_zone")
     @classmethod
     def _known_zone(cls, value: str) -> str:
@@ -198,6 +214,11 @@ class Settings(BaseModel):
     def in_service(self) -> bool:
         """Whether this is a real installation (a database was given), not the try-out mode."""
         return self.database_url is not None
+
+    @property
+    def allowed_origins(self) -> list[str]:
+        """The origins whose pages may use the API."""
+        return [origin.strip() for origin in (self.cors_origins or "").split(",") if origin.strip()]
 
     @property
     def zone(self) -> ZoneInfo:

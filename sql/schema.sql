@@ -95,3 +95,16 @@ for each row execute function refuse_change();
 create trigger audit_no_truncate before truncate on audit
 for each statement execute function refuse_change();
 
+
+create table idempotency_keys (
+    user_id bigint not null references users,
+    key text not null,
+    fingerprint text not null,
+    status smallint not null,
+    body text not null,
+    created_at timestamptz not null default now(),
+    primary key (user_id, key),
+    constraint idempotency_keys_key_check check (char_length(key) between 1 and 255)
+);
+
+create index idempotency_keys_created_at_idx on idempotency_keys (created_at);

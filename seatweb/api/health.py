@@ -6,6 +6,7 @@ from typing import Literal
 
 from litestar import Controller, get
 from litestar.datastructures import State
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.response import Response
 from msgspec import Struct
 
@@ -22,28 +23,38 @@ class Health(Struct, frozen=True):
     status: Literal["ok", "degraded", "unavailable"]
     postgresql: Literal["ok", "unavailable"]
     redis: Literal["ok", "unavailable"]
+    migrations: Literal["ok", "pending", "unknown"]
 
 
 class HealthController(Controller):
     """Readiness and liveness."""
 
     path = "/health"
+    tags = ["Health"]  # noqa: RUF012
+    security = []  # noqa: RUF012
 
-    @get("/")
+    @get(
+        "/",
+        operation_id="health",
+        responses={503: ResponseSpec(Health, description="PostgreSQL does not answer, or migrations are pending.")},
+    )
     async def ready(self, state: State) -> Response[Health]:
         """Return 200 when requests can be served, 503 when the database does not answer."""
         database: Database = state.database
         cache: SectionCache = state.cache
         redis: Literal["ok", "unavailable"] = "ok" if await cache.ping() else "unavailable"
         try:
-            await database.ping()
+            migrated = await database.is_migrated()
         except Overloaded:
-            health = Health(status="unavailable", postgresql="unavailable", redis=redis)
+            health = Health(status="unavailable", postgresql="unavailable", redis=redis, migrations="unknown")
             return Response(health, status_code=503, headers=NO_STORE | {"retry-after": "2"})
-        health = Health(status="ok" if redis == "ok" else "degraded", postgresql="ok", redis=redis)
+        if not migrated:
+            health = Health(status="unavailable", postgresql="ok", redis=redis, migrations="pending")
+            return Response(health, status_code=503, headers=NO_STORE | {"retry-after": "2"})
+        health = Health(status="ok" if redis == "ok" else "degraded", postgresql="ok", redis=redis, migrations="ok")
         return Response(health, headers=NO_STORE)
 
-    @get("/live")
+    @get("/live", operation_id="health_live")
     async def live(self) -> Response[dict[str, str]]:
         """Return 200 while the process answers; touches nothing else."""
         return Response({"status": "ok"}, headers=NO_STORE)

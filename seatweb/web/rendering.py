@@ -92,7 +92,7 @@ class Renderer:
         return Response(
             text,
             status_code=status,
-            media_type="text/html; charset=utf-8",
+            media_type="text/html",
             headers={"cache-control": "no-store", "vary": "Cookie, HX-Request", **(headers or {})},
             cookies=cookies,
         )

@@ -155,3 +155,20 @@ inner join sections on sections.id = seats.section_id
 where bookings.user_id = :user_id and (bookings.day < :day or bookings.status = 'cancelled')
 order by bookings.day desc, bookings.id desc
 limit :rows;
+
+-- name: list_bookings(user_id, first_day, last_day, status, after_day, after_id, rows)
+-- A page of the user's bookings between two days, by day and id, after the last one of the page before; with one
+-- status, or all where it is null.
+select
+    bookings.id, bookings.day, bookings.user_id, bookings.status, bookings.created_at,
+    seats.id as seat_id, sections.name as section, seats.number, seats.grid_row, seats.grid_column, seats.closed
+from bookings
+inner join seats on seats.id = bookings.seat_id
+inner join sections on sections.id = seats.section_id
+where
+    bookings.user_id = :user_id
+    and bookings.day between :first_day and :last_day
+    and (:status::text is null or bookings.status = :status)
+    and (bookings.day, bookings.id) > (:after_day::date, :after_id::bigint)
+order by bookings.day, bookings.id
+limit :rows;

@@ -392,6 +392,7 @@ async def test_pages_are_not_kept_and_static_files_are(site: Site) -> None:
     visitor = site.visitor()
     page = await visitor.get("/")
     assert page.headers["cache-control"] == "no-store"
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert "HX-Request" in page.headers["vary"]
     sheet = one(soup(page), "link[rel=stylesheet]")["href"]
     kept = await visitor.get(str(sheet))
@@ -402,5 +403,5 @@ async def test_pages_are_not_kept_and_static_files_are(site: Site) -> None:
 
 async def test_the_health_of_the_parts(site: Site) -> None:
     visitor = site.visitor()
-    assert (await visitor.get("/health")).json() == {"status": "ok", "postgresql": "ok", "redis": "ok"}
+    assert (await visitor.get("/health")).json() == {"status": "ok", "postgresql": "ok", "redis": "ok", "migrations": "ok"}
     assert (await visitor.get("/health/live")).json() == {"status": "ok"}

@@ -1,0 +1,60 @@
+"""Register, sign in, and who one is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from litestar import Controller, get, post
+from litestar.di import NamedDependency
+from litestar.params import Body
+from litestar.response import Response
+
+from seatweb.accounts import Accounts
+from seatweb.api.problems import refusals
+from seatweb.api.requests import ApiRequest, signed_in
+from seatweb.api.schemas import Credentials, Token, UserOut
+from seatweb.model import Session
+from seatweb.security import API_AUDIENCE, Security
+
+JSON = Annotated[Credentials, Body(description="Username and password.")]
+
+
+class AuthController(Controller):
+    """Accounts and tokens."""
+
+    path = "/auth"
+    tags = ["Accounts"]  # noqa: RUF012 - Litestar declares it so
+    security = []  # noqa: RUF012
+
+    @post("/register", operation_id="register", responses=refusals(400, 409, 413, 415, 422, 503))
+    async def register(
+        self, data: JSON, accounts: NamedDependency[Accounts], security: NamedDependency[Security]
+    ) -> Response[Token]:
+        """Create an account and sign in."""
+        user = await accounts.register(data.username, data.password)
+        return _token(security, await accounts.start_session(user), 201)
+
+    @post("/login", operation_id="login", status_code=200, responses=refusals(400, 401, 413, 415, 422, 503))
+    async def login(
+        self, data: JSON, accounts: NamedDependency[Accounts], security: NamedDependency[Security]
+    ) -> Response[Token]:
+        """Sign in and get a token."""
+        return _token(security, await accounts.sign_in(data.username, data.password), 200)
+
+
+class MeController(Controller):
+    """Who one is."""
+
+    tags = ["Accounts"]  # noqa: RUF012
+
+    @get("/me", operation_id="me", responses=refusals(401, 503))
+    async def me(self, request: ApiRequest) -> UserOut:
+        """Tell who the token belongs to."""
+        return UserOut.of((await signed_in(request)).user)
+
+
+def _token(security: Security, session: Session, status: int) -> Response[Token]:
+    seconds = int((session.expires_at - datetime.now(UTC)).total_seconds())
+    token = Token(access_token=security.issue(session, API_AUDIENCE), token_type="bearer", expires_in=seconds)  # noqa: S106
+    return Response(token, status_code=status, headers={"cache-control": "no-store"})

@@ -1,0 +1,178 @@
+"""Book, list, move, cancel."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Awaitable, Callable
+from datetime import date
+from typing import Annotated, Literal
+from urllib.parse import urlencode
+
+import msgspec
+from litestar import Controller, delete, get, patch, post
+from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import Body, FromPath, HeaderParameter, QueryParameter
+from litestar.response import Response
+from msgspec import UNSET
+
+from seatweb.api.problems import PROBLEM_JSON, problem, refusals
+from seatweb.api.requests import ApiRequest, fingerprint, idempotency_key, signed_in
+from seatweb.api.schemas import BookingOut, Cancelled, Move, NewBooking
+from seatweb.bookings import LARGEST_ID, Bookings
+from seatweb.database import Database, Transaction
+from seatweb.errors import BookingNotFound, InvalidInput, SeatwebError
+from seatweb.idempotency import answer_once
+from seatweb.model import Booking, Session
+
+Status = Annotated[
+    Literal["confirmed", "cancelled", "all"], QueryParameter(description="Only bookings with this status.")
+]
+FromDate = Annotated[date | None, QueryParameter(description="The first day; today if left out.")]
+ToDate = Annotated[date | None, QueryParameter(description="The last day.")]
+Limit = Annotated[int, QueryParameter(ge=1, le=200, description="How many at most.")]
+Cursor = Annotated[str | None, QueryParameter(description="Where to go on: from the Link header of the page before.")]
+Key = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Idempotency-Key",
+        description="Makes it safe to ask again when no answer arrived: the first answer is given again "
+        "(with `Idempotency-Replayed: true`), and nothing is done twice.",
+    ),
+]
+
+
+class BookingController(Controller):
+    """One's own bookings."""
+
+    path = "/bookings"
+    tags = ["Bookings"]  # noqa: RUF012
+
+    @post(
+        "/",
+        operation_id="book",
+        responses={
+            201: ResponseSpec(BookingOut, description="The booking."),
+            **refusals(400, 401, 404, 409, 413, 415, 422, 503),
+        },
+    )
+    async def book(
+        self,
+        request: ApiRequest,
+        data: Annotated[NewBooking, Body(description="The seat, or `any`; and the day.")],
+        bookings: NamedDependency[Bookings],
+        database: NamedDependency[Database],
+        key: Key = None,  # noqa: ARG002 - documented here, read from the request
+    ) -> Response[bytes]:
+        """Book a seat, or any free one, for a day."""
+        session = await signed_in(request)
+        work = _booking_work(bookings, session, data)
+        request_id = request.scope["state"]["request_id"]
+
+        def encode(outcome: Booking | SeatwebError) -> tuple[int, str]:
+            if isinstance(outcome, Booking):
+                return 201, msgspec.json.encode(BookingOut.of(outcome)).decode()
+            return outcome.status, problem(outcome.status, outcome.code, outcome.text, request_id).decode()
+
+        idempotent = idempotency_key(request)
+        if idempotent is None:
+            return _answer(*encode(await database.transaction(work)))
+        stored, replayed = await answer_once(
+            database, session.user.id, idempotent, await fingerprint(request), work, encode
+        )
+        return _answer(stored.status, stored.body, replayed=replayed)
+
+    @get("/", operation_id="list_bookings", responses=refusals(401, 422, 503))
+    async def mine(
+        self,
+        request: ApiRequest,
+        bookings: NamedDependency[Bookings],
+        from_date: FromDate = None,
+        to_date: ToDate = None,
+        status: Status = "confirmed",
+        limit: Limit = 100,
+        cursor: Cursor = None,
+    ) -> Response[list[BookingOut]]:
+        """List one's own bookings by day; the Link header leads to the next page."""
+        session = await signed_in(request)
+        wanted = None if status == "all" else status
+        first, last = from_date or bookings.today(), to_date or date.max
+        found = await bookings.page(session.user, first, last, wanted, _after(cursor), limit + 1)
+        headers = {"cache-control": "private, no-store"}
+        if len(found) > limit:
+            following = {"from_date": str(first), "to_date": str(last), "status": status, "limit": str(limit)}
+            query = urlencode({**following, "cursor": _cursor(found[limit - 1])})
+            headers["link"] = f'</bookings?{query}>; rel="next"'
+        return Response([BookingOut.of(booking) for booking in found[:limit]], headers=headers)
+
+    @patch("/{booking_id:str}", operation_id="move", responses=refusals(400, 401, 404, 409, 413, 415, 422, 503))
+    async def move(
+        self,
+        request: ApiRequest,
+        booking_id: FromPath[str],
+        data: Annotated[Move, Body(description="The seat to move to.")],
+        bookings: NamedDependency[Bookings],
+    ) -> BookingOut:
+        """Move a booking to another seat of its day, in one step."""
+        session = await signed_in(request)
+        return BookingOut.of(await bookings.move(session.user, _id(booking_id), data.seat_id, session.id))
+
+    @delete("/{booking_id:str}", operation_id="cancel", status_code=200, responses=refusals(401, 404, 422, 503))
+    async def cancel(
+        self, request: ApiRequest, booking_id: FromPath[str], bookings: NamedDependency[Bookings]
+    ) -> Cancelled:
+        """Cancel a booking."""
+        session = await signed_in(request)
+        booking = await bookings.cancel(session.user, _id(booking_id), session.id)
+        return Cancelled(message="Booking cancelled successfully", booking=BookingOut.of(booking))
+
+
+def _booking_work(
+    bookings: Bookings, session: Session, data: NewBooking
+) -> Callable[[Transaction], Awaitable[Booking]]:
+    """Return what books as the request says.
+
+    Raises:
+        InvalidInput: it names a seat and `any`, or neither.
+    """
+    day = data.booking_date or bookings.today()
+    user, seat_id = session.user, data.seat_id
+    if data.any:
+        if seat_id is not UNSET:
+            raise InvalidInput(fields={"seat_id": "Leave it out with `any`."})
+        return lambda transaction: bookings.book_any_in(transaction, user, day, data.section, session.id)
+    if data.section is not None:
+        raise InvalidInput(fields={"section": "It goes with `any` only."})
+    if seat_id is UNSET:
+        raise InvalidInput(fields={"seat_id": "A seat is needed, or `any`."})
+    return lambda transaction: bookings.book_in(transaction, user, seat_id, day, session.id)
+
+
+def _answer(status: int, body: str, *, replayed: bool = False) -> Response[bytes]:
+    headers = {"cache-control": "no-store"} | ({"idempotency-replayed": "true"} if replayed else {})
+    media_type = "application/json" if status < 400 else PROBLEM_JSON
+    return Response(body.encode(), status_code=status, media_type=media_type, headers=headers)
+
+
+def _id(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 19 and 0 < int(text) <= LARGEST_ID):
+        raise BookingNotFound
+    return int(text)
+
+
+def _cursor(booking: Booking) -> str:
+    return base64.urlsafe_b64encode(f"{booking.day}|{booking.id}".encode()).decode().rstrip("=")
+
+
+def _after(cursor: str | None) -> tuple[date, int]:
+    if cursor is None:
+        return date.min, 0
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        day, _, booking_id = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii").partition("|")
+        after = date.fromisoformat(day), int(booking_id)
+    except (ValueError, UnicodeError):
+        raise InvalidInput(fields={"cursor": "This is no cursor of ours."}) from None
+    if not 0 <= after[1] <= LARGEST_ID:
+        raise InvalidInput(fields={"cursor": "This is no cursor of ours."})
+    return after

@@ -1,0 +1,132 @@
+"""Refusals of the JSON API: problem+json (RFC 9457) for everything that can go wrong."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+import structlog
+from litestar import Request
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.response import Response
+
+from seatweb.api.schemas import FieldError, Problem
+from seatweb.errors import InvalidInput, NotSignedIn, SeatwebError
+
+PROBLEM_JSON: Final = "application/problem+json"
+FIELD_IN_MESSAGE: Final = re.compile(r"`\$\.?([a-z_]*)|field `([^`]{1,60})`")
+
+# What the framework refuses, in our words.
+REFUSALS: Final[dict[int, tuple[str, str]]] = {
+    400: ("malformed_request", "The request could not be read."),
+    404: ("not_found", "There is nothing at this address."),
+    405: ("method_not_allowed", "This address takes no such request; the header Allow names those it takes."),
+    413: ("too_large", "The request is larger than anything this API takes."),
+    415: ("unsupported_media_type", "Send JSON, with Content-Type: application/json."),
+}
+
+log = structlog.get_logger(__name__)
+
+
+class UnsupportedMediaType(SeatwebError):
+    """The body is not JSON."""
+
+    code = "unsupported_media_type"
+    status = 415
+    message = REFUSALS[415][1]
+
+
+class MalformedJSON(SeatwebError):
+    """The body says that it is JSON and is not."""
+
+    code = "malformed_json"
+    status = 400
+    message = "The body is not valid JSON."
+
+
+def explain(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Return the problem that an exception is; only unknown ones are logged with a traceback."""
+    headers: dict[str, str] = {"cache-control": "no-store"}
+    errors: list[FieldError] = []
+    if isinstance(error, SeatwebError):
+        status, code, detail = error.status, error.code, error.text
+        if isinstance(error, InvalidInput):
+            errors = [FieldError(field=name, message=text) for name, text in error.fields.items()]
+        if isinstance(error, NotSignedIn):
+            headers["www-authenticate"] = "Bearer"
+        if error.retry_after is not None:
+            headers["retry-after"] = str(error.retry_after)
+    elif isinstance(error, ValidationException):
+        status, code, detail = InvalidInput.status, InvalidInput.code, InvalidInput.message
+        errors = _field_errors(error)
+    elif isinstance(error, HTTPException) and error.status_code < 500:
+        status = error.status_code
+        code, detail = REFUSALS.get(status, REFUSALS[400])
+        headers |= {name.lower(): value for name, value in (error.headers or {}).items() if name.lower() == "allow"}
+    else:
+        status, code, detail = 500, "internal_error", "Something broke on our side. Tell us the request id."
+        log.error("request failed", exc_info=error)
+    body = problem(status, code, detail, request.scope["state"].get("request_id", ""), errors)
+    return Response(body, status_code=status, media_type=PROBLEM_JSON, headers=headers)
+
+
+def problem(status: int, code: str, detail: str, request_id: str, errors: list[FieldError] | None = None) -> bytes:
+    """Return a problem as JSON."""
+    return msgspec.json.encode(
+        Problem(
+            type=f"/docs#{code}",
+            title=HTTPStatus(status).phrase,
+            status=status,
+            detail=detail,
+            code=code,
+            request_id=request_id,
+            errors=errors or msgspec.UNSET,
+        )
+    )
+
+
+def _field_errors(error: ValidationException) -> list[FieldError]:
+    """Return what Litestar found wrong, by field."""
+    found: list[FieldError] = []
+    extra = error.extra if isinstance(error.extra, list) else []
+    for one in extra:
+        message = str(one.get("message", "")) if isinstance(one, dict) else str(one)
+        key = str(one.get("key", "")) if isinstance(one, dict) else ""
+        match = FIELD_IN_MESSAGE.search(message)
+        named = next((group for group in match.groups() if group), "") if match else ""
+        words = message.partition(" - at ")[0] or "This value cannot be used."
+        found.append(FieldError(field=named or (key if key != "data" else "body"), message=words))
+    return found or [FieldError(field="body", message=error.detail)]
+
+
+# For the documentation: what each operation can answer besides what it is for.
+
+
+def refusals(*statuses: int) -> dict[int, ResponseSpec]:
+    """Return the documentation of refusals with these statuses."""
+    return {
+        status: ResponseSpec(
+            Problem,
+            description=DESCRIPTIONS[status],
+            media_type=PROBLEM_JSON,
+            generate_examples=False,
+        )
+        for status in statuses
+    }
+
+
+DESCRIPTIONS: Final = {
+    400: "`malformed_json`, `malformed_request`: the request could not be read.",
+    401: "`not_signed_in`: no valid token; `bad_credentials`: username and password do not go together.",
+    404: "`seat_not_found`, `section_not_found`, `booking_not_found`: there is none, or it is another user's.",
+    409: "`seat_taken`, `day_already_booked`, `no_free_seat`, `seat_closed`, `username_taken`, `request_in_progress`: "
+    "it cannot be done as things stand; nothing was changed.",
+    413: "`too_large`: the request is larger than anything this API takes.",
+    415: "`unsupported_media_type`: send JSON.",
+    422: "`invalid_input`: `errors` names the fields; `outside_booking_window`; `idempotency_key_reused`.",
+    503: "`overloaded`: try again after the seconds in Retry-After. Whether a change was made is settled by asking "
+    "again with the same Idempotency-Key.",
+}

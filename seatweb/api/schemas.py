@@ -1,0 +1,143 @@
+"""What the JSON API takes and gives. Names and shapes match an API that clients already use."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from seatweb.model import Booking, SeatView, SectionView, User
+
+SeatId = Annotated[int, Meta(description="The seat's `id`, as `GET /seats` gives it.", examples=[1])]
+Day = Annotated[date, Meta(description="A day in the site's time zone.", examples=["2026-11-23"])]
+
+
+class Credentials(Struct, frozen=True, forbid_unknown_fields=True):
+    """A username and a password."""
+
+    username: Annotated[str, Meta(description="3 to 50 characters; case does not count.", examples=["john"])]
+    password: Annotated[str, Meta(description="1 to 128 characters, 8 or more in service.", examples=["secret"])]
+
+
+class Token(Struct, frozen=True):
+    """What signing in gives; send it as `Authorization: Bearer …`."""
+
+    access_token: str
+    token_type: Literal["bearer"]
+    expires_in: Annotated[int, Meta(description="Seconds until it ends by itself.")]
+
+
+class UserOut(Struct, frozen=True):
+    """Who is signed in."""
+
+    id: int
+    username: str
+    created_at: datetime
+
+    @classmethod
+    def of(cls, user: User) -> UserOut:
+        """Return the user as the API gives it."""
+        return cls(id=user.id, username=user.username, created_at=user.created_at)
+
+
+class SectionOut(Struct, frozen=True):
+    """A section on a day."""
+
+    section: str
+    seats: Annotated[int, Meta(description="How many seats it has.")]
+    available: Annotated[int, Meta(description="How many of them can be booked.")]
+
+    @classmethod
+    def of(cls, view: SectionView) -> SectionOut:
+        """Return the section as the API gives it."""
+        return cls(section=view.section.name, seats=len(view.seats), available=view.free_count)
+
+
+class SeatOut(Struct, frozen=True):
+    """A seat on a day."""
+
+    id: int
+    section: str
+    seat_number: str
+    is_available: bool
+
+    @classmethod
+    def of(cls, view: SeatView) -> SeatOut:
+        """Return the seat as the API gives it."""
+        return cls(id=view.seat.id, section=view.seat.section, seat_number=view.seat.number, is_available=view.free)
+
+
+class SeatDetails(Struct, frozen=True):
+    """Where a booked seat is."""
+
+    section: str
+    seat_number: str
+
+
+class BookingOut(Struct, frozen=True):
+    """A booking."""
+
+    id: int
+    seat_id: int
+    user_id: int
+    booking_date: date
+    created_at: datetime
+    status: Literal["confirmed", "cancelled"]
+    seat_details: SeatDetails
+
+    @classmethod
+    def of(cls, booking: Booking) -> BookingOut:
+        """Return the booking as the API gives it."""
+        return cls(
+            id=booking.id,
+            seat_id=booking.seat.id,
+            user_id=booking.user_id,
+            booking_date=booking.day,
+            created_at=booking.created_at,
+            status="confirmed" if booking.status == "confirmed" else "cancelled",
+            seat_details=SeatDetails(section=booking.seat.section, seat_number=booking.seat.number),
+        )
+
+
+class NewBooking(Struct, frozen=True, forbid_unknown_fields=True):
+    """The seat to book, or `any` for one that the database chooses."""
+
+    seat_id: SeatId | UnsetType = UNSET
+    any: Annotated[bool, Meta(description="Book any free seat instead of `seat_id`.")] = False
+    section: Annotated[str | None, Meta(description="With `any`: the section to look in.", examples=["A"])] = None
+    booking_date: Annotated[date | None, Meta(description="The day; today if left out.", examples=["2026-11-23"])] = (
+        None
+    )
+
+
+class Move(Struct, frozen=True, forbid_unknown_fields=True):
+    """The seat to move to."""
+
+    seat_id: SeatId
+
+
+class Cancelled(Struct, frozen=True):
+    """That a booking was cancelled."""
+
+    message: str
+    booking: BookingOut
+
+
+class FieldError(Struct, frozen=True):
+    """What is wrong with one field."""
+
+    field: str
+    message: str
+
+
+class Problem(Struct, frozen=True, omit_defaults=True):
+    """Why a request was refused (RFC 9457); `code` is stable, the words are for people."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    errors: list[FieldError] | UnsetType = UNSET
