@@ -58,6 +58,14 @@ create unique index bookings_user_day_key on bookings (user_id, day) where statu
 
 create index bookings_user_id_idx on bookings (user_id, day desc, id desc);
 
+create view booking_details as
+select
+    bookings.id, bookings.day, bookings.user_id, bookings.status, bookings.created_at,
+    seats.id as seat_id, sections.name as section, seats.number, seats.grid_row, seats.grid_column, seats.closed
+from bookings
+inner join seats on seats.id = bookings.seat_id
+inner join sections on sections.id = seats.section_id;
+
 create table generations (
     section_id smallint not null references sections,
     day date not null,

@@ -82,23 +82,13 @@ limit 1;
 
 -- name: find_booking_of_day(user_id, day)^
 -- The user's confirmed booking on a day.
-select
-    bookings.id, bookings.day, bookings.user_id, bookings.status, bookings.created_at,
-    seats.id as seat_id, sections.name as section, seats.number, seats.grid_row, seats.grid_column, seats.closed
-from bookings
-inner join seats on seats.id = bookings.seat_id
-inner join sections on sections.id = seats.section_id
-where bookings.user_id = :user_id and bookings.day = :day and bookings.status = 'confirmed';
+select * from booking_details
+where user_id = :user_id and day = :day and status = 'confirmed';
 
 -- name: find_booking(booking_id, user_id)^
 -- One booking of the user, whatever its status; another user's is not found.
-select
-    bookings.id, bookings.day, bookings.user_id, bookings.status, bookings.created_at,
-    seats.id as seat_id, sections.name as section, seats.number, seats.grid_row, seats.grid_column, seats.closed
-from bookings
-inner join seats on seats.id = bookings.seat_id
-inner join sections on sections.id = seats.section_id
-where bookings.id = :booking_id and bookings.user_id = :user_id;
+select * from booking_details
+where id = :booking_id and user_id = :user_id;
 
 -- name: lock_booking(booking_id, user_id)^
 -- The user's confirmed booking, locked: nobody moves or cancels it until this transaction ends. It reads no other
@@ -132,43 +122,28 @@ from moved;
 
 -- name: list_confirmed_bookings(user_id, first_day, last_day)
 -- The user's confirmed bookings between two days, both included, soonest first (one a day, so the days bound it).
-select
-    bookings.id, bookings.day, bookings.user_id, bookings.status, bookings.created_at,
-    seats.id as seat_id, sections.name as section, seats.number, seats.grid_row, seats.grid_column, seats.closed
-from bookings
-inner join seats on seats.id = bookings.seat_id
-inner join sections on sections.id = seats.section_id
+select * from booking_details
 where
-    bookings.user_id = :user_id
-    and bookings.day between :first_day and :last_day
-    and bookings.status = 'confirmed'
-order by bookings.day;
+    user_id = :user_id
+    and day between :first_day and :last_day
+    and status = 'confirmed'
+order by day;
 
 -- name: list_ended_bookings(user_id, day, rows)
 -- The user's bookings that are over or cancelled, latest first, this many at most.
-select
-    bookings.id, bookings.day, bookings.user_id, bookings.status, bookings.created_at,
-    seats.id as seat_id, sections.name as section, seats.number, seats.grid_row, seats.grid_column, seats.closed
-from bookings
-inner join seats on seats.id = bookings.seat_id
-inner join sections on sections.id = seats.section_id
-where bookings.user_id = :user_id and (bookings.day < :day or bookings.status = 'cancelled')
-order by bookings.day desc, bookings.id desc
+select * from booking_details
+where user_id = :user_id and (day < :day or status = 'cancelled')
+order by day desc, id desc
 limit :rows;
 
 -- name: list_bookings(user_id, first_day, last_day, status, after_day, after_id, rows)
 -- A page of the user's bookings between two days, by day and id, after the last one of the page before; with one
 -- status, or all where it is null.
-select
-    bookings.id, bookings.day, bookings.user_id, bookings.status, bookings.created_at,
-    seats.id as seat_id, sections.name as section, seats.number, seats.grid_row, seats.grid_column, seats.closed
-from bookings
-inner join seats on seats.id = bookings.seat_id
-inner join sections on sections.id = seats.section_id
+select * from booking_details
 where
-    bookings.user_id = :user_id
-    and bookings.day between :first_day and :last_day
-    and (:status::text is null or bookings.status = :status)
-    and (bookings.day, bookings.id) > (:after_day::date, :after_id::bigint)
-order by bookings.day, bookings.id
+    user_id = :user_id
+    and day between :first_day and :last_day
+    and (:status::text is null or status = :status)
+    and (day, id) > (:after_day::date, :after_id::bigint)
+order by day, id
 limit :rows;

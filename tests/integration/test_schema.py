@@ -23,6 +23,8 @@ select 'index', indexname, indexdef from pg_indexes where schemaname = 'public'
 union all
 select 'trigger', tgrelid::regclass || '.' || tgname, pg_get_triggerdef(oid) from pg_trigger where not tgisinternal
 union all
+select 'view', viewname, definition from pg_views where schemaname = 'public'
+union all
 select 'function', proname, prosrc from pg_proc where pronamespace = 'public'::regnamespace
 """
 
