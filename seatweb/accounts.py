@@ -7,13 +7,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from seatweb.database import Database
+from seatweb.database import Database, Transaction
 from seatweb.errors import BadCredentials, InvalidInput
 from seatweb.model import Session, User
 from seatweb.passwords import LONGEST, Passwords
+from seatweb.queries import Queries
 
 SHORTEST_USERNAME: Final = 3
 LONGEST_USERNAME: Final = 50
+INVISIBLE: Final = frozenset("\u115f\u1160\u3164\uffa0")  # Hangul fillers: letters that show nothing
 
 
 class Accounts:
@@ -25,8 +27,8 @@ class Accounts:
         self._session_length = timedelta(days=session_days)
         self._shortest_password = shortest_password
 
-    async def register(self, username: str, password: str) -> User:
-        """Return the new user.
+    async def register(self, username: str, password: str) -> Session:
+        """Return the first session of a new user; both are there or neither is.
 
         Raises:
             InvalidInput: with a text for each field that cannot be used.
@@ -42,7 +44,12 @@ class Accounts:
         if fields:
             raise InvalidInput(fields=fields)
         password_hash = await self._passwords.hash(password)
-        return await self._database.run(lambda queries: queries.register_user(name, _username_key(name), password_hash))
+
+        async def register(transaction: Transaction) -> Session:
+            user = await transaction.register_user(name, _username_key(name), password_hash)
+            return await self._start_session(transaction, user)
+
+        return await self._database.transaction(register)
 
     async def sign_in(self, username: str, password: str) -> Session:
         """Return a new session of the user whose name and password these are.
@@ -58,13 +65,7 @@ class Accounts:
         right = await self._passwords.verify(password[: LONGEST + 1], known.password_hash if known else None)
         if known is None or not right or known.disabled:
             raise BadCredentials
-        return await self.start_session(known.user)
-
-    async def start_session(self, user: User) -> Session:
-        """Return a new session of the user."""
-        expires_at = datetime.now(UTC) + self._session_length
-        session_id = await self._database.run(lambda queries: queries.start_session(user.id, expires_at))
-        return Session(id=session_id, user=user, expires_at=expires_at)
+        return await self._database.run(lambda queries: self._start_session(queries, known.user))
 
     async def find_session(self, session_id: UUID, user_id: int) -> Session | None:
         """Return the session while it counts: not ended, not over, its user not disabled."""
@@ -73,6 +74,11 @@ class Accounts:
     async def end_session(self, session_id: UUID) -> None:
         """End the session; ending it twice is no error."""
         await self._database.run(lambda queries: queries.end_session(session_id))
+
+    async def _start_session(self, queries: Queries, user: User) -> Session:
+        expires_at = datetime.now(UTC) + self._session_length
+        session_id = await queries.start_session(user.id, expires_at)
+        return Session(id=session_id, user=user, expires_at=expires_at)
 
     def _password_problem(self, password: str) -> str | None:
         if not password:
@@ -91,7 +97,9 @@ def _username_problem(name: str) -> str | None:
         return f"Use {SHORTEST_USERNAME} to {LONGEST_USERNAME} characters."
     if not name.isprintable():
         return "Use letters, digits, spaces and punctuation only."
-    if not any(character.isalnum() for character in name):
+    letters = [character for character in name if character.isalnum() and character not in INVISIBLE]
+    marks = [character for character in name if unicodedata.combining(character)]
+    if not letters or len(marks) > 2 * len(letters):
         return "Use at least one letter or digit."
     return None
 

@@ -22,7 +22,7 @@ from seatweb.accounts import Accounts
 from seatweb.api import problems
 from seatweb.api.accounts import AuthController, MeController
 from seatweb.api.bookings import BookingController
-from seatweb.api.documentation import openapi_config, openapi_json
+from seatweb.api.documentation import document, openapi_config, openapi_json
 from seatweb.api.health import HealthController
 from seatweb.api.requests import check_request
 from seatweb.api.seats import SeatController
@@ -35,6 +35,7 @@ from seatweb.settings import Backends, Settings
 from seatweb.telemetry import Deadline, Telemetry, configure_logging
 from seatweb.web.accounts import AccountController
 from seatweb.web.days import DayController
+from seatweb.web.documentation import documentation
 from seatweb.web.errors import explain
 from seatweb.web.my_bookings import MyBookingsController
 from seatweb.web.rendering import Renderer
@@ -76,9 +77,10 @@ def create_app(settings: Settings, backends: Backends, today: Callable[[], date]
 
     pages = Router(
         "/",
-        route_handlers=[DayController, MyBookingsController, AccountController, missing],
+        route_handlers=[DayController, MyBookingsController, AccountController, documentation, missing],
         before_request=prepare,
         include_in_schema=False,
+        dependencies={"api_document": Provide(lambda: document(app), sync_to_thread=False)},
         # Tokens in forms differ in every answer, so that compression gives nothing away (BREACH).
         middleware=[DefineMiddleware(CompressionMiddleware, config=CompressionConfig("gzip", gzip_compress_level=1))],
     )

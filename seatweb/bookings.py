@@ -144,6 +144,14 @@ class Bookings:
 
         return await self._database.transaction(work)
 
+    async def move_of_day(self, user: User, day: date, seat_id: int, session_id: UUID | None = None) -> Booking:
+        """Do what `move` does with the user's booking of a day."""
+        self._check_day(day)
+        booking = await self.of_day(user, day)
+        if booking is None:
+            raise BookingNotFound("You have no booking on this day that could be moved.")
+        return await self.move(user, booking.id, seat_id, session_id)
+
     async def cancel(self, user: User, booking_id: int, session_id: UUID | None = None) -> Booking:
         """End the user's booking and return it as it now is.
 
@@ -166,6 +174,15 @@ class Bookings:
             return await _known_booking(queries, booking_id, user.id)
 
         return await self._database.transaction(work)
+
+    async def check_section(self, name: str) -> None:
+        """Return when there is a section of this name.
+
+        Raises:
+            SectionNotFound: there is none.
+        """
+        if name not in await self._database.run(lambda queries: queries.list_sections()):
+            raise SectionNotFound
 
     async def section_views(self, day: date, section: str | None = None) -> list[SectionView]:
         """Return the views of a day that can be booked: of one section, or of all.

@@ -39,6 +39,7 @@ ATTEMPTS: Final = 4  # the first, and three more after deadlocks or serializatio
 SERVER_SETTINGS: Final = {
     "application_name": "seatweb",
     "statement_timeout": "2500",
+    "lock_timeout": "1000",  # those who wait hold connections that others need
     "idle_in_transaction_session_timeout": "5000",
     "jit": "off",
     "timezone": "UTC",
@@ -175,6 +176,9 @@ class _translated:  # noqa: N801 - used as a statement
                 | asyncpg.InsufficientResourcesError()
                 | asyncpg.OperatorInterventionError()
                 | asyncpg.InterfaceError()
+                | asyncpg.InternalClientError()  # the server ended the connection in the middle of something
+                | asyncpg.ReadOnlySQLTransactionError()  # a standby, until the failover is over
+                | asyncpg.LockNotAvailableError()
             ):
                 log.warning("database did not answer", error=type(error).__name__)
                 raise Overloaded from error

@@ -5,6 +5,7 @@ A `date` is a day in the site's time zone; a `datetime` is aware and in UTC.
 
 from __future__ import annotations
 
+import re
 from datetime import date, datetime
 from enum import StrEnum
 from uuid import UUID
@@ -54,9 +55,9 @@ class Sitter(Struct, frozen=True):
     @property
     def initials(self) -> str:
         """Two capital letters at most, for the map."""
-        words = [word for word in self.username.replace(".", " ").replace("_", " ").replace("-", " ").split() if word]
-        letters = words[0][0] + words[1][0] if len(words) > 1 else self.username[:2]
-        return letters.upper()[:2]
+        words: list[str] = re.findall(r"[^\W_]+", self.username)
+        letters = words[0][0] + words[1][0] if len(words) > 1 else (words or [self.username])[0]
+        return letters[:2].upper()[:2]
 
 
 class SeatView(Struct, frozen=True):

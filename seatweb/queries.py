@@ -68,6 +68,10 @@ class Queries:
 
     # Sections and seats
 
+    async def list_sections(self) -> list[str]:
+        """Return the names of all sections in the order of the map."""
+        return [row["name"] for row in await self._all("list_sections")]
+
     async def read_generations(self, day: date) -> list[tuple[Section, int]]:
         """Return every section in the order of the map, with its generation on the day."""
         rows = await self._all("read_generations", day=day)

@@ -130,7 +130,7 @@ class Security:
         if headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
             raise Forbidden
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc not in {headers.get("host"), self._public_host}:
+        if origin is not None and origin.partition("://")[2] not in {headers.get("host"), self._public_host}:
             raise Forbidden
         secret = connection.cookies.get(self.csrf_cookie, "")
         if not _is_hex(secret, 64) or not _is_hex(token, 96):

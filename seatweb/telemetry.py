@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import time
 from asyncio import timeout
@@ -19,6 +20,7 @@ from structlog.tracebacks import ExceptionDictTransformer
 from seatweb.errors import Overloaded
 
 DEADLINE_SECONDS: Final = 4.5
+HOST: Final = re.compile(rb"([A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(:([0-9]{1,5}))?")
 
 log = structlog.get_logger("seatweb.requests")
 
@@ -103,6 +105,12 @@ class Telemetry:
                 headers["x-request-id"] = request_id
             await send(message)
 
+        host = next((value for name, value in scope["headers"] if name == b"host"), b"")
+        named = HOST.fullmatch(host)
+        if not named or int(named[3] or 0) > 65535:  # else its address could not be read anywhere below
+            await send_with_headers({"type": "http.response.start", "status": 400, "headers": []})
+            await send({"type": "http.response.body", "body": b"Bad Host header", "more_body": False})
+            return
         # A HEAD is answered like a GET (RFC 9110, 9.3.2); the server leaves out the body.
         inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         try:

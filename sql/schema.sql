@@ -4,6 +4,7 @@
 create table sections (
     id smallint generated always as identity primary key,
     name text not null constraint sections_name_key unique,
+    version bigint not null default 0,
     constraint sections_name_check check (name ~ '^[A-Z][A-Z0-9]{0,7}$')
 );
 
@@ -90,6 +91,17 @@ create table audit (
 );
 
 create index audit_user_idx on audit (user_id, id);
+
+create function bump_version() returns trigger language plpgsql as $$
+begin
+    update sections set version = version + 1
+    where id in (new.section_id, old.section_id);
+    return null;
+end
+$$;
+
+create trigger seats_bump_version after insert or update or delete on seats
+for each row execute function bump_version();
 
 create function refuse_change() returns trigger language plpgsql as $$
 begin

@@ -32,8 +32,7 @@ class AuthController(Controller):
         self, data: JSON, accounts: NamedDependency[Accounts], security: NamedDependency[Security]
     ) -> Response[Token]:
         """Create an account and sign in."""
-        user = await accounts.register(data.username, data.password)
-        return _token(security, await accounts.start_session(user), 201)
+        return _token(security, await accounts.register(data.username, data.password), 201)
 
     @post("/login", operation_id="login", status_code=200, responses=refusals(400, 401, 413, 415, 422, 503))
     async def login(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from asyncio import timeout
+from typing import Final, Literal
 
 from litestar import Controller, get
 from litestar.datastructures import State
@@ -15,6 +16,8 @@ from seatweb.errors import Overloaded
 from seatweb.section_cache import SectionCache
 
 NO_STORE = {"cache-control": "no-store"}
+PATIENCE_SECONDS: Final = 1.5  # letting go of a connection that does not answer takes two more, of the five there are
+PROBE_SECONDS = 1.0  # those who watch ask again soon
 
 
 class Health(Struct, frozen=True):
@@ -44,8 +47,9 @@ class HealthController(Controller):
         cache: SectionCache = state.cache
         redis: Literal["ok", "unavailable"] = "ok" if await cache.ping() else "unavailable"
         try:
-            migrated = await database.is_migrated()
-        except Overloaded:
+            async with timeout(PROBE_SECONDS):
+                migrated = await database.is_migrated()
+        except (Overloaded, TimeoutError):
             health = Health(status="unavailable", postgresql="unavailable", redis=redis, migrations="unknown")
             return Response(health, status_code=503, headers=NO_STORE | {"retry-after": "2"})
         if not migrated:

@@ -64,14 +64,14 @@ class AccountController(Controller):
         """Register, which also signs in."""
         fields = await read_form(request)
         try:
-            user = await accounts.register(fields.get("username", ""), fields.get("password", ""))
+            session = await accounts.register(fields.get("username", ""), fields.get("password", ""))
         except InvalidInput as error:
             return _again(request, renderer, settings, "pages/register.html", fields, error.fields)
         except UsernameTaken:
             taken = {"username": "That username is taken. Choose another, or sign in if it is yours."}
             return _again(request, renderer, settings, "pages/register.html", fields, taken)
         await _end_current(request, accounts)
-        cookie = security.sign_in_cookie(await accounts.start_session(user))
+        cookie = security.sign_in_cookie(session)
         return renderer.redirect(request, own_path(fields.get("next", "/")), say="welcome", cookies=[cookie])
 
     @post("/logout", status_code=200)
@@ -88,13 +88,18 @@ class AccountController(Controller):
 
     @get("/account")
     async def account(
-        self, request: PageRequest, renderer: NamedDependency[Renderer], bookings: NamedDependency[Bookings]
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        settings: NamedDependency[Settings],
+        bookings: NamedDependency[Bookings],
     ) -> Response[str]:
         """Show who is signed in."""
         session = signed_in(request)
         page = AccountPage(
             user=session.user,
-            signed_in_until=session.expires_at.date(),
+            here_since=session.user.created_at.astimezone(settings.zone).date(),
+            signed_in_until=session.expires_at.astimezone(settings.zone).date(),
             coming_count=len(await bookings.coming(session.user)),
         )
         return renderer.page(request, "pages/account.html", page)

@@ -59,8 +59,6 @@ class SectionBox(Struct, frozen=True):
     columns: int
     seats: list[SeatBox]
     free_count: int
-    href: str
-    """The day with this section alone."""
 
 
 class DayLink(Struct, frozen=True):
@@ -143,6 +141,7 @@ class AccountPage(Struct, frozen=True):
     """`pages/account.html`."""
 
     user: User
+    here_since: date
     signed_in_until: date
     coming_count: int
 

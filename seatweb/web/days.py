@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from datetime import date
+from typing import Final
 
 from litestar import Controller, get, post
 from litestar.di import NamedDependency
@@ -26,7 +28,6 @@ from seatweb.web.contexts import DayPage, Notice
 from seatweb.web.maps import Place, day_page
 from seatweb.web.rendering import Renderer, notice
 from seatweb.web.requests import (
-    PageNotFound,
     PageRequest,
     query_value,
     read_day,
@@ -37,6 +38,9 @@ from seatweb.web.requests import (
     wants_partial,
 )
 
+# Why a booking or a move did not come about, where the map as it is says more than an error page.
+REFUSALS: Final = (SeatTaken, SeatClosed, DayAlreadyBooked, NoFreeSeat, BookingNotFound, OutsideBookingWindow)
+
 
 class DayController(Controller):
     """Pages and partials of the map."""
@@ -46,15 +50,16 @@ class DayController(Controller):
         self, request: PageRequest, renderer: NamedDependency[Renderer], bookings: NamedDependency[Bookings]
     ) -> Response[str]:
         """Show today's map."""
-        return await show(request, renderer, bookings, Place(bookings.today(), query_value(request, "section")))
+        return await show(request, renderer, bookings, await _place(request, bookings, bookings.today()))
 
     @get("/days")
-    async def choose(self, request: PageRequest, renderer: NamedDependency[Renderer]) -> Response[str]:
+    async def choose(
+        self, request: PageRequest, renderer: NamedDependency[Renderer], bookings: NamedDependency[Bookings]
+    ) -> Response[str]:
         """Go to the day of the date field."""
         text = query_value(request, "day")
-        if text is None:
-            return renderer.redirect(request, "/")
-        return renderer.redirect(request, Place(read_day(text), _section_name(query_value(request, "section"))).href())
+        day = read_day(text) if text else bookings.today()
+        return renderer.redirect(request, (await _place(request, bookings, day)).href())
 
     @get("/days/{day_text:str}")
     async def see(
@@ -65,7 +70,7 @@ class DayController(Controller):
         day_text: FromPath[str],
     ) -> Response[str]:
         """Show the map of a day."""
-        return await show(request, renderer, bookings, Place(read_day(day_text), query_value(request, "section")))
+        return await show(request, renderer, bookings, await _place(request, bookings, read_day(day_text)))
 
     @get("/days/{day_text:str}/seats/{seat_text:str}")
     async def choose_seat(
@@ -76,9 +81,33 @@ class DayController(Controller):
         day_text: FromPath[str],
         seat_text: FromPath[str],
     ) -> Response[str]:
-        """Show the map with the panel of a seat open; for htmx the panel alone."""
-        place, _ = _seat_place(request, day_text, seat_text)
-        return await show(request, renderer, bookings, place, partial="partials/panel.html")
+        """Show the map with the panel of a seat open."""
+        place = await _place(request, bookings, read_day(day_text), read_id(seat_text, SeatNotFound))
+        return await show(request, renderer, bookings, place, partial="partials/panel_result.html")
+
+    @get(["/days/{day_text:str}/seats/{seat_text:str}/book", "/days/{day_text:str}/seats/{seat_text:str}/move"])
+    async def after_book(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        bookings: NamedDependency[Bookings],
+        day_text: FromPath[str],
+        seat_text: FromPath[str],
+    ) -> Response[str]:
+        """Go to the seat, for those who open the address that a refused form left in the address bar."""
+        place = await _place(request, bookings, read_day(day_text))
+        return renderer.redirect(request, place.href(seat_id=read_id(seat_text, SeatNotFound)))
+
+    @get("/days/{day_text:str}/any")
+    async def after_any(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        bookings: NamedDependency[Bookings],
+        day_text: FromPath[str],
+    ) -> Response[str]:
+        """Go to the day, for the same reason."""
+        return renderer.redirect(request, (await _place(request, bookings, read_day(day_text))).href())
 
     @post("/days/{day_text:str}/seats/{seat_text:str}/book", status_code=200)
     async def book(
@@ -90,8 +119,8 @@ class DayController(Controller):
         seat_text: FromPath[str],
     ) -> Response[str]:
         """Book a seat."""
-        session = signed_in(request)
-        place, seat_id = _seat_place(request, day_text, seat_text)
+        session, seat_id = signed_in(request), read_id(seat_text, SeatNotFound)
+        place = await _place(request, bookings, read_day(day_text), seat_id)
         booking = bookings.book(session.user, seat_id, place.day, session.id)
         return await settle(request, renderer, bookings, place, booking, "booked")
 
@@ -105,12 +134,9 @@ class DayController(Controller):
         seat_text: FromPath[str],
     ) -> Response[str]:
         """Move one's booking of the day to a seat."""
-        session = signed_in(request)
-        place, seat_id = _seat_place(request, day_text, seat_text)
-        mine = await bookings.of_day(session.user, place.day)
-        if mine is None:
-            raise BookingNotFound("You have no booking on this day that could be moved.")
-        booking = bookings.move(session.user, mine.id, seat_id, session.id)
+        session, seat_id = signed_in(request), read_id(seat_text, SeatNotFound)
+        place = await _place(request, bookings, read_day(day_text), seat_id)
+        booking = bookings.move_of_day(session.user, place.day, seat_id, session.id)
         return await settle(request, renderer, bookings, place, booking, "moved")
 
     @post("/days/{day_text:str}/any", status_code=200)
@@ -123,9 +149,9 @@ class DayController(Controller):
     ) -> Response[str]:
         """Book any free seat, in a section or anywhere."""
         session = signed_in(request)
-        section = (await read_form(request)).get("section") or query_value(request, "section")
-        place = Place(read_day(day_text), section)
-        booking = bookings.book_any(session.user, place.day, section, session.id)
+        section = (await read_form(request)).get("section")
+        place = await _place(request, bookings, read_day(day_text), section=section)
+        booking = bookings.book_any(session.user, place.day, place.section, session.id)
         return await settle(request, renderer, bookings, place, booking, "booked")
 
 
@@ -159,10 +185,10 @@ async def settle(
     """Await a booking or a move and show what came of it: the new map, or why not and the map as it is."""
     try:
         booking = await action
-    except (SeatTaken, SeatClosed, DayAlreadyBooked, NoFreeSeat) as error:
+    except REFUSALS as error:
         page = await day_page(bookings, session_of(request), place, problem=error.text)
-        if page.mine is None or page.mine.seat.id != place.seat_id:
-            return _refused(request, renderer, page, error)
+        if page.mine is None or page.mine.seat.id != place.seat_id or page.state != "open":
+            return refuse(request, renderer, page, error)
         booking, done = page.mine, "booked"  # a second click on what is theirs already
     place = Place(place.day, place.section, booking.seat.id)
     href = place.href(seat_id=booking.seat.id)
@@ -172,7 +198,7 @@ async def settle(
     return await show(request, renderer, bookings, place, say=notice(say), headers={"hx-push-url": href})
 
 
-def _refused(request: PageRequest, renderer: Renderer, page: DayPage, error: SeatwebError) -> Response[str]:
+def refuse(request: PageRequest, renderer: Renderer, page: DayPage, error: SeatwebError) -> Response[str]:
     """Say why it was refused, with the seats as they are and the nearest free one."""
     text = error.text
     if isinstance(error, SeatTaken) and page.panel:
@@ -184,13 +210,11 @@ def _refused(request: PageRequest, renderer: Renderer, page: DayPage, error: Sea
     return renderer.page(request, template, page, status=error.status, say=Notice(kind="alert", text=text))
 
 
-def _seat_place(request: PageRequest, day_text: str, seat_text: str) -> tuple[Place, int]:
-    seat_id = read_id(seat_text, SeatNotFound)
-    return Place(read_day(day_text), query_value(request, "section"), seat_id), seat_id
-
-
-def _section_name(text: str | None) -> str | None:
-    """Return the section of an address that is about to be put into another one."""
-    if text is not None and not (text.isascii() and text.isalnum() and len(text) <= 8):
-        raise PageNotFound("There is no such section.")
-    return text
+async def _place(
+    request: PageRequest, bookings: Bookings, day: date, seat_id: int | None = None, section: str | None = None
+) -> Place:
+    """Return the place that an address names, checked before anything is done there."""
+    section = section or query_value(request, "section")
+    if section is not None:
+        await bookings.check_section(section)
+    return Place(day, section, seat_id)

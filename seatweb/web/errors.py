@@ -77,9 +77,9 @@ def explain(request: PageRequest, error: Exception) -> Response[str]:
 
 def _way_back(request: PageRequest) -> str:
     """Return the path to come back to after signing in: the page itself, or the one that the form was on."""
-    path = request.url.path
+    path, query = request.url.path, request.url.query
     if request.method in SAFE_METHODS:
-        return path
+        return path + (f"?{query}" if query else "")
     if path.startswith("/days/"):
-        return path.rsplit("/", 1)[0]
+        return path.rsplit("/", 1)[0] + (f"?{query}" if query else "")
     return "/my/bookings" if path.startswith("/my/bookings") else "/"

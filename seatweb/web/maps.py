@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from typing import Final, Literal
 
 from seatweb.bookings import Bookings, nearest_free
-from seatweb.errors import SeatNotFound, SectionNotFound
+from seatweb.errors import SeatNotFound
 from seatweb.model import Booking, SeatView, SectionView, Session, Status
 from seatweb.web.contexts import DayLink, DayPage, Panel, SeatBox, SectionBox
 
@@ -38,7 +38,7 @@ async def day_page(bookings: Bookings, session: Session | None, place: Place, *,
     """Return the map of a day for one visitor.
 
     Raises:
-        SectionNotFound, SeatNotFound: the place names what does not exist.
+        SeatNotFound: there is no such seat.
     """
     day, today, last_day = place.day, bookings.today(), bookings.last_day
     state: Literal["open", "past", "beyond"] = "past" if day < today else "beyond" if day > last_day else "open"
@@ -47,8 +47,6 @@ async def day_page(bookings: Bookings, session: Session | None, place: Place, *,
     sunday = monday + timedelta(days=6)
     mine = {booking.day: booking for booking in await bookings.between(session.user, monday, sunday)} if session else {}
     views = await bookings.views(day) if state != "beyond" else []
-    if place.section is not None and views and place.section not in [view.section.name for view in views]:
-        raise SectionNotFound
     names_shown = session is not None and state == "open"  # who sat where is nobody's business afterwards
     user_id = session.user.id if session else None
     shown = [_section_box(view, place, user_id, names_shown=names_shown) for view in views if _shown(view, place)]
@@ -83,7 +81,6 @@ def _section_box(view: SectionView, place: Place, user_id: int | None, *, names_
         columns=max((seat.seat.column for seat in view.seats), default=0),
         seats=[_seat_box(seat, place, user_id, names_shown=names_shown) for seat in view.seats],
         free_count=view.free_count,
-        href=f"/days/{view.day}?section={view.section.name}",
     )
 
 

@@ -8,13 +8,13 @@ from litestar.params import FromPath
 from litestar.response import Response
 
 from seatweb.bookings import Bookings
-from seatweb.errors import BookingNotFound
+from seatweb.errors import BookingNotFound, OutsideBookingWindow
 from seatweb.model import Booking, Session
 from seatweb.web.contexts import BookingRow, MyBookingsPage
-from seatweb.web.days import show
-from seatweb.web.maps import Place
+from seatweb.web.days import refuse, show
+from seatweb.web.maps import Place, day_page
 from seatweb.web.rendering import Renderer, notice
-from seatweb.web.requests import PageRequest, query_value, read_form, read_id, signed_in, wants_partial
+from seatweb.web.requests import PageRequest, query_value, read_day, read_form, read_id, signed_in, wants_partial
 
 
 class MyBookingsController(Controller):
@@ -37,19 +37,27 @@ class MyBookingsController(Controller):
         booking_text: FromPath[str],
     ) -> Response[str]:
         """Cancel a booking; the form's `back` says whether the map or the list follows."""
-        session = signed_in(request)
-        booking = await bookings.cancel(session.user, read_id(booking_text, BookingNotFound), session.id)
+        session, fields = signed_in(request), await read_form(request)
+        on_map = fields.get("back") == "day"
+        section = query_value(request, "section")
+        if section is not None:
+            await bookings.check_section(section)
+        try:
+            booking = await bookings.cancel(session.user, read_id(booking_text, BookingNotFound), session.id)
+        except (BookingNotFound, OutsideBookingWindow) as error:
+            if not (on_map and wants_partial(request)):
+                raise
+            page = await day_page(bookings, session, Place(read_day(fields.get("day", "")), section))
+            return refuse(request, renderer, page, error)
         say = f"cancelled.{booking.seat.label}"
-        on_map = (await read_form(request)).get("back") == "day"
-        place = Place(booking.day, query_value(request, "section"))
+        place = Place(booking.day, section)
         if not wants_partial(request):
             return renderer.redirect(request, place.href() if on_map else "/my/bookings", say=say)
         if on_map:
-            return await show(
-                request, renderer, bookings, place, say=notice(say), headers={"hx-push-url": place.href()}
-            )
-        page = await my_bookings_page(bookings, session)
-        return renderer.page(request, "partials/my_bookings_result.html", page, say=notice(say))
+            headers = {"hx-push-url": place.href()}
+            return await show(request, renderer, bookings, place, say=notice(say), headers=headers)
+        page_of_bookings = await my_bookings_page(bookings, session)
+        return renderer.page(request, "partials/my_bookings_result.html", page_of_bookings, say=notice(say))
 
 
 async def my_bookings_page(bookings: Bookings, session: Session) -> MyBookingsPage:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar.datastructures import Cookie
@@ -105,6 +106,7 @@ class Renderer:
         if say:
             all_cookies.append(self._security.notice_cookie(say))
         headers = {"cache-control": "no-store"}
+        path = quote(path, safe="/?&=%:#+,;@!$'()*~")  # headers hold ASCII only
         if wants_partial(request):
             return Response("", status_code=200, headers={**headers, "hx-redirect": path}, cookies=all_cookies)
         answer: Response[str] = Redirect(path, status_code=303, headers=headers, cookies=all_cookies)

@@ -7,6 +7,7 @@ from typing import Final
 from litestar import Router, get
 from litestar.config.compression import CompressionConfig
 from litestar.datastructures import MutableScopeHeaders
+from litestar.exceptions import NotFoundException
 from litestar.middleware import DefineMiddleware
 from litestar.middleware.compression import CompressionMiddleware
 from litestar.response import File
@@ -15,6 +16,7 @@ from litestar.status_codes import HTTP_200_OK
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from seatweb import resources
+from seatweb.web.rendering import fingerprints
 
 FOR_EVER: Final = "public, max-age=31536000, immutable"
 AN_HOUR: Final = "public, max-age=3600"
@@ -27,22 +29,30 @@ def static_router() -> Router:
         path="/static",
         directories=[resources.folder("static")],
         middleware=[
-            DefineMiddleware(CacheControl),
+            DefineMiddleware(KnownFiles, fingerprints=fingerprints(resources.folder("static"))),
             DefineMiddleware(CompressionMiddleware, config=CompressionConfig("gzip", minimum_size=500)),
         ],
     )
     return Router("/", route_handlers=[files, favicon, robots])
 
 
-class CacheControl:
-    """Tells browsers how long a file may be kept: for ever when its address carries its fingerprint."""
+class KnownFiles:
+    """Lets only files through that there are, to be kept for ever when the address carries their fingerprint."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, fingerprints: dict[str, str]) -> None:
         self.app = app
+        self._fingerprints = fingerprints
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one ASGI connection."""
-        kept = FOR_EVER if scope["query_string"].startswith(b"v=") else AN_HOUR
+        """Handle one ASGI connection.
+
+        Raises:
+            NotFoundException: there is no such file.
+        """
+        known = self._fingerprints.get(scope["path"].removeprefix("/static/"))
+        if known is None:
+            raise NotFoundException
+        kept = FOR_EVER if known.encode().endswith(scope["query_string"] or b"?") else AN_HOUR
 
         async def send_with_cache_control(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] == HTTP_200_OK:

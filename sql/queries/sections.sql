@@ -1,15 +1,16 @@
 -- name: list_sections()
--- Every section in the order of the map.
-select id, name
+-- The names of all sections in the order of the map.
+select name
 from sections
 order by name;
 
 -- name: read_generations(day)
--- The generation of every section on a day, 0 where nothing ever changed: read it first, then the cache, then the seats.
+-- The generation of every section on a day: read it first, then the cache, then the seats. It grows with every change of
+-- its bookings (generations) and of its seats (version); neither ever shrinks, so their sum names one state only.
 select
     sections.id,
     sections.name,
-    coalesce(generations.generation, 0) as generation
+    sections.version + coalesce(generations.generation, 0) as generation
 from sections
 left join generations on generations.section_id = sections.id and generations.day = :day
 order by sections.name;

@@ -44,7 +44,9 @@
     403: "This page was open for too long. Reload it and try again.",
     404: "This is not there any more. Reload the page.",
     429: "That was too often. Wait a moment and try again.",
+    502: "Seatweb is away for a moment. Try again soon.",
     503: "Too much is going on just now. Try again in a moment.",
+    504: "Seatweb is away for a moment. Try again soon.",
   };
 
   /* --- The map by keyboard: one stop for Tab in each section, arrows walk the seats. --- */
@@ -184,10 +186,12 @@
   // A whole page instead of a part: go there if all is well (after a sign-in, say), else tell why not.
   document.addEventListener("htmx:before:swap", (event) => {
     const { ctx } = event.detail;
-    if (ctx.target === document.body || !/^\s*<!doctype/i.test(ctx.text ?? "")) return;
+    // Every answer of ours names its request; what a proxy says while we are away does not.
+    const ours = ctx.response.raw.headers.has("x-request-id");
+    if (ctx.target === document.body || (ours && !/^\s*<!doctype/i.test(ctx.text ?? ""))) return;
     event.preventDefault();
     const { status, raw } = ctx.response;
-    if (status < 400) location.assign(raw.url);
+    if (status < 400 && ours) location.assign(raw.url);
     else say("alert", WORDS[status] ?? "That did not work, and it was not your doing. Reload the page and try again.");
   });
 
@@ -211,8 +215,9 @@
     root.classList.toggle("offline", !navigator.onLine);
     if (!navigator.onLine) say("alert", OFFLINE);
     else if (wasOffline) {
-      say("status", "You are back online.");
-      if (find("#day")) show(location.pathname + location.search, false);
+      const said = () => say("status", "You are back online.");
+      if (!find("#day") || panel()) said();
+      else htmx.ajax("GET", location.pathname + location.search, { target: "#day", swap: "outerMorph" }).then(said);
     }
   }
 

@@ -61,7 +61,16 @@ def test_status_as_a_viewer_sees_it() -> None:
 
 @pytest.mark.parametrize(
     ("username", "initials"),
-    [("ada", "AD"), ("Grace Hopper", "GH"), ("j.r.tolkien", "JR"), ("ø", "Ø"), ("ßeta", "SS"), ("-_.", "-_")],
+    [
+        ("ada", "AD"),
+        ("Grace Hopper", "GH"),
+        ("j.r.tolkien", "JR"),
+        ("ø", "Ø"),
+        ("ßeta", "SS"),
+        ("-_.", "-_"),
+        ("-ab", "AB"),
+        ("(Bob) Lee", "BL"),
+    ],
 )
 def test_initials(username: str, initials: str) -> None:
     assert Sitter(1, username).initials == initials

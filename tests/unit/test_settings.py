@@ -79,10 +79,34 @@ def test_a_database_needs_a_secret_of_its_own() -> None:
     assert "JWT_SECRET" in found
 
 
-@pytest.mark.parametrize("url", ["ftp://a", "https://a/path", "https://", "https://a?b=c"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://a",
+        "https://a/path",
+        "https://",
+        "https://a?b=c",
+        "https://a:b@host",
+        "https://host:abc",
+        "https://host#x",
+    ],
+)
 def test_the_public_address_is_an_origin(url: str) -> None:
     (found,) = problems(SEATWEB_PUBLIC_URL=url)
     assert found.startswith("SEATWEB_PUBLIC_URL")
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("https://Seats.Example.org/", "https://seats.example.org"),
+        ("https://seats.example.org:443", "https://seats.example.org"),
+        ("http://seats.example.org:8080", "http://seats.example.org:8080"),
+        ("http://[::1]:80", "http://[::1]"),
+    ],
+)
+def test_the_public_address_is_kept_as_browsers_send_it(given: str, kept: str) -> None:
+    assert Settings.from_environment({"SEATWEB_PUBLIC_URL": given}).public_url == kept
 
 
 def test_the_table_of_the_readme_has_every_setting() -> None:

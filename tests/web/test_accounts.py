@@ -102,6 +102,8 @@ async def test_two_who_want_one_name_at_the_same_time(site: Site, connection: as
         ("   ", "long enough", "username"),
         ("a\u202eb\u200bc", "long enough", "username"),
         ("---", "long enough", "username"),
+        ("\u3164\u3164\u3164", "long enough", "username"),
+        ("a" + "\u0301" * 49, "long enough", "username"),
         ("ada", "", "password"),
         ("ada", "x" * 129, "password"),
     ],
@@ -244,6 +246,7 @@ async def test_every_form_is_refused_without_our_token(site: Site, connection: a
                 path, data={**fields, "_csrf_token": token}, headers={"Origin": "https://evil.example"}
             ),
             await ada.http.post(path, data={**fields, "_csrf_token": token}, headers={"Origin": "null"}),
+            await ada.http.post(path, data={**fields, "_csrf_token": token}, headers={"Origin": "http://[bad"}),
             await ada.http.post(path, data={**fields, "_csrf_token": token}, headers={"Sec-Fetch-Site": "cross-site"}),
             await ada.http.post(path, data={**fields, "_csrf_token": token}, headers={"Sec-Fetch-Site": "same-site"}),
             await ada.http.post(path, json={**fields, "_csrf_token": token}),

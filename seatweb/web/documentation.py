@@ -1,0 +1,296 @@
+"""The documentation of the JSON API, made from its OpenAPI document: what that says, the page says."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from litestar import get
+from litestar.di import NamedDependency
+from litestar.response import Response
+from msgspec import Struct
+
+from seatweb.settings import Settings
+from seatweb.web.rendering import Renderer
+from seatweb.web.requests import PageRequest
+
+LONGEST_LINE: Final = 58  # characters of a command before it is broken
+
+
+class Field(Struct, frozen=True):
+    """A field or a parameter."""
+
+    name: str
+    type: str
+    place: str
+    """Where a parameter goes: `path`, `query` or `header`; empty for a field."""
+    required: bool
+    description: str
+    default: str | None
+    example: str | None
+
+
+class Sample(Struct, frozen=True):
+    """An example: what it shows, and its text."""
+
+    words: str
+    text: str
+
+
+class Problem(Struct, frozen=True):
+    """A reason to refuse a request."""
+
+    code: str
+    status: int
+    title: str
+    detail: str
+    description: str
+    advice: str
+
+
+class Answer(Struct, frozen=True):
+    """What an operation answers with one status."""
+
+    status: int
+    description: str
+    shape: str
+    """Such as `list of objects`; empty without a body."""
+    fields: list[Field]
+    headers: list[tuple[str, str]]
+    samples: list[Sample]
+    problems: list[Problem]
+    """The problems that come with this status, when it is a refusal."""
+
+
+class Operation(Struct, frozen=True):
+    """A method and a path."""
+
+    id: str
+    method: str
+    path: str
+    summary: str
+    description: str
+    public: bool
+    parameters: list[Field]
+    body: list[Field]
+    requests: list[Sample]
+    """Commands for curl."""
+    answers: list[Answer]
+    """Those that are no refusals."""
+    refusals: list[Answer]
+
+
+class Group(Struct, frozen=True):
+    """The operations of one tag."""
+
+    name: str
+    description: str
+    operations: list[Operation]
+
+
+class DocumentationPage(Struct, frozen=True):
+    """`pages/docs.html`."""
+
+    version: str
+    description: str
+    bearer: str
+    """How to sign in."""
+    sign_in: list[Sample]
+    groups: list[Group]
+    problem_fields: list[Field]
+    problem_samples: list[Sample]
+    problems: list[Problem]
+
+
+@get("/docs")
+async def documentation(
+    request: PageRequest,
+    renderer: NamedDependency[Renderer],
+    settings: NamedDependency[Settings],
+    api_document: NamedDependency[dict[str, Any]],
+) -> Response[str]:
+    """Show how programs use Seatweb."""
+    host = "localhost" if settings.host in {"127.0.0.1", "0.0.0.0", "::"} else settings.host  # noqa: S104 - compared
+    site = settings.public_url or f"http://{host}:{settings.port}"
+    return renderer.page(request, "pages/docs.html", documentation_page(api_document, site.rstrip("/")))
+
+
+def documentation_page(document: dict[str, Any], site: str) -> DocumentationPage:
+    """Return the page of an OpenAPI document; `site` is the address that the commands ask."""
+    reader = _Reader(document, site)
+    operations = [
+        (operation["tags"][0], reader.operation(method.upper(), path, operation))
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    ]
+    samples = {operation.id: operation.requests[0].text for _, operation in operations}
+    problem = document["components"]["schemas"]["Problem"]
+    return DocumentationPage(
+        version=document["info"]["version"],
+        description=document["info"]["description"],
+        bearer=document["components"]["securitySchemes"]["bearer"]["description"],
+        sign_in=[Sample("Get a token", samples["login"]), Sample("Send it", samples["me"])],
+        groups=[
+            Group(tag["name"], tag["description"], [one for name, one in operations if name == tag["name"]])
+            for tag in document["tags"]
+        ],
+        problem_fields=reader.fields(problem),
+        problem_samples=[
+            Sample("A seat that is taken", reader.problem_sample("seat_taken")),
+            Sample("A day that is none", reader.problem_sample("invalid_input")),
+        ],
+        problems=list(reader.problems.values()),
+    )
+
+
+class _Reader:
+    """Reads an OpenAPI document: follows its references, and names its types."""
+
+    def __init__(self, document: dict[str, Any], site: str) -> None:
+        self._document = document
+        self._site = site
+        self.problems = {one["code"]: Problem(**one) for one in document["x-problems"]}
+
+    def operation(self, method: str, path: str, operation: dict[str, Any]) -> Operation:
+        """Return an operation with all that can be said of it."""
+        body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+        answers = [self._answer(int(status), answer) for status, answer in operation["responses"].items()]
+        return Operation(
+            id=operation["operationId"],
+            method=method,
+            path=path,
+            summary=operation["summary"],
+            description=operation["description"],
+            public=not operation.get("security"),
+            parameters=[self._field(one["name"], one, required=one["required"]) for one in _parameters(operation)],
+            body=self.fields(body.get("schema", {})),
+            requests=self._commands(method, path, operation, body.get("examples")),
+            answers=[answer for answer in answers if not answer.problems],
+            refusals=[answer for answer in answers if answer.problems],
+        )
+
+    def fields(self, schema: dict[str, Any], prefix: str = "") -> list[Field]:
+        """Return the fields of an object or of the objects of a list, those within them by dotted names."""
+        schema = self._resolve(schema)
+        if schema.get("type") == "array":
+            return self.fields(schema["items"], prefix)
+        found = []
+        for name, field in schema.get("properties", {}).items():
+            found.append(self._field(prefix + name, field, required=name in schema.get("required", [])))
+            inner = self._resolve(field)
+            if inner.get("type") in {"object", "array"}:
+                dots = f"{prefix}{name}." if inner["type"] == "object" else f"{prefix}{name}[]."
+                found.extend(self.fields(inner, dots))
+        return found
+
+    def problem_sample(self, code: str) -> str:
+        """Return an example of a problem, as the document gives it."""
+        for methods in self._document["paths"].values():
+            for operation in methods.values():
+                for answer in operation["responses"].values():
+                    examples = answer.get("content", {}).get("application/problem+json", {}).get("examples", {})
+                    if code in examples:
+                        return _pretty(examples[code]["value"])
+        return ""
+
+    def _answer(self, status: int, answer: dict[str, Any]) -> Answer:
+        content = answer.get("content") or {}
+        refusal = content.get("application/problem+json", {})
+        shape = content.get("application/json", {})
+        return Answer(
+            status=status,
+            description=answer["description"],
+            shape=self._type(shape["schema"]) if shape else "",
+            fields=self.fields(shape["schema"]) if shape else [],
+            headers=[(name, header["description"]) for name, header in answer.get("headers", {}).items()],
+            samples=[Sample(one["summary"], _pretty(one["value"])) for one in shape.get("examples", {}).values()],
+            problems=[self.problems[code] for code in refusal.get("examples", {})],
+        )
+
+    def _field(self, name: str, field: dict[str, Any], *, required: bool) -> Field:
+        schema = self._resolve(field.get("schema", field))
+        example = field.get("example", next(iter(schema.get("examples", [])), None))
+        default = schema.get("default")
+        return Field(
+            name=name,
+            type=self._type(schema),
+            place=field.get("in", ""),
+            required=required,
+            description=field.get("description") or schema.get("description", ""),
+            default=None if default is None else _value(default),
+            example=None if example is None else _value(example),
+        )
+
+    def _type(self, schema: dict[str, Any]) -> str:
+        """Return the name of a type for people."""
+        schema = self._resolve(schema)
+        if "const" in schema:
+            return _value(schema["const"])
+        if "enum" in schema:
+            return " | ".join(_value(one) for one in schema["enum"])
+        if schema.get("type") == "array":
+            return f"list of {self._type(schema['items'])}s"
+        named = {"date": "date", "date-time": "date and time"}.get(schema.get("format", ""))
+        words = named or str(schema.get("type", "value"))
+        if "minimum" in schema and "maximum" in schema:
+            words += f" from {schema['minimum']:.0f} to {schema['maximum']:.0f}"
+        return words
+
+    def _resolve(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """Return a schema without references, and without saying that it may be left out."""
+        if "$ref" in schema:
+            found = self._document
+            for part in schema["$ref"].removeprefix("#/").split("/"):
+                found = found[part]
+            return self._resolve(found)
+        for group in ("allOf", "oneOf", "anyOf"):
+            choices = [one for one in schema.get(group, []) if one.get("type") != "null"]
+            if len(choices) == 1:
+                return self._resolve(choices[0]) | {key: value for key, value in schema.items() if key != group}
+        return schema
+
+    def _commands(
+        self, method: str, path: str, operation: dict[str, Any], examples: dict[str, Any] | None
+    ) -> list[Sample]:
+        for one in _parameters(operation):
+            path = path.replace(f"{{{one['name']}}}", str(one.get("example", "")))
+        query = {
+            one["name"]: one["example"] for one in _parameters(operation) if one["in"] == "query" and "example" in one
+        }
+        head = ["curl"] + ([] if method == "GET" else ["-X", method])
+        address = self._site + path + (f"?{urlencode(query)}" if query else "")
+        first = " ".join([*head, shlex.quote(address)])
+        headers = [] if not operation.get("security") else ['-H "Authorization: Bearer $TOKEN"']
+        headers += [
+            f'-H "{one["name"]}: {one["example"]}"'
+            for one in _parameters(operation)
+            if one["in"] == "header" and "example" in one
+        ]
+        if not examples:
+            return [Sample(operation["summary"], _lines([first, *headers]))]
+        headers.append('-H "Content-Type: application/json"')
+        return [
+            Sample(one["summary"], _lines([first, *headers, f"-d {shlex.quote(json.dumps(one['value']))}"]))
+            for one in examples.values()
+        ]
+
+
+def _parameters(operation: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = operation.get("parameters", [])
+    return found
+
+
+def _lines(parts: list[str]) -> str:
+    """Return a command on one line where it is short, else on several."""
+    whole = " ".join(parts)
+    return whole if len(whole) <= LONGEST_LINE else " \\\n  ".join(parts)
+
+
+def _value(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _pretty(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
