@@ -21,7 +21,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-from seatweb.servers import Child, Runner, ServerError, answers, last_line, program_of
+from seatweb.servers import Child, Runner, ServerError, answers, last_line, program_of, watched
 from seatweb.settings import Backends, Settings
 
 POSTGRESQL_MAJOR: Final = 18
@@ -57,21 +57,27 @@ def running_backends(settings: Settings) -> Iterator[Backends]:
         return
     with ExitStack() as stack:
         try:
-            backends = _start(settings, stack)
+            backends, children = _start(settings, stack)
+            with watched(children):
+                yield backends
         except ServerError as error:
             raise EmbeddedError(str(error)) from None
         except subprocess.TimeoutExpired:
             raise EmbeddedError(f"PostgreSQL does not answer (see {settings.data_dir}/postgresql.log)") from None
-        except OSError as error:
-            where = error.filename or settings.data_dir
-            raise EmbeddedError(
-                f"cannot use the data folder: {error.strerror or error} ({where}); "
-                "choose another with SEATWEB_DATA_DIR, or set DATABASE_URL and REDIS_URL"
-            ) from None
-        yield backends
 
 
-def _start(settings: Settings, stack: ExitStack) -> Backends:
+def _start(settings: Settings, stack: ExitStack) -> tuple[Backends, list[Child]]:
+    try:
+        return _start_servers(settings, stack)
+    except OSError as error:
+        where = error.filename or settings.data_dir
+        raise EmbeddedError(
+            f"cannot use the data folder: {error.strerror or error} ({where}); "
+            "choose another with SEATWEB_DATA_DIR, or set DATABASE_URL and REDIS_URL"
+        ) from None
+
+
+def _start_servers(settings: Settings, stack: ExitStack) -> tuple[Backends, list[Child]]:
     data = settings.data_dir
     # 0711 for root: the user that the servers run as has to pass through it to its own folder.
     data.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
@@ -100,7 +106,7 @@ def _start(settings: Settings, stack: ExitStack) -> Backends:
     if settings.database_url is None:
         _create_database(sockets, data / "postgresql.log")
     jwt_secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else _kept_secret(data / "jwt_secret")
-    return Backends(database_url=database_url, redis_url=redis_url, jwt_secret=jwt_secret)
+    return Backends(database_url=database_url, redis_url=redis_url, jwt_secret=jwt_secret), children
 
 
 # The data folder

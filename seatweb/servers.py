@@ -9,9 +9,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any, Final, Self
 
 LARGEST_LOG_BYTES: Final = 10_000_000
 STOP_SECONDS: Final = 1.0
+WATCH_SECONDS: Final = 0.25
 HASTY_STOP_SECONDS: Final = 0.3
 CAPABILITIES: Final = {"dac_read_search": 2, "dac_override": 1}  # linux/capability.h; the weaker one first
 
@@ -52,9 +54,9 @@ class Child:
         deadline = time.monotonic() + seconds
         while not is_ready():
             if self.process.poll() is not None:
-                raise self._failure("did not start")
+                raise self.failure("did not start")
             if time.monotonic() > deadline:
-                raise self._failure(f"is not ready after {seconds:.0f} s")
+                raise self.failure(f"is not ready after {seconds:.0f} s")
             time.sleep(poll)
 
     def wait_until_done(self, *, seconds: float, poll: float) -> None:
@@ -66,13 +68,14 @@ class Child:
         deadline = time.monotonic() + seconds
         while self.process.poll() is None:
             if time.monotonic() > deadline:
-                raise self._failure(f"is not done after {seconds:.0f} s")
+                raise self.failure(f"is not done after {seconds:.0f} s")
             time.sleep(poll)
         self.say_farewell()
         if self.process.returncode != 0:
-            raise self._failure("failed")
+            raise self.failure("failed")
 
-    def _failure(self, what: str) -> ServerError:
+    def failure(self, what: str) -> ServerError:
+        """Return what to raise, with the last line of the log."""
         with suppress(OSError):
             last = last_line(self.log.read_text(errors="replace"))
             return ServerError(f"{self.name} {what}: {last} (see {self.log})")
@@ -100,6 +103,35 @@ class Child:
                     child.process.wait(max(0.0, deadline - time.monotonic()))
         for child in children:
             child.say_farewell()
+
+
+@contextmanager
+def watched(children: Sequence[Child]) -> Iterator[None]:
+    """End this process, as if by SIGTERM, when one of the children ends while it should run.
+
+    Raises:
+        ServerError: that happened; the message says which one, once this process has ended its work.
+    """
+    over = threading.Event()
+    failures: list[ServerError] = []
+
+    def look() -> None:
+        while not over.wait(WATCH_SECONDS):
+            for child in children:
+                if child.process.poll() is not None:
+                    failures.append(child.failure("ended by itself"))
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    return
+
+    watcher = threading.Thread(target=look, name="servers' watch", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+    if failures:
+        raise failures[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -217,6 +217,22 @@ async def test_kill_9_leaves_no_process_and_loses_nothing(data: Path, workers: s
         await connection.close()
 
 
+@pytest.mark.parametrize("server", ["postgres", "valkey-server"])
+def test_a_server_of_ours_that_dies_is_told_and_ends_everything(data: Path, server: str) -> None:
+    with Seatweb(data) as site:
+        site.ready()
+        family = site.family()
+        victim = next(each for each in family if each.name() == server and each.ppid() == site.process.pid)
+        victim.kill()
+        assert site.process.wait(20) == 1
+        said = site.err.read_text()
+        assert "Traceback" not in said
+        line = said.splitlines()[-1]
+        assert ("PostgreSQL" if server == "postgres" else "Valkey") in line
+        assert "ended by itself" in line
+        wait_for(lambda: all(map(is_gone, family)), "the end of all processes", seconds=5)
+
+
 def test_a_worker_that_dies_is_replaced(data: Path) -> None:
     def workers() -> list[psutil.Process]:
         return [each for each in site.family() if is_worker(each)]
