@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
@@ -12,13 +14,20 @@ from litestar.openapi.spec import Components, SecurityScheme, Tag
 from litestar.response import Response
 
 from seatweb import __version__
+from seatweb.api.operations import ADVICE, EXPLANATIONS, HEADERS, OPERATIONS, PARAMETERS, About
+from seatweb.api.problems import PROBLEM_JSON
+from seatweb.errors import InvalidInput, NotSignedIn, Overloaded, RequestInProgress, SeatwebError
 
 DESCRIPTION: Final = """\
-Book seats from a program. Get a token from `/auth/register` or `/auth/login` and send it as
-`Authorization: Bearer …`. A user has at most one booking a day; seats can be booked from today to 90 days ahead.
+Book seats from a program, by the same rules as on the pages. Requests and answers are JSON in UTF-8; every path works
+with and without a slash at its end. Days are written `2026-11-23` and mean days in the site's time zone; times are UTC.
 
-Refusals are `application/problem+json` (RFC 9457) with a stable `code`; unknown fields are refused by name. Send an
-`Idempotency-Key` with `POST /bookings`, so that asking again after a lost answer is safe."""
+A user has at most one booking a day. Seats can be booked from today to 90 days ahead. Fields that are not described
+here are refused by name, so that a typing error is noticed."""
+
+BEARER: Final = """\
+Get a token from `POST /auth/register` or `POST /auth/login`, and send it with every other request in the header
+`Authorization: Bearer …`. Cookies count for nothing here, and the pages take no tokens."""
 
 TAGS: Final = [
     Tag(name="Accounts", description="Register, sign in, and who one is."),
@@ -39,7 +48,9 @@ def openapi_config() -> OpenAPIConfig:
         use_handler_docstrings=True,
         tags=TAGS,
         components=Components(
-            security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer", bearer_format="JWT")}
+            security_schemes={
+                "bearer": SecurityScheme(type="http", scheme="bearer", bearer_format="JWT", description=BEARER)
+            }
         ),
     )
 
@@ -47,7 +58,118 @@ def openapi_config() -> OpenAPIConfig:
 def document(app: Litestar) -> dict[str, Any]:
     """Return the OpenAPI document of the application."""
     found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(app.openapi_schema.to_schema()))
+    for path in found["paths"].values():
+        for operation in path.values():
+            _describe(operation, OPERATIONS[operation["operationId"]])
+    order = [*OPERATIONS].index
+    paths = {
+        path: dict(sorted(methods.items(), key=lambda item: order(item[1]["operationId"])))
+        for path, methods in found["paths"].items()
+    }
+    found["paths"] = dict(
+        sorted(paths.items(), key=lambda item: min(order(one["operationId"]) for one in item[1].values()))
+    )
+    found["x-problems"] = [
+        {
+            "code": error.code,
+            "status": error.status,
+            "title": HTTPStatus(error.status).phrase,
+            "detail": error.message,
+            "description": _explanation(error),
+            "advice": ADVICE[error.code],
+        }
+        for error in problems().values()
+    ]
     return found
+
+
+def problems() -> dict[str, type[SeatwebError]]:
+    """Return every problem that Seatweb knows, by code, in the order of their status."""
+    found: dict[str, type[SeatwebError]] = {}
+    waiting = [SeatwebError]
+    while waiting:
+        for error in waiting.pop().__subclasses__():
+            waiting.append(error)
+            if error.__module__.startswith("seatweb.") and error.code != SeatwebError.code:
+                ours = error.__module__ in {"seatweb.errors", "seatweb.api.problems"}
+                found[error.code] = error if ours else found.get(error.code, error)
+    return dict(sorted(found.items(), key=lambda item: (item[1].status, item[0])))
+
+
+def _describe(operation: dict[str, Any], about: About) -> None:
+    """Add words, examples, headers and problems to an operation as the framework describes it."""
+    operation |= {"summary": about.summary, "description": about.description}
+    if about.public:
+        operation["security"] = []
+    if about.requests:
+        operation["requestBody"]["content"]["application/json"]["examples"] = _examples(about.requests)
+    parameters = [one | PARAMETERS.get(one["name"], {}) for one in operation.get("parameters", [])]
+    if parameters or about.parameters:
+        operation["parameters"] = [*parameters, *about.parameters]
+    # What is no problem+json is the framework's own idea of a refusal.
+    answers = {
+        status: answer
+        for status, answer in operation["responses"].items()
+        if int(status) in about.answers or PROBLEM_JSON in answer.get("content", {})
+    }
+    for number in about.answers:
+        answers[str(number)] |= _answer(answers[str(number)], about, number)
+    known = problems()
+    for status in sorted({known[code].status for code in about.refusals}):
+        answers[str(status)] = _refusal([known[code] for code in about.refusals if known[code].status == status])
+    operation["responses"] = dict(sorted(answers.items()))
+
+
+def _answer(answer: dict[str, Any], about: About, status: int) -> dict[str, Any]:
+    found: dict[str, Any] = {"description": about.answers[status]}
+    if status in about.examples:
+        shape = answer["content"]["application/json"]
+        found["content"] = {"application/json": shape | {"examples": _examples(about.examples[status])}}
+    if status in about.headers:
+        found["headers"] = _headers(*about.headers[status])
+    return found
+
+
+def _refusal(errors: list[type[SeatwebError]]) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "description": "\n".join(f"`{error.code}`: {_explanation(error)}" for error in errors),
+        "content": {
+            PROBLEM_JSON: {
+                "schema": {"$ref": "#/components/schemas/Problem"},
+                "examples": _examples({error.code: (error.message, _problem(error)) for error in errors}),
+            }
+        },
+    }
+    if NotSignedIn in errors:
+        answer["headers"] = _headers("WWW-Authenticate")
+    if Overloaded in errors or RequestInProgress in errors:
+        answer["headers"] = _headers("Retry-After")
+    return answer
+
+
+def _explanation(error: type[SeatwebError]) -> str:
+    return EXPLANATIONS.get(error.code) or inspect.getdoc(error) or error.message
+
+
+def _problem(error: type[SeatwebError]) -> dict[str, Any]:
+    fields = {"errors": [{"field": "booking_date", "message": "This is no day."}]} if error is InvalidInput else {}
+    return {
+        "type": f"/docs#{error.code}",
+        "title": HTTPStatus(error.status).phrase,
+        "status": error.status,
+        "detail": error.message,
+        "code": error.code,
+        "request_id": "5f0c2f9e0c6b4f0f",
+        **fields,
+    }
+
+
+def _examples(examples: dict[str, tuple[str, Any]]) -> dict[str, Any]:
+    return {name: {"summary": words, "value": value} for name, (words, value) in examples.items()}
+
+
+def _headers(*names: str) -> dict[str, Any]:
+    return {name: {"description": HEADERS[name], "schema": {"type": "string"}} for name in names}
 
 
 @get("/openapi.json", include_in_schema=False, sync_to_thread=False)

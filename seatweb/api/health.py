@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 from asyncio import timeout
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 from litestar import Controller, get
 from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.response import Response
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from seatweb.database import Database
 from seatweb.errors import Overloaded
 from seatweb.section_cache import SectionCache
 
 NO_STORE = {"cache-control": "no-store"}
-PATIENCE_SECONDS: Final = 1.5  # letting go of a connection that does not answer takes two more, of the five there are
-PROBE_SECONDS = 1.0  # those who watch ask again soon
+PROBE_SECONDS: Final = 1.0  # those who watch ask again soon
 
 
 class Health(Struct, frozen=True):
     """`degraded` when only Redis is away: everything works, a little slower."""
 
-    status: Literal["ok", "degraded", "unavailable"]
-    postgresql: Literal["ok", "unavailable"]
-    redis: Literal["ok", "unavailable"]
-    migrations: Literal["ok", "pending", "unknown"]
+    status: Annotated[
+        Literal["ok", "degraded", "unavailable"], Meta(description="The whole; `degraded` when only Redis is away.")
+    ]
+    postgresql: Annotated[Literal["ok", "unavailable"], Meta(description="Whether PostgreSQL answers.")]
+    redis: Annotated[Literal["ok", "unavailable"], Meta(description="Whether Redis answers.")]
+    migrations: Annotated[
+        Literal["ok", "pending", "unknown"], Meta(description="Whether the schema is the one this version needs.")
+    ]
 
 
 class HealthController(Controller):

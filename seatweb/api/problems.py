@@ -14,29 +14,20 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.response import Response
 
 from seatweb.api.schemas import FieldError, Problem
-from seatweb.errors import InvalidInput, NotSignedIn, SeatwebError
+from seatweb.errors import InvalidInput, SeatwebError
 
 PROBLEM_JSON: Final = "application/problem+json"
 FIELD_IN_MESSAGE: Final = re.compile(r"`\$\.?([a-z_]*)|field `([^`]{1,60})`")
 
-# What the framework refuses, in our words.
-REFUSALS: Final[dict[int, tuple[str, str]]] = {
-    400: ("malformed_request", "The request could not be read."),
-    404: ("not_found", "There is nothing at this address."),
-    405: ("method_not_allowed", "This address takes no such request; the header Allow names those it takes."),
-    413: ("too_large", "The request is larger than anything this API takes."),
-    415: ("unsupported_media_type", "Send JSON, with Content-Type: application/json."),
-}
-
 log = structlog.get_logger(__name__)
 
 
-class UnsupportedMediaType(SeatwebError):
-    """The body is not JSON."""
+class MalformedRequest(SeatwebError):
+    """The request is not what HTTP says that a request is."""
 
-    code = "unsupported_media_type"
-    status = 415
-    message = REFUSALS[415][1]
+    code = "malformed_request"
+    status = 400
+    message = "The request could not be read."
 
 
 class MalformedJSON(SeatwebError):
@@ -47,6 +38,53 @@ class MalformedJSON(SeatwebError):
     message = "The body is not valid JSON."
 
 
+class NotFound(SeatwebError):
+    """There is nothing at this address."""
+
+    code = "not_found"
+    status = 404
+    message = "There is nothing at this address."
+
+
+class MethodNotAllowed(SeatwebError):
+    """The address exists, and takes other methods."""
+
+    code = "method_not_allowed"
+    status = 405
+    message = "This address takes no such request; the header Allow names those it takes."
+
+
+class TooLarge(SeatwebError):
+    """The body is larger than 64 KiB."""
+
+    code = "too_large"
+    status = 413
+    message = "The request is larger than anything this API takes."
+
+
+class UnsupportedMediaType(SeatwebError):
+    """The body is not declared as JSON."""
+
+    code = "unsupported_media_type"
+    status = 415
+    message = "Send JSON, with Content-Type: application/json."
+
+
+class InternalError(SeatwebError):
+    """Something broke on our side; it is logged under the request id."""
+
+    code = "internal_error"
+    status = 500
+    message = "Something broke on our side. Tell us the request id."
+
+
+# What the framework refuses, in our words.
+REFUSALS: Final[dict[int, tuple[str, str]]] = {
+    error.status: (error.code, error.message)
+    for error in (MalformedRequest, NotFound, MethodNotAllowed, TooLarge, UnsupportedMediaType)
+}
+
+
 def explain(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Return the problem that an exception is; only unknown ones are logged with a traceback."""
     headers: dict[str, str] = {"cache-control": "no-store"}
@@ -55,7 +93,7 @@ def explain(request: Request[Any, Any, Any], error: Exception) -> Response[bytes
         status, code, detail = error.status, error.code, error.text
         if isinstance(error, InvalidInput):
             errors = [FieldError(field=name, message=text) for name, text in error.fields.items()]
-        if isinstance(error, NotSignedIn):
+        if status == 401:  # RFC 9110, 15.5.2: always with a challenge
             headers["www-authenticate"] = "Bearer"
         if error.retry_after is not None:
             headers["retry-after"] = str(error.retry_after)
@@ -67,7 +105,7 @@ def explain(request: Request[Any, Any, Any], error: Exception) -> Response[bytes
         code, detail = REFUSALS.get(status, REFUSALS[400])
         headers |= {name.lower(): value for name, value in (error.headers or {}).items() if name.lower() == "allow"}
     else:
-        status, code, detail = 500, "internal_error", "Something broke on our side. Tell us the request id."
+        status, code, detail = InternalError.status, InternalError.code, InternalError.message
         log.error("request failed", exc_info=error)
     body = problem(status, code, detail, request.scope["state"].get("request_id", ""), errors)
     return Response(body, status_code=status, media_type=PROBLEM_JSON, headers=headers)

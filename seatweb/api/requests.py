@@ -68,12 +68,14 @@ def idempotency_key(request: ApiRequest) -> str | None:
     """Return the request's Idempotency-Key; quotes around it do not count (it is a string in RFC 8941's sense).
 
     Raises:
-        InvalidInput: it is not 1 to 255 printable characters.
+        InvalidInput: it is not 1 to 255 printable characters, or comes twice.
     """
-    value = request.headers.get("idempotency-key")
-    if value is None:
+    values = request.headers.getall("idempotency-key", [])
+    if not values:
         return None
-    key = value.strip()
+    if len(values) > 1:
+        raise InvalidInput(fields={"Idempotency-Key": "It was sent twice."})
+    key = values[0].strip()
     if len(key) > 1 and key[0] == key[-1] == '"':
         key = key[1:-1]
     if not KEY.fullmatch(key):

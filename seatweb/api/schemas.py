@@ -11,6 +11,10 @@ from seatweb.model import Booking, SeatView, SectionView, User
 
 SeatId = Annotated[int, Meta(description="The seat's `id`, as `GET /seats` gives it.", examples=[1])]
 Day = Annotated[date, Meta(description="A day in the site's time zone.", examples=["2026-11-23"])]
+SectionName = Annotated[str, Meta(description="The name of the section.", examples=["A"])]
+SeatNumber = Annotated[str, Meta(description="The number on the seat, within its section.", examples=["07"])]
+Moment = Annotated[datetime, Meta(description="When, in UTC.", examples=["2026-11-20T08:15:04.105721Z"])]
+UserId = Annotated[int, Meta(description="The user.", examples=[7])]
 
 
 class Credentials(Struct, frozen=True, forbid_unknown_fields=True):
@@ -23,17 +27,17 @@ class Credentials(Struct, frozen=True, forbid_unknown_fields=True):
 class Token(Struct, frozen=True):
     """What signing in gives; send it as `Authorization: Bearer …`."""
 
-    access_token: str
-    token_type: Literal["bearer"]
+    access_token: Annotated[str, Meta(description="The token, a JWT; nothing needs to be read from it.")]
+    token_type: Annotated[Literal["bearer"], Meta(description="How it is sent.")]
     expires_in: Annotated[int, Meta(description="Seconds until it ends by itself.")]
 
 
 class UserOut(Struct, frozen=True):
     """Who is signed in."""
 
-    id: int
-    username: str
-    created_at: datetime
+    id: UserId
+    username: Annotated[str, Meta(description="As it was written when registering.", examples=["john"])]
+    created_at: Moment
 
     @classmethod
     def of(cls, user: User) -> UserOut:
@@ -44,7 +48,7 @@ class UserOut(Struct, frozen=True):
 class SectionOut(Struct, frozen=True):
     """A section on a day."""
 
-    section: str
+    section: SectionName
     seats: Annotated[int, Meta(description="How many seats it has.")]
     available: Annotated[int, Meta(description="How many of them can be booked.")]
 
@@ -57,10 +61,10 @@ class SectionOut(Struct, frozen=True):
 class SeatOut(Struct, frozen=True):
     """A seat on a day."""
 
-    id: int
-    section: str
-    seat_number: str
-    is_available: bool
+    id: SeatId
+    section: SectionName
+    seat_number: SeatNumber
+    is_available: Annotated[bool, Meta(description="Whether it can be booked: neither taken nor closed.")]
 
     @classmethod
     def of(cls, view: SeatView) -> SeatOut:
@@ -71,20 +75,20 @@ class SeatOut(Struct, frozen=True):
 class SeatDetails(Struct, frozen=True):
     """Where a booked seat is."""
 
-    section: str
-    seat_number: str
+    section: SectionName
+    seat_number: SeatNumber
 
 
 class BookingOut(Struct, frozen=True):
     """A booking."""
 
-    id: int
-    seat_id: int
-    user_id: int
-    booking_date: date
-    created_at: datetime
-    status: Literal["confirmed", "cancelled"]
-    seat_details: SeatDetails
+    id: Annotated[int, Meta(description="The booking; it stays the same when it is moved.", examples=[4211])]
+    seat_id: SeatId
+    user_id: UserId
+    booking_date: Day
+    created_at: Moment
+    status: Annotated[Literal["confirmed", "cancelled"], Meta(description="Whether the seat is the user's.")]
+    seat_details: Annotated[SeatDetails, Meta(description="Where the seat is.")]
 
     @classmethod
     def of(cls, booking: Booking) -> BookingOut:
@@ -120,24 +124,24 @@ class Move(Struct, frozen=True, forbid_unknown_fields=True):
 class Cancelled(Struct, frozen=True):
     """That a booking was cancelled."""
 
-    message: str
-    booking: BookingOut
+    message: Annotated[str, Meta(description="For people.", examples=["Booking cancelled successfully"])]
+    booking: Annotated[BookingOut, Meta(description="The booking as it now is.")]
 
 
 class FieldError(Struct, frozen=True):
     """What is wrong with one field."""
 
-    field: str
-    message: str
+    field: Annotated[str, Meta(description="The field or parameter; `body` for the whole.", examples=["booking_date"])]
+    message: Annotated[str, Meta(description="What is wrong with it.")]
 
 
 class Problem(Struct, frozen=True, omit_defaults=True):
     """Why a request was refused (RFC 9457); `code` is stable, the words are for people."""
 
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: str
-    request_id: str
-    errors: list[FieldError] | UnsetType = UNSET
+    type: Annotated[str, Meta(description="Where the problem is explained.", examples=["/docs#seat_taken"])]
+    title: Annotated[str, Meta(description="What the status is called.", examples=["Conflict"])]
+    status: Annotated[int, Meta(description="The status of the answer.", examples=[409])]
+    detail: Annotated[str, Meta(description="What went wrong this time, for people; the words may change.")]
+    code: Annotated[str, Meta(description="What went wrong, for programs; it never changes.", examples=["seat_taken"])]
+    request_id: Annotated[str, Meta(description="The name of this request in the site's log.")]
+    errors: Annotated[list[FieldError] | UnsetType, Meta(description="With `invalid_input`: each wrong field.")] = UNSET

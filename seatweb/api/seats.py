@@ -21,7 +21,7 @@ from seatweb.model import SectionView
 T = TypeVar("T")
 
 BookingDate = Annotated[date | None, QueryParameter(description="The day; today if left out.")]
-SectionName = Annotated[str | None, QueryParameter(description="One section only, such as `A`.")]
+SectionName = Annotated[str | None, QueryParameter(description="One section only.")]
 Status = Annotated[
     Literal["free", "all"], QueryParameter(description="`free`: only seats that can be booked; `all`: every seat.")
 ]
@@ -48,7 +48,7 @@ class SeatController(Controller):
         seats = [SeatOut.of(seat) for view in views for seat in view.seats if status == "all" or seat.free]
         return _unless_known(request, seats, views, status)
 
-    @get("/sections", operation_id="list_sections", responses={**NOT_MODIFIED, **refusals(401, 404, 422, 503)})
+    @get("/sections", operation_id="list_sections", responses={**NOT_MODIFIED, **refusals(401, 422, 503)})
     async def sections(
         self, request: ApiRequest, bookings: NamedDependency[Bookings], booking_date: BookingDate = None
     ) -> Response[list[SectionOut]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 from typing import Any, Final
-from urllib.parse import urlencode
 
 from litestar import get
 from litestar.di import NamedDependency
@@ -259,9 +258,8 @@ class _Reader:
         query = {
             one["name"]: one["example"] for one in _parameters(operation) if one["in"] == "query" and "example" in one
         }
-        head = ["curl"] + ([] if method == "GET" else ["-X", method])
-        address = self._site + path + (f"?{urlencode(query)}" if query else "")
-        first = " ".join([*head, shlex.quote(address)])
+        head = ["curl"] + (["-G"] if query else [] if method == "GET" else ["-X", method])
+        first = " ".join([*head, shlex.quote(self._site + path)])
         headers = [] if not operation.get("security") else ['-H "Authorization: Bearer $TOKEN"']
         headers += [
             f'-H "{one["name"]}: {one["example"]}"'
@@ -269,7 +267,8 @@ class _Reader:
             if one["in"] == "header" and "example" in one
         ]
         if not examples:
-            return [Sample(operation["summary"], _lines([first, *headers]))]
+            values = [f"-d {shlex.quote(f'{name}={value}')}" for name, value in query.items()]
+            return [Sample("Request", _lines([first, *headers, *values]))]
         headers.append('-H "Content-Type: application/json"')
         return [
             Sample(one["summary"], _lines([first, *headers, f"-d {shlex.quote(json.dumps(one['value']))}"]))

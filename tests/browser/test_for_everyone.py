@@ -26,6 +26,7 @@ PAGES = {
     "login": "/login",
     "register": "/register",
     "not found": "/nowhere",
+    "documentation": "/docs",
 }
 SIGNED_IN_PAGES = {
     "map": "/",

@@ -25,6 +25,7 @@ PATHS = {
     "account": "/account",
     "login": "/login?next=/days/2026-11-23%3Fa%3D%22%3E",
     "register": "/register",
+    "documentation": "/docs",
     "nowhere": "/nowhere%3Cscript%3E",
 }
 
