@@ -101,13 +101,13 @@ def sign_in(site: Site) -> Callable[..., User]:
 
 
 @pytest.fixture
-def book(site: Site) -> Callable[[int], str]:
+def book(site: Site) -> Callable[..., str]:
     """Give a function that lets someone else book a seat for today, and returns their name."""
     count = iter(range(1000))
 
-    def book(seat_id: int) -> str:
+    def book(seat_id: int, name: str | None = None) -> str:
         async def work() -> str:
-            async with site.people(1, prefix=f"someone-{next(count)}-") as (visitor,):
+            async with site.people(1, prefix=name or f"someone-{next(count)}-") as (visitor,):
                 answer = await visitor.book(site.clock.today, seat_id)
                 assert answer.status_code == 303
                 assert visitor.user

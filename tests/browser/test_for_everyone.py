@@ -73,6 +73,28 @@ def test_axe_finds_nothing(furnished: Any, guard: Guard, viewport: Any, scheme: 
         assert results.violations_count == 0, f"{name}: {results.generate_report()}"
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_chosen_seat_can_be_read_under_the_pointer(furnished: Any, scheme: str) -> None:
+    page = furnished(signed_in=True, viewport=DESK, color_scheme=scheme, reduced_motion="reduce")
+    page.goto("/")
+    for status in ("free", "taken", "mine"):
+        page.locator(f"a.seat[data-status={status}]").first.click()
+        page.locator("#panel:not([hidden])").wait_for()
+        results = Axe().run(page)
+        assert results.violations_count == 0, f"{status}: {results.generate_report()}"
+
+
+@pytest.mark.parametrize("width", [320, 1280])
+def test_a_long_name_stays_in_its_panel(furnished: Any, book: Callable[..., str], width: int) -> None:
+    book(60, "M" * 49)
+    page = furnished(signed_in=True, viewport={"width": width, "height": 800}, color_scheme="light")
+    page.goto(f"{DAY}/seats/60")
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+    panel = page.locator("#panel").bounding_box()
+    close = page.locator(".panel-close").bounding_box()
+    assert close["x"] + close["width"] <= panel["x"] + panel["width"] + 12 <= width + 12
+
+
 @pytest.mark.parametrize("path", ["/register", "/login"])
 def test_axe_finds_nothing_in_a_refused_form(page: Page, path: str) -> None:
     page.goto(path)

@@ -278,6 +278,51 @@ def test_when_nothing_gets_through_it_says_so_and_can_be_tried_again(
     expect(seat(page, "A-07", "yours")).to_be_visible()
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (502, "<html><body>bad gateway</body></html>", "text/html"),
+        (504, "timeout", "text/plain"),
+        (200, "<p>Sign in to the airport's network</p>", "text/html"),
+    ],
+)
+def test_what_a_proxy_says_does_not_replace_the_map(
+    page: Page, guard: Guard, sign_in: Callable[..., Any], status: int, body: str, kind: str
+) -> None:
+    guard.expected = ("status of 502", "status of 504")
+    sign_in(page)
+    page.goto(f"{DAY}/seats/7")
+    page.route("**/book", lambda route: route.fulfill(status=status, body=body, content_type=kind))
+    page.get_by_role("button", name="Book A-07").click()
+    expect(page.get_by_role("alert").locator("p")).to_be_visible()
+    expect(seat(page, "A-07", "free")).to_be_visible()
+    page.unroute("**/book")
+    page.get_by_role("button", name="Book A-07").click()
+    expect(seat(page, "A-07", "yours")).to_be_visible()
+
+
+def test_a_seat_that_went_meanwhile_is_shown_so_when_it_is_chosen(
+    page: Page, sign_in: Callable[..., Any], book: Callable[..., str]
+) -> None:
+    sign_in(page)
+    page.goto(DAY)
+    book(7)
+    seat(page, "A-07", "free").click()
+    expect(page.get_by_role("button", name="Book A-06 instead")).to_be_focused()
+    expect(seat(page, "A-07", "taken")).to_be_visible()
+
+
+def test_back_online_is_said_with_the_map_as_it_is(page: Page, guard: Guard, book: Callable[..., str]) -> None:
+    guard.expected = ("ERR_INTERNET_DISCONNECTED",)
+    page.goto(DAY)
+    page.context.set_offline(offline=True)
+    announced(page, re.compile("offline", re.IGNORECASE), "alert")
+    book(7)
+    page.context.set_offline(offline=False)
+    announced(page, "You are back online.")
+    expect(seat(page, "A-07", "taken")).to_be_visible()
+
+
 def test_a_session_that_ended_elsewhere_leads_to_signing_in(page: Page, sign_in: Callable[..., Any]) -> None:
     sign_in(page)
     page.goto(f"{DAY}/seats/7")
