@@ -78,10 +78,25 @@ def test_the_chosen_seat_can_be_read_under_the_pointer(furnished: Any, scheme: s
     page = furnished(signed_in=True, viewport=DESK, color_scheme=scheme, reduced_motion="reduce")
     page.goto("/")
     for status in ("free", "taken", "mine"):
-        page.locator(f"a.seat[data-status={status}]").first.click()
-        page.locator("#panel:not([hidden])").wait_for()
-        results = Axe().run(page)
-        assert results.violations_count == 0, f"{status}: {results.generate_report()}"
+        chosen = page.locator(f"a.seat[data-status={status}]").first
+        chosen.click()
+        page.locator(f"#panel[data-status={status}]").wait_for()
+        chosen.hover()
+        # axe leaves out what the pointer is on, so the contrast (WCAG 2, 1.4.3) is computed here.
+        contrast = chosen.evaluate(
+            """element => {
+                const parse = colour => colour.match(/[0-9.]+/g).map(Number);
+                const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
+                    .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+                    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+                let ground = element;
+                while (parse(getComputedStyle(ground).backgroundColor)[3] === 0) ground = ground.parentElement;
+                const tones = [getComputedStyle(element).color, getComputedStyle(ground).backgroundColor]
+                    .map(colour => light(parse(colour))).sort((a, b) => b - a);
+                return (tones[0] + 0.05) / (tones[1] + 0.05);
+            }"""
+        )
+        assert contrast >= 4.5, status
 
 
 @pytest.mark.parametrize("width", [320, 1280])
