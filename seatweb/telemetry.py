@@ -107,7 +107,7 @@ class Telemetry:
 
         host = next((value for name, value in scope["headers"] if name == b"host"), b"")
         named = HOST.fullmatch(host)
-        if not named or int(named[3] or 0) > 65535:  # else its address could not be read anywhere below
+        if host and (not named or int(named[3] or 0) > 65535):  # else its address could not be read anywhere below
             await send_with_headers({"type": "http.response.start", "status": 400, "headers": []})
             await send({"type": "http.response.body", "body": b"Bad Host header", "more_body": False})
             return
