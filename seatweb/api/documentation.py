@@ -16,6 +16,7 @@ from litestar.response import Response
 from seatweb import __version__
 from seatweb.api.operations import ADVICE, EXPLANATIONS, HEADERS, OPERATIONS, PARAMETERS, About
 from seatweb.api.problems import PROBLEM_JSON
+from seatweb.api.schemas import Credentials, Move, NewBooking
 from seatweb.errors import InvalidInput, NotSignedIn, Overloaded, RequestInProgress, SeatwebError
 
 DESCRIPTION: Final = """\
@@ -58,6 +59,8 @@ def openapi_config() -> OpenAPIConfig:
 def document(app: Litestar) -> dict[str, Any]:
     """Return the OpenAPI document of the application."""
     found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(app.openapi_schema.to_schema()))
+    for struct in (Credentials, NewBooking, Move):  # they refuse unknown fields, which the framework does not tell
+        found["components"]["schemas"][struct.__name__]["additionalProperties"] = False
     for path in found["paths"].values():
         for operation in path.values():
             _describe(operation, OPERATIONS[operation["operationId"]])

@@ -149,7 +149,7 @@ OPERATIONS: Final[dict[str, About]] = {
         description="Lists the free seats of a day, or every seat with `status=all`, section by section. The answer "
         "carries an `ETag`; asking again with it in `If-None-Match` gives 304 and no body while nothing changed.",
         answers={200: "The seats.", 304: "Nothing changed since the `ETag` in `If-None-Match`; there is no body."},
-        refusals=(*READ, "section_not_found"),
+        refusals=(*READ, "section_not_found", "outside_booking_window"),
         examples={200: {"free": ("Two free seats", SEATS)}},
         headers={200: ("ETag",), 304: ("ETag",)},
         parameters=(IF_NONE_MATCH,),
@@ -159,7 +159,7 @@ OPERATIONS: Final[dict[str, About]] = {
         description="Lists the sections, and how many seats each has and has left on a day. `ETag` and "
         "`If-None-Match` work as with `GET /seats`.",
         answers={200: "The sections.", 304: "Nothing changed since the `ETag` in `If-None-Match`; there is no body."},
-        refusals=READ,
+        refusals=(*READ, "outside_booking_window"),
         examples={
             200: {
                 "sections": (

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -29,21 +32,23 @@ async def check_request(request: ApiRequest) -> None:
         UnsupportedMediaType, MalformedJSON: the body is not JSON.
         InvalidInput: a parameter comes twice, or a text holds what no text should.
     """
-    names = [name for name, _ in request.query_params.multi_items()]
-    twice = {name: "It was sent twice." for name in names if names.count(name) > 1}
+    twice = _twice(request.query_params.multi_items())
     if twice:
         raise InvalidInput(fields=twice)
     if request.method not in {"POST", "PATCH"}:
         return
     if request.content_type[0] != "application/json":
         raise UnsupportedMediaType
+    body = await request.body()
     try:
-        content = msgspec.json.decode(await request.body())
+        content = msgspec.json.decode(body)
+        twice = _sent_twice(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedJSON from error
     if not isinstance(content, dict):
         raise InvalidInput("The body is not a JSON object.", fields={"body": "A JSON object is needed."})
-    wrong = {name: "This text cannot be used." for name, value in content.items() if not _is_text(value)}
+    field = request.route_handler.parsed_data_field
+    wrong = twice or (_not_fitting(content, field.annotation) if field else {})
     if wrong:
         raise InvalidInput(fields=wrong)
 
@@ -91,5 +96,29 @@ async def fingerprint(request: ApiRequest) -> str:
     return hashlib.sha256(canonical).hexdigest()
 
 
-def _is_text(value: object) -> bool:
-    return not isinstance(value, str) or "\0" not in value
+def _twice(pairs: Iterable[tuple[str, Any]]) -> dict[str, str]:
+    return {name: "It was sent twice." for name, times in Counter(name for name, _ in pairs).items() if times > 1}
+
+
+def _sent_twice(body: bytes) -> dict[str, str]:
+    """Return the names that an object has twice: readers would disagree which counts (RFC 8259, section 4)."""
+    twice: dict[str, str] = {}
+    json.loads(body, object_pairs_hook=lambda pairs: twice.update(_twice(pairs)), parse_int=str, parse_float=str)
+    return twice
+
+
+def _not_fitting(content: dict[str, object], wanted: type[msgspec.Struct]) -> dict[str, str]:
+    """Return what is wrong with each field; unlike the framework's own reading, a "1" or true is no number here."""
+    fields = {field.encode_name: field for field in msgspec.structs.fields(wanted)}
+    wrong = {name: "It is missing." for name, field in fields.items() if field.required and name not in content}
+    for name, value in content.items():
+        if name not in fields:
+            wrong[name] = "There is no such field."
+        elif isinstance(value, str) and "\0" in value:
+            wrong[name] = "This text cannot be used."
+        else:
+            try:
+                msgspec.convert(value, fields[name].type)
+            except msgspec.ValidationError as error:
+                wrong[name] = str(error).partition(" - at ")[0]
+    return wrong

@@ -1,0 +1,198 @@
+"""Programs that use the JSON API: a token each, and PostgreSQL behind a wire that can be cut."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeAlias
+from urllib.parse import parse_qs, quote, urlsplit
+
+import asyncpg
+import httpx
+import pytest
+from seatweb.model import Session, User
+from seatweb.security import API_AUDIENCE
+from seatweb.settings import Backends
+
+from tests.support import Site, Visitor
+
+PROBLEM_JSON = "application/problem+json"
+
+
+class Program:
+    """A program of a user, with their token; it keeps no cookies."""
+
+    def __init__(self, site: Site, user: User, session: Session) -> None:
+        self.site, self.user, self.session = site, user, session
+        self.token = site.security.issue(session, API_AUDIENCE)
+        self.http = httpx.AsyncClient(base_url=site.url, timeout=30, follow_redirects=False)
+        self.http.headers["authorization"] = f"Bearer {self.token}"
+
+    async def get(self, path: str, **options: Any) -> httpx.Response:
+        return await self.http.get(path, **options)
+
+    async def post(self, path: str, content: object, *, key: str | None = None) -> httpx.Response:
+        return await self.http.post(path, json=content, headers={"idempotency-key": key} if key else None)
+
+    async def book(self, seat_id: int, *, key: str | None = None, **more: object) -> httpx.Response:
+        return await self.post("/bookings", {"seat_id": seat_id, **more}, key=key)
+
+    async def move(self, booking_id: object, seat_id: int) -> httpx.Response:
+        return await self.http.patch(f"/bookings/{booking_id}", json={"seat_id": seat_id})
+
+    async def cancel(self, booking_id: object) -> httpx.Response:
+        return await self.http.delete(f"/bookings/{booking_id}")
+
+
+Programs: TypeAlias = Callable[..., AbstractAsyncContextManager[list[Program]]]
+
+
+@asynccontextmanager
+async def running_programs(site: Site, count: int, prefix: str = "person") -> AsyncIterator[list[Program]]:
+    """Yield programs of so many users."""
+    async with site.people(count, prefix) as people:
+        programs = [Program(site, *whose(site, visitor)) for visitor in people]
+        yield programs
+        for program in programs:
+            await program.http.aclose()
+
+
+@pytest.fixture
+def programs(site: Site) -> Programs:
+    """Give a function that yields programs of so many users."""
+
+    def start(count: int, prefix: str = "person") -> AbstractAsyncContextManager[list[Program]]:
+        return running_programs(site, count, prefix)
+
+    return start
+
+
+def whose(site: Site, visitor: Visitor) -> tuple[User, Session]:
+    """Return who a visitor is, and the session that their browser's cookie names."""
+    assert visitor.user
+    claims = site.security.read(visitor.http.cookies[site.security.session_cookie])
+    assert claims
+    in_an_hour = datetime.now(UTC) + timedelta(hours=1)
+    return visitor.user, Session(id=claims.session_id, user=visitor.user, expires_at=in_an_hour)
+
+
+def refused(answer: httpx.Response, status: int, code: str, *fields: str) -> dict[str, Any]:
+    """Return the problem that the answer is, once it is seen to be a whole one with this status, code and fields."""
+    assert (answer.status_code, answer.headers["content-type"]) == (status, PROBLEM_JSON), answer.text
+    problem: dict[str, Any] = answer.json()
+    assert problem["code"] == code, problem
+    assert {type(problem[name]) for name in ("type", "title", "detail", "code", "request_id")} == {str}
+    assert (problem["type"], problem["status"]) == (f"/docs#{code}", status)
+    assert problem["title"]
+    assert problem["detail"]
+    assert len(problem["request_id"]) == 16
+    assert set(problem) <= {"type", "title", "status", "detail", "code", "request_id", "errors"}
+    assert sorted({error["field"] for error in problem.get("errors", [])}) == sorted(fields), problem
+    assert all(set(error) == {"field", "message"} and error["message"] for error in problem.get("errors", []))
+    for mark in ("Traceback", "asyncpg", "msgspec", "litestar", "select ", "bookings_"):
+        assert mark not in answer.text
+    return problem
+
+
+async def waiting_for_a_lock(connection: asyncpg.Connection) -> int:
+    """Return the process of the server that waits for a lock in this database, once one does."""
+    async with asyncio.timeout(10):
+        while True:
+            pid: int | None = await connection.fetchval(
+                "select pid from pg_stat_activity"
+                " where datname = current_database() and application_name = 'seatweb' and wait_event_type = 'Lock'"
+            )
+            if pid is not None:
+                return pid
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def held_back(url: str) -> AsyncIterator[None]:
+    """Keep every first booking of today in section A waiting inside its transaction: someone else is before it."""
+    blocker = await asyncpg.connect(url)
+    try:
+        await blocker.execute("begin; insert into generations values (1, '2026-11-23', 1)")
+        yield
+    finally:
+        await blocker.close()
+
+
+class Wire:
+    """A wire to PostgreSQL that can be cut (connections end) or blocked (nothing arrives any more)."""
+
+    def __init__(self, url: str) -> None:
+        self._parts = urlsplit(url)
+        self._options = parse_qs(self._parts.query)
+        self._open = asyncio.Event()
+        self._open.set()
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        user = self._parts.username or self._options.get("user", ["postgres"])[0]
+        password = f":{quote(self._parts.password)}" if self._parts.password else ""
+        return f"postgresql://{user}{password}@127.0.0.1:{self.port}{self._parts.path}"
+
+    async def mend(self) -> None:
+        self._open.set()
+        if self._server is None:
+            self._server = await asyncio.start_server(self._carry, "127.0.0.1", self.port)
+            self.port = self._server.sockets[0].getsockname()[1]
+
+    def block(self) -> None:
+        self._open.clear()
+
+    def cut(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        host = self._parts.hostname or self._options.get("host", ["127.0.0.1"])[0]
+        port = self._parts.port or int(self._options.get("port", ["5432"])[0])
+        if host.startswith("/"):
+            there, back = await asyncio.open_unix_connection(f"{host}/.s.PGSQL.{port}")
+        else:
+            there, back = await asyncio.open_connection(host, port)
+        self._writers |= {writer, back}
+        with suppress(OSError):
+            await asyncio.gather(self._copy(reader, back), self._copy(there, writer))
+        self._writers -= {writer, back}
+
+    async def _copy(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await source.read(65536):
+                await self._open.wait()
+                target.write(data)
+                await target.drain()
+        target.close()
+
+
+@pytest.fixture
+async def wire(database_url: str) -> AsyncIterator[Wire]:
+    """Give a wire to this test's database."""
+    wire = Wire(database_url)
+    await wire.mend()
+    yield wire
+    wire.cut()
+
+
+@pytest.fixture
+def wired(wire: Wire, backends: Backends) -> Backends:
+    """Give this test's servers, with PostgreSQL behind the wire."""
+    return Backends(database_url=wire.url, redis_url=backends.redis_url, jwt_secret=backends.jwt_secret)
+
+
+@pytest.fixture
+def without_redis(backends: Backends) -> Backends:
+    """Give this test's servers, with an address where no Redis is."""
+    return Backends(
+        database_url=backends.database_url, redis_url="redis://127.0.0.1:1/0", jwt_secret=backends.jwt_secret
+    )

@@ -1,0 +1,295 @@
+"""Tokens: how one gets them, and everything that is none. And whether Seatweb is well."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import httpx
+import jwt
+import pytest
+from seatweb.security import ALGORITHM, API_AUDIENCE, ISSUER, PAGES_AUDIENCE
+from seatweb.settings import Backends
+
+from tests.api.conftest import Program, Programs, Wire, refused, running_programs, whose
+from tests.conftest import SECRET
+from tests.support import Site
+
+JOHN = {"username": "john", "password": "secret"}
+
+
+@pytest.fixture
+def http(site: Site) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=site.url, timeout=30)
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"}
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+async def test_register_sign_in_and_who_am_i(http: httpx.AsyncClient, slash: str) -> None:
+    """As with the original: also with a short password in the try-out mode."""
+    registered = await http.post(f"/auth/register{slash}", json=JOHN)
+    signed_in = await http.post(f"/auth/login{slash}", json={**JOHN, "username": " JOHN "})
+    for answer, status in ((registered, 201), (signed_in, 200)):
+        assert (answer.status_code, answer.headers["content-type"]) == (status, "application/json"), answer.text
+        assert answer.headers["cache-control"] == "no-store"
+        assert "set-cookie" not in answer.headers
+        token = answer.json()
+        assert set(token) == {"access_token", "token_type", "expires_in"}
+        assert token["token_type"] == "bearer"
+        assert token["expires_in"] == pytest.approx(14 * 86400, abs=60)
+        me = await http.get(f"/me{slash}", headers=bearer(token["access_token"]))
+        assert me.status_code == 200
+        assert set(me.json()) == {"id", "username", "created_at"}
+        assert me.json()["username"] == "john"
+        assert datetime.fromisoformat(me.json()["created_at"]).tzinfo is not None
+    assert registered.json()["access_token"] != signed_in.json()["access_token"]
+
+
+async def test_a_short_password_is_refused_with_a_reason_in_service(start_site: Callable[..., Site]) -> None:
+    site = start_site(SEATWEB_PASSWORD_MIN_LENGTH=8)
+    async with httpx.AsyncClient(base_url=site.url) as http:
+        problem = refused(await http.post("/auth/register", json=JOHN), 422, "invalid_input", "password")
+        assert problem["errors"] == [{"field": "password", "message": "Use at least 8 characters."}]
+        assert (await http.post("/auth/register", json={**JOHN, "password": "8 is  ok"})).status_code == 201
+
+
+async def test_names_and_passwords_that_do_not_do(http: httpx.AsyncClient, connection: asyncpg.Connection) -> None:
+    for username, password, *fields in (
+        ("", "secret", "username"),
+        ("jo", "secret", "username"),
+        ("j" * 51, "secret", "username"),
+        ("jo\0hn", "secret", "username"),
+        ("jo\u202ehn", "secret", "username"),
+        ("\t...", "secret", "username"),
+        ("john", "", "password"),
+        ("john", "s" * 129, "password"),
+        ("jo", "", "username", "password"),
+    ):
+        refused(
+            await http.post("/auth/register", json={"username": username, "password": password}),
+            422,
+            "invalid_input",
+            *fields,
+        )
+    assert await connection.fetchval("select count(*) from users") == 0
+
+
+async def test_a_name_in_use_and_wrong_passwords(http: httpx.AsyncClient, connection: asyncpg.Connection) -> None:
+    await http.post("/auth/register", json=JOHN)
+    for name in ("john", "JOHN", " john ", "ｊｏｈｎ"):  # fullwidth letters are the same name
+        refused(await http.post("/auth/register", json={**JOHN, "username": name}), 409, "username_taken")
+    for wrong in ({"password": "Secret"}, {"username": "nobody"}, {"username": ""}, {"password": "x" * 5000}):
+        answer = await http.post("/auth/login", json={**JOHN, **wrong})
+        refused(answer, 401, "bad_credentials")
+        assert answer.headers["www-authenticate"] == "Bearer"  # RFC 9110, 15.5.2: every 401 has one
+    await connection.execute("update users set disabled_at = now()")
+    refused(await http.post("/auth/login", json=JOHN), 401, "bad_credentials")
+
+
+def forged(claims: dict[str, Any], secret: str = SECRET, algorithm: str = ALGORITHM) -> str:
+    return jwt.encode(claims, None if algorithm == "none" else secret, algorithm)
+
+
+@pytest.mark.filterwarnings("ignore:The HMAC key")  # too short for HS512, which is not taken anyway
+async def test_tokens_that_are_none(site: Site, http: httpx.AsyncClient, connection: asyncpg.Connection) -> None:
+    async with running_programs(site, 2) as (ada, grace):
+        now = datetime.now(UTC)
+        claims: dict[str, Any] = {
+            "iss": ISSUER,
+            "aud": API_AUDIENCE,
+            "sub": str(ada.user.id),
+            "sid": str(ada.session.id),
+            "iat": now,
+            "exp": now + timedelta(hours=1),
+        }
+        assert (await http.get("/me", headers=bearer(forged(claims)))).status_code == 200  # what is varied below
+        unknown = "0" * 8 + str(ada.session.id)[8:]
+        tokens = {
+            "expired": forged({**claims, "exp": now - timedelta(seconds=1)}),
+            "never ends": forged({name: claims[name] for name in claims if name != "exp"}),
+            "another secret": forged(claims, "x" * 40),
+            "no signature": forged(claims, algorithm="none"),
+            "another algorithm": forged(claims, algorithm="HS512"),
+            "for the pages": forged({**claims, "aud": PAGES_AUDIENCE}),
+            "for both": forged({**claims, "aud": [API_AUDIENCE, PAGES_AUDIENCE]}),
+            "for nobody": forged({name: claims[name] for name in claims if name != "aud"}),
+            "of another issuer": forged({**claims, "iss": "elsewhere"}),
+            "another's session": forged({**claims, "sub": str(grace.user.id)}),
+            "unknown session": forged({**claims, "sid": unknown}),
+            "no session": forged({**claims, "sid": "1"}),
+            "no user": forged({**claims, "sub": "ada"}),
+            "changed": ada.token[:-10] + "A" * 10,
+            "cut": ada.token[:-1],
+            "rubbish": "a.b.c",
+            "endless": "a" * 5000,
+        }
+        for name, token in tokens.items():
+            answer = await http.get("/me", headers=bearer(token))
+            assert answer.status_code == 401, name
+            refused(answer, 401, "not_signed_in")
+            assert answer.headers["www-authenticate"] == "Bearer"
+        for value in (
+            "",
+            "Bearer",
+            ada.token,
+            f"Basic {ada.token}",
+            f"Bearer {ada.token} {ada.token}",
+            f"Bearer  {ada.token}x",
+        ):
+            refused(await http.get("/me", headers={"authorization": value}), 401, "not_signed_in")
+        assert (await http.get("/me", headers={"authorization": f"bearer {ada.token}"})).status_code == 200
+
+        await connection.execute("update sessions set expires_at = now() where user_id = $1", ada.user.id)
+        refused(await ada.get("/me"), 401, "not_signed_in")
+        await connection.execute("update users set disabled_at = now() where id = $1", grace.user.id)
+        refused(await grace.get("/me"), 401, "not_signed_in")
+
+
+async def test_every_operation_but_the_public_ones_asks_for_a_token(http: httpx.AsyncClient) -> None:
+    for method, path in (
+        ("GET", "/me"),
+        ("GET", "/seats"),
+        ("GET", "/sections"),
+        ("GET", "/bookings"),
+        ("POST", "/bookings"),
+        ("PATCH", "/bookings/1"),
+        ("DELETE", "/bookings/1"),
+    ):
+        for slash in ("", "/"):
+            answer = await http.request(
+                method, path + slash, json={"seat_id": 1} if method in {"POST", "PATCH"} else None
+            )
+            refused(answer, 401, "not_signed_in")
+            assert answer.headers["www-authenticate"] == "Bearer"
+
+
+async def test_cookies_are_for_the_pages_and_tokens_for_the_api(site: Site, http: httpx.AsyncClient) -> None:
+    async with site.people(1) as (ada,):
+        cookie = ada.http.cookies[site.security.session_cookie]
+        token = site.security.issue(whose(site, ada)[1], API_AUDIENCE)
+        assert (await ada.get("/my/bookings")).status_code == 200
+        refused(await ada.get("/me"), 401, "not_signed_in")
+        refused(await ada.http.post("/bookings", json={"seat_id": 1}), 401, "not_signed_in")
+        refused(await http.get("/me", headers=bearer(cookie)), 401, "not_signed_in")
+        for headers in (bearer(token), bearer(cookie), {"cookie": f"{site.security.session_cookie}={token}"}):
+            page = await http.get("/my/bookings", headers=headers)
+            assert (page.status_code, page.headers["location"]) == (303, "/login?next=/my/bookings")
+        # A request with both is its token's: the cookie adds nothing and takes nothing away.
+        assert (await ada.get("/me", headers=bearer(token))).status_code == 200
+
+
+async def test_signing_out_on_the_pages_ends_only_that_session(site: Site, http: httpx.AsyncClient) -> None:
+    await http.post("/auth/register", json=JOHN)
+    token = (await http.post("/auth/login", json=JOHN)).json()["access_token"]
+    john = site.visitor()
+    await john.login("john", "secret")
+    cookie = site.security.read(john.http.cookies[site.security.session_cookie])
+    me = (await http.get("/me", headers=bearer(token))).json()
+    assert cookie
+    assert cookie.user_id == me["id"]
+    kept = f"{site.security.session_cookie}={john.http.cookies[site.security.session_cookie]}"
+    assert (await john.post("/logout")).status_code == 303
+    assert (await http.get("/me", headers=bearer(token))).status_code == 200
+    assert (
+        await http.get("/my/bookings", headers={"cookie": kept})
+    ).status_code == 303  # the copied cookie is worth nothing
+
+
+async def test_a_token_ends_with_its_session(site: Site) -> None:
+    async with site.people(1) as (ada,):
+        program = Program(site, *whose(site, ada))
+        assert (await program.get("/me")).status_code == 200
+        await ada.post("/logout")
+        refused(await program.get("/me"), 401, "not_signed_in")
+        refused(await program.book(1), 401, "not_signed_in")
+
+
+async def test_nobody_sees_or_changes_what_is_anothers(programs: Programs) -> None:
+    async with programs(2) as (ada, grace):
+        mine = (await ada.book(7)).json()["id"]
+        refused(await grace.cancel(mine), 404, "booking_not_found")
+        refused(await grace.move(mine, 8), 404, "booking_not_found")
+        assert (await grace.get("/bookings?status=all")).json() == []
+        assert "person1" not in (await grace.get("/seats?status=all")).text
+        assert [booking["id"] for booking in (await ada.get("/bookings")).json()] == [mine]
+
+
+# Whether Seatweb is well
+
+WELL = {"status": "ok", "postgresql": "ok", "redis": "ok", "migrations": "ok"}
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+async def test_all_is_well(http: httpx.AsyncClient, slash: str) -> None:
+    for path, content in (("/health", WELL), ("/health/live", {"status": "ok"})):
+        answer = await http.get(path + slash)
+        assert (answer.status_code, answer.json()) == (200, content)
+        assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_degraded_without_redis_and_everything_is_served(
+    start_site: Callable[..., Site], without_redis: Backends
+) -> None:
+    site = start_site(with_backends=without_redis)
+    async with running_programs(site, 1) as (ada,):
+        health = await ada.get("/health")
+        assert (health.status_code, health.json()) == (200, {**WELL, "status": "degraded", "redis": "unavailable"})
+        assert (await ada.book(7)).status_code == 201
+        assert len((await ada.get("/seats")).json()) == 79
+        booking = (await ada.get("/bookings")).json()[0]["id"]
+        assert (await ada.move(booking, 8)).status_code == 200
+        assert (await ada.cancel(booking)).status_code == 200
+        assert [section["available"] for section in (await ada.get("/sections")).json()] == [20] * 4
+
+
+@pytest.mark.parametrize("trouble", ["cut", "blocked"])
+async def test_unavailable_without_postgresql(
+    start_site: Callable[..., Site], wired: Backends, wire: Wire, trouble: str
+) -> None:
+    site = await asyncio.to_thread(start_site, with_backends=wired)
+    async with running_programs(site, 1) as (ada,):
+        assert (await ada.get("/health")).json() == WELL
+        wire.cut() if trouble == "cut" else wire.block()
+        began = time.monotonic()
+        health, live, me = await asyncio.gather(ada.get("/health"), ada.get("/health/live"), ada.get("/me"))
+        assert time.monotonic() - began < 5
+        assert health.status_code == 503
+        assert health.json() == {**WELL, "status": "unavailable", "postgresql": "unavailable", "migrations": "unknown"}
+        assert int(health.headers["retry-after"]) > 0
+        assert (live.status_code, live.json()) == (200, {"status": "ok"})
+        refused(me, 503, "overloaded")
+        assert int(me.headers["retry-after"]) > 0
+        await wire.mend()
+        async with asyncio.timeout(10):
+            while (await ada.get("/health")).json() != WELL:
+                pass
+        assert (await ada.book(7)).status_code == 201
+
+
+async def test_unavailable_while_migrations_are_pending(
+    http: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    await connection.execute("delete from _pogo_migration where migration_id like '0002%'")
+    answer = await http.get("/health")
+    assert (answer.status_code, answer.json()) == (503, {**WELL, "status": "unavailable", "migrations": "pending"})
+    assert int(answer.headers["retry-after"]) > 0
+
+
+async def test_being_alive_needs_neither(start_site: Callable[..., Site], wired: Backends, wire: Wire) -> None:
+    """With PostgreSQL silent and Redis away, and long before either is given up."""
+    nothing = Backends(database_url=wired.database_url, redis_url="redis://127.0.0.1:1/0", jwt_secret=wired.jwt_secret)
+    site = await asyncio.to_thread(start_site, with_backends=nothing)  # the wire is in this thread
+    wire.block()
+    async with httpx.AsyncClient(base_url=site.url) as http:
+        began = time.monotonic()
+        for _ in range(20):
+            assert (await http.get("/health/live")).status_code == 200
+        assert time.monotonic() - began < 1
+    wire.cut()

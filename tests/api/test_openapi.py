@@ -1,0 +1,160 @@
+"""The OpenAPI document is valid, and true: whatever a fuzzer sends, the answer is one that the document tells of.
+
+`make test` sends a few hundred requests. `SEATWEB_TEST_FUZZ_CASES=5000` sends at least so many, and prints the figures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import sys
+from collections import Counter
+from contextlib import suppress
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+import schemathesis
+from jsonschema_rs import Draft202012Validator
+
+from tests.api.conftest import PROBLEM_JSON, Programs
+from tests.support import Site
+
+CASES = int(os.environ.get("SEATWEB_TEST_FUZZ_CASES", "0"))
+CHECKS = (
+    "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,"
+    "response_headers_conformance,ignored_auth,use_after_free,negative_data_rejection"
+)
+
+
+@schemathesis.hook
+def map_body(context: schemathesis.HookContext, body: Any) -> Any:
+    """Bring most seats and days within reach, so that bookings come about; the rest is as it was generated."""
+    if not isinstance(body, dict):
+        return body
+    seat_id, day, section, name = (body.get(key) for key in ("seat_id", "booking_date", "section", "username"))
+    if type(seat_id) is int and abs(seat_id) < 10**9:
+        body["seat_id"] = abs(seat_id) % 90
+        if body.get("any") is True:
+            del body["seat_id"]
+    if isinstance(section, str) and len(section) < 5:
+        body["section"] = "ABCDZ"[len(section)]
+        if body.get("any") is not True:
+            del body["section"]
+    if isinstance(day, str):
+        with suppress(ValueError):
+            body["booking_date"] = str(date(2026, 11, 22) + timedelta(days=date.fromisoformat(day).toordinal() % 95))
+    if isinstance(name, str):
+        body["username"] = f"{name[:40]}john"
+    return body
+
+
+@pytest.fixture
+def api(site: Site) -> dict[str, Any]:
+    found: dict[str, Any] = httpx.get(f"{site.url}/openapi.json").json()
+    return found
+
+
+def operations(api: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {
+        f"{method.upper()} {path}": one for path, methods in api["paths"].items() for method, one in methods.items()
+    }
+
+
+def test_the_document_is_valid(api: dict[str, Any]) -> None:
+    schemathesis.openapi.from_dict(api).validate()
+    broken = {**api, "paths": {**api["paths"], "/me": {"get": {"responses": {"200": {}}}}}}  # no description
+    with pytest.raises(Exception, match="description"):
+        schemathesis.openapi.from_dict(broken).validate()
+
+
+def test_the_document_tells_of_every_operation(api: dict[str, Any]) -> None:
+    described = operations(api)
+    assert set(described) == {
+        "POST /auth/register",
+        "POST /auth/login",
+        "GET /me",
+        "GET /seats",
+        "GET /sections",
+        "GET /bookings",
+        "POST /bookings",
+        "PATCH /bookings/{booking_id}",
+        "DELETE /bookings/{booking_id}",
+        "GET /health",
+        "GET /health/live",
+    }
+    for name, one in described.items():
+        assert one["summary"], name
+        assert one["description"], name
+        public = name.startswith(("POST /auth", "GET /health"))
+        assert one.get("security", []) == ([] if public else [{"bearer": []}]), name
+        for parameter in one.get("parameters", []):
+            assert parameter["description"], (name, parameter["name"])
+
+
+def answers(har: Path, api: dict[str, Any]) -> Counter[tuple[str, int, str]]:
+    """Return how often each operation gave each status and code."""
+    paths = {path: re.compile(re.sub(r"\{\w+\}", "[^/]+", path)) for path in api["paths"]}
+    seen: Counter[tuple[str, int, str]] = Counter()
+    for entry in json.loads(har.read_text())["log"]["entries"]:
+        path = urlsplit(entry["request"]["url"]).path.rstrip("/")
+        template = next((template for template, pattern in paths.items() if pattern.fullmatch(path)), "elsewhere")
+        content = entry["response"]["content"]
+        problem = json.loads(content["text"]) if content.get("mimeType") == PROBLEM_JSON else {}
+        name = f"{entry['request']['method']} {template}"
+        seen[name, entry["response"]["status"], problem.get("code", "")] += 1
+    return seen
+
+
+def test_every_example_fits_its_schema(api: dict[str, Any]) -> None:
+    seen = 0
+    for name, one in operations(api).items():
+        contents = [one.get("requestBody", {}).get("content", {})]
+        contents += [answer.get("content", {}) for answer in one["responses"].values()]
+        for media in (media for content in contents for media in content.values()):
+            for example in media.get("examples", {}).values():
+                schema = {**media["schema"], "components": api["components"]}
+                assert Draft202012Validator(schema).is_valid(example["value"]), (name, example)
+                seen += 1
+    assert seen > 50
+
+
+async def test_the_document_is_true(programs: Programs, tmp_path: Path) -> None:
+    """Generated requests, fitting and not, of a user with a token, alone and in stories (schemathesis)."""
+    phases = "examples,coverage,fuzzing,stateful" if CASES else "examples,fuzzing,stateful"
+    async with programs(1) as (ada,):
+        await ada.post("/auth/register", {"username": "john", "password": "secret"})  # of the examples
+        process = await asyncio.create_subprocess_exec(
+            Path(sys.executable).with_name("schemathesis"),
+            *("run", f"{ada.site.url}/openapi.json"),
+            *("--header", f"Authorization: Bearer {ada.token}"),
+            *("--checks", CHECKS),
+            *("--phases", phases),
+            *("--max-examples", str(CASES // 7 or 28)),
+            *("--generation-deterministic", "--continue-on-failure", "--no-color"),
+            *("--report-har-path", str(tmp_path / "answers.har")),
+            cwd=tmp_path,
+            env=os.environ | {"SCHEMATHESIS_HOOKS": __name__, "PYTHONPATH": str(Path(__file__).parents[2])},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        said = (await process.communicate())[0].decode()
+        api = (await ada.get("/openapi.json")).json()
+    seen = answers(tmp_path / "answers.har", api)
+    figures = [f"{times:5} {' '.join(map(str, one))}" for one, times in sorted(seen.items())]
+    sys.stdout.write("\n".join([said, *figures]))
+    assert process.returncode == 0, said
+    assert sum(seen.values()) >= (CASES or 300)
+    described = operations(api)
+    for name, status, code in seen:
+        if code not in {"method_not_allowed", "not_found"}:  # of addresses and methods that are no operation
+            answer = described.get(name, {}).get("responses", {}).get(str(status), {})
+            assert not code or code in answer["content"][PROBLEM_JSON]["examples"], (name, status, code)
+    succeeded = {name for name, status, _ in seen if status < 300}
+    # Each did what it is for, at least once; only john may find that he is there already.
+    assert succeeded >= set(described) - {"POST /auth/register"}

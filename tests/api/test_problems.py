@@ -1,0 +1,412 @@
+"""Every way to be refused: each code once, and whatever else can be wrong with a request."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import asyncpg
+import httpx
+import pytest
+from seatweb.api.documentation import document, problems
+from seatweb.app import create_app
+from seatweb.errors import Forbidden
+from seatweb.settings import Backends, Settings
+
+from tests.api.conftest import PROBLEM_JSON, Program, Programs, held_back, refused, running_programs, waiting_for_a_lock
+from tests.support import Clock, Site, soup
+
+JOHN = {"username": "john", "password": "secret"}
+
+
+@dataclass
+class Scene:
+    """Who and what a story has: two users' programs, and the database itself."""
+
+    ada: Program
+    grace: Program
+    connection: asyncpg.Connection
+    url: str
+    backends: Backends
+
+
+async def seat_taken(scene: Scene) -> httpx.Response:
+    await scene.grace.book(7)
+    return await scene.ada.book(7)
+
+
+async def day_already_booked(scene: Scene) -> httpx.Response:
+    await scene.ada.book(7)
+    return await scene.ada.book(8)
+
+
+async def seat_closed(scene: Scene) -> httpx.Response:
+    await scene.connection.execute("update seats set closed = true where id = 7")
+    return await scene.ada.book(7)
+
+
+async def no_free_seat(scene: Scene) -> httpx.Response:
+    await scene.connection.execute("update seats set closed = true")
+    return await scene.ada.post("/bookings", {"any": True})
+
+
+async def username_taken(scene: Scene) -> httpx.Response:
+    return await scene.ada.post("/auth/register", {**JOHN, "username": scene.ada.user.username})
+
+
+async def request_in_progress(scene: Scene) -> httpx.Response:
+    async with held_back(scene.url):
+        first = asyncio.create_task(scene.ada.book(7, key="key"))
+        await waiting_for_a_lock(scene.connection)
+        answer = await scene.ada.book(7, key="key")
+    assert (await first).status_code == 201
+    return answer
+
+
+async def idempotency_key_reused(scene: Scene) -> httpx.Response:
+    await scene.ada.book(7, key="key")
+    return await scene.ada.book(8, key="key")
+
+
+async def overloaded(scene: Scene) -> httpx.Response:
+    async with held_back(scene.url):
+        booking = asyncio.create_task(scene.ada.book(7))
+        await scene.connection.execute("select pg_terminate_backend($1)", await waiting_for_a_lock(scene.connection))
+        return await booking
+
+
+async def internal_error(scene: Scene) -> httpx.Response:
+    await scene.connection.execute("alter table seats rename to chairs")
+    return await scene.ada.get("/seats")
+
+
+async def malformed_request(scene: Scene) -> httpx.Response:
+    """Our server (uvicorn) refuses such a request itself; another one may let it through."""
+    app = create_app(Settings.model_validate({}), scene.backends)
+    headers = {"content-length": "many", "content-type": "application/json"}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(cast("Any", app)), base_url="http://site") as http:
+        return await http.post("/auth/login", content=b"{}", headers=headers)
+
+
+def request(method: str, path: str, **options: object) -> Callable[[Scene], Awaitable[httpx.Response]]:
+    return lambda scene: scene.ada.http.request(method, path, **options)  # type: ignore[arg-type]
+
+
+JSON: Final = {"content-type": "application/json"}
+STORIES: Final[dict[str, tuple[int, Callable[[Scene], Awaitable[httpx.Response]]]]] = {
+    "malformed_json": (400, request("POST", "/bookings", content=b"{", headers=JSON)),
+    "malformed_request": (400, malformed_request),
+    "bad_credentials": (401, request("POST", "/auth/login", json=JOHN)),
+    "not_signed_in": (401, request("GET", "/me", headers={"authorization": "Bearer none"})),
+    "booking_not_found": (404, request("DELETE", "/bookings/1")),
+    "not_found": (404, request("GET", "/bookings/1/seat")),
+    "seat_not_found": (404, request("POST", "/bookings", json={"seat_id": 99999999999})),
+    "section_not_found": (404, request("GET", "/seats?section=Z")),
+    "method_not_allowed": (405, request("PUT", "/bookings", json={})),
+    "day_already_booked": (409, day_already_booked),
+    "no_free_seat": (409, no_free_seat),
+    "request_in_progress": (409, request_in_progress),
+    "seat_closed": (409, seat_closed),
+    "seat_taken": (409, seat_taken),
+    "username_taken": (409, username_taken),
+    "too_large": (413, request("POST", "/bookings", content=b" " * 70_000, headers=JSON)),
+    "unsupported_media_type": (415, request("POST", "/bookings", data={"seat_id": "1"})),
+    "idempotency_key_reused": (422, idempotency_key_reused),
+    "invalid_input": (422, request("POST", "/bookings", json={})),
+    "outside_booking_window": (422, request("GET", "/seats?booking_date=2026-11-22")),
+    "internal_error": (500, internal_error),
+    "overloaded": (503, overloaded),
+}
+
+
+@pytest.mark.parametrize("code", STORIES)
+async def test_every_code(
+    programs: Programs, connection: asyncpg.Connection, database_url: str, backends: Backends, code: str
+) -> None:
+    status, story = STORIES[code]
+    async with programs(2) as (ada, grace):
+        answer = await story(Scene(ada, grace, connection, database_url, backends))
+    problem = refused(answer, status, code, *({"seat_id"} if code == "invalid_input" else ()))
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["x-request-id"] == problem["request_id"]
+    assert problems()[code].status == status
+    assert ("www-authenticate" in answer.headers) is (status == 401)
+    assert ("retry-after" in answer.headers) is (code in {"overloaded", "request_in_progress"})
+    assert ("allow" in answer.headers) is (status == 405)
+
+
+async def test_every_code_has_its_story(site: Site) -> None:
+    """The codes that are told here, those of the code, and those of the documentation are the same."""
+    in_code = set(problems()) - {Forbidden.code}  # only forms of the pages can be that
+    assert set(STORIES) == in_code
+    async with httpx.AsyncClient(base_url=site.url) as http:
+        api = (await http.get("/openapi.json")).json()
+    documented = {
+        code
+        for path in api["paths"].values()
+        for operation in path.values()
+        for answer in operation["responses"].values()
+        for code in answer.get("content", {}).get(PROBLEM_JSON, {}).get("examples", {})
+    }
+    everywhere = {"not_found", "method_not_allowed", "internal_error"}  # of no operation in particular
+    assert documented | everywhere == in_code
+    assert {problem["code"] for problem in api["x-problems"]} >= in_code
+
+
+# Addresses and methods
+
+
+async def test_methods_that_an_address_does_not_take(programs: Programs) -> None:
+    async with programs(1) as (ada,):
+        for path, allowed in {
+            "/auth/register": {"POST"},
+            "/auth/login": {"POST"},
+            "/me": {"GET"},
+            "/seats": {"GET"},
+            "/sections": {"GET"},
+            "/bookings": {"GET", "POST"},
+            "/bookings/1": {"PATCH", "DELETE"},
+            "/health": {"GET"},
+            "/health/live": {"GET"},
+            "/openapi.json": {"GET"},
+        }.items():
+            for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND"):
+                for slash in ("", "/"):
+                    if method in allowed:
+                        continue
+                    answer = await ada.http.request(method, path + slash)
+                    refused(answer, 405, "method_not_allowed")
+                    given = {name.strip() for name in answer.headers["allow"].split(",")}
+                    assert given - {"OPTIONS", "HEAD"} == allowed, (method, path)
+
+
+async def test_addresses_that_are_none(programs: Programs, site: Site) -> None:
+    async with programs(1) as (ada,):
+        for path in (
+            "/auth",
+            "/auth/nothing",
+            "/me/too",
+            "/seats/1",
+            "/sections/A",
+            "/bookings/1/seat",
+            "/health/dead",
+            "/openapi.yaml",
+            "/bookings/1/%00",
+            "/seats/%ff",
+        ):
+            for method in ("GET", "POST", "DELETE"):
+                refused(await ada.http.request(method, path), 404, "not_found")
+        for path in ("/nothing", "/seatsandmore", "/mee", "/book"):
+            page = await ada.get(path)
+            assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
+            assert soup(page).select("main")
+
+
+# Bodies
+
+
+BODIES = {"/auth/register": "POST", "/auth/login": "POST", "/bookings": "POST", "/bookings/1": "PATCH"}
+
+
+@pytest.mark.parametrize(("path", "method"), BODIES.items())
+async def test_bodies_that_cannot_be_read(programs: Programs, path: str, method: str) -> None:
+    async with programs(1) as (ada,):
+        for body in (
+            b"",
+            b"{",
+            b"}",
+            b'{"seat_id": }',
+            b"{'seat_id': 1}",
+            b'{"seat_id": 1,}',
+            b'{"seat_id": 1} x',
+            b'{"seat_id": 01}',
+            b'{"seat_id": NaN}',
+            b'{"seat_id": 1e400}',
+            b'{"username": "\xff"}',
+            b'{"username": "\\ud800"}',
+            b'{"username": "\\udc00\\ud800"}',
+            b'{"username": "a\nb"}',
+            b"\xef\xbb\xbf{}",
+            '{"seat_id": 1}'.encode("utf-16"),
+            b"[" * 10_000 + b"]" * 10_000,
+            b'{"a":' * 10_000 + b"1" + b"}" * 10_000,
+            b"[" * 60_000,
+        ):
+            refused(await ada.http.request(method, path, content=body, headers=JSON), 400, "malformed_json")
+        for body in (b"[]", b'"x"', b"1", b"null", b"true", b'[{"seat_id": 1}]'):
+            refused(await ada.http.request(method, path, content=body, headers=JSON), 422, "invalid_input", "body")
+
+
+@pytest.mark.parametrize(("path", "method"), BODIES.items())
+async def test_bodies_of_another_kind_or_too_large(programs: Programs, path: str, method: str) -> None:
+    async with programs(1) as (ada,):
+        for kind in (
+            "",
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "application/json-patch+json",
+            "json",
+            "*/*",
+        ):
+            headers = {"content-type": kind} if kind else {}
+            answer = await ada.http.request(method, path, content=b'{"seat_id": 1}', headers=headers)
+            refused(answer, 415, "unsupported_media_type")
+        for kind in ("APPLICATION/JSON", "application/json;charset=UTF-8", 'application/json ; profile="x"'):
+            answer = await ada.http.request(method, path, content=b"{", headers={"content-type": kind})
+            refused(answer, 400, "malformed_json")
+        large = json.dumps({"username": "x" * 70_000}).encode()
+        refused(await ada.http.request(method, path, content=large, headers=JSON), 413, "too_large")
+
+        async def in_pieces() -> AsyncIterator[bytes]:
+            for _ in range(70):
+                yield b" " * 1000
+
+        refused(await ada.http.request(method, path, content=in_pieces(), headers=JSON), 413, "too_large")
+        assert (await ada.get("/me")).status_code == 200
+
+
+async def test_fields_that_do_not_fit_are_named(programs: Programs, connection: asyncpg.Connection) -> None:
+    async with programs(1) as (ada,):
+        for method, path, content, field in (
+            ("POST", "/auth/register", {**JOHN, "email": "x"}, "email"),
+            ("POST", "/auth/register", {**JOHN, "Username": "x"}, "Username"),
+            ("POST", "/auth/register", {"password": "x"}, "username"),
+            ("POST", "/auth/register", {"username": "john"}, "password"),
+            ("POST", "/auth/register", {**JOHN, "username": 1}, "username"),
+            ("POST", "/auth/register", {**JOHN, "password": None}, "password"),
+            ("POST", "/auth/register", {**JOHN, "username": "jo\0hn"}, "username"),
+            ("POST", "/auth/register", {**JOHN, "password": "secr\0et"}, "password"),
+            ("POST", "/auth/login", {**JOHN, "username": ["john"]}, "username"),
+            ("POST", "/auth/login", {**JOHN, "remember": True}, "remember"),
+            ("POST", "/bookings", {}, "seat_id"),
+            ("POST", "/bookings", {"seat_id": "1"}, "seat_id"),
+            ("POST", "/bookings", {"seat_id": None}, "seat_id"),
+            ("POST", "/bookings", {"seat_id": 1.5}, "seat_id"),
+            ("POST", "/bookings", {"seat_id": True}, "seat_id"),
+            ("POST", "/bookings", {"seat_id": [1]}, "seat_id"),
+            ("POST", "/bookings", {"seat_id": {"id": 1}}, "seat_id"),
+            ("POST", "/bookings", {"seat_id": 1, "user_id": 2}, "user_id"),
+            ("POST", "/bookings", {"seat_id": 1, "status": "confirmed"}, "status"),
+            ("POST", "/bookings", {"seat_id": 1, "any": True}, "seat_id"),
+            ("POST", "/bookings", {"seat_id": 1, "section": "A"}, "section"),
+            ("POST", "/bookings", {"any": False}, "seat_id"),
+            ("POST", "/bookings", {"any": "yes"}, "any"),
+            ("POST", "/bookings", {"any": True, "section": 1}, "section"),
+            ("POST", "/bookings", {"any": True, "section": "A\0"}, "section"),
+            ("POST", "/bookings", {"seat_id": 1, "booking_date": "tomorrow"}, "booking_date"),
+            ("POST", "/bookings", {"seat_id": 1, "booking_date": "2026-02-30"}, "booking_date"),
+            ("POST", "/bookings", {"seat_id": 1, "booking_date": "2026-11-23T00:00:00Z"}, "booking_date"),
+            ("POST", "/bookings", {"seat_id": 1, "booking_date": 20261123}, "booking_date"),
+            ("POST", "/bookings", {"seat_id": 1, "booking_date": ""}, "booking_date"),
+            ("PATCH", "/bookings/1", {}, "seat_id"),
+            ("PATCH", "/bookings/1", {"seat_id": None}, "seat_id"),
+            ("PATCH", "/bookings/1", {"seat_id": 1, "booking_date": "2026-11-24"}, "booking_date"),
+            ("POST", "/bookings", {"seat_id": 1, "x" * 60: 1}, "x" * 60),
+            ("POST", "/bookings", {"seat_id": 1, "Ünïcode 💺": 1}, "Ünïcode 💺"),
+            ("POST", "/bookings", {"seat_id": 1, "": 1}, ""),
+            ("POST", "/bookings", {"seat_id": 1, "a`b": 1}, "a`b"),
+            ("POST", "/bookings", {"seat_id": 1, "x" * 3000: 1}, "x" * 3000),
+        ):
+            answer = await ada.http.request(method, path, json=content)
+            assert answer.status_code == 422, (path, content, answer.text)
+            refused(answer, 422, "invalid_input", field)
+        assert await connection.fetchval("select count(*) from users") == 1
+        assert await connection.fetchval("select count(*) from bookings") == 0
+
+
+async def test_fields_that_come_twice(programs: Programs, connection: asyncpg.Connection) -> None:
+    """Two readers could understand such a body differently (RFC 8259, section 4), so it is refused."""
+    async with programs(1) as (ada,):
+        for body in (
+            b'{"seat_id": 1, "seat_id": 2}',
+            b'{"seat_id": 1, "seat\\u005fid": 1}',
+            b'{"any": true, "section": "A", "section": "B"}',
+        ):
+            field = "section" if b"section" in body else "seat_id"
+            answer = await ada.http.post("/bookings", content=body, headers=JSON)
+            refused(answer, 422, "invalid_input", field)
+        assert await connection.fetchval("select count(*) from bookings") == 0
+
+
+async def test_parameters_that_come_twice(programs: Programs) -> None:
+    async with programs(1) as (ada,):
+        for path in ("/me", "/seats", "/sections", "/bookings"):
+            refused(await ada.get(f"{path}?x=1&x=2&y=1&%78=1"), 422, "invalid_input", "x")
+        refused(await ada.http.post("/bookings?a=1&a=1", json={"seat_id": 1}), 422, "invalid_input", "a")
+        # Looking for them takes no longer than reading them.
+        began = time.monotonic()
+        await ada.get("/me?" + "&".join(f"{number:x}" for number in range(10_000)))
+        body = json.dumps({f"{number:x}": 1 for number in range(6_000)}).encode()
+        answer = await ada.http.post("/bookings", content=body, headers=JSON)
+        assert (answer.status_code, len(answer.json()["errors"])) == (422, 6_000)
+        assert time.monotonic() - began < 2
+
+
+async def test_an_unknown_error_tells_nothing(programs: Programs, connection: asyncpg.Connection) -> None:
+    await connection.execute("alter table generations rename to numbers")
+    async with programs(1) as (ada,):
+        for answer in (await ada.book(7), await ada.book(7, key="key"), await ada.get("/seats")):
+            problem = refused(answer, 500, "internal_error")
+            assert "errors" not in problem
+            assert "relation" not in answer.text
+
+
+# Other sites' pages (CORS)
+
+
+ORIGIN = "https://intranet.example.org"
+
+
+async def test_no_other_sites_page_may_use_the_api_by_default(programs: Programs) -> None:
+    async with programs(1) as (ada,):
+        for method, path in (("GET", "/seats"), ("OPTIONS", "/bookings"), ("GET", "/nothing"), ("GET", "/health")):
+            headers = {"origin": ORIGIN, "access-control-request-method": "POST"}
+            answer = await ada.http.request(method, path, headers=headers)
+            assert not [name for name in answer.headers if name.startswith("access-control-")]
+
+
+async def test_only_named_origins_may(start_site: Callable[..., Site]) -> None:
+    site = start_site(SEATWEB_CORS_ORIGINS=f"{ORIGIN}, https://other.example.org")
+    async with running_programs(site, 1) as (ada,):
+        for origin in (ORIGIN, "https://other.example.org"):
+            answer = await ada.get("/seats", headers={"origin": origin})
+            assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, origin)
+            assert "access-control-allow-credentials" not in answer.headers
+            assert "origin" in answer.headers["vary"].lower()
+            exposed = answer.headers["access-control-expose-headers"].lower()
+            assert {"etag", "link", "retry-after", "x-request-id"} <= set(exposed.replace(" ", "").split(","))
+            for method, path in (("POST", "/bookings"), ("PATCH", "/bookings/1"), ("DELETE", "/bookings/1")):
+                wanted = "authorization, content-type, idempotency-key"
+                preflight = await ada.http.options(
+                    path,
+                    headers={
+                        "origin": origin,
+                        "access-control-request-method": method,
+                        "access-control-request-headers": wanted,
+                    },
+                )
+                assert preflight.status_code in {200, 204}
+                assert preflight.headers["access-control-allow-origin"] == origin
+                assert method in preflight.headers["access-control-allow-methods"]
+                allowed = preflight.headers["access-control-allow-headers"].lower().replace(" ", "").split(",")
+                assert set(wanted.split(", ")) <= set(allowed)
+                assert "access-control-allow-credentials" not in preflight.headers
+        refusal = await ada.get("/seats?section=Z", headers={"origin": ORIGIN})
+        refused(refusal, 404, "section_not_found")
+        assert refusal.headers["access-control-allow-origin"] == ORIGIN  # so that the page can read why
+        for origin in (f"{ORIGIN}.evil.example", "https://evil.example", "null", ORIGIN.replace("https", "http"), "*"):
+            answer = await ada.get("/seats", headers={"origin": origin})
+            assert answer.headers.get("access-control-allow-origin") not in {origin, "*"}
+            preflight = await ada.http.options(
+                "/bookings", headers={"origin": origin, "access-control-request-method": "POST"}
+            )
+            assert preflight.headers.get("access-control-allow-origin") not in {origin, "*"}
+
+
+def test_the_documentation_is_made_without_a_server(backends: Backends, clock: Clock) -> None:
+    app = create_app(Settings.model_validate({}), backends)
+    assert document(app._app)["openapi"].startswith("3.1")  # type: ignore[attr-defined]
