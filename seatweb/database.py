@@ -39,7 +39,8 @@ ATTEMPTS: Final = 4  # the first, and three more after deadlocks or serializatio
 SERVER_SETTINGS: Final = {
     "application_name": "seatweb",
     "statement_timeout": "2500",
-    "lock_timeout": "1000",  # those who wait hold connections that others need
+    # Those who wait hold connections that others need; longer than the server's deadlock_timeout of 1 s, which comes first.
+    "lock_timeout": "1500",
     "idle_in_transaction_session_timeout": "5000",
     "jit": "off",
     "timezone": "UTC",
@@ -179,6 +180,7 @@ class _translated:  # noqa: N801 - used as a statement
                 | asyncpg.InternalClientError()  # the server ended the connection in the middle of something
                 | asyncpg.ReadOnlySQLTransactionError()  # a standby, until the failover is over
                 | asyncpg.LockNotAvailableError()
+                | asyncpg.InvalidCatalogNameError()  # the database is being restored
             ):
                 log.warning("database did not answer", error=type(error).__name__)
                 raise Overloaded from error

@@ -115,4 +115,4 @@ def test_installed_elsewhere_it_serves_from_any_folder(
         assert (page.status_code, len(seats(page))) == (200, 80)
         assert (style.status_code, style.text) == (200, (REPOSITORY / "static/css/seatweb.css").read_text())
         assert style.headers["cache-control"] == "public, max-age=31536000, immutable"
-        assert health.json() == {"status": "ok", "postgresql": "ok", "redis": "ok"}
+        assert health.json() == {"status": "ok", "postgresql": "ok", "redis": "ok", "migrations": "ok"}
