@@ -39,7 +39,7 @@ ATTEMPTS: Final = 4  # the first, and three more after deadlocks or serializatio
 SERVER_SETTINGS: Final = {
     "application_name": "seatweb",
     "statement_timeout": "2500",
-    # Who waits holds a connection that others need. Longer than deadlock_timeout (1 s), so that a deadlock is seen first.
+    # Who waits holds a connection that others need. Longer than deadlock_timeout (1 s): a deadlock is seen first.
     "lock_timeout": "1500",
     "idle_in_transaction_session_timeout": "5000",
     "jit": "off",
