@@ -215,7 +215,10 @@ async def migrate(url: str) -> None:
         cause = error.__cause__ or error
         raise DatabaseUnusable(f"the migrations failed: {type(cause).__name__}: {_one_line(cause)}") from error
     finally:
-        await connection.close(timeout=2)  # ends the advisory lock with it
+        try:
+            await connection.close(timeout=0.5)  # ends the advisory lock with it
+        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            connection.terminate()
 
 
 async def _connect(url: str) -> asyncpg.Connection[Any]:
