@@ -92,7 +92,7 @@ def create_app(settings: Settings, backends: Backends, today: Callable[[], date]
     )
     origins = settings.allowed_origins
     app = Litestar(
-        route_handlers=[pages, api, HealthController, openapi_json, static_router(), missing_any],
+        route_handlers=[pages, api, HealthController, openapi_json, static_router(renderer.addresses), missing_any],
         cors_config=CORSConfig(
             allow_origins=origins,
             allow_methods=["GET", "POST", "PATCH", "DELETE"],

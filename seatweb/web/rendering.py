@@ -48,7 +48,7 @@ class Renderer:
     def __init__(self, security: Security, site_name: str, public_url: str | None = None) -> None:
         self._security = security
         self._site_name = site_name
-        self._addresses = fingerprints(resources.folder("static"))
+        self.addresses = fingerprints(resources.folder("static"))
         self.environment = Environment(
             loader=FileSystemLoader(resources.folder("templates")),
             autoescape=True,
@@ -57,7 +57,7 @@ class Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self.environment.globals["static"] = self._addresses.__getitem__
+        self.environment.globals["static"] = self.addresses.__getitem__
         self.environment.globals["origin"] = public_url or ""  # social cards need a whole address
 
     def page(

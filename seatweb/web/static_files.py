@@ -16,20 +16,19 @@ from litestar.status_codes import HTTP_200_OK
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from seatweb import resources
-from seatweb.web.rendering import fingerprints
 
 FOR_EVER: Final = "public, max-age=31536000, immutable"
 AN_HOUR: Final = "public, max-age=3600"
 ROBOTS: Final = "User-agent: *\nDisallow: /my/\nDisallow: /account\nDisallow: /login\nDisallow: /register\n"
 
 
-def static_router() -> Router:
+def static_router(addresses: dict[str, str]) -> Router:
     """Return the routes of everything under `static/`, and the files that browsers look for at the root."""
     files = create_static_files_router(
         path="/static",
         directories=[resources.folder("static")],
         middleware=[
-            DefineMiddleware(KnownFiles, fingerprints=fingerprints(resources.folder("static"))),
+            DefineMiddleware(KnownFiles, fingerprints=addresses),
             DefineMiddleware(CompressionMiddleware, config=CompressionConfig("gzip", minimum_size=500)),
         ],
     )
