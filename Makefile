@@ -8,11 +8,12 @@ TEST_READY := $(VENV)/.test-requirements
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test lint format browser requirements screenshots clean
+.PHONY: help run test bench lint format browser requirements screenshots clean
 
 help:
 	@echo "make run           start Seatweb at http://127.0.0.1:8000 with its own PostgreSQL and Redis (data/)"
 	@echo "make test          linters and all tests, with a real browser"
+	@echo "make bench         measure the goals in figures; BENCH='--quick booking' passes arguments (benchmarks/README.md)"
 	@echo "make lint          linters only"
 	@echo "make format        format the code"
 	@echo "make requirements  pin the dependencies of pyproject.toml anew (needs the network)"
@@ -25,6 +26,9 @@ run: $(RUN_READY)
 test: lint browser
 	@chromium=$$(cat $(VENV)/.chromium) && \
 	SEATWEB_TEST_CHROMIUM="$$chromium" exec $(PYTHON) -m pytest -n auto --cov --cov-report=term $(PYTEST)
+
+bench: $(TEST_READY)
+	@exec $(PYTHON) -m benchmarks $(BENCH)
 
 lint: $(TEST_READY)
 	$(VENV)/bin/ruff check .

@@ -182,7 +182,13 @@ def token(page: str) -> str:
 
 
 def take(browser: Browser, address: str, day: date) -> None:
-    """Open the pages and take the pictures: Ada at her desk, a newcomer on her phone."""
+    """Open the pages and take the pictures: a newcomer chooses on her phone, Ada sees it at her desk."""
+    phone = signed_in(browser, address, NEWCOMER, width=390, height=844, touch=True).new_page()
+    phone.goto(f"{address}/days/{day}")
+    phone.tap(free_seat(phone, "A"))
+    phone.wait_for_selector("#hold .hold-now")
+    shoot(phone, None, "phone")
+
     context = signed_in(browser, address, ME, width=1280, height=1300)
     page = context.new_page()
     shoot(page, f"{address}/days/{day}", "day")
@@ -192,14 +198,8 @@ def take(browser: Browser, address: str, day: date) -> None:
     dark = signed_in(browser, address, ME, width=1280, height=860, scheme="dark").new_page()
     dark.goto(f"{address}/days/{day}")
     dark.click(free_seat(dark, "B"))
-    dark.wait_for_selector("#panel:not([hidden])")
+    dark.wait_for_selector("#hold .hold-now")
     shoot(dark, None, "day-dark")
-
-    phone = signed_in(browser, address, NEWCOMER, width=390, height=844, touch=True).new_page()
-    phone.goto(f"{address}/days/{day}")
-    phone.tap(free_seat(phone, "A"))
-    phone.wait_for_selector("#panel:not([hidden])")
-    shoot(phone, None, "phone")
 
 
 def free_seat(page: Page, section: str) -> str:
@@ -234,6 +234,8 @@ def shoot(page: Page, address: str | None, name: str) -> None:
     """Write one picture of the page, without the words about the last action."""
     if address:
         page.goto(address)
+    if page.locator(".live").count():
+        page.wait_for_selector(".live[data-live=live]", state="attached")
     page.mouse.move(0, 0)
     page.evaluate("document.activeElement.blur()")
     page.evaluate("document.fonts.ready")

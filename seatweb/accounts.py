@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 from seatweb.database import Database, Transaction
 from seatweb.errors import BadCredentials, InvalidInput
+from seatweb.memory import Memory
 from seatweb.model import Session, User
 from seatweb.passwords import LONGEST, Passwords
 from seatweb.queries import Queries
 
 SHORTEST_USERNAME: Final = 3
 LONGEST_USERNAME: Final = 50
+SESSION_SECONDS: Final = 0.5  # how long one that was ended elsewhere may still count here; promised is 1 s
 INVISIBLE: Final = frozenset("\u115f\u1160\u3164\uffa0")  # Hangul fillers: letters that show nothing
 
 
@@ -26,6 +29,7 @@ class Accounts:
         self._passwords = passwords
         self._session_length = timedelta(days=session_days)
         self._shortest_password = shortest_password
+        self._sessions = Memory(self._read_session, seconds=SESSION_SECONDS, entries=10_000)
 
     async def register(self, username: str, password: str) -> Session:
         """Return the first session of a new user; both are there or neither is.
@@ -65,15 +69,29 @@ class Accounts:
         right = await self._passwords.verify(password[: LONGEST + 1], known.password_hash if known else None)
         if known is None or not right or known.disabled:
             raise BadCredentials
-        return await self._database.run(lambda queries: self._start_session(queries, known.user))
+        return await self._database.write(lambda queries: self._start_session(queries, known.user))
 
     async def find_session(self, session_id: UUID, user_id: int) -> Session | None:
         """Return the session while it counts: not ended, not over, its user not disabled."""
-        return await self._database.run(lambda queries: queries.find_session(session_id, user_id))
+        return await self._sessions.get((session_id, user_id))
 
-    async def end_session(self, session_id: UUID) -> None:
+    def peek_session(self, session_id: UUID, user_id: int) -> Session | None:
+        """Return the session while it counts, if that is known without asking the database."""
+        return self._sessions.peek((session_id, user_id))
+
+    async def live_sessions(self, session_ids: Iterable[UUID]) -> set[UUID]:
+        """Return those of the sessions that still count."""
+        return await self._database.run(lambda queries: queries.live_sessions(session_ids))
+
+    async def end_session(self, session: Session) -> None:
         """End the session; ending it twice is no error."""
-        await self._database.run(lambda queries: queries.end_session(session_id))
+        try:
+            await self._database.write(lambda queries: queries.end_session(session.id))
+        finally:
+            self._sessions.forget((session.id, session.user.id))
+
+    async def _read_session(self, key: tuple[UUID, int]) -> Session | None:
+        return await self._database.run(lambda queries: queries.find_session(*key))
 
     async def _start_session(self, queries: Queries, user: User) -> Session:
         expires_at = datetime.now(UTC) + self._session_length

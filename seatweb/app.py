@@ -27,53 +27,85 @@ from seatweb.api.health import HealthController
 from seatweb.api.requests import check_request
 from seatweb.api.seats import SeatController
 from seatweb.bookings import Bookings
+from seatweb.changes import Changes
 from seatweb.database import Database
+from seatweb.live import Live
 from seatweb.passwords import Passwords
+from seatweb.redis_client import RedisClient
+from seatweb.reservations import Reservations
 from seatweb.section_cache import SectionCache
-from seatweb.security import HEADERS, Security
+from seatweb.security import FILE_HEADERS, HEADERS, Security
 from seatweb.settings import Backends, Settings
 from seatweb.telemetry import Deadline, Telemetry, configure_logging
 from seatweb.web.accounts import AccountController
+from seatweb.web.day_pages import DayPages
 from seatweb.web.days import DayController
 from seatweb.web.documentation import documentation
 from seatweb.web.errors import explain
+from seatweb.web.live import Streams, live_map
+from seatweb.web.map_answers import MapAnswers
 from seatweb.web.my_bookings import MyBookingsController
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import PageNotFound, prepare
+from seatweb.web.sections import Sections
 from seatweb.web.static_files import static_router
+from seatweb.web.warm import WarmPages
 
 LARGEST_BODY: Final = 64 * 1024  # bytes; our forms have a few hundred
 
 
-def create_app(settings: Settings, backends: Backends, today: Callable[[], date] | None = None) -> ASGIApp:
-    """Return the ASGI application; `today` replaces the clock of the site's time zone."""
+def create_app(
+    settings: Settings,
+    backends: Backends,
+    today: Callable[[], date] | None = None,
+    at_end: Callable[[Callable[[], None]], None] | None = None,
+) -> ASGIApp:
+    """Return the ASGI application.
+
+    `today` replaces the clock of the time zone. `at_end` is given what to call in the event loop when the process
+    is told to end: it ends the streams, which would go on for ever.
+    """
     configure_logging(settings.log_format)
     zone = settings.zone
     security = Security(backends.jwt_secret, secure=settings.secure_cookies, public_url=settings.public_url)
     renderer = Renderer(security, settings.site_name, settings.public_url)
+    sections = Sections(renderer.environment)
+    day_pages = DayPages(renderer, security, sections)
+    answers = MapAnswers(renderer, sections, day_pages)
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         passwords = Passwords()
         async with (
             Database.open(backends.database_url, size=settings.database_pool) as database,
-            SectionCache.open(backends.redis_url) as cache,
+            RedisClient.open(backends.redis_url) as redis,
+            Changes.open(redis) as changes,
         ):
-            app.state.update(
-                database=database,
-                cache=cache,
-                bookings=Bookings(database, cache, today or (lambda: datetime.now(zone).date())),
-                accounts=Accounts(
-                    database,
-                    passwords,
-                    session_days=settings.session_days,
-                    shortest_password=settings.shortest_password,
-                ),
+            accounts = Accounts(
+                database, passwords, session_days=settings.session_days, shortest_password=settings.shortest_password
             )
-            try:
-                yield
-            finally:
-                passwords.close()
+            bookings = Bookings(
+                database,
+                SectionCache(redis),
+                Reservations(redis, settings.hold_seconds),
+                changes,
+                today or (lambda: datetime.now(zone).date()),
+            )
+            async with Live.open(bookings, changes, accounts.live_sessions) as live:
+                if at_end:
+                    at_end(live.close)
+                app.state.update(
+                    database=database,
+                    redis=redis,
+                    accounts=accounts,
+                    bookings=bookings,
+                    live=live,
+                    streams=Streams(bookings, answers),
+                )
+                try:
+                    yield
+                finally:
+                    passwords.close()
 
     pages = Router(
         "/",
@@ -84,6 +116,8 @@ def create_app(settings: Settings, backends: Backends, today: Callable[[], date]
         # Tokens in forms differ in every answer, so that compression gives nothing away (BREACH).
         middleware=[DefineMiddleware(CompressionMiddleware, config=CompressionConfig("gzip", gzip_compress_level=1))],
     )
+    # Not compressed: what is compressed is held back.
+    streams = Router("/", route_handlers=[live_map], before_request=prepare, include_in_schema=False)
     api = Router(
         "/",
         route_handlers=[AuthController, MeController, SeatController, BookingController],
@@ -92,7 +126,15 @@ def create_app(settings: Settings, backends: Backends, today: Callable[[], date]
     )
     origins = settings.allowed_origins
     app = Litestar(
-        route_handlers=[pages, api, HealthController, openapi_json, static_router(renderer.addresses), missing_any],
+        route_handlers=[
+            pages,
+            api,
+            streams,
+            HealthController,
+            openapi_json,
+            static_router(renderer.addresses),
+            missing_any,
+        ],
         cors_config=CORSConfig(
             allow_origins=origins,
             allow_methods=["GET", "POST", "PATCH", "DELETE"],
@@ -105,6 +147,7 @@ def create_app(settings: Settings, backends: Backends, today: Callable[[], date]
             "settings": Provide(lambda: settings, sync_to_thread=False),
             "security": Provide(lambda: security, sync_to_thread=False),
             "renderer": Provide(lambda: renderer, sync_to_thread=False),
+            "answers": Provide(lambda: answers, sync_to_thread=False),
             "bookings": Provide(_bookings, sync_to_thread=False),
             "accounts": Provide(_accounts, sync_to_thread=False),
             "database": Provide(_database, sync_to_thread=False),
@@ -117,10 +160,9 @@ def create_app(settings: Settings, backends: Backends, today: Callable[[], date]
         openapi_config=openapi_config(),
         logging_config=None,
     )
-    headers = dict(HEADERS)
-    if settings.secure_cookies:
-        headers["strict-transport-security"] = "max-age=31536000"
-    return Telemetry(app, headers)
+    https = {"strict-transport-security": "max-age=31536000"} if settings.secure_cookies else {}
+    warm = WarmPages(app, app.state, security, sections, day_pages)
+    return Telemetry(warm, HEADERS | https, FILE_HEADERS | https)
 
 
 API_PATHS: Final = ("/auth/", "/seats/", "/sections/", "/bookings/", "/me/", "/health/", "/openapi")

@@ -2,80 +2,251 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from datetime import date, timedelta
 from typing import Final
 from uuid import UUID
 
+from msgspec import Struct
+
+from seatweb.changes import Changes
 from seatweb.database import Database, Transaction
 from seatweb.errors import (
     BookingNotFound,
     DayAlreadyBooked,
     NoFreeSeat,
     OutsideBookingWindow,
+    Overloaded,
     SeatClosed,
+    SeatHeld,
     SeatNotFound,
     SeatTaken,
+    SeatwebError,
     SectionNotFound,
 )
-from seatweb.model import Booking, Seat, SectionView, User
-from seatweb.queries import Queries, SeatInSection
+from seatweb.memory import Memory
+from seatweb.model import Booking, DayView, Hold, Seat, Section, SectionView, Status, User
+from seatweb.queries import Queries, SeatInSection, SectionSeats
+from seatweb.reservations import Reservation, Reservations
 from seatweb.section_cache import SectionCache
 
 DAYS_AHEAD: Final = 90
 ENDED_SHOWN: Final = 50
 LARGEST_ID: Final = 2**63 - 1  # a PostgreSQL bigint
+MEMORY_SECONDS: Final = 0.25
+SECTION_VIEWS_KEPT: Final = 512  # of all sections and days, in each process
+
+
+class Change(Struct):
+    """What is done inside `Bookings.changing`; set `made` to False when it turned out to be nothing."""
+
+    made: bool = True
 
 
 class Bookings:
     """What people can do with seats; `today` returns the current day in the site's time zone."""
 
-    def __init__(self, database: Database, cache: SectionCache, today: Callable[[], date]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        cache: SectionCache,
+        reservations: Reservations,
+        changes: Changes,
+        today: Callable[[], date],
+    ) -> None:
         self._database = database
         self._cache = cache
+        self._reservations = reservations
+        self._changes = changes
         self.today = today
+        self._sections: dict[tuple[int, date], SectionView] = {}
+        self._days = Memory(self._read_day, seconds=MEMORY_SECONDS, entries=2 * DAYS_AHEAD)
+        self._weeks = Memory(self._read_week, seconds=MEMORY_SECONDS, entries=10_000)
+        changes.listen(self._day_changed)
 
     @property
     def last_day(self) -> date:
         """The last day that can be booked."""
         return self.today() + timedelta(days=DAYS_AHEAD)
 
-    async def views(self, day: date) -> list[SectionView]:
-        """Return every section as it is on the day, in the order of the map."""
+    def can_be_booked(self, day: date) -> bool:
+        """Return whether the day is neither over nor too far ahead."""
+        return self.today() <= day <= self.last_day
+
+    # Views. What is kept in the process is a quarter of a second old at most, and never older than a change made here;
+    # whoever made a change elsewhere asks for a fresh one.
+
+    async def view(self, day: date, *, fresh: bool = False) -> DayView:
+        """Return what the day looks like."""
+        if self.can_be_booked(day):  # other days are seldom looked at, and there is no end of them
+            return await self._days.get(day, fresh=fresh)
+        return await self._read_day(day)
+
+    def peek(self, day: date) -> DayView | None:
+        """Return what the day looks like if it is known without asking anyone."""
+        return self._days.peek(day)
+
+    async def week(self, user: User, day: date, *, fresh: bool = False) -> dict[date, Booking]:
+        """Return the user's confirmed bookings in the week of the day, by day."""
+        return await self._weeks.get((user.id, monday_of(day)), fresh=fresh)
+
+    def peek_week(self, user: User, day: date) -> dict[date, Booking] | None:
+        """Return the user's bookings in the week of the day if they are known without asking anyone."""
+        return self._weeks.peek((user.id, monday_of(day)))
+
+    async def _read_day(self, day: date) -> DayView:
         generations = await self._database.run(lambda queries: queries.read_generations(day))  # first: see the cache
-        cached = self._bookable(day)  # other days are seldom looked at, and there is no end of them
-        known = await self._cache.get(day, generations) if cached else {}
-        missing = [section.id for section, _ in generations if section.id not in known]
-        if missing:
-            fresh = await self._database.run(lambda queries: queries.read_seats(missing, day))
-            known |= fresh
-            if cached:
-                numbers = {section.id: generation for section, generation in generations}
-                await self._cache.put(day, {(id_, numbers[id_]): seats for id_, seats in fresh.items()})
-        return [
-            SectionView(section=section, day=day, generation=generation, seats=known[section.id])
+        kept = self.can_be_booked(day)
+        holds = await self._reservations.active(day) if kept else {}
+        views = {
+            section.id: view
             for section, generation in generations
-        ]
+            if (view := self._sections.get((section.id, day))) and view.generation == generation
+        }
+        unknown = [pair for pair in generations if pair[0].id not in views]
+        if unknown:
+            views |= await self._read_sections(day, unknown, kept=kept)
+        return DayView(day=day, sections=tuple(views[section.id] for section, _ in generations), holds=holds)
+
+    async def _read_sections(
+        self, day: date, wanted: list[tuple[Section, int]], *, kept: bool
+    ) -> dict[int, SectionView]:
+        """Return sections at these generations, or newer ones, from Redis or from the database."""
+        cached = await self._cache.get(day, wanted) if kept else {}
+        found = {
+            section.id: SectionSeats(generation=generation, seats=cached[section.id])
+            for section, generation in wanted
+            if section.id in cached
+        }
+        missing = [section.id for section, _ in wanted if section.id not in found]
+        if missing:
+            built = await self._database.run(lambda queries: queries.read_seats(missing, day))
+            found |= built
+            if kept:
+                await self._cache.put(day, {(id_, new.generation): new.seats for id_, new in built.items()})
+        views = {}
+        for section, generation in wanted:
+            new = found.get(section.id) or SectionSeats(generation=generation, seats=())
+            views[section.id] = SectionView(section=section, day=day, generation=new.generation, seats=new.seats)
+            if kept:
+                self._keep(section.id, views[section.id])
+        return views
+
+    def _keep(self, section_id: int, view: SectionView) -> None:
+        self._sections.pop((section_id, view.day), None)
+        self._sections[section_id, view.day] = view
+        if len(self._sections) > SECTION_VIEWS_KEPT:
+            del self._sections[next(iter(self._sections))]
+
+    async def _read_week(self, key: tuple[int, date]) -> dict[date, Booking]:
+        user_id, monday = key
+        sunday = monday + timedelta(days=6)
+        found = await self._database.run(lambda queries: queries.list_confirmed_bookings(user_id, monday, sunday))
+        return {booking.day: booking for booking in found}
+
+    def _day_changed(self, day: date | None) -> None:
+        for known in [day] if day else [self.today() + timedelta(days=n) for n in range(DAYS_AHEAD + 1)]:
+            self._days.forget(known)
+
+    @asynccontextmanager
+    async def changing(self, user: User, day: date) -> AsyncIterator[Change]:
+        """Tell everyone about what is done inside, once it is done; whatever the user holds that day ends with it.
+
+        Nobody is told of a refusal: it changed nothing. Without an answer it is not known, so everyone looks.
+        """
+        change = Change()
+        try:
+            yield change
+        except BaseException as error:
+            if not isinstance(error, SeatwebError) or isinstance(error, Overloaded):
+                self._changed(user, day)
+            raise
+        if change.made:
+            await self._reservations.release_all(day, user.id)
+            self._changed(user, day)
+
+    def _changed(self, user: User, day: date) -> None:
+        self._weeks.forget((user.id, monday_of(day)))
+        self._changes.tell(day)
+
+    # Holds
+
+    async def holds(self, day: date) -> dict[int, Hold]:
+        """Return who is choosing which seat now, by seat id; nobody with Redis away."""
+        return await self._reservations.active(day)
+
+    async def hold(self, user: User, seat_id: int, day: date, token: str | None = None) -> Reservation | None:
+        """Hold the seat for the user while they decide, instead of any other of that day.
+
+        Nothing is held, and None comes back, with Redis away, and where the seat is theirs already.
+
+        Raises:
+            SeatHeld, SeatTaken, SeatClosed, SeatNotFound, OutsideBookingWindow: the user holds nothing new.
+        """
+        self._check_day(day)
+        _check_id(seat_id, SeatNotFound)
+        reservation = await self._reservations.hold(day, seat_id, user.id, token)
+        try:
+            # Asked after the hold was taken: a booking before it is seen here, one after it ends the hold or sees it.
+            sitter = await self._database.run(lambda queries: self._can_be_held(queries, seat_id, day))
+            if sitter not in {None, user.id}:
+                raise SeatTaken
+        except BaseException:
+            await self._let_go(user, seat_id, day, reservation)
+            raise
+        if sitter is not None:
+            await self._let_go(user, seat_id, day, reservation)
+            return None
+        if reservation:
+            self._changes.tell(day)
+        return reservation
+
+    async def _let_go(self, user: User, seat_id: int, day: date, reservation: Reservation | None) -> None:
+        if reservation:
+            await self.release(user, seat_id, day, reservation.token)
+
+    async def release(self, user: User, seat_id: int, day: date, token: str) -> None:
+        """Let the seat go, if the user still holds it under this token; never someone else's."""
+        if await self._reservations.release(day, seat_id, user.id, token):
+            self._changes.tell(day)
+
+    @staticmethod
+    async def _can_be_held(queries: Queries, seat_id: int, day: date) -> int | None:
+        await _open_seat(queries, seat_id)
+        return await queries.find_sitter(seat_id, day)
+
+    # Bookings
 
     async def book(self, user: User, seat_id: int, day: date, session_id: UUID | None = None) -> Booking:
         """Give the user the seat for the day and return the booking.
 
         Raises:
-            SeatTaken, DayAlreadyBooked, SeatClosed, SeatNotFound, OutsideBookingWindow: nothing was changed.
+            SeatTaken, SeatHeld, DayAlreadyBooked, SeatClosed, SeatNotFound, OutsideBookingWindow: nothing was changed.
             Overloaded: whether it was booked is not known; the user's bookings tell.
         """
-        return await self._database.run(lambda queries: self.book_in(queries, user, seat_id, day, session_id))
+        holds = await self.holds(day)
+        async with self.changing(user, day):
+            return await self._database.write(
+                lambda queries: self.book_in(queries, user, seat_id, day, session_id, holds)
+            )
 
     async def book_in(
-        self, queries: Queries, user: User, seat_id: int, day: date, session_id: UUID | None = None
+        self,
+        queries: Queries,
+        user: User,
+        seat_id: int,
+        day: date,
+        session_id: UUID | None,
+        holds: Mapping[int, Hold],
     ) -> Booking:
-        """Do what `book` does, on a connection or in a transaction of the caller's."""
+        """Do what `book` does, on a connection or in a transaction of the caller's, who does it inside `changing`."""
         self._check_day(day)
         _check_id(seat_id, SeatNotFound)
         sitter = await queries.find_sitter(seat_id, day)
         if sitter is not None:
             raise DayAlreadyBooked if sitter == user.id else SeatTaken
+        _check_hold(holds, seat_id, user)
         booking = await queries.book_seat(seat_id, user.id, day, session_id)
         if booking is None:
             await _open_seat(queries, seat_id)
@@ -91,18 +262,27 @@ class Bookings:
             NoFreeSeat, DayAlreadyBooked, SectionNotFound, OutsideBookingWindow: nothing was changed.
             Overloaded: whether it was booked is not known; the user's bookings tell.
         """
-        return await self._database.transaction(
-            lambda transaction: self.book_any_in(transaction, user, day, section, session_id)
-        )
+        holds = await self.holds(day)
+        async with self.changing(user, day):
+            return await self._database.transaction(
+                lambda transaction: self.book_any_in(transaction, user, day, section, session_id, holds)
+            )
 
     async def book_any_in(
-        self, transaction: Transaction, user: User, day: date, section: str | None, session_id: UUID | None = None
+        self,
+        transaction: Transaction,
+        user: User,
+        day: date,
+        section: str | None,
+        session_id: UUID | None,
+        holds: Mapping[int, Hold],
     ) -> Booking:
-        """Do what `book_any` does, in a transaction of the caller's."""
+        """Do what `book_any` does, in a transaction of the caller's, who does it inside `changing`."""
         self._check_day(day)
+        held = [seat_id for seat_id, hold in holds.items() if hold.user_id != user.id]
         if await transaction.find_booking_of_day(user.id, day):
             raise DayAlreadyBooked
-        candidates = await transaction.sections_by_free_seats(day)
+        candidates = await transaction.sections_by_free_seats(day, held)
         if section is not None:
             known = {found.name: found.id for found, _ in await transaction.read_generations(day)}
             if section not in known:
@@ -113,7 +293,7 @@ class Bookings:
             with suppress(NoFreeSeat):
                 async with transaction.savepoint():
                     await transaction.bump_generations([section_id], day)  # from here on nobody else books here
-                    seat_id = await transaction.first_free_seat(section_id, day)
+                    seat_id = await transaction.first_free_seat(section_id, day, held)
                     booking = seat_id and await transaction.book_seat(seat_id, user.id, day, session_id)
                     if not booking:
                         raise NoFreeSeat
@@ -124,11 +304,14 @@ class Bookings:
         """Give the user's booking another seat in one step; the first seat is kept until the second is sure.
 
         Raises:
-            BookingNotFound, SeatTaken, SeatClosed, SeatNotFound, OutsideBookingWindow: nothing was changed.
+            BookingNotFound, SeatTaken, SeatHeld, SeatClosed, SeatNotFound, OutsideBookingWindow: nothing was changed.
             Overloaded: whether it was moved is not known; the user's bookings tell.
         """
         _check_id(booking_id, BookingNotFound)
         _check_id(seat_id, SeatNotFound)
+
+        day = await self._day_of(user, booking_id)
+        holds = await self.holds(day)
 
         async def work(queries: Queries) -> Booking:
             booking = await queries.lock_booking(booking_id, user.id)
@@ -137,12 +320,14 @@ class Bookings:
             self._check_day(booking.day)
             if booking.seat_id != seat_id:
                 target = await _open_seat(queries, seat_id)
+                _check_hold(holds, seat_id, user)
                 source = await _known_seat(queries, booking.seat_id)
                 await queries.bump_generations([source.section_id, target.section_id], booking.day)
                 await queries.move_booking(booking, seat_id, session_id)
             return await _known_booking(queries, booking_id, user.id)
 
-        return await self._database.transaction(work)
+        async with self.changing(user, day):
+            return await self._database.transaction(work)
 
     async def move_of_day(self, user: User, day: date, seat_id: int, session_id: UUID | None = None) -> Booking:
         """Do what `move` does with the user's booking of a day."""
@@ -173,28 +358,21 @@ class Bookings:
             await queries.cancel_booking(booking_id, session_id)
             return await _known_booking(queries, booking_id, user.id)
 
-        return await self._database.transaction(work)
+        day = await self._day_of(user, booking_id)
+        async with self.changing(user, day):
+            return await self._database.transaction(work)
 
-    async def check_section(self, name: str) -> None:
-        """Return when there is a section of this name.
+    async def _day_of(self, user: User, booking_id: int) -> date:
+        return (await self._database.run(lambda queries: _known_booking(queries, booking_id, user.id))).day
 
-        Raises:
-            SectionNotFound: there is none.
-        """
-        if name not in await self._database.run(lambda queries: queries.list_sections()):
-            raise SectionNotFound
-
-    async def section_views(self, day: date, section: str | None = None) -> list[SectionView]:
-        """Return the views of a day that can be booked: of one section, or of all.
+    async def bookable(self, day: date) -> DayView:
+        """Return what a day that can be booked looks like now, after everything that was done before this call.
 
         Raises:
-            SectionNotFound, OutsideBookingWindow: there is nothing to show.
+            OutsideBookingWindow: it cannot be booked.
         """
         self._check_day(day)
-        views = [view for view in await self.views(day) if section is None or view.section.name == section]
-        if not views and section is not None:
-            raise SectionNotFound
-        return views
+        return await self.view(day, fresh=True)
 
     async def page(
         self, user: User, first_day: date, last_day: date, status: str | None, after: tuple[date, int], rows: int
@@ -208,20 +386,15 @@ class Bookings:
         """Return the user's confirmed booking on the day."""
         return await self._database.run(lambda queries: queries.find_booking_of_day(user.id, day))
 
-    async def between(self, user: User, first_day: date, last_day: date) -> list[Booking]:
-        """Return the user's confirmed bookings between the days, both included, soonest first."""
-        return await self._database.run(lambda queries: queries.list_confirmed_bookings(user.id, first_day, last_day))
-
     async def coming(self, user: User) -> list[Booking]:
         """Return the user's confirmed bookings from today on, soonest first."""
-        return await self.between(user, self.today(), date.max)
+        return await self._database.run(
+            lambda queries: queries.list_confirmed_bookings(user.id, self.today(), date.max)
+        )
 
     async def ended(self, user: User) -> list[Booking]:
         """Return the user's latest bookings that are over or cancelled, latest first."""
         return await self._database.run(lambda queries: queries.list_ended_bookings(user.id, self.today(), ENDED_SHOWN))
-
-    def _bookable(self, day: date) -> bool:
-        return self.today() <= day <= self.last_day
 
     def _check_day(self, day: date) -> None:
         if day < self.today():
@@ -230,9 +403,9 @@ class Bookings:
             raise OutsideBookingWindow(f"Seats can be booked {DAYS_AHEAD} days ahead, no further.")
 
 
-def nearest_free(views: Sequence[SectionView], seat: Seat) -> Seat | None:
-    """Return the free seat nearest to this one: in its own section by distance, else in the nearest section."""
-    names = [view.section.name for view in views]
+def nearest_free(view: DayView, seat: Seat, user_id: int | None) -> Seat | None:
+    """Return the nearest seat that the user can book: in the same section by distance, else in the nearest section."""
+    names = [section.section.name for section in view.sections]
     home = names.index(seat.section) if seat.section in names else 0
 
     def distance(index: int, other: Seat) -> tuple[int, int, int, int]:
@@ -242,12 +415,23 @@ def nearest_free(views: Sequence[SectionView], seat: Seat) -> Seat | None:
         return (0, rows + abs(other.column - seat.column), rows, other.id)
 
     free = [
-        (distance(index, view.seat), view.seat)
-        for index, section in enumerate(views)
-        for view in section.seats
-        if view.free and view.seat.id != seat.id
+        (distance(index, other.seat), other.seat)
+        for index, section in enumerate(view.sections)
+        for other in section.seats
+        if other.seat.id != seat.id and view.status_of(other, user_id) is Status.FREE
     ]
     return min(free, key=lambda pair: pair[0])[1] if free else None
+
+
+def monday_of(day: date) -> date:
+    """Return the first day of the day's week."""
+    return day - timedelta(days=day.weekday())
+
+
+def _check_hold(holds: Mapping[int, Hold], seat_id: int, user: User) -> None:
+    hold = holds.get(seat_id)
+    if hold is not None and hold.user_id != user.id and hold.seconds_left:
+        raise SeatHeld(seconds=hold.seconds_left)
 
 
 def _check_id(value: int, error: type[SeatNotFound | BookingNotFound]) -> None:

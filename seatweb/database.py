@@ -29,7 +29,7 @@ RULES: Final[dict[str, type[SeatwebError]]] = {
 }
 OLDEST_SERVER: Final = 15
 MIGRATION_LOCK: Final = 0x5EA7_0EB  # any number that nothing else on the server uses
-ACQUIRE_SECONDS: Final = 2.0
+ACQUIRE_SECONDS: Final = 0.9  # who waits longer is told to come back
 STATEMENT_SECONDS: Final = 3.0
 CONNECT_SECONDS: Final = 5.0
 MIGRATION_SECONDS: Final = 120.0
@@ -75,11 +75,13 @@ class Transaction(Queries):
 
 
 class Database:
-    """A pool of connections; use `open`, then `queries` for single statements and `transaction` for several."""
+    """A pool of connections: `run` reads, `write` changes something by one statement, `transaction` by several."""
 
-    def __init__(self, pool: asyncpg.Pool[Any], statements: aiosql.queries.Queries) -> None:
+    def __init__(self, pool: asyncpg.Pool[Any], statements: aiosql.queries.Queries, size: int) -> None:
         self._pool = pool
         self._statements = statements
+        # Writers queue for a section and keep a connection meanwhile; a few are always left for who only reads.
+        self._writers = asyncio.Semaphore(max(1, size - size // 4))
 
     @classmethod
     @asynccontextmanager
@@ -94,7 +96,7 @@ class Database:
             server_settings=SERVER_SETTINGS,
         )
         try:
-            yield cls(await pool, load_statements())
+            yield cls(await pool, load_statements(), size)
         finally:
             try:
                 await asyncio.wait_for(pool.close(), 1)
@@ -110,6 +112,11 @@ class Database:
         """
         return await self._attempts(work, explicit=False)
 
+    async def write(self, work: Callable[[Queries], Awaitable[T]]) -> T:
+        """Do what `run` does, for work that changes something: it leaves connections for those who read."""
+        async with self._place():
+            return await self._attempts(work, explicit=False)
+
     async def transaction(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `work` in one transaction and return what it returns, once that is committed.
 
@@ -119,7 +126,20 @@ class Database:
             Overloaded: no connection came free in time, or the server did not answer.
             SeatwebError: the rule that a constraint stands for, or what `work` raises; nothing is left behind.
         """
-        return await self._attempts(work, explicit=True)
+        async with self._place():
+            return await self._attempts(work, explicit=True)
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(ACQUIRE_SECONDS):
+                await self._writers.acquire()
+        except TimeoutError:
+            raise Overloaded from None
+        try:
+            yield
+        finally:
+            self._writers.release()
 
     async def _attempts(self, work: Callable[[Transaction], Awaitable[T]], *, explicit: bool) -> T:
         for attempt in range(1, ATTEMPTS + 1):

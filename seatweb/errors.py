@@ -26,6 +26,20 @@ class SeatTaken(SeatwebError):
     message = "That seat was booked a moment ago."
 
 
+class SeatHeld(SeatwebError):
+    """Someone else is choosing this seat; it is theirs for `seconds` more, unless they let it go."""
+
+    code = "seat_held"
+    status = 409
+    message = "Someone else is choosing that seat just now."
+
+    def __init__(self, *, seconds: int) -> None:
+        self.seconds = seconds
+        super().__init__(
+            f"Someone else is choosing that seat just now; it is held for {seconds} more seconds.", retry_after=seconds
+        )
+
+
 class DayAlreadyBooked(SeatwebError):
     """The user has another seat on this day."""
 
@@ -140,6 +154,17 @@ class Forbidden(SeatwebError):
     code = "forbidden"
     status = 403
     message = "This form was open for too long, or was not sent from our pages."
+
+
+class TooManyStreams(SeatwebError):
+    """This user, or everyone together, watches the live map in as many places as this process can serve."""
+
+    code = "too_many_streams"
+    status = 429
+    message = "The live map is open in too many places."
+
+    def __init__(self) -> None:
+        super().__init__(retry_after=5)
 
 
 class Overloaded(SeatwebError):

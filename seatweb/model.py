@@ -6,8 +6,12 @@ A `date` is a day in the site's time zone; a `datetime` is aware and in UTC.
 from __future__ import annotations
 
 import re
+import time
+import zlib
 from datetime import date, datetime
 from enum import StrEnum
+from functools import cached_property
+from math import ceil
 from uuid import UUID
 
 from msgspec import Struct
@@ -60,6 +64,22 @@ class Sitter(Struct, frozen=True):
         return letters[:2].upper()[:2]
 
 
+class Hold(Struct, frozen=True):
+    """A seat that someone is choosing."""
+
+    seat_id: int
+    user_id: int
+    begun: int
+    """Milliseconds on Redis's clock."""
+    until: float
+    """Seconds on this process's monotonic clock."""
+
+    @property
+    def seconds_left(self) -> int:
+        """Whole seconds that are left of it, rounded up."""
+        return max(0, ceil(self.until - time.monotonic()))
+
+
 class SeatView(Struct, frozen=True):
     """A seat on a day and who has it, the same for every viewer."""
 
@@ -71,14 +91,16 @@ class SeatView(Struct, frozen=True):
         """Whether it can be booked."""
         return self.sitter is None and not self.seat.closed
 
-    def status_for(self, user_id: int | None) -> Status:
-        """Return the status as this viewer sees it."""
+    def status_for(self, user_id: int | None, hold: Hold | None = None) -> Status:
+        """Return the status as this viewer sees it; who holds a seat sees it free."""
         if self.sitter is not None:
             return Status.MINE if self.sitter.user_id == user_id else Status.TAKEN
-        return Status.CLOSED if self.seat.closed else Status.FREE
+        if self.seat.closed:
+            return Status.CLOSED
+        return Status.FREE if hold is None or hold.user_id == user_id else Status.HELD
 
 
-class SectionView(Struct, frozen=True):
+class SectionView(Struct, frozen=True, dict=True):
     """What a section looks like on a day, at a generation, the same for every viewer."""
 
     section: Section
@@ -86,10 +108,51 @@ class SectionView(Struct, frozen=True):
     generation: int
     seats: tuple[SeatView, ...]
 
-    @property
+    @cached_property
     def free_count(self) -> int:
-        """How many seats can be booked."""
+        """How many seats are neither taken nor closed."""
         return sum(view.free for view in self.seats)
+
+
+class DayView(Struct, frozen=True, dict=True):
+    """What a day looks like, the same for every viewer: its sections, and the holds by seat id."""
+
+    day: date
+    sections: tuple[SectionView, ...]
+    holds: dict[int, Hold]
+
+    @cached_property
+    def tag(self) -> str:
+        """The sections' generations and a short hash of the holds: `A:25,B:20,h:0`."""
+        parts = [f"{view.section.name}:{view.generation}" for view in self.sections]
+        held = sorted((hold.seat_id, hold.begun) for hold in self.holds.values())  # it tells nobody who holds what
+        return ",".join([*parts, f"h:{zlib.crc32(repr(held).encode()):x}" if held else "h:0"])
+
+    @cached_property
+    def seats(self) -> dict[int, SeatView]:
+        """The seats by id."""
+        return {seat.seat.id: seat for section in self.sections for seat in section.seats}
+
+    @cached_property
+    def seat_of(self) -> dict[int, int]:
+        """The id of the seat that each user has, by user id."""
+        return {seat.sitter.user_id: id_ for id_, seat in self.seats.items() if seat.sitter}
+
+    @cached_property
+    def held_by(self) -> dict[int, int]:
+        """The id of the seat that each user holds, by user id."""
+        return {hold.user_id: hold.seat_id for hold in self.holds.values()}
+
+    def status_of(self, seat: SeatView, user_id: int | None) -> Status:
+        """Return the status of a seat as this viewer sees it."""
+        return seat.status_for(user_id, self.holds.get(seat.seat.id))
+
+    def free_count(self, section: SectionView, user_id: int | None) -> int:
+        """Return how many seats of a section this viewer can book."""
+        if not self.holds:
+            return section.free_count
+        held = [self.seats[id_] for id_, hold in self.holds.items() if hold.user_id != user_id and id_ in self.seats]
+        return section.free_count - sum(seat.free for seat in held if seat.seat.section == section.section.name)
 
 
 class Booking(Struct, frozen=True):

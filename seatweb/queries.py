@@ -34,6 +34,13 @@ class LockedBooking(Struct, frozen=True):
     seat_id: int
 
 
+class SectionSeats(Struct, frozen=True):
+    """The seats of a section on a day, and the generation that names this state."""
+
+    generation: int
+    seats: tuple[SeatView, ...]
+
+
 class SeatInSection(Struct, frozen=True):
     """A seat and the id of its section."""
 
@@ -68,22 +75,20 @@ class Queries:
 
     # Sections and seats
 
-    async def list_sections(self) -> list[str]:
-        """Return the names of all sections in the order of the map."""
-        return [row["name"] for row in await self._all("list_sections")]
-
     async def read_generations(self, day: date) -> list[tuple[Section, int]]:
         """Return every section in the order of the map, with its generation on the day."""
         rows = await self._all("read_generations", day=day)
         return [(Section(id=row["id"], name=row["name"]), row["generation"]) for row in rows]
 
-    async def read_seats(self, section_ids: Iterable[int], day: date) -> dict[int, tuple[SeatView, ...]]:
-        """Return the seats of the sections on the day, by section id, in the order of the map."""
-        seats: dict[int, list[SeatView]] = {section_id: [] for section_id in section_ids}
-        for row in await self._all("read_seats", section_ids=list(seats), day=day):
+    async def read_seats(self, section_ids: Iterable[int], day: date) -> dict[int, SectionSeats]:
+        """Return the seats on the day of those sections that have any, by section id, in the order of the map."""
+        seats: dict[int, list[SeatView]] = {}
+        generations: dict[int, int] = {}
+        for row in await self._all("read_seats", section_ids=list(section_ids), day=day):
             sitter = None if row["user_id"] is None else Sitter(user_id=row["user_id"], username=row["username"])
-            seats[row["section_id"]].append(SeatView(seat=_seat(row, "id"), sitter=sitter))
-        return {section_id: tuple(views) for section_id, views in seats.items()}
+            seats.setdefault(row["section_id"], []).append(SeatView(seat=_seat(row, "id"), sitter=sitter))
+            generations[row["section_id"]] = row["generation"]
+        return {id_: SectionSeats(generation=generations[id_], seats=tuple(views)) for id_, views in seats.items()}
 
     async def find_seat(self, seat_id: int) -> SeatInSection | None:
         """Return one seat."""
@@ -111,13 +116,13 @@ class Queries:
         """Grow the generations of the sections, and hold them until the transaction ends."""
         await self._all("bump_generations", section_ids=sorted(set(section_ids)), day=day)
 
-    async def sections_by_free_seats(self, day: date) -> list[int]:
-        """Return the ids of the sections with a free seat, the emptiest first."""
-        return [row["section_id"] for row in await self._all("sections_by_free_seats", day=day)]
+    async def sections_by_free_seats(self, day: date, held: list[int]) -> list[int]:
+        """Return the ids of the sections with a free seat that is not held, the emptiest first."""
+        return [row["section_id"] for row in await self._all("sections_by_free_seats", day=day, held=held)]
 
-    async def first_free_seat(self, section_id: int, day: date) -> int | None:
-        """Return the id of the free seat with the most room."""
-        seat_id: int | None = await self._one("first_free_seat", section_id=section_id, day=day)
+    async def first_free_seat(self, section_id: int, day: date, held: list[int]) -> int | None:
+        """Return the id of the free seat with the most room, of those that are not held."""
+        seat_id: int | None = await self._one("first_free_seat", section_id=section_id, day=day, held=held)
         return seat_id
 
     async def find_booking_of_day(self, user_id: int, day: date) -> Booking | None:
@@ -241,6 +246,10 @@ class Queries:
             user=User(id=row["user_id"], username=row["username"], created_at=row["created_at"]),
             expires_at=row["expires_at"],
         )
+
+    async def live_sessions(self, session_ids: Iterable[UUID]) -> set[UUID]:
+        """Return those of the sessions that still count."""
+        return {row["id"] for row in await self._all("live_sessions", session_ids=list(session_ids))}
 
     async def end_session(self, session_id: UUID) -> None:
         """End a session; ending it twice is no error."""

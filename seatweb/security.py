@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import secrets
+import time
 from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -22,7 +22,11 @@ ALGORITHM: Final = "HS256"
 ISSUER: Final = "seatweb"
 PAGES_AUDIENCE: Final = "seatweb:pages"
 API_AUDIENCE: Final = "seatweb:api"
+TOKENS_KEPT: Final = 10_000
 CSRF_FIELD: Final = "_csrf_token"
+NOTICE_COOKIE: Final = "seatweb_notice"
+CHANGED_COOKIE: Final = "seatweb_changed"
+CHANGED_SECONDS: Final = 2  # longer than any process remembers a view
 COOKIE_SECONDS: Final = 400 * 24 * 3600  # the longest that browsers keep one (RFC 6265bis)
 
 # No inline script or style and nothing from elsewhere; htmx asks same-origin only.
@@ -30,13 +34,16 @@ CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; "
     "manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-HEADERS: Final = {
-    "content-security-policy": CONTENT_SECURITY_POLICY,
+# Of all answers; those that are pages or data get the rest as well.
+FILE_HEADERS: Final = {
     "x-content-type-options": "nosniff",
+    "cross-origin-resource-policy": "same-origin",
+}
+HEADERS: Final = FILE_HEADERS | {
+    "content-security-policy": CONTENT_SECURITY_POLICY,
     "referrer-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=(), payment=()",
     "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
 }
 
 
@@ -47,6 +54,15 @@ class Claims(Struct, frozen=True):
     session_id: UUID
 
 
+class Identity(Struct, frozen=True):
+    """What a browser's cookies say: who it is, and its secret for the tokens of forms."""
+
+    claims: Claims | None
+    csrf_secret: str
+    ends_at: float
+    """When its token is over (seconds since 1970)."""
+
+
 class Security:
     """Reads and writes the cookies; one signing secret, from which the CSRF key is derived."""
 
@@ -55,6 +71,8 @@ class Security:
         self._csrf_key = hmac.digest(secret.encode(), b"seatweb csrf", "sha256")
         self._secure = secure
         self._public_host = urlsplit(public_url).netloc if public_url else None
+        self._verified: dict[tuple[str, str], tuple[Claims, float]] = {}
+        self._identities: dict[bytes, Identity] = {}
         prefix = "__Host-" if secure else ""
         self.session_cookie: Final = f"{prefix}seatweb_session"
         self.csrf_cookie: Final = f"{prefix}seatweb_csrf"
@@ -78,8 +96,11 @@ class Security:
 
     def read(self, token: str, audience: str = PAGES_AUDIENCE) -> Claims | None:
         """Return what the token says, or None when it is not one of ours or over."""
+        known = self._verified.get((token, audience))
+        if known is not None:  # to verify it again would take longer than all else that a page needs
+            return known[0] if time.time() < known[1] else None
         try:
-            claims = jwt.decode(
+            found = jwt.decode(
                 token,
                 self._secret,
                 [ALGORITHM],
@@ -87,14 +108,43 @@ class Security:
                 issuer=ISSUER,
                 options={"require": ["iss", "aud", "sub", "sid", "iat", "exp"], "strict_aud": True},
             )
-            return Claims(user_id=int(claims["sub"]), session_id=UUID(claims["sid"]))
+            claims = Claims(user_id=int(found["sub"]), session_id=UUID(found["sid"]))
         except (jwt.InvalidTokenError, ValueError, TypeError, AttributeError):
             return None
+        self._verified[token, audience] = (claims, float(found["exp"]))
+        if len(self._verified) > TOKENS_KEPT:
+            del self._verified[next(iter(self._verified))]
+        return claims
 
     def claims(self, connection: ASGIConnection) -> Claims | None:  # type: ignore[type-arg]
         """Return what the request's session cookie says."""
         token = connection.cookies.get(self.session_cookie)
         return self.read(token) if token else None
+
+    def identity(self, header: bytes) -> Identity | None:
+        """Return what a Cookie header says if it says nothing else, and no cookie has to be set in the answer.
+
+        Reading cookies takes longer than all else that a remembered page needs, so what was read is kept.
+        """
+        known = self._identities.get(header)
+        if known is None:
+            known = self._read_identity(header)
+            if known is None:
+                return None
+            self._identities[header] = known
+            if len(self._identities) > TOKENS_KEPT:
+                del self._identities[next(iter(self._identities))]
+        return known if time.time() < known.ends_at else None
+
+    def _read_identity(self, header: bytes) -> Identity | None:
+        scope: Any = {"type": "http", "headers": [(b"cookie", header)]}
+        cookies = ASGIConnection(scope).cookies
+        secret, token = cookies.get(self.csrf_cookie, ""), cookies.get(self.session_cookie)
+        if not _is_hex(secret, 64) or cookies.keys() & {NOTICE_COOKIE, CHANGED_COOKIE}:
+            return None
+        claims = self.read(token) if token else None
+        ends_at = self._verified[token, PAGES_AUDIENCE][1] if token and claims else float("inf")
+        return Identity(claims, secret, ends_at)
 
     def sign_in_cookie(self, session: Session) -> Cookie:
         """Return the cookie that carries the session; scripts cannot read it."""
@@ -139,13 +189,17 @@ class Security:
             raise Forbidden
 
     def _csrf_signature(self, nonce: str, secret: str) -> str:
-        return hmac.new(self._csrf_key, f"{nonce}:{secret}".encode(), hashlib.sha256).hexdigest()
+        return hmac.digest(self._csrf_key, f"{nonce}:{secret}".encode(), "sha256").hex()
 
     # Short notes between two pages
 
     def notice_cookie(self, value: str) -> Cookie:
         """Return the cookie that carries the name of a notice to the next page (never its text)."""
-        return self._cookie("seatweb_notice", value, 60 if value else 0)
+        return self._cookie(NOTICE_COOKIE, value, 60 if value else 0)
+
+    def changed_cookie(self) -> Cookie:
+        """Return the cookie of a browser that changed something just now: what processes remember is too old for it."""
+        return self._cookie(CHANGED_COOKIE, "1", CHANGED_SECONDS)
 
     def _cookie(self, key: str, value: str, seconds: int, samesite: Literal["lax", "strict"] = "lax") -> Cookie:
         return Cookie(

@@ -25,10 +25,10 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-from seatweb import database, section_cache, telemetry
+from seatweb import database, redis_client, telemetry
 from seatweb.embedded import EmbeddedError, running_backends
 from seatweb.settings import Backends, Settings, SettingsError
-from seatweb.signals import end_in_time, take_signals
+from seatweb.signals import before_end, end_in_time, take_signals
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp
@@ -84,7 +84,7 @@ def _told() -> Iterator[_Told]:
     except SettingsError as error:
         told.exit_code = 2
         lines = error.problems
-    except (_CannotRun, EmbeddedError, database.DatabaseUnusable, section_cache.RedisUnusable) as error:
+    except (_CannotRun, EmbeddedError, database.DatabaseUnusable, redis_client.RedisUnusable) as error:
         told.exit_code = 1
         lines = [str(error)]
     else:
@@ -99,7 +99,7 @@ def _say(line: str) -> None:
 
 
 async def _prepare(backends: Backends) -> None:
-    await section_cache.check_redis(backends.redis_url)
+    await redis_client.check_redis(backends.redis_url)
     await database.migrate(backends.database_url)
 
 
@@ -244,7 +244,7 @@ def make_app(settings: Settings, backends: Backends) -> ASGIApp:
     logging.getLogger("uvicorn.error").addFilter(_is_not_cancelled)
     from seatweb.app import create_app  # noqa: PLC0415 - only the answering process needs the rest of the house
 
-    return create_app(settings, backends)
+    return create_app(settings, backends, at_end=before_end)
 
 
 def _end_with(parent: multiprocessing.process.BaseProcess) -> None:

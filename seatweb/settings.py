@@ -100,6 +100,15 @@ class Settings(BaseModel):
     session_days: Annotated[
         int, Field(alias="SEATWEB_SESSION_DAYS", ge=1, le=365, description="Days until a sign-in ends by itself.")
     ] = 14
+    hold_seconds: Annotated[
+        int,
+        Field(
+            alias="SEATWEB_HOLD_SECONDS",
+            ge=5,
+            le=900,
+            description="Seconds for which choosing a seat holds it for its user.",
+        ),
+    ] = 90
     database_pool: Annotated[
         int, Field(alias="SEATWEB_DATABASE_POOL", ge=1, le=200, description="PostgreSQL connections of each worker.")
     ] = 10

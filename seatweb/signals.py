@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import signal
+from collections.abc import Callable
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 LAST_MOMENT_SECONDS: Final = 2.8
 
@@ -14,6 +16,20 @@ def take_signals() -> None:
     """Let SIGINT and SIGTERM raise KeyboardInterrupt in the main thread, once."""
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
+
+
+def before_end(callback: Callable[[], None]) -> None:
+    """Have the callback called in the running event loop when a signal ends the process, before anything else."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before = signal.getsignal(number)
+
+        def handle(number: int, frame: FrameType | None, before: Any = before) -> None:  # noqa: ANN401 - a handler
+            loop.call_soon_threadsafe(callback)
+            before(number, frame)
+
+        if callable(before):
+            signal.signal(number, handle)
 
 
 def end_in_time() -> bool:

@@ -8,11 +8,12 @@ import sys
 import time
 from asyncio import timeout
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import Final, Literal
 from uuid import uuid4
 
+import msgspec
 import structlog
-from litestar.datastructures import MutableScopeHeaders
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.tracebacks import ExceptionDictTransformer
@@ -20,7 +21,10 @@ from structlog.tracebacks import ExceptionDictTransformer
 from seatweb.errors import Overloaded
 
 DEADLINE_SECONDS: Final = 4.5
+EVENT_STREAM: Final = b"text/event-stream; charset=utf-8"
 HOST: Final = re.compile(rb"([A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(:([0-9]{1,5}))?")
+
+REQUEST_ID: Final[ContextVar[str]] = ContextVar("request_id", default="")
 
 log = structlog.get_logger("seatweb.requests")
 
@@ -29,7 +33,7 @@ def configure_logging(log_format: Literal["auto", "console", "json"]) -> None:
     """Send every log line to standard error, as text for people or as JSON."""
     as_text = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
+        _with_request_id,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -39,7 +43,7 @@ def configure_logging(log_format: Literal["auto", "console", "json"]) -> None:
         if as_text
         else [
             structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
-            structlog.processors.JSONRenderer(),
+            structlog.processors.JSONRenderer(serializer=_to_json),
         ]
     )
     structlog.configure(
@@ -58,6 +62,20 @@ def configure_logging(log_format: Literal["auto", "console", "json"]) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
+
+
+def _to_json(event: structlog.typing.EventDict, **_: object) -> str:
+    return msgspec.json.encode(event, enc_hook=repr).decode()
+
+
+def _with_request_id(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    if request_id := REQUEST_ID.get():
+        event["request_id"] = request_id
+    return event
+
+
+def _raw(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode()) for name, value in headers.items()]
 
 
 class _StandardError:
@@ -80,9 +98,10 @@ class Telemetry:
     The line has the method, the path, the status and the time; never a query, a cookie or a body.
     """
 
-    def __init__(self, app: ASGIApp, headers: dict[str, str]) -> None:
+    def __init__(self, app: ASGIApp, headers: dict[str, str], file_headers: dict[str, str]) -> None:
         self._app = app
-        self._headers = headers
+        self._headers = _raw(headers)
+        self._file_headers = _raw(file_headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI connection."""
@@ -92,17 +111,18 @@ class Telemetry:
         started = time.perf_counter()
         request_id = uuid4().hex[:16]
         status = 0
-        structlog.contextvars.bind_contextvars(request_id=request_id)
+        REQUEST_ID.set(request_id)
         scope.setdefault("state", {})["request_id"] = request_id
+        ours = self._file_headers if scope["path"].startswith("/static/") else self._headers
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableScopeHeaders.from_message(message)
-                for name, value in self._headers.items():
-                    headers.setdefault(name, value)
-                headers["x-request-id"] = request_id
+                headers = [*message["headers"], (b"x-request-id", request_id.encode())]
+                given = {name for name, _ in headers}
+                headers += [header for header in ours if header[0] not in given]
+                message["headers"] = headers
             await send(message)
 
         host = next((value for name, value in scope["headers"] if name == b"host"), b"")
@@ -112,7 +132,10 @@ class Telemetry:
             await send({"type": "http.response.body", "body": b"Bad Host header", "more_body": False})
             return
         # A HEAD is answered like a GET (RFC 9110, 9.3.2); the server leaves out the body.
-        inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+        inner = scope
+        if scope["method"] == "HEAD":
+            inner = {**scope, "method": "GET"}
+            scope["state"]["head"] = True
         try:
             await self._app(inner, receive, send_with_headers)
         finally:
@@ -124,7 +147,6 @@ class Telemetry:
                     status=status,
                     ms=round(1000 * (time.perf_counter() - started), 1),
                 )
-            structlog.contextvars.unbind_contextvars("request_id")
 
 
 class Deadline:
@@ -143,11 +165,14 @@ class Deadline:
 
         async def send_once_begun(message: Message) -> None:
             nonlocal begun
-            begun = begun or message["type"] == "http.response.start"
+            if message["type"] == "http.response.start":
+                begun = True
+                if (b"content-type", EVENT_STREAM) in message["headers"]:
+                    deadline.reschedule(None)  # it goes on for as long as someone listens
             await send(message)
 
         try:
-            async with timeout(DEADLINE_SECONDS):
+            async with timeout(DEADLINE_SECONDS) as deadline:
                 await self.app(scope, receive, send_once_begun)
         except TimeoutError:
             if not begun:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import date, datetime, timedelta
@@ -50,9 +50,10 @@ class Site:
         self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
         self.security = Security(backends.jwt_secret, secure=settings.secure_cookies, public_url=settings.public_url)
         self._ready = threading.Event()
+        self._end_streams: Callable[[], Any] = lambda: None
         self._server = _Server(
             uvicorn.Config(
-                partial(create_app, settings, backends, clock),
+                partial(create_app, settings, backends, clock, self._at_end),
                 factory=True,
                 log_config=None,
                 lifespan="on",
@@ -63,6 +64,10 @@ class Site:
         )
         self._thread = threading.Thread(target=self._server.run, args=([self.socket],), daemon=True)
 
+    def _at_end(self, callback: Callable[[], None]) -> None:
+        loop = asyncio.get_running_loop()
+        self._end_streams = lambda: loop.call_soon_threadsafe(callback)
+
     def __enter__(self) -> Self:
         self._thread.start()
         if not self._ready.wait(20) or not self._server.started:
@@ -72,6 +77,7 @@ class Site:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._end_streams()
         self._server.should_exit = True
         self._thread.join(10)
         self.socket.close()
@@ -196,6 +202,20 @@ def run(action: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end in a thread of its own: Playwright has a loop running in this one."""
     with ThreadPoolExecutor(1) as executor:
         return executor.submit(asyncio.run, action).result()
+
+
+async def until(condition: Callable[[], Any], seconds: float = 10) -> None:
+    """Return when the condition is true."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def within(seconds: float, check: Callable[[], Awaitable[bool]]) -> None:
+    """Return when the check holds; fail when it does not in time."""
+    async with asyncio.timeout(seconds):
+        while not await check():
+            await asyncio.sleep(0.02)
 
 
 async def together(*actions: Any, at_a_time: int = 60) -> list[Any]:

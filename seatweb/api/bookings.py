@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import date
 from typing import Annotated, Literal
 from urllib.parse import urlencode
@@ -23,7 +23,7 @@ from seatweb.bookings import LARGEST_ID, Bookings
 from seatweb.database import Database, Transaction
 from seatweb.errors import BookingNotFound, InvalidInput, SeatwebError
 from seatweb.idempotency import answer_once
-from seatweb.model import Booking, Session
+from seatweb.model import Booking, Hold, Session
 
 Status = Annotated[
     Literal["confirmed", "cancelled", "all"], QueryParameter(description="Only bookings with this status.")
@@ -66,21 +66,30 @@ class BookingController(Controller):
     ) -> Response[bytes]:
         """Book a seat, or any free one, for a day."""
         session = await signed_in(request)
-        work = _booking_work(bookings, session, data)
+        day = data.booking_date or bookings.today()
+        holds = await bookings.holds(day)
+        work = _booking_work(bookings, session, data, day, holds)
         request_id = request.scope["state"]["request_id"]
 
+        refused: SeatwebError | None = None
+
         def encode(outcome: Booking | SeatwebError) -> tuple[int, str]:
+            nonlocal refused
             if isinstance(outcome, Booking):
+                refused = None  # it was refused before the transaction ran once more
                 return 201, msgspec.json.encode(BookingOut.of(outcome)).decode()
+            refused = outcome
             return outcome.status, problem(outcome.status, outcome.code, outcome.text, request_id).decode()
 
         idempotent = idempotency_key(request)
-        if idempotent is None:
-            return _answer(*encode(await database.transaction(work)))
-        stored, replayed = await answer_once(
-            database, session.user.id, idempotent, await fingerprint(request), work, encode
-        )
-        return _answer(stored.status, stored.body, replayed=replayed)
+        async with bookings.changing(session.user, day) as change:
+            if idempotent is None:
+                return _answer(*encode(await database.transaction(work)))
+            stored, replayed = await answer_once(
+                database, session.user.id, idempotent, await fingerprint(request), work, encode
+            )
+            change.made = not replayed and refused is None
+        return _answer(stored.status, stored.body, replayed=replayed, refused=refused)
 
     @get("/", operation_id="list_bookings", responses=refusals(401, 422, 503))
     async def mine(
@@ -128,28 +137,29 @@ class BookingController(Controller):
 
 
 def _booking_work(
-    bookings: Bookings, session: Session, data: NewBooking
+    bookings: Bookings, session: Session, data: NewBooking, day: date, holds: Mapping[int, Hold]
 ) -> Callable[[Transaction], Awaitable[Booking]]:
     """Return what books as the request says.
 
     Raises:
         InvalidInput: it names a seat and `any`, or neither.
     """
-    day = data.booking_date or bookings.today()
     user, seat_id = session.user, data.seat_id
     if data.any:
         if seat_id is not UNSET:
             raise InvalidInput(fields={"seat_id": "Leave it out with `any`."})
-        return lambda transaction: bookings.book_any_in(transaction, user, day, data.section, session.id)
+        return lambda transaction: bookings.book_any_in(transaction, user, day, data.section, session.id, holds)
     if data.section is not None:
         raise InvalidInput(fields={"section": "It goes with `any` only."})
     if seat_id is UNSET:
         raise InvalidInput(fields={"seat_id": "A seat is needed, or `any`."})
-    return lambda transaction: bookings.book_in(transaction, user, seat_id, day, session.id)
+    return lambda transaction: bookings.book_in(transaction, user, seat_id, day, session.id, holds)
 
 
-def _answer(status: int, body: str, *, replayed: bool = False) -> Response[bytes]:
+def _answer(status: int, body: str, *, replayed: bool = False, refused: SeatwebError | None = None) -> Response[bytes]:
     headers = {"cache-control": "no-store"} | ({"idempotency-replayed": "true"} if replayed else {})
+    if refused and refused.retry_after is not None:
+        headers["retry-after"] = str(refused.retry_after)
     media_type = "application/json" if status < 400 else PROBLEM_JSON
     return Response(body.encode(), status_code=status, media_type=media_type, headers=headers)
 

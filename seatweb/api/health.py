@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 
 from seatweb.database import Database
 from seatweb.errors import Overloaded
-from seatweb.section_cache import SectionCache
+from seatweb.redis_client import RedisClient
 
 NO_STORE = {"cache-control": "no-store"}
 PROBE_SECONDS: Final = 1.0  # those who watch ask again soon
@@ -47,8 +47,8 @@ class HealthController(Controller):
     async def ready(self, state: State) -> Response[Health]:
         """Return 200 when requests can be served, 503 when the database does not answer."""
         database: Database = state.database
-        cache: SectionCache = state.cache
-        redis: Literal["ok", "unavailable"] = "ok" if await cache.ping() else "unavailable"
+        redis_client: RedisClient = state.redis
+        redis: Literal["ok", "unavailable"] = "ok" if await redis_client.ping() else "unavailable"
         try:
             async with timeout(PROBE_SECONDS):
                 migrated = await database.is_migrated()

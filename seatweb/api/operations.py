@@ -93,6 +93,7 @@ EXPLANATIONS: Final = {"invalid_input": "What was sent cannot be used; `errors` 
 # What a program does about a problem, by code.
 ADVICE: Final = {
     "seat_taken": "Ask for the free seats again and choose another, or book with `any`.",
+    "seat_held": "Choose another seat, or ask again after the seconds in `Retry-After`: it may be free then.",
     "day_already_booked": "List the bookings of that day; move that booking, or cancel it first.",
     "seat_closed": "Choose another seat.",
     "no_free_seat": "Try another section or another day.",
@@ -107,6 +108,7 @@ ADVICE: Final = {
     "idempotency_key_reused": "Use a new key for each booking; a key goes with one request and its repetitions.",
     "request_in_progress": "Wait the seconds in `Retry-After`, then send the same request with the same key.",
     "forbidden": "Only the pages' forms can meet this; the API never answers it.",
+    "too_many_streams": "Only the live map of the pages can meet this; the API never answers it.",
     "overloaded": "Wait the seconds in `Retry-After` and ask again. With an `Idempotency-Key` nothing is done twice.",
     "malformed_request": "Check the address and the headers; the same request fails again.",
     "malformed_json": "Check how the body is written: UTF-8, double quotes, no comma at the end.",
@@ -146,8 +148,9 @@ OPERATIONS: Final[dict[str, About]] = {
     ),
     "list_seats": About(
         summary="List seats",
-        description="Lists the free seats of a day, or every seat with `status=all`, section by section. The answer "
-        "carries an `ETag`; asking again with it in `If-None-Match` gives 304 and no body while nothing changed.",
+        description="Lists the seats of a day that you can book, or every seat with `status=all`, section by section. "
+        "The answer carries an `ETag`; asking again with it in `If-None-Match` gives 304 without a body while nothing "
+        "changed.",
         answers={200: "The seats.", 304: "Nothing changed since the `ETag` in `If-None-Match`; there is no body."},
         refusals=(*READ, "section_not_found", "outside_booking_window"),
         examples={200: {"free": ("Two free seats", SEATS)}},
@@ -186,6 +189,7 @@ OPERATIONS: Final[dict[str, About]] = {
             *WRITE,
             "not_signed_in",
             "seat_taken",
+            "seat_held",
             "day_already_booked",
             "no_free_seat",
             "seat_closed",
@@ -223,6 +227,7 @@ OPERATIONS: Final[dict[str, About]] = {
             "booking_not_found",
             "seat_not_found",
             "seat_taken",
+            "seat_held",
             "seat_closed",
             "outside_booking_window",
         ),

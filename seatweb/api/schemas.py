@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from seatweb.model import Booking, SeatView, SectionView, User
+from seatweb.model import Booking, SeatView, SectionView, Status, User
 
 SeatId = Annotated[int, Meta(description="The seat's `id`, as `GET /seats` gives it.", examples=[1])]
 Day = Annotated[date, Meta(description="A day in the site's time zone.", examples=["2026-11-23"])]
@@ -50,12 +50,12 @@ class SectionOut(Struct, frozen=True):
 
     section: SectionName
     seats: Annotated[int, Meta(description="How many seats it has.")]
-    available: Annotated[int, Meta(description="How many of them can be booked.")]
+    available: Annotated[int, Meta(description="How many of them you can book.")]
 
     @classmethod
-    def of(cls, view: SectionView) -> SectionOut:
+    def of(cls, view: SectionView, available: int) -> SectionOut:
         """Return the section as the API gives it."""
-        return cls(section=view.section.name, seats=len(view.seats), available=view.free_count)
+        return cls(section=view.section.name, seats=len(view.seats), available=available)
 
 
 class SeatOut(Struct, frozen=True):
@@ -64,12 +64,15 @@ class SeatOut(Struct, frozen=True):
     id: SeatId
     section: SectionName
     seat_number: SeatNumber
-    is_available: Annotated[bool, Meta(description="Whether it can be booked: neither taken nor closed.")]
+    is_available: Annotated[
+        bool, Meta(description="Whether you can book it: neither taken nor closed, nor being chosen by someone else.")
+    ]
 
     @classmethod
-    def of(cls, view: SeatView) -> SeatOut:
+    def of(cls, view: SeatView, status: Status) -> SeatOut:
         """Return the seat as the API gives it."""
-        return cls(id=view.seat.id, section=view.seat.section, seat_number=view.seat.number, is_available=view.free)
+        seat = view.seat
+        return cls(id=seat.id, section=seat.section, seat_number=seat.number, is_available=status is Status.FREE)
 
 
 class SeatDetails(Struct, frozen=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from datetime import date
 from typing import Annotated, Literal, TypeVar
 
@@ -16,7 +17,8 @@ from seatweb.api.problems import refusals
 from seatweb.api.requests import ApiRequest, signed_in
 from seatweb.api.schemas import SeatOut, SectionOut
 from seatweb.bookings import Bookings
-from seatweb.model import SectionView
+from seatweb.errors import SectionNotFound
+from seatweb.model import DayView, SectionView, User
 
 T = TypeVar("T")
 
@@ -43,24 +45,35 @@ class SeatController(Controller):
         status: Status = "free",
     ) -> Response[list[SeatOut]]:
         """List the free seats of a day, or all with `status=all`."""
-        await signed_in(request)
-        views = await bookings.section_views(booking_date or bookings.today(), section)
-        seats = [SeatOut.of(seat) for view in views for seat in view.seats if status == "all" or seat.free]
-        return _unless_known(request, seats, views, status)
+        user = (await signed_in(request)).user
+        view = await bookings.bookable(booking_date or bookings.today())
+        shown = [part for part in view.sections if section is None or part.section.name == section]
+        if not shown and section is not None:
+            raise SectionNotFound
+        every = [SeatOut.of(seat, view.status_of(seat, user.id)) for part in shown for seat in part.seats]
+        seats = [seat for seat in every if status == "all" or seat.is_available]
+        return _unless_known(request, seats, view, shown, user)
 
     @get("/sections", operation_id="list_sections", responses={**NOT_MODIFIED, **refusals(401, 422, 503)})
     async def sections(
         self, request: ApiRequest, bookings: NamedDependency[Bookings], booking_date: BookingDate = None
     ) -> Response[list[SectionOut]]:
         """List the sections and how many seats each has left."""
-        await signed_in(request)
-        views = await bookings.section_views(booking_date or bookings.today())
-        return _unless_known(request, [SectionOut.of(view) for view in views], views, "sections")
+        user = (await signed_in(request)).user
+        view = await bookings.bookable(booking_date or bookings.today())
+        sections = [SectionOut.of(section, view.free_count(section, user.id)) for section in view.sections]
+        return _unless_known(request, sections, view, view.sections, user)
 
 
-def _unless_known(request: ApiRequest, content: list[T], views: list[SectionView], kind: str) -> Response[list[T]]:
-    """Return the content, or 304 when the client has it: the generations say whether anything changed."""
-    state = [kind, *(f"{view.section.name}:{view.day}:{view.generation}" for view in views)]
+def _unless_known(
+    request: ApiRequest, content: list[T], view: DayView, shown: Iterable[SectionView], user: User
+) -> Response[list[T]]:
+    """Return the content, or 304 when the client has it: generations and holds say whether anything changed."""
+    held = sorted(id_ for id_, hold in view.holds.items() if hold.user_id != user.id)
+    state = [request.url.path, request.url.query, str(view.day)]
+    for section in shown:
+        here = [seat.seat.id for seat in section.seats if seat.seat.id in held]
+        state.append(f"{section.section.name}:{section.generation}:{here}")
     tag = f'"{hashlib.sha256("|".join(state).encode()).hexdigest()[:24]}"'
     headers = {"etag": tag, "cache-control": "private, no-cache", "vary": "Authorization"}
     known = [value.strip().removeprefix("W/") for value in request.headers.get("if-none-match", "").split(",")]

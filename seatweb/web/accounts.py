@@ -134,4 +134,4 @@ def _again(
 async def _end_current(request: PageRequest, accounts: Accounts) -> None:
     session = session_of(request)
     if session:
-        await accounts.end_session(session.id)
+        await accounts.end_session(session)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Literal
 
+from markupsafe import Markup
 from msgspec import Struct
 
 from seatweb.model import Booking, Seat, Status, User
@@ -54,9 +55,9 @@ class SectionBox(Struct, frozen=True):
     """One section on the map: `partials/section.html`."""
 
     name: str
-    generation: int
     rows: int
     columns: int
+    generation: int
     seats: list[SeatBox]
     free_count: int
 
@@ -83,6 +84,8 @@ class Panel(Struct, frozen=True):
     """`book` it, `move` here from `mine`, `cancel` it, `sign_in` first, or nothing can be done."""
     sitter: str | None
     """The name of who has it, for signed-in viewers only."""
+    seconds_left: int | None
+    """How long someone else may still be choosing it."""
     mine: Booking | None
     """The viewer's booking of the day."""
     nearest: Seat | None
@@ -91,6 +94,30 @@ class Panel(Struct, frozen=True):
     """The day without the panel."""
     problem: str | None = None
     """Why the last try did not work."""
+
+
+class Tally(Struct, frozen=True):
+    """How many seats are free: `partials/tally.html` (element `#tally`)."""
+
+    state: Literal["open", "past", "beyond"]
+    free_count: int
+    """Of the sections shown."""
+    section: str | None
+    last_day: date
+    next_href: str | None
+
+
+class HoldBox(Struct, frozen=True):
+    """What the viewer holds: `partials/hold.html` (element `#hold`)."""
+
+    day: date
+    seat: Seat
+    place_query: str
+    """What the addresses of this place end with: nothing, or `?section=A`."""
+    token: str | None
+    """What ends or renews the hold; None where nothing is held (Redis is away), and booking works all the same."""
+    seconds: int
+    """Whole seconds that are left."""
 
 
 class DayPage(Struct, frozen=True):
@@ -102,13 +129,15 @@ class DayPage(Struct, frozen=True):
     """The last day that can be booked."""
     state: Literal["open", "past", "beyond"]
     """Whether the day can be booked, is over, or cannot be booked yet."""
-    sections: list[SectionBox]
-    """Those shown: all, or the one asked for."""
+    map: Markup
+    """The sections shown, one after the other: all, or the one asked for."""
+    tag: str
+    """The state of the map, from where the live map goes on."""
+    tally: Markup
+    """How many seats are free, ready."""
     section: str | None
-    """The one asked for."""
+    """The section asked for."""
     section_names: list[str]
-    free_count: int
-    """Of the sections shown."""
     week: list[DayLink]
     """Seven days, Monday first."""
     previous_href: str | None

@@ -1,144 +1,170 @@
-"""From section views to the map of a day as one visitor sees it."""
+"""From what a day looks like to the page of one visitor."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import date, timedelta
-from typing import Final, Literal
+from typing import Literal
 
-from seatweb.bookings import Bookings, nearest_free
-from seatweb.errors import SeatNotFound
-from seatweb.model import Booking, SeatView, SectionView, Session, Status
-from seatweb.web.contexts import DayLink, DayPage, Panel, SeatBox, SectionBox
+from markupsafe import Markup
+from msgspec import Struct
 
-WORDS: Final = {
-    Status.FREE: "free",
-    Status.HELD: "being chosen",
-    Status.TAKEN: "taken",
-    Status.MINE: "yours",
-    Status.CLOSED: "closed",
-}
+from seatweb.bookings import Bookings, monday_of, nearest_free
+from seatweb.errors import SeatNotFound, SectionNotFound
+from seatweb.model import Booking, DayView, Session, Status
+from seatweb.web.contexts import DayLink, DayPage, Panel, Tally
+from seatweb.web.sections import Place, Sections, Viewer
+
+State = Literal["open", "past", "beyond"]
 
 
-class Place:
-    """Where on the map a visitor is: the day, the section if one was asked for, the seat if one is chosen."""
+class Seen(Struct, frozen=True):
+    """All that the page of a day is made of: what everyone sees, and the viewer's own bookings of that week."""
 
-    def __init__(self, day: date, section: str | None = None, seat_id: int | None = None) -> None:
-        self.day = day
-        self.section = section
-        self.seat_id = seat_id
+    place: Place
+    session: Session | None
+    view: DayView
+    week: dict[date, Booking]
+    today: date
+    last_day: date
 
-    def href(self, *, day: date | None = None, seat_id: int | None = None) -> str:
-        """Return the address of a day, or of one of its seats, with the section kept."""
-        path = f"/days/{day or self.day}" + (f"/seats/{seat_id}" if seat_id else "")
-        return path + (f"?section={self.section}" if self.section else "")
+    @property
+    def state(self) -> State:
+        """Whether the day can be booked, is over, or cannot be booked yet."""
+        day = self.place.day
+        return "past" if day < self.today else "beyond" if day > self.last_day else "open"
+
+    @property
+    def viewer(self) -> Viewer:
+        """Who looks; who sat where is nobody's business afterwards."""
+        user_id = self.session.user.id if self.session else None
+        return Viewer(user_id=user_id, names=user_id is not None and self.state == "open")
+
+    @property
+    def tally(self) -> Tally:
+        """How many seats are free."""
+        name, view = self.place.section, self.view
+        shown = [part for part in view.sections if name is None or part.section.name == name]
+        user_id = self.session.user.id if self.session else None
+        return Tally(
+            state=self.state,
+            free_count=sum(view.free_count(part, user_id) for part in shown),
+            section=name,
+            last_day=self.last_day,
+            next_href=self.next_href,
+        )
+
+    @property
+    def next_href(self) -> str | None:
+        """Where the next day is that can be booked."""
+        following = max(self.place.day + timedelta(days=1), self.today) if self.place.day < self.last_day else None
+        return self.place.href(day=following) if following else None
+
+    @property
+    def previous_href(self) -> str | None:
+        """Where the day before is that can be booked."""
+        before = min(self.place.day - timedelta(days=1), self.last_day) if self.place.day > self.today else None
+        return self.place.href(day=before) if before else None
 
 
-async def day_page(bookings: Bookings, session: Session | None, place: Place, *, problem: str | None = None) -> DayPage:
-    """Return the map of a day for one visitor.
+async def look(bookings: Bookings, session: Session | None, place: Place, *, fresh: bool = False) -> Seen:
+    """Return what a visitor sees at a place; `fresh` when they may have changed something elsewhere a moment ago.
+
+    Raises:
+        SectionNotFound: the place names a section that is not there.
+    """
+    view = await bookings.view(place.day, fresh=fresh)
+    week = await bookings.week(session.user, place.day, fresh=fresh) if session else {}
+    return seen(bookings, session, place, view, week)
+
+
+def peek(bookings: Bookings, session: Session | None, place: Place) -> Seen | None:
+    """Return what a visitor sees at a place if all of it is known without asking anyone.
+
+    Raises:
+        SectionNotFound: the place names a section that is not there.
+    """
+    view = bookings.peek(place.day)
+    week = bookings.peek_week(session.user, place.day) if session else {}
+    return None if view is None or week is None else seen(bookings, session, place, view, week)
+
+
+def seen(bookings: Bookings, session: Session | None, place: Place, view: DayView, week: dict[date, Booking]) -> Seen:
+    """Return what a visitor sees."""
+    if place.section is not None and all(part.section.name != place.section for part in view.sections):
+        raise SectionNotFound
+    return Seen(place, session, view, week, bookings.today(), bookings.last_day)
+
+
+def day_page(sections: Sections, seen: Seen, *, problem: str | None = None) -> DayPage:
+    """Return the page of a day for one visitor.
 
     Raises:
         SeatNotFound: there is no such seat.
     """
-    day, today, last_day = place.day, bookings.today(), bookings.last_day
-    state: Literal["open", "past", "beyond"] = "past" if day < today else "beyond" if day > last_day else "open"
-    week_of = min(day, last_day)
-    monday = week_of - timedelta(days=week_of.weekday())
-    sunday = monday + timedelta(days=6)
-    mine = {booking.day: booking for booking in await bookings.between(session.user, monday, sunday)} if session else {}
-    views = await bookings.views(day) if state != "beyond" else []
-    names_shown = session is not None and state == "open"  # who sat where is nobody's business afterwards
-    user_id = session.user.id if session else None
-    shown = [_section_box(view, place, user_id, names_shown=names_shown) for view in views if _shown(view, place)]
+    beyond = seen.state == "beyond"
+    return page_around(
+        seen,
+        map_=Markup("") if beyond else sections.map(seen.view, seen.place, seen.viewer),
+        tally=sections.tally(seen.tally),
+        tag=seen.view.tag,
+        panel=None if seen.place.seat_id is None or beyond else _panel(seen, seen.place.seat_id, problem),
+    )
+
+
+def page_around(seen: Seen, *, map_: Markup, tally: Markup, tag: str, panel: Panel | None = None) -> DayPage:
+    """Return the page of a day around a map."""
+    monday = monday_of(min(seen.place.day, seen.last_day))
+    week = seen.week if monday == monday_of(seen.place.day) else {}
     return DayPage(
-        day=day,
-        today=today,
-        last_day=last_day,
-        state=state,
-        sections=shown,
-        section=place.section,
-        section_names=[view.section.name for view in views],
-        free_count=sum(section.free_count for section in shown),
-        week=[_day_link(monday + timedelta(days=n), place, mine, today, last_day) for n in range(7)],
-        previous_href=place.href(day=min(day - timedelta(days=1), last_day)) if day > today else None,
-        next_href=place.href(day=max(day + timedelta(days=1), today)) if day < last_day else None,
-        mine=mine.get(day),
-        panel=_panel(views, place, session, mine.get(day), state, names_shown=names_shown, problem=problem)
-        if place.seat_id is not None and views
-        else None,
+        day=seen.place.day,
+        today=seen.today,
+        last_day=seen.last_day,
+        state=seen.state,
+        map=map_,
+        tag=tag,
+        tally=tally,
+        section=seen.place.section,
+        section_names=[part.section.name for part in seen.view.sections],
+        week=[_day_link(seen, monday + timedelta(days=n), week) for n in range(7)],
+        previous_href=seen.previous_href,
+        next_href=seen.next_href,
+        mine=seen.week.get(seen.place.day),
+        panel=panel,
     )
 
 
-def _shown(view: SectionView, place: Place) -> bool:
-    return place.section is None or view.section.name == place.section
-
-
-def _section_box(view: SectionView, place: Place, user_id: int | None, *, names_shown: bool) -> SectionBox:
-    return SectionBox(
-        name=view.section.name,
-        generation=view.generation,
-        rows=max((seat.seat.row for seat in view.seats), default=0),
-        columns=max((seat.seat.column for seat in view.seats), default=0),
-        seats=[_seat_box(seat, place, user_id, names_shown=names_shown) for seat in view.seats],
-        free_count=view.free_count,
-    )
-
-
-def _seat_box(view: SeatView, place: Place, user_id: int | None, *, names_shown: bool) -> SeatBox:
-    seat, status = view.seat, view.status_for(user_id)
-    return SeatBox(
-        id=seat.id,
-        label=seat.label,
-        number=seat.number,
-        row=seat.row,
-        column=seat.column,
-        status=status,
-        href=place.href(seat_id=seat.id),
-        initials=view.sitter.initials if view.sitter and (names_shown or status is Status.MINE) else None,
-        accessible_name=f"Seat {seat.label}, {WORDS[status]}",
-        chosen=seat.id == place.seat_id,
-    )
-
-
-def _day_link(day: date, place: Place, mine: dict[date, Booking], today: date, last_day: date) -> DayLink:
+def _day_link(seen: Seen, day: date, week: dict[date, Booking]) -> DayLink:
     return DayLink(
         day=day,
-        href=place.href(day=day),
-        current=day == place.day,
-        today=day == today,
-        bookable=today <= day <= last_day,
-        mine=mine[day].seat.label if day in mine else None,
+        href=seen.place.href(day=day),
+        current=day == seen.place.day,
+        today=day == seen.today,
+        bookable=seen.today <= day <= seen.last_day,
+        mine=week[day].seat.label if day in week else None,
     )
 
 
-def _panel(
-    views: Sequence[SectionView],
-    place: Place,
-    session: Session | None,
-    mine: Booking | None,
-    state: Literal["open", "past", "beyond"],
-    *,
-    names_shown: bool,
-    problem: str | None,
-) -> Panel:
-    chosen = next((seat for view in views for seat in view.seats if seat.seat.id == place.seat_id), None)
+def _panel(seen: Seen, seat_id: int, problem: str | None) -> Panel:
+    view, user_id, mine = seen.view, seen.viewer.user_id, seen.week.get(seen.place.day)
+    chosen = view.seats.get(seat_id)
     if chosen is None:
         raise SeatNotFound
-    status = chosen.status_for(session.user.id if session else None)
+    status = view.status_of(chosen, user_id)
     action: Literal["book", "move", "cancel", "sign_in", "none"] = "none"
-    if state == "open" and status is Status.MINE:
+    if seen.state == "open" and status is Status.MINE:
         action = "cancel"
-    elif state == "open" and status is Status.FREE:
-        action = "sign_in" if session is None else "move" if mine else "book"
-    refused = state == "open" and status in {Status.TAKEN, Status.CLOSED}
+    elif seen.state == "open" and status is Status.FREE:
+        action = "sign_in" if user_id is None else "move" if mine else "book"
+    refused = seen.state == "open" and status in {Status.TAKEN, Status.HELD, Status.CLOSED}
     return Panel(
         seat=chosen.seat,
-        day=place.day,
+        day=seen.place.day,
         status=status,
         action=action,
-        sitter=chosen.sitter.username if chosen.sitter and names_shown else None,
+        sitter=chosen.sitter.username if chosen.sitter and seen.viewer.names else None,
+        seconds_left=view.holds[seat_id].seconds_left if status is Status.HELD else None,
         mine=mine,
-        nearest=nearest_free(views, chosen.seat) if refused else None,
-        close_href=place.href(),
+        nearest=nearest_free(view, chosen.seat, user_id) if refused else None,
+        close_href=seen.place.href(),
         problem=problem,
     )

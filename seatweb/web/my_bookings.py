@@ -11,10 +11,10 @@ from seatweb.bookings import Bookings
 from seatweb.errors import BookingNotFound, OutsideBookingWindow
 from seatweb.model import Booking, Session
 from seatweb.web.contexts import BookingRow, MyBookingsPage
-from seatweb.web.days import refuse, show
-from seatweb.web.maps import Place, day_page
+from seatweb.web.map_answers import MapAnswers
 from seatweb.web.rendering import Renderer, notice
-from seatweb.web.requests import PageRequest, query_value, read_day, read_form, read_id, signed_in, wants_partial
+from seatweb.web.requests import PageRequest, read_day, read_form, read_id, signed_in, wants_partial
+from seatweb.web.sections import Place
 
 
 class MyBookingsController(Controller):
@@ -32,32 +32,30 @@ class MyBookingsController(Controller):
     async def cancel(
         self,
         request: PageRequest,
-        renderer: NamedDependency[Renderer],
+        answers: NamedDependency[MapAnswers],
         bookings: NamedDependency[Bookings],
         booking_text: FromPath[str],
     ) -> Response[str]:
         """Cancel a booking; the form's `back` says whether the map or the list follows."""
         session, fields = signed_in(request), await read_form(request)
-        on_map = fields.get("back") == "day"
-        section = query_value(request, "section")
-        if section is not None:
-            await bookings.check_section(section)
+        on_map, renderer = fields.get("back") == "day", answers.renderer
+        section = (await answers.place(request, bookings, bookings.today())).section
         try:
             booking = await bookings.cancel(session.user, read_id(booking_text, BookingNotFound), session.id)
         except (BookingNotFound, OutsideBookingWindow) as error:
             if not (on_map and wants_partial(request)):
                 raise
-            page = await day_page(bookings, session, Place(read_day(fields.get("day", "")), section))
-            return refuse(request, renderer, page, error)
+            return await answers.refuse_at(request, bookings, Place(read_day(fields.get("day", "")), section), error)
         say = f"cancelled.{booking.seat.label}"
         place = Place(booking.day, section)
         if not wants_partial(request):
-            return renderer.redirect(request, place.href() if on_map else "/my/bookings", say=say)
+            return renderer.redirect(request, place.href() if on_map else "/my/bookings", say=say, changed=True)
         if on_map:
             headers = {"hx-push-url": place.href()}
-            return await show(request, renderer, bookings, place, say=notice(say), headers=headers)
-        page_of_bookings = await my_bookings_page(bookings, session)
-        return renderer.page(request, "partials/my_bookings_result.html", page_of_bookings, say=notice(say))
+            return await answers.show(request, bookings, place, say=notice(say), headers=headers, changed=True)
+        page = await my_bookings_page(bookings, session)
+        template = "partials/my_bookings_result.html"
+        return renderer.page(request, template, page, say=notice(say), changed=True)
 
 
 async def my_bookings_page(bookings: Bookings, session: Session) -> MyBookingsPage:

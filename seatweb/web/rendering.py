@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -17,9 +17,9 @@ from markupsafe import Markup
 from msgspec import Struct
 
 from seatweb import resources
-from seatweb.security import CSRF_FIELD, Security
+from seatweb.security import CSRF_FIELD, NOTICE_COOKIE, Security
 from seatweb.web.contexts import Notice, Shell
-from seatweb.web.requests import PageRequest, session_of, wants_partial
+from seatweb.web.requests import PageRequest, path_of, session_of, wants_partial
 
 # What an action says on the page that follows it. A cookie carries only the name and a seat's label, never text.
 NOTICES: Final = {
@@ -30,6 +30,7 @@ NOTICES: Final = {
     "signed_in": "You are signed in.",
     "signed_out": "You are signed out.",
 }
+PAGE_HEADERS: Final = {"cache-control": "no-store", "vary": "Cookie, HX-Request"}
 NOTICE_VALUE: Final = re.compile(r"([a-z_]{1,20})(?:\.([A-Z][A-Z0-9]{0,7}-[0-9]{2,4}))?")
 
 
@@ -47,7 +48,7 @@ class Renderer:
 
     def __init__(self, security: Security, site_name: str, public_url: str | None = None) -> None:
         self._security = security
-        self._site_name = site_name
+        self.site_name = site_name
         self.addresses = fingerprints(resources.folder("static"))
         self.environment = Environment(
             loader=FileSystemLoader(resources.folder("templates")),
@@ -69,40 +70,65 @@ class Renderer:
         status: int = 200,
         say: Notice | None = None,
         headers: dict[str, str] | None = None,
+        changed: bool = False,
     ) -> Response[str]:
-        """Return the answer that a template makes of its page's struct; a waiting notice is shown once."""
-        cookies: list[Cookie] = []
-        waiting = request.cookies.get("seatweb_notice")
-        if waiting and not wants_partial(request):
-            say = say or notice(waiting)
-            cookies.append(self._security.notice_cookie(""))
-        secret, csrf_cookie = self._security.csrf_secret(request)
-        if csrf_cookie:
-            cookies.append(csrf_cookie)
+        """Return the answer that a template makes of its page's struct; a waiting notice is shown once.
+
+        With `changed` the next views of this browser are fresh ones, whichever process answers them.
+        """
+        waiting = request.cookies.get(NOTICE_COOKIE) if not wants_partial(request) else None
+        say = say or (notice(waiting) if waiting else None)
         session = session_of(request)
-        text = self.environment.get_template(template).render(
-            page=page,
-            shell=Shell(
-                site_name=self._site_name,
-                user=session.user if session else None,
-                path=request.url.path + (f"?{request.url.query}" if request.url.query else ""),
-                notice=say,
-            ),
-            csrf_field=partial(_csrf_field, self._security, secret),
-        )
+
+        def render(csrf_secret: str) -> str:
+            return self.environment.get_template(template).render(
+                page=page,
+                shell=Shell(
+                    site_name=self.site_name,
+                    user=session.user if session else None,
+                    path=path_of(request),
+                    notice=say,
+                ),
+                csrf_field=partial(csrf_field, self._security, csrf_secret),
+            )
+
+        cookies = [self._security.changed_cookie()] if changed else []
+        if waiting:
+            cookies.append(self._security.notice_cookie(""))
+        return self.answer(request, render, status=status, headers=headers, cookies=cookies)
+
+    def answer(
+        self,
+        request: PageRequest,
+        render: Callable[[str], str],
+        *,
+        status: int = 200,
+        headers: dict[str, str] | None = None,
+        cookies: Iterable[Cookie] = (),
+    ) -> Response[str]:
+        """Return the answer whose text `render` makes, given the browser's secret for the tokens of forms."""
+        secret, csrf_cookie = self._security.csrf_secret(request)
         return Response(
-            text,
+            render(secret),
             status_code=status,
             media_type="text/html",
-            headers={"cache-control": "no-store", "vary": "Cookie, HX-Request", **(headers or {})},
-            cookies=cookies,
+            headers={**PAGE_HEADERS, **(headers or {})},
+            cookies=[*cookies, csrf_cookie] if csrf_cookie else [*cookies],
         )
 
     def redirect(
-        self, request: PageRequest, path: str, *, say: str | None = None, cookies: Iterable[Cookie] = ()
+        self,
+        request: PageRequest,
+        path: str,
+        *,
+        say: str | None = None,
+        cookies: Iterable[Cookie] = (),
+        changed: bool = False,
     ) -> Response[str]:
         """Send the visitor to another page of ours (303), with a notice for it; htmx loads it whole."""
         all_cookies = [*cookies]
+        if changed:
+            all_cookies.append(self._security.changed_cookie())
         if say:
             all_cookies.append(self._security.notice_cookie(say))
         headers = {"cache-control": "no-store"}
@@ -124,5 +150,7 @@ def fingerprints(root: Path) -> dict[str, str]:
     }
 
 
-def _csrf_field(security: Security, secret: str) -> Markup:
-    return Markup('<input type="hidden" name="{}" value="{}">').format(CSRF_FIELD, security.csrf_token(secret))
+def csrf_field(security: Security, secret: str) -> Markup:
+    """Return the hidden field that every form carries."""
+    # Hexadecimal digits: nothing to escape.
+    return Markup(f'<input type="hidden" name="{CSRF_FIELD}" value="{security.csrf_token(secret)}">')  # noqa: S704

@@ -13,7 +13,7 @@ from litestar.exceptions import ClientException
 from seatweb.accounts import Accounts
 from seatweb.errors import BookingNotFound, InvalidInput, NotSignedIn, SeatNotFound, SeatwebError
 from seatweb.model import Session
-from seatweb.security import CSRF_FIELD, Security
+from seatweb.security import CHANGED_COOKIE, CSRF_FIELD, Security
 
 PageRequest: TypeAlias = Request[None, None, State]
 
@@ -62,6 +62,16 @@ def signed_in(request: PageRequest) -> Session:
     if session is None:
         raise NotSignedIn
     return session
+
+
+def path_of(request: PageRequest) -> str:
+    """Return the path that was asked for, with its query."""
+    return request.url.path + (f"?{request.url.query}" if request.url.query else "")
+
+
+def changed_lately(request: PageRequest) -> bool:
+    """Return whether this browser changed something a moment ago, so that it must see a fresh view."""
+    return CHANGED_COOKIE in request.cookies
 
 
 def wants_partial(request: PageRequest) -> bool:

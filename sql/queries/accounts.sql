@@ -48,6 +48,17 @@ where
     and sessions.expires_at > now()
     and users.disabled_at is null;
 
+-- name: live_sessions(session_ids)
+-- Those of many sessions that still count, for the streams that are open under them.
+select sessions.id
+from sessions
+inner join users on users.id = sessions.user_id
+where
+    sessions.id = any(:session_ids::uuid [])
+    and sessions.ended_at is null
+    and sessions.expires_at > now()
+    and users.disabled_at is null;
+
 -- name: end_session(session_id)!
 -- End a session once and write it down; ending it again changes nothing.
 with ended as (

@@ -46,17 +46,17 @@ order by section_id
 on conflict (section_id, day) do update set generation = g.generation + 1
 returning section_id, generation;
 
--- name: sections_by_free_seats(day)
--- The sections that have a free seat on the day, the emptiest first: where "any free seat" looks.
+-- name: sections_by_free_seats(day, held)
+-- The sections that have a free seat on the day that nobody holds, the emptiest first: where "any free seat" looks.
 select seats.section_id
 from seats
 left join bookings on bookings.seat_id = seats.id and bookings.day = :day and bookings.status = 'confirmed'
-where not seats.closed and bookings.id is null
+where not seats.closed and bookings.id is null and seats.id <> all(:held::bigint [])
 group by seats.section_id
 order by count(*) desc, seats.section_id;
 
--- name: first_free_seat(section_id, day)$
--- The free seat with the most room: fewest taken seats beside it, then the lowest number. Exact while the section's
+-- name: first_free_seat(section_id, day, held)$
+-- The free seat with the most room that nobody holds: fewest taken seats beside it, then the lowest number. Exact while the section's
 -- generation is held by this transaction.
 with taken as (
     select seats.grid_row, seats.grid_column
@@ -69,6 +69,7 @@ from seats
 where
     seats.section_id = :section_id
     and not seats.closed
+    and seats.id <> all(:held::bigint [])
     and not exists (
         select from bookings
         where bookings.seat_id = seats.id and bookings.day = :day and bookings.status = 'confirmed'

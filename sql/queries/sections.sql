@@ -1,9 +1,3 @@
--- name: list_sections()
--- The names of all sections in the order of the map.
-select name
-from sections
-order by name;
-
 -- name: read_generations(day)
 -- The generation of every section on a day: read it first, then the cache, then the seats. It grows with every change of
 -- its bookings (generations) and of its seats (version); neither ever shrinks, so their sum names one state only.
@@ -16,7 +10,8 @@ left join generations on generations.section_id = sections.id and generations.da
 order by sections.name;
 
 -- name: read_seats(section_ids, day)
--- The seats of the given sections with who has each on the day, in the order of the map.
+-- The seats of the given sections with who has each on the day, in the order of the map; and the generation of the same
+-- moment, so that one generation never names two states.
 select
     seats.id,
     seats.section_id,
@@ -26,9 +21,11 @@ select
     seats.grid_column,
     seats.closed,
     users.id as user_id,
-    users.username
+    users.username,
+    sections.version + coalesce(generations.generation, 0) as generation
 from seats
 inner join sections on sections.id = seats.section_id
+left join generations on generations.section_id = sections.id and generations.day = :day
 left join bookings on bookings.seat_id = seats.id and bookings.day = :day and bookings.status = 'confirmed'
 left join users on users.id = bookings.user_id
 where seats.section_id = any(:section_ids::smallint [])

@@ -1,5 +1,6 @@
 // Seatweb in the browser: what HTML and htmx do not do by themselves.
 // Everything here is an addition: without it, links and forms do the same.
+// What hold.js and live.js use of it is `window.seatweb`, at the end.
 
 (() => {
   "use strict";
@@ -14,13 +15,19 @@
 
   /* --- The announcement: short words about what happened. --- */
 
-  function say(kind, text) {
+  function say(kind, text, link = null) {
     for (const region of all("#announcement .say")) region.replaceChildren();
     const region = find(kind === "alert" ? "#say-alert" : "#say-status");
     if (!region || !text) return;
     const line = document.createElement("p");
     const words = document.createElement("span");
     words.textContent = text;
+    if (link) {
+      const way = document.createElement("a");
+      way.href = link.href;
+      way.textContent = link.text;
+      words.append(" ", way);
+    }
     line.append(words);
     region.append(line);
     dismissible();
@@ -63,7 +70,10 @@
         here.find((seat) => seat.dataset.status === "mine") ??
         here.find((seat) => seat.dataset.status === "free") ??
         here[0];
-      for (const seat of here) seat.tabIndex = seat === stop ? 0 : -1;
+      for (const seat of here) {
+        const stops = seat === stop ? "0" : "-1";
+        if (seat.getAttribute("tabindex") !== stops) seat.setAttribute("tabindex", stops);
+      }
     }
   }
 
@@ -127,15 +137,15 @@
 
   let opened = null; // the id of the seat whose panel was open
 
-  function settle() {
+  function settle(quietly = false) {
     const open = panel();
     const id = open?.dataset.seatId ?? null;
     for (const seat of seats()) {
       if (seat.dataset.seatId === id) seat.setAttribute("aria-current", "true");
       else seat.removeAttribute("aria-current");
     }
-    if (id) uncover(open, document.getElementById(`seat-${id}`));
-    else if (opened && (document.activeElement === document.body || !document.activeElement)) {
+    if (id && !quietly) uncover(open, document.getElementById(`seat-${id}`));
+    else if (!id && opened && (document.activeElement === document.body || !document.activeElement)) {
       document.getElementById(`seat-${opened}`)?.focus({ preventScroll: true });
     }
     opened = id;
@@ -156,17 +166,28 @@
 
   /* --- htmx: what is asked, what comes back, what does not. --- */
 
-  let sending = 0; // actions on their way: until their answer is here, nothing else is asked
+  // What the page asks by itself: the live map, the hold of a panel that opened, a look at how things are.
+  const byItself = (ctx) => Boolean(ctx.quiet) || ctx.sourceElement?.matches?.(".live, form#hold");
 
-  document.addEventListener("htmx:before:request", ({ detail: { ctx } }) => {
+  const asked = new Set(); // what people asked for and is not answered yet
+  let sending = 0; // actions among it: until their answer is here, nothing else is asked
+  const looks = new Set(); // looks at how things are, below
+
+  document.addEventListener("htmx:before:request", (event) => {
+    const { ctx } = event.detail;
+    if (ctx.quiet) looks.add(ctx);
+    if (event.defaultPrevented || byItself(ctx)) return;
     if (!root.classList.contains("offline")) say("status", "");
+    asked.add(ctx);
     if (ctx.request.method === "POST") sending += 1;
     root.classList.toggle("sending", sending > 0);
     for (const button of all("button", ctx.sourceElement)) button.setAttribute("aria-busy", "true");
   });
 
   document.addEventListener("htmx:finally:request", ({ detail: { ctx } }) => {
-    if (ctx.request.method === "POST") sending = Math.max(0, sending - 1);
+    looks.delete(ctx);
+    if (!asked.delete(ctx)) return;
+    if (ctx.request.method === "POST") sending -= 1;
     root.classList.toggle("sending", sending > 0);
     for (const button of all("[aria-busy]", ctx.sourceElement)) button.removeAttribute("aria-busy");
   });
@@ -186,10 +207,18 @@
   // A whole page instead of a part: go there if all is well (after a sign-in, say), else tell why not.
   document.addEventListener("htmx:before:swap", (event) => {
     const { ctx } = event.detail;
+    const stream = ctx.response.raw.headers.get("content-type")?.startsWith("text/event-stream");
+    if (stream) return;
+    // What went wrong with something that nobody asked for is not told either.
+    if (byItself(ctx) && (ctx.hx.retarget === "#announcement" || ctx.sourceElement.matches(".live"))) {
+      event.preventDefault();
+      return;
+    }
     // Every answer of ours names its request; what a proxy says while we are away does not.
     const ours = ctx.response.raw.headers.has("x-request-id");
     if (ctx.target === document.body || (ours && !/^\s*<!doctype/i.test(ctx.text ?? ""))) return;
     event.preventDefault();
+    if (byItself(ctx)) return;
     const { status, raw } = ctx.response;
     if (status < 400 && ours) location.assign(raw.url);
     else say("alert", WORDS[status] ?? "That did not work, and it was not your doing. Reload the page and try again.");
@@ -200,11 +229,80 @@
     if (entry.path === location.pathname + location.search) entry.type = "replace";
   });
 
-  document.addEventListener("htmx:after:swap", settle);
+  document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => settle(byItself(ctx) && !ctx.hx?.retarget));
 
   document.addEventListener("htmx:error", ({ detail: { ctx } }) => {
-    if (ctx) say("alert", navigator.onLine ? NO_ANSWER : OFFLINE);
+    if (ctx && !byItself(ctx)) say("alert", navigator.onLine ? NO_ANSWER : OFFLINE);
   });
+
+  // Nobody leaves the page for what it asked by itself, signed out or not.
+  document.addEventListener("htmx:after:request", (event) => {
+    const { ctx } = event.detail;
+    if (!byItself(ctx) || !ctx.hx?.redirect) return;
+    event.preventDefault();
+    if (ctx.sourceElement.matches("form#hold")) signedOut();
+  });
+
+  function signedOut() {
+    const back = encodeURIComponent(location.pathname + location.search);
+    say("alert", "You were signed out.", { href: `/login?next=${back}`, text: "Sign in again" });
+  }
+
+  /* --- A look at how things are, without a word: nothing is announced, no focus moves, nothing scrolls. --- */
+
+  // Not while people wait for an answer or choose a day: it would take things out of their hands.
+  const busy = () => asked.size + looks.size > 0 || document.activeElement?.id === "day-field";
+
+  function shown() {
+    const { day, query } = find("#day").dataset;
+    return `/days/${day}${panel() ? `/seats/${panel().dataset.seatId}` : ""}${query}`;
+  }
+
+  function look(part = "day") {
+    if (!find("#day") || !window.htmx) return Promise.resolve();
+    const target = panel() ? "#panel" : "#day";
+    return htmx.ajax("GET", shown(), { source: find("#plan"), target, swap: "outerMorph", push: "false", quiet: part });
+  }
+
+  function leaveOut(tasks, unwanted) {
+    tasks.splice(0, tasks.length, ...tasks.filter((task) => !unwanted(task.target)));
+  }
+
+  document.addEventListener("htmx:before:swap", (event) => {
+    const { ctx, tasks } = event.detail;
+    if (!ctx.quiet || event.defaultPrevented) return;
+    if (ctx.request.action !== shown()) {
+      event.preventDefault(); // people went elsewhere meanwhile
+      return;
+    }
+    leaveOut(tasks, (target) => target?.id === "announcement" || (target?.id === "day" && ctx.quiet === "panel"));
+    for (const { fragment } of tasks) {
+      for (const element of all("[autofocus]", fragment)) element.removeAttribute("autofocus");
+    }
+    const open = panel();
+    const focus = open?.contains(document.activeElement) ? document.activeElement : null;
+    ctx.before = { seat: open?.dataset.seatId, status: open?.dataset.status, focus, does: focus && does(focus) };
+  });
+
+  const does = (control) => control.form?.action ?? control.href;
+
+  document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
+    const open = panel();
+    if (!ctx.before || !open || open.dataset.seatId !== ctx.before.seat) return;
+    const { focus, does: did, status } = ctx.before;
+    // A button that does something else now must not be pressed by mistake.
+    if (focus && (document.activeElement !== focus || does(focus) !== did)) find("#panel-name").focus();
+    tell(open.dataset, status);
+  });
+
+  // What others did is told only of the chosen seat, and only where it makes a difference to the one who chose it.
+  function tell({ label, status, nearest }, before) {
+    const went = { taken: "was taken a moment ago", held: "is being chosen by someone else", closed: "was closed" };
+    if (before === "free" && went[status]) {
+      const offer = nearest ? `${nearest} is free.` : "No other seat is free on this day.";
+      say("alert", `${label} ${went[status]}. ${offer}`);
+    } else if (status === "free" && before !== "free" && before !== "mine") say("status", `${label} is free again.`);
+  }
 
   /* --- Without a network. --- */
 
@@ -214,11 +312,7 @@
     const wasOffline = root.classList.contains("offline");
     root.classList.toggle("offline", !navigator.onLine);
     if (!navigator.onLine) say("alert", OFFLINE);
-    else if (wasOffline) {
-      const said = () => say("status", "You are back online.");
-      if (!find("#day") || panel()) said();
-      else htmx.ajax("GET", location.pathname + location.search, { target: "#day", swap: "outerMorph" }).then(said);
-    }
+    else if (wasOffline) look().then(() => say("status", "You are back online."));
   }
 
   function show(address, push = true) {
@@ -226,6 +320,39 @@
     if (!target || !window.htmx || panel()) location.assign(address);
     else htmx.ajax("GET", address, { target, swap: "outerMorph", push: String(push) });
   }
+
+  /* --- Clocks that run down. They count from their arrival: two computers never agree on the time. --- */
+
+  const begun = new Map(); // when a clock came: by the token of one's own hold, or by element
+
+  function tick() {
+    const [steady, wall] = [performance.now(), Date.now()];
+    for (const clock of all("#panel .clock")) {
+      const key = clock.closest("#hold")?.dataset.token ?? clock;
+      if (!begun.has(key)) begun.set(key, { steady, wall });
+      const begin = begun.get(key);
+      // The steady clock stands still while some computers sleep; the other one does not.
+      const gone = Math.max(steady - begin.steady, wall - begin.wall);
+      const left = Math.max(0, Math.ceil(clock.dataset.seconds - gone / 1000));
+      if (left === begin.left) continue;
+      begin.left = left;
+      clock.textContent = `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`;
+      clock.dispatchEvent(new CustomEvent("clock", { bubbles: true, detail: left }));
+    }
+  }
+
+  setInterval(tick, 250);
+
+  document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
+    // The time that is left of someone else's hold may have come anew.
+    const anew = !ctx.sourceElement?.matches?.(".live");
+    for (const key of begun.keys()) if (anew && key instanceof Element) begun.delete(key);
+    tick();
+  });
+
+  document.addEventListener("clock", ({ target, detail }) => {
+    if (!detail && target.closest(".panel-wait")) look("panel");
+  });
 
   /* --- Forms that leave the page: sent once, and seen to be on their way. --- */
 
@@ -318,4 +445,6 @@
 
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", prepare);
   else prepare();
+
+  window.seatweb = { find, all, seats, panel, say, busy, look, leaveOut, signedOut };
 })();

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Final, cast
 
 import asyncpg
@@ -14,7 +15,9 @@ import httpx
 import pytest
 from seatweb.api.documentation import document, problems
 from seatweb.app import create_app
-from seatweb.errors import Forbidden
+from seatweb.errors import Forbidden, TooManyStreams
+from seatweb.redis_client import RedisClient
+from seatweb.reservations import Reservations
 from seatweb.settings import Backends, Settings
 
 from tests.api.conftest import PROBLEM_JSON, Program, Programs, held_back, refused, running_programs, waiting_for_a_lock
@@ -36,6 +39,12 @@ class Scene:
 
 async def seat_taken(scene: Scene) -> httpx.Response:
     await scene.grace.book(7)
+    return await scene.ada.book(7)
+
+
+async def seat_held(scene: Scene) -> httpx.Response:
+    async with RedisClient.open(scene.backends.redis_url) as client:
+        await Reservations(client, seconds=90).hold(date(2026, 11, 23), 7, scene.grace.user.id)
     return await scene.ada.book(7)
 
 
@@ -111,6 +120,7 @@ STORIES: Final[dict[str, tuple[int, Callable[[Scene], Awaitable[httpx.Response]]
     "no_free_seat": (409, no_free_seat),
     "request_in_progress": (409, request_in_progress),
     "seat_closed": (409, seat_closed),
+    "seat_held": (409, seat_held),
     "seat_taken": (409, seat_taken),
     "username_taken": (409, username_taken),
     "too_large": (413, request("POST", "/bookings", content=b" " * 70_000, headers=JSON)),
@@ -135,13 +145,13 @@ async def test_every_code(
     assert answer.headers["x-request-id"] == problem["request_id"]
     assert problems()[code].status == status
     assert ("www-authenticate" in answer.headers) is (status == 401)
-    assert ("retry-after" in answer.headers) is (code in {"overloaded", "request_in_progress"})
+    assert ("retry-after" in answer.headers) is (code in {"overloaded", "request_in_progress", "seat_held"})
     assert ("allow" in answer.headers) is (status == 405)
 
 
 async def test_every_code_has_its_story(site: Site) -> None:
     """The codes that are told here, those of the code, and those of the documentation are the same."""
-    in_code = set(problems()) - {Forbidden.code}  # only forms of the pages can be that
+    in_code = set(problems()) - {Forbidden.code, TooManyStreams.code}  # only pages can be that
     assert set(STORIES) == in_code
     async with httpx.AsyncClient(base_url=site.url) as http:
         api = (await http.get("/openapi.json")).json()
@@ -409,4 +419,4 @@ async def test_only_named_origins_may(start_site: Callable[..., Site]) -> None:
 
 def test_the_documentation_is_made_without_a_server(backends: Backends, clock: Clock) -> None:
     app = create_app(Settings.model_validate({}), backends)
-    assert document(app._app)["openapi"].startswith("3.1")  # type: ignore[attr-defined]
+    assert document(app._app._app)["openapi"].startswith("3.1")  # type: ignore[attr-defined]

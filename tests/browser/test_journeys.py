@@ -109,10 +109,19 @@ def test_the_back_button_goes_where_one_was(page: Page, sign_in: Callable[..., A
     expect(seat(page, "A-07", "yours")).to_be_visible()
 
 
-def test_a_lost_race_in_two_browsers(open_browser: Callable[..., Page], sign_in: Callable[..., Any]) -> None:
+def without_news(page: Page) -> None:
+    """Let a page neither hold nor hear of changes, as while Redis is away and its network is poor."""
+    page.route(re.compile(r"/hold$|/live\?"), lambda route: route.fulfill(status=503, body="away"))
+
+
+def test_a_lost_race_in_two_browsers(
+    open_browser: Callable[..., Page], guard: Guard, sign_in: Callable[..., Any]
+) -> None:
+    guard.expected = ("status of 503",)
     ada, grace = open_browser(), open_browser()
     for page, name in ((ada, "ada"), (grace, "grace")):
         sign_in(page, name)
+        without_news(page)
         page.goto(f"{DAY}/seats/7")
         expect(page.get_by_role("button", name="Book A-07")).to_be_visible()
     grace.get_by_role("button", name="Book A-07").click()
@@ -302,9 +311,11 @@ def test_what_a_proxy_says_does_not_replace_the_map(
 
 
 def test_a_seat_that_went_meanwhile_is_shown_so_when_it_is_chosen(
-    page: Page, sign_in: Callable[..., Any], book: Callable[..., str]
+    page: Page, guard: Guard, sign_in: Callable[..., Any], book: Callable[..., str]
 ) -> None:
+    guard.expected = ("status of 503",)
     sign_in(page)
+    without_news(page)
     page.goto(DAY)
     book(7)
     seat(page, "A-07", "free").click()

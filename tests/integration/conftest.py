@@ -6,11 +6,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 from seatweb.bookings import Bookings
+from seatweb.changes import Changes
 from seatweb.database import Database
+from seatweb.redis_client import RedisClient
+from seatweb.reservations import Reservations
 from seatweb.section_cache import SectionCache
 from seatweb.settings import Backends
 
-from tests.support import Clock
+from tests.support import Clock, until
 
 
 @pytest.fixture
@@ -20,11 +23,40 @@ async def database(backends: Backends) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-async def cache(backends: Backends) -> AsyncIterator[SectionCache]:
-    async with SectionCache.open(backends.redis_url) as cache:
-        yield cache
+async def redis_client(backends: Backends) -> AsyncIterator[RedisClient]:
+    async with RedisClient.open(backends.redis_url) as client:
+        yield client
 
 
 @pytest.fixture
-async def bookings(database: Database, cache: SectionCache, clock: Clock) -> Bookings:
-    return Bookings(database, cache, clock)
+def cache(redis_client: RedisClient) -> SectionCache:
+    return SectionCache(redis_client)
+
+
+@pytest.fixture
+def reservations(redis_client: RedisClient) -> Reservations:
+    return Reservations(redis_client, seconds=90)
+
+
+@pytest.fixture
+async def changes(redis_client: RedisClient) -> AsyncIterator[Changes]:
+    async with Changes.open(redis_client) as changes:
+        await until(lambda: changes.connected)
+        yield changes
+
+
+@pytest.fixture
+async def bookings(
+    database: Database, cache: SectionCache, reservations: Reservations, changes: Changes, clock: Clock
+) -> Bookings:
+    return Bookings(database, cache, reservations, changes, clock)
+
+
+@pytest.fixture
+async def another(
+    database: Database, cache: SectionCache, reservations: Reservations, redis_client: RedisClient, clock: Clock
+) -> AsyncIterator[Bookings]:
+    """Give the bookings as another process sees them: the same database and Redis, a memory of its own."""
+    async with Changes.open(redis_client) as changes:
+        await until(lambda: changes.connected)
+        yield Bookings(database, cache, reservations, changes, clock)

@@ -54,10 +54,8 @@ async def outcomes(actions: list[Awaitable[Booking]]) -> Counter[str]:
 
 
 async def status_of(bookings: Bookings, day: date, seat_id: int, user: User | None = None) -> Status:
-    views = await bookings.views(day)
-    return next(
-        seat.status_for(user.id if user else None) for view in views for seat in view.seats if seat.seat.id == seat_id
-    )
+    view = await bookings.view(day)
+    return view.status_of(view.seats[seat_id], user.id if user else None)
 
 
 async def test_a_booking_is_seen_by_its_user_and_by_others(bookings: Bookings, users: list[User], clock: Clock) -> None:

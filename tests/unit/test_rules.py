@@ -7,9 +7,11 @@ from itertools import product
 
 import pytest
 from seatweb.bookings import nearest_free
-from seatweb.model import Seat, SeatView, Section, SectionView, Sitter, Status
+from seatweb.model import DayView, Seat, SeatView, Section, SectionView, Sitter, Status
 from seatweb.security import own_path
 from seatweb.web.rendering import notice
+
+DAY = date(2026, 11, 23)
 
 
 def view(name: str, taken: set[str], closed: set[str] = frozenset()) -> SectionView:  # type: ignore[assignment]
@@ -25,7 +27,7 @@ def view(name: str, taken: set[str], closed: set[str] = frozenset()) -> SectionV
             closed=number in closed,
         )
         seats.append(SeatView(seat=seat, sitter=Sitter(1, "ada") if number in taken else None))
-    return SectionView(section=Section(ord(name), name), day=date(2026, 11, 23), generation=1, seats=tuple(seats))
+    return SectionView(section=Section(ord(name), name), day=DAY, generation=1, seats=tuple(seats))
 
 
 ALL = {f"{n:02}" for n in range(1, 21)}
@@ -44,7 +46,7 @@ ALL = {f"{n:02}" for n in range(1, 21)}
 )
 def test_nearest_free_seat(views: list[SectionView], seat: str, nearest: str | None) -> None:
     chosen = next(one.seat for one in views[0].seats if one.seat.number == seat)
-    found = nearest_free(views, chosen)
+    found = nearest_free(DayView(day=DAY, sections=tuple(views), holds={}), chosen, None)
     assert (found and found.label) == nearest
 
 

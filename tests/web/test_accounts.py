@@ -11,7 +11,7 @@ import jwt
 import pytest
 from seatweb.settings import Backends
 
-from tests.support import HTMX, Site, one, says, soup, together
+from tests.support import HTMX, Site, one, says, soup, together, within
 
 
 async def test_registering_signs_in_and_says_so(site: Site) -> None:
@@ -145,7 +145,11 @@ async def test_a_disabled_account_is_out_at_once(site: Site, connection: asyncpg
     await visitor.register("ada")
     assert (await visitor.get("/account")).status_code == 200
     await connection.execute("update users set disabled_at = now()")
-    assert (await visitor.get("/account")).status_code == 303
+
+    async def is_out() -> bool:
+        return (await visitor.get("/account")).status_code == 303
+
+    await within(1, is_out)
     assert (await site.visitor().login("ada")).status_code == 422
 
 

@@ -1,0 +1,109 @@
+"""The command: `python -m benchmarks [row …]`, or `make bench`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from seatweb.embedded import EmbeddedError
+
+from benchmarks import machine, report, signals
+from benchmarks.load import BenchmarkError
+from benchmarks.measure import Bench, Result, failure
+from benchmarks.rows import ROWS
+from benchmarks.servers import Cores, running_servers
+
+LEAST_HISTORY: Final = 20_000  # fewer do not fill the seats of a day
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, and print the table; return the exit code: 1 where a row could not be measured, 2 for wrong usage."""
+    options = _options(arguments)
+    logging.getLogger("pogo_core").setLevel(logging.ERROR)  # which migrations were applied is no news here
+    signals.take()
+    folder = Path(tempfile.mkdtemp(prefix="seatweb-bench-"))
+    try:
+        return _measure(options, folder)
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return 130
+    except (BenchmarkError, EmbeddedError) as error:
+        _say(str(error))
+        return 1
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _measure(options: argparse.Namespace, folder: Path) -> int:
+    with running_servers(folder, Cores.take()) as servers:
+        bench = Bench(
+            servers=servers,
+            rounds=options.rounds or 3,
+            seconds=options.seconds or (0.3 if options.quick else 5.0),
+            quick=options.quick,
+            history=options.history or (LEAST_HISTORY if options.quick else 200_000),
+            say=_say,
+        )
+        told = machine.describe(servers)
+        results: list[Result] = []
+        for name in options.rows or ROWS:
+            signals.check()
+            started = time.monotonic()
+            results += _row(bench, name)
+            _say(f"{name}: {time.monotonic() - started:.0f} s")
+        how = f"median of {bench.rounds} rounds of {bench.seconds:g} s, limit and ours in turn"
+        print(report.markdown(told | {"measured": how}, results))
+        if options.json:
+            options.json.write_bytes(report.as_json(told | {"measured": how}, results))
+    return 1 if any(result.failed for result in results) else 0
+
+
+def _row(bench: Bench, name: str) -> list[Result]:
+    _say(f"{name} …")
+    try:
+        return ROWS[name](bench)
+    except BenchmarkError as error:
+        _say("\n".join([f"{name}: {error}", *getattr(error, "__notes__", [])]))
+        return [failure(name, str(error))]
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    names = {_in_one_word(name): name for name in ROWS}
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure Seatweb; see the README here.")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"any of: {', '.join(names)} (all if none is named)")
+    parser.add_argument("--quick", action="store_true", help="try everything out; the figures mean nothing")
+    parser.add_argument("--rounds", type=int, help="of each side, 3 or more (3)")
+    parser.add_argument("--seconds", type=float, help="of each round (5)")
+    parser.add_argument("--history", type=int, help="bookings of the row history (200000; the goal is 10000000)")
+    parser.add_argument("--json", type=Path, help="write everything to this file too, each round as well")
+    options = parser.parse_args(arguments)
+    unknown = [name for name in options.rows if _in_one_word(name) not in names]
+    if unknown:
+        parser.error(f"there is no row {unknown[0]!r}; there are: {', '.join(names)}")
+    options.rows = [names[_in_one_word(name)] for name in options.rows]
+    if options.rounds is not None and options.rounds < 3:
+        parser.error("a median takes 3 rounds or more")
+    if options.seconds is not None and not 0.1 <= options.seconds <= 60:
+        parser.error("a round takes 0.1 to 60 seconds")
+    if options.history is not None and options.history < LEAST_HISTORY:
+        parser.error(f"a history has {LEAST_HISTORY} bookings or more")
+    return options
+
+
+def _in_one_word(name: str) -> str:
+    return name.replace(" ", "-")
+
+
+def _say(line: str) -> None:
+    print(f"benchmarks: {line}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

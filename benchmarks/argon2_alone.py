@@ -1,0 +1,37 @@
+"""Verify passwords and nothing else: `python -m benchmarks.argon2_alone SECONDS AT_A_TIME` prints how many a second."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+
+from seatweb.passwords import Passwords
+
+WARM_SECONDS = 0.5
+
+
+async def main(seconds: float, at_a_time: int) -> float:
+    """Return how many passwords were verified a second, in the app's threads with its parameters."""
+    passwords = Passwords()
+    known = await passwords.hash("correct horse battery staple")
+
+    async def verify(until: float) -> int:
+        count = 0
+        while time.perf_counter() < until:
+            if not await passwords.verify("correct horse battery staple", known):
+                raise RuntimeError("the right password was refused")
+            count += 1
+        return count
+
+    async def together(seconds: float) -> float:
+        started = time.perf_counter()
+        counts = await asyncio.gather(*(verify(started + seconds) for _ in range(at_a_time)))
+        return sum(counts) / (time.perf_counter() - started)
+
+    await together(min(WARM_SECONDS, seconds))
+    return await together(seconds)
+
+
+if __name__ == "__main__":
+    print(asyncio.run(main(float(sys.argv[1]), int(sys.argv[2]))))

@@ -1,0 +1,174 @@
+"""Sections, seats and bookings in bulk, and which (user, seat, day) is booked when."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Final
+
+import asyncpg
+
+from benchmarks.people import day_ahead, today
+from benchmarks.servers import execute
+
+SECTION_SEATS: Final = 100
+DAYS: Final = 89  # that can be booked from tomorrow on, even when midnight passes
+CROWD: Final = 500  # users who book in turn
+STRIDE: Final = 7919  # a prime, and no section's size: neighbours in time sit in different sections
+CHUNK: Final = 1_000_000
+
+ADD_SECTION: Final = """
+    with added as (insert into sections (name) values ($1) returning id)
+    insert into seats (section_id, number, grid_row, grid_column)
+    select added.id, to_char(place, case when $2 > 99 then 'FM0000' else 'FM00' end),
+        (place - 1) / $3::int + 1, (place - 1) % $3::int + 1
+    from added cross join generate_series(1, $2::int) as place
+    order by place
+"""
+# Every second seat is taken, by the first users in turn, as if they had booked one after another.
+FILL_HALF: Final = """
+    with chosen as (
+        select seats.id as seat_id, seats.section_id, row_number() over (order by seats.id) as n
+        from seats where seats.id % 2 = 1
+    ),
+    booked as (
+        insert into bookings (day, seat_id, user_id)
+        select $1::date, chosen.seat_id, users.id
+        from chosen inner join (select id, row_number() over (order by id) as n from users) as users using (n)
+    )
+    insert into generations (section_id, day, generation)
+    select section_id, $1::date, count(*) from chosen group by section_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Something that can be booked: the numbers of the user and the seat count from 0."""
+
+    user: int
+    seat: int
+    day: int
+
+
+def slot(n: int, seats: int) -> Slot:
+    """Return the nth slot: for n below `seats` times DAYS no user and no seat has two on a day.
+
+    One after another they are for other users, on other days, in other sections.
+    """
+    crowd, rest = divmod(n, CROWD * DAYS)
+    turn, place = divmod(rest, CROWD)
+    user, day = crowd * CROWD + place, (turn + place) % DAYS
+    return Slot(user=user, seat=(user * STRIDE + day) % seats, day=day)
+
+
+@dataclass(slots=True)
+class Slots:
+    """The slots of a database, given out once each."""
+
+    seats: list[int]  # the ids
+    used: int = 0
+
+    @property
+    def left(self) -> int:
+        """How many there still are."""
+        return len(self.seats) * DAYS - self.used
+
+    def take(self, count: int) -> Iterator[tuple[int, int, date]]:
+        """Give out so many: the number of the user, the id of the seat, the day."""
+        first, self.used = self.used, self.used + count
+        for n in range(first, self.used):
+            found = slot(n, len(self.seats))
+            yield found.user, self.seats[found.seat], day_ahead(found.day + 1)
+
+
+def add_section(database_url: str, name: str, seats: int, columns: int) -> None:
+    """Make a section of so many seats in rows of so many."""
+    execute(database_url, ADD_SECTION, name, seats, columns)
+
+
+def add_hall(database_url: str, seats: int) -> Slots:
+    """Make sections of 100 seats, so many seats in all (a multiple of CROWD), and return the slots of these."""
+    for number in range(seats // SECTION_SEATS):
+        add_section(database_url, f"H{number + 1:02}", SECTION_SEATS, 10)
+    return Slots(hall_seats(database_url))
+
+
+def hall_seats(database_url: str) -> list[int]:
+    """Return the ids of the seats of the hall's sections."""
+    hall = "select seats.id from seats inner join sections on sections.id = section_id where name ~ '^H' order by 1"
+    return [row["id"] for row in execute(database_url, hall)]
+
+
+def fill_half(database_url: str, day: date) -> None:
+    """Let the first users have every second seat of all sections on the day."""
+    execute(database_url, FILL_HALF, day)
+
+
+def settle(database_url: str) -> None:
+    """Leave nothing that the server would do during the measurement: statistics, hint bits, dirty pages."""
+    execute(database_url, "vacuum analyze")
+    execute(database_url, "checkpoint")
+
+
+# The bookings of the past. On a day seven seats of ten are taken, half of them by regulars, who are a tenth of the
+# users; one booking in eleven was cancelled. The numbers are such that no user and no seat has two on a day.
+
+HISTORY: Final = """
+    with made as (
+        select
+            i,
+            $1::date - 1 - (i / $2)::int as day,
+            case when i % 2 = 0
+                then ((i % $2) / 2 * 104729 + i / $2 * 31) % ($4 / 10)
+                else $4 / 10 + ((i % $2) / 2 * 104729 + i / $2 * 31) % ($4 - $4 / 10)
+            end + 1 as user_id,
+            i % 11 = 5 as cancelled
+        from generate_series($5::bigint, $6::bigint - 1) as i
+    ),
+    booked as (
+        insert into bookings (day, seat_id, user_id, status, created_at, cancelled_at)
+        select day, ($3::bigint[])[1 + (i % $2 * 7919 + i / $2) % cardinality($3::bigint[])], user_id,
+            case when cancelled then 'cancelled' else 'confirmed' end, day - interval '1 day',
+            case when cancelled then day - interval '1 hour' end
+        from made
+        returning id, day, seat_id, user_id, created_at
+    )
+    insert into audit (at, action, user_id, booking_id, seat_id, day)
+    select created_at, 'book', user_id, id, seat_id, day from booked
+"""
+PAST_GENERATIONS: Final = """
+    insert into generations (section_id, day, generation)
+    select sections.id, $1::date - 1 - n, $2 from sections cross join generate_series(0, $3::int - 1) as n
+    where sections.name ~ '^H'
+"""
+
+
+def hall_for(bookings: int) -> int:
+    """Return how many seats a site has that saw so many bookings: 4,000 for ten million, about ten years of them."""
+    return max(CROWD, min(8 * CROWD, bookings // 2500 // CROWD * CROWD))
+
+
+def add_history(database_url: str, bookings: int, say: Callable[[str], None]) -> None:
+    """Fill the days before today with so many bookings, of the users that there are."""
+    seats = hall_seats(database_url)
+    users = execute(database_url, "select count(*) from users")[0][0]
+    a_day = len(seats) * 7 // 10
+
+    async def fill() -> None:
+        connection: asyncpg.Connection[Any] = await asyncpg.connect(database_url)
+        try:
+            # What is written here is correct by construction and can be made again.
+            await connection.execute("set synchronous_commit = off")
+            if await connection.fetchval("select rolsuper from pg_roles where rolname = current_user"):
+                await connection.execute("set session_replication_role = replica")  # no look-up for each foreign key
+            for first in range(0, bookings, CHUNK):
+                last = min(first + CHUNK, bookings)
+                await connection.execute(HISTORY, today(), a_day, seats, users, first, last, timeout=3600)
+                say(f"history: {last:,} of {bookings:,} bookings")
+            await connection.execute(PAST_GENERATIONS, today(), SECTION_SEATS, bookings // a_day + 1)
+        finally:
+            await connection.close()
+
+    asyncio.run(fill())

@@ -1,0 +1,266 @@
+"""The load generator: keep-alive connections that send prepared requests one after another and check every answer.
+
+It runs on uvloop with a parser that knows only what uvicorn sends (a status line, headers, Content-Length), so that one
+core of it is several times faster than the fastest app measured here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, TypeVar, cast
+
+import uvloop
+
+from benchmarks import signals
+
+T = TypeVar("T")
+
+HEAD_END: Final = b"\r\n\r\n"
+LENGTH: Final = b"\r\ncontent-length:"
+PATIENCE_SECONDS: Final = 10.0  # the app itself answers everything within 5 s
+SHOWN_BYTES: Final = 600
+
+
+class BenchmarkError(Exception):
+    """A row cannot be measured, or what was measured is not what should be; the message says why."""
+
+
+class Address(NamedTuple):
+    """Where a server listens."""
+
+    host: str
+    port: int
+
+
+class Exchange(NamedTuple):
+    """A request as it is sent, and what may be answered: by status, a piece of the content that must be there."""
+
+    request: bytes
+    answers: Mapping[bytes, bytes]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a run: times in seconds, `received` in bytes with the headers."""
+
+    seconds: float = 0.0
+    last_at: float = 0.0  # of `time.perf_counter`: when the last answer was there
+    statuses: Counter[int] = field(default_factory=Counter)
+    latencies: list[float] = field(default_factory=list)
+    received: int = 0
+
+    @property
+    def count(self) -> int:
+        """How many answers there were."""
+        return len(self.latencies)
+
+    @property
+    def rate(self) -> float:
+        """Answers a second."""
+        return self.count / self.seconds
+
+    def percentile(self, percent: int) -> float:
+        """Return the latency that so many percent of the answers did not exceed."""
+        return percentile(self.latencies, percent)
+
+
+def percentile(values: Iterable[float], percent: int) -> float:
+    """Return the value that so many percent of the values do not exceed (1 to 99)."""
+    values = list(values)
+    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1] if len(values) > 1 else values[0]
+
+
+def request(
+    method: str, path: str, headers: Mapping[str, str], body: bytes = b"", *, content_type: str = "application/json"
+) -> bytes:
+    """Return the bytes of a request."""
+    lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", *(f"{name}: {value}" for name, value in headers.items())]
+    if method == "POST":
+        lines += [f"Content-Type: {content_type}", f"Content-Length: {len(body)}"]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def run(*loads: Coroutine[Any, Any, T]) -> list[T]:
+    """Run loads at the same time, on an event loop of their own, without pauses of the garbage collector."""
+
+    async def together() -> list[T]:
+        signals.cancel(asyncio.current_task())
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(load) for load in loads]
+        return [task.result() for task in tasks]
+
+    gc.collect()
+    gc.disable()
+    try:
+        with signals.on_a_loop():
+            return uvloop.run(together())
+    except BaseExceptionGroup as errors:
+        first: BaseException = errors
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        raise first from None
+    finally:
+        gc.enable()
+
+
+async def load(
+    address: Address, exchanges: Iterable[Exchange], *, connections: int, seconds: float, pause: float = 0.0
+) -> Outcome:
+    """Send the requests in turn over so many connections, until they or the seconds are over; return what came of it.
+
+    With a `pause` each connection waits so many seconds between an answer and its next request.
+
+    Raises:
+        BenchmarkError: an answer was not one of those expected, or did not come.
+    """
+    client = _Client(iter(exchanges), pause)
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(seconds + PATIENCE_SECONDS):
+            opened = [
+                loop.create_connection(lambda: _Connection(client), address.host, address.port)
+                for _ in range(connections)
+            ]
+            client.connections = [connection for _, connection in await asyncio.gather(*opened)]
+            await client.go(seconds)
+    except TimeoutError:
+        raise BenchmarkError(f"no answer within {seconds + PATIENCE_SECONDS:.0f} s") from None
+    except OSError as error:
+        raise BenchmarkError(f"the connection failed: {error}") from None
+    finally:
+        for connection in client.connections:
+            connection.close()
+    if not client.outcome.count:
+        raise BenchmarkError("there was not one answer")
+    return client.outcome
+
+
+class _Client:
+    """What the connections of one run share."""
+
+    def __init__(self, exchanges: Iterator[Exchange], pause: float) -> None:
+        self.next_exchange: Callable[[], Exchange] = exchanges.__next__
+        self.pause = pause
+        self.outcome = Outcome()
+        self.connections: list[_Connection] = []
+        self.deadline = 0.0
+        self._finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def go(self, seconds: float) -> None:
+        """Send, and return when every connection has its last answer."""
+        started = time.perf_counter()
+        self.deadline = started + seconds
+        busy = sum(connection.send() for connection in self.connections)
+        self._left = busy
+        if busy:
+            await self._finished
+        self.outcome.seconds = time.perf_counter() - started
+
+    def one_has_finished(self) -> None:
+        self._left -= 1
+        if self._left == 0 and not self._finished.done():
+            self._finished.set_result(None)
+
+    def fail(self, why: str) -> None:
+        if not self._finished.done():
+            self._finished.set_exception(BenchmarkError(why))
+
+
+class _Connection(asyncio.Protocol):
+    """One keep-alive connection with one request at a time."""
+
+    def __init__(self, client: _Client) -> None:
+        self._client = client
+        self._outcome = client.outcome
+        self._transport: asyncio.Transport
+        self._exchange: Exchange | None = None
+        self._sent_at = 0.0
+        self._chunks: list[bytes] = []
+        self._missing = 0  # bytes of the body still to come; 0 while the head is not complete
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's own kind
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._exchange is not None:
+            self._client.fail(f"the server closed the connection instead of answering ({exc or 'no error'})")
+
+    def close(self) -> None:
+        self._exchange = None
+        self._transport.abort()
+
+    def send(self) -> bool:
+        """Send the next request, if there is one."""
+        try:
+            self._exchange = self._client.next_exchange()
+        except StopIteration:
+            self._exchange = None
+            return False
+        self._transport.write(self._exchange.request)
+        self._sent_at = time.perf_counter()
+        return True
+
+    def data_received(self, data: bytes) -> None:
+        self._chunks.append(data)
+        if self._missing:
+            self._missing -= len(data)
+            if self._missing <= 0:
+                self._answered(b"".join(self._chunks))
+            return
+        if len(self._chunks) > 1:
+            data = b"".join(self._chunks)
+            self._chunks = [data]
+        end = data.find(HEAD_END)
+        if end < 0:
+            return
+        head = data[:end].lower()
+        at = head.find(LENGTH)
+        if at < 0:
+            self._client.fail(f"an answer without Content-Length: {head[:SHOWN_BYTES]!r}")
+            return
+        self._missing = end + 4 + int(head[at + len(LENGTH) :].partition(b"\r")[0]) - len(data)
+        if self._missing <= 0:
+            self._answered(data)
+
+    def _answered(self, answer: bytes) -> None:
+        now = time.perf_counter()
+        exchange, client, outcome = self._exchange, self._client, self._outcome
+        if exchange is None:
+            client.fail("an answer that nobody asked for")
+            return
+        status = answer[9:12]
+        content = exchange.answers.get(status)
+        if content is None or content not in answer:
+            asked = exchange.request.partition(b"\r")[0].decode()
+            head, _, body = answer.partition(HEAD_END)
+            shown = head.partition(b"\r")[0] + b"\n" + body[:SHOWN_BYTES]
+            client.fail(f"unexpected answer to {asked}: {shown.decode(errors='replace')}")
+            return
+        outcome.latencies.append(now - self._sent_at)
+        outcome.last_at = now
+        outcome.statuses[int(status)] += 1
+        outcome.received += len(answer)
+        self._chunks.clear()
+        self._missing = 0
+        if now >= client.deadline:
+            self._finish()
+        elif client.pause:
+            asyncio.get_running_loop().call_later(client.pause, self._go_on)
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        with suppress(ConnectionError):
+            if not self.send():
+                self._finish()
+
+    def _finish(self) -> None:
+        self._exchange = None
+        self._client.one_has_finished()

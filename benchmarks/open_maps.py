@@ -1,0 +1,159 @@
+"""The client of live maps: holds thousands open, and notes when each hears of a booking."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, NamedTuple, cast
+
+from benchmarks.load import Address, BenchmarkError, Exchange, load, percentile
+
+AT_A_TIME: Final = 100
+OPEN_SECONDS: Final = 60.0
+HEAR_SECONDS: Final = 10.0
+REST_SECONDS: Final = 1.5
+TAIL_BYTES: Final = 64  # longer than what is looked for
+LIVE: Final = b"data: live"
+SHOWN_BYTES: Final = 300
+
+
+class Heard(NamedTuple):
+    """When the open maps heard of one booking, in seconds after its answer."""
+
+    first: float
+    half: float
+    last: float
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """For how many there is to wait."""
+
+    left: int
+    done: asyncio.Future[None]
+
+    def one(self) -> None:
+        self.left -= 1
+        if self.left == 0 and not self.done.done():
+            self.done.set_result(None)
+
+
+class OpenMaps:
+    """Open maps of one day, each a stream of server-sent events."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._streams: list[_Stream] = []
+        self.news = b""  # what all wait for
+        self.heard_at: list[float] = []
+        self.waiting: _Waiting | None = None
+
+    async def open(self, requests: list[bytes]) -> None:
+        """Open maps, and return when each has said that it is live.
+
+        Raises:
+            BenchmarkError: one did not.
+        """
+        loop = asyncio.get_running_loop()
+        left: Iterator[bytes] = iter(requests)
+
+        async def open_some() -> None:
+            for request in left:
+                stream = _Stream(self, request)
+                self._streams.append(stream)
+                await loop.create_connection(lambda stream=stream: stream, *self._address)  # type: ignore[misc]
+                await stream.live
+
+        try:
+            async with asyncio.timeout(OPEN_SECONDS), asyncio.TaskGroup() as group:
+                for _ in range(AT_A_TIME):
+                    group.create_task(open_some())
+        except TimeoutError:
+            live = sum(stream.live.done() for stream in self._streams)
+            raise BenchmarkError(f"only {live} of {len(requests)} maps were live after {OPEN_SECONDS:.0f} s") from None
+
+    async def close(self) -> None:
+        """Close all maps, and give the app the time to notice."""
+        for stream in self._streams:
+            stream.close()
+        self._streams.clear()
+        await asyncio.sleep(REST_SECONDS)
+
+    async def hear(self, request: bytes, seat_id: int) -> Heard:
+        """Book a seat by the request, and return when the maps hear of it.
+
+        Raises:
+            BenchmarkError: not all did.
+        """
+        self.heard_at.clear()
+        self.waiting = _Waiting(len(self._streams), asyncio.get_running_loop().create_future())
+        self.news = f'#seat-{seat_id}"'.encode()
+        for stream in self._streams:
+            stream.expect()
+        booking = Exchange(request, {b"201": b'"confirmed"'})
+        outcome = await load(self._address, [booking], connections=1, seconds=HEAR_SECONDS)
+        try:
+            async with asyncio.timeout(HEAR_SECONDS):
+                await self.waiting.done
+        except TimeoutError:
+            heard = f"{len(self.heard_at)} of {len(self._streams)}"
+            raise BenchmarkError(f"only {heard} maps heard of a booking within {HEAR_SECONDS:.0f} s") from None
+        self.waiting = None
+        after = [at - outcome.last_at for at in self.heard_at]
+        return Heard(first=min(after), half=percentile(after, 50), last=max(after))
+
+
+class _Stream(asyncio.Protocol):
+    """One open map."""
+
+    def __init__(self, maps: OpenMaps, request: bytes) -> None:
+        self._maps = maps
+        self._request = request
+        self._tail = b""
+        self._transport: asyncio.Transport | None = None
+        self._waits = False
+        self.live: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        seen = self._tail + data
+        if not self.live.done():
+            self._tail = seen
+            if b"\r\n\r\n" in seen and seen[9:12] != b"200":
+                self._fail(f"a map was refused: {seen[:SHOWN_BYTES].decode(errors='replace')}")
+            elif LIVE in seen:
+                self.live.set_result(None)
+                self._tail = b""
+            return
+        self._tail = seen[-TAIL_BYTES:]
+        if self._waits and self._maps.news in seen:
+            self._waits = False
+            self._maps.heard_at.append(time.perf_counter())
+            if self._maps.waiting:
+                self._maps.waiting.one()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._transport is not None:
+            self._fail(f"a map was closed by the server ({exc or 'no error'})")
+
+    def expect(self) -> None:
+        """Listen for the maps' news."""
+        self._waits = True
+        self._tail = b""
+
+    def close(self) -> None:
+        transport, self._transport = self._transport, None
+        if transport:
+            transport.abort()
+        if not self.live.cancel() and not self.live.cancelled():
+            self.live.exception()  # who waited for it may have left meanwhile
+
+    def _fail(self, why: str) -> None:
+        future = self._maps.waiting.done if self._maps.waiting else self.live
+        if not future.done():
+            future.set_exception(BenchmarkError(why))

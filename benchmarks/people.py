@@ -1,0 +1,84 @@
+"""People who are signed in, without the cost of hashing their passwords, and what their browsers send."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
+
+from seatweb.model import Session, User
+from seatweb.security import API_AUDIENCE, Security
+
+from benchmarks.load import request
+from benchmarks.servers import SECRET, execute
+
+SECURITY: Final = Security(SECRET, secure=False, public_url=None)
+CSRF_SECRET: Final = "0" * 64
+NO_PASSWORD: Final = "none"  # noqa: S105 - no hash: nobody signs in with it
+REGISTER: Final = """
+    insert into users (username, username_key, password_hash)
+    select 'person.' || n, 'person.' || n, $2 from generate_series(1, $1::int) as n
+"""
+SIGN_IN: Final = """
+    with started as (
+        insert into sessions (user_id, expires_at)
+        select id, now() + interval '1 day' from users order by id limit $1
+        returning id, user_id, expires_at
+    )
+    select users.id, users.username, users.created_at, started.id as session_id, started.expires_at
+    from started inner join users on users.id = started.user_id order by users.id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Someone signed in: in a browser by the cookie, in a program by the token."""
+
+    id: int
+    username: str
+    session_id: str
+    cookie: str
+    token: str
+
+    def get(self, path: str, **headers: str) -> bytes:
+        """Return the request of this person's browser for a page."""
+        return request("GET", path, {"Accept": "text/html", "Cookie": self.cookie, **headers})
+
+    def book(self, seat_id: int, day: date) -> bytes:
+        """Return the request of this person's program for a booking."""
+        body = f'{{"seat_id": {seat_id}, "booking_date": "{day}"}}'.encode()
+        return request("POST", "/bookings", {"Authorization": f"Bearer {self.token}"}, body)
+
+
+def register(database_url: str, count: int, password_hash: str = NO_PASSWORD) -> None:
+    """Make so many users: person.1, person.2, …; with no password unless its hash is given."""
+    execute(database_url, REGISTER, count, password_hash)
+
+
+def sign_in(database_url: str, count: int) -> list[Person]:
+    """Return the first users, each with a session."""
+    people = []
+    for row in execute(database_url, SIGN_IN, count):
+        user = User(id=row["id"], username=row["username"], created_at=row["created_at"])
+        session = Session(id=row["session_id"], user=user, expires_at=row["expires_at"])
+        cookies = {SECURITY.session_cookie: SECURITY.issue(session), SECURITY.csrf_cookie: CSRF_SECRET}
+        people.append(
+            Person(
+                id=user.id,
+                username=user.username,
+                session_id=str(session.id),
+                cookie="; ".join(f"{name}={value}" for name, value in cookies.items()),
+                token=SECURITY.issue(session, API_AUDIENCE),
+            )
+        )
+    return people
+
+
+def today() -> date:
+    """Return the day that the app takes for today."""
+    return datetime.now(UTC).date()
+
+
+def day_ahead(days: int) -> date:
+    """Return the day so many days from today; 1 to 89 can be booked even when midnight passes."""
+    return today() + timedelta(days=days)

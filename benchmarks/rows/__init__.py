@@ -1,0 +1,22 @@
+"""The rows of the table, one function each, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from benchmarks.measure import Bench, Result
+from benchmarks.rows import bookings, history, live, pages, sign_ins, start
+
+ROWS: Final[dict[str, Callable[[Bench], list[Result]]]] = {
+    "section view": pages.section_view,
+    "day page": pages.day_page,
+    "booking": bookings.booking,
+    "flash sale": bookings.flash_sale,
+    "1,000 seats": pages.thousand_seats,
+    "history": history.history,
+    "live": live.live,
+    "sign-ins": sign_ins.sign_ins,
+    "start": start.start,
+    "first load": start.first_load,
+}

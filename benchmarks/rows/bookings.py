@@ -1,0 +1,157 @@
+"""Bookings: one after another, and all at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import date
+from typing import Final
+
+from benchmarks import data, people, pgbench
+from benchmarks.data import Slots
+from benchmarks.load import BenchmarkError, Exchange, Outcome, load, request, run
+from benchmarks.measure import Bench, Result, median, milliseconds, per_second
+from benchmarks.people import Person
+from benchmarks.servers import App, execute
+
+CONNECTIONS: Final = 10  # pgbench reached its best with 10
+HALL: Final = 4000  # seats, and users
+SMALL_HALL: Final = 1000
+WARM_BOOKINGS: Final = 500
+SECONDS_AT_MOST: Final = 120.0
+BOOKED: Final = {b"201": b'"confirmed"'}
+CONFIRMED: Final = "select count(*) from bookings where status = 'confirmed'"
+
+CROWD: Final = 2000
+AT_A_TIME: Final = 200
+SALE_SEATS: Final = 80
+
+
+def booking(bench: Bench) -> list[Result]:
+    """Measure POST /bookings of the API, each of which succeeds, against pgbench with the same statements."""
+    with bench.servers.database() as url:
+        seats = SMALL_HALL if bench.quick else HALL
+        people.register(url, seats)
+        slots = data.add_hall(url, seats)
+        users = people.sign_in(url, seats)
+        data.settle(url)
+
+        def with_pgbench(count: int) -> float:
+            first = users[0]
+            return pgbench.book(
+                bench.servers,
+                url,
+                slots,
+                count,
+                connections=CONNECTIONS,
+                first_user=first.id,
+                session_id=first.session_id,
+            )
+
+        with bench.servers.seatweb(url) as site:
+            book_slots(site, users, slots, WARM_BOOKINGS)
+            speed = with_pgbench(WARM_BOOKINGS)
+            share = slots.left // (2 * bench.rounds)
+            count = min(share, int(speed * bench.seconds)) // CONNECTIONS * CONNECTIONS
+            limits, ours = bench.interleaved(
+                lambda: with_pgbench(count), lambda: book_slots(site, users, slots, count, check=url)
+            )
+    rate, limit = median(outcome.rate for outcome in ours), median(limits)
+    return [
+        Result(
+            name="booking",
+            sent=f"{count:,} POST /bookings, bearer token, no key; {CONNECTIONS} connections",
+            ours=f"{per_second(rate)} (p99 {milliseconds(ours[-1].percentile(99))})",
+            against=f"pgbench: {per_second(limit)}",
+            figure=rate / limit,
+            goal=0.5,
+            rounds={"ours": [outcome.rate for outcome in ours], "limit": limits},
+        )
+    ]
+
+
+def book_slots(
+    site: App,
+    users: list[Person],
+    slots: Slots,
+    count: int,
+    *,
+    connections: int = CONNECTIONS,
+    check: str | None = None,
+) -> Outcome:
+    """Book so many slots; with the address of the database, check that it has so many more.
+
+    Raises:
+        BenchmarkError: they were not all booked.
+    """
+    before = execute(check, CONFIRMED)[0][0] if check else 0
+    requests = [Exchange(users[user].book(seat, day), BOOKED) for user, seat, day in slots.take(count)]
+    [outcome] = run(load(site.address, requests, connections=connections, seconds=SECONDS_AT_MOST))
+    after = execute(check, CONFIRMED)[0][0] if check else count
+    if outcome.count != count or after - before != count:
+        raise BenchmarkError(f"{outcome.count} of {count} were answered, {after - before} are booked")
+    return outcome
+
+
+def flash_sale(bench: Bench) -> list[Result]:
+    """Measure how long 2,000 users take to buy out 80 seats, against an app that only runs the booking statement."""
+    days = iter(range(1, data.DAYS))
+    with bench.servers.database() as url:
+        people.register(url, CROWD)
+        users = people.sign_in(url, CROWD)
+        seats = [row["id"] for row in execute(url, "select id from seats order by id")]
+        data.settle(url)
+        with (
+            bench.servers.seatweb(url) as site,
+            bench.servers.bare("booking_app", ready="/", DATABASE_URL=url) as bare,
+        ):
+
+            def sale(app: App, *, with_rules: bool) -> float:
+                day = people.day_ahead(next(days))
+                wishes = _with_rules(users, seats, day) if with_rules else _without(users, seats, day)
+                return _sell_out(url, app, day, list(wishes))
+
+            sale(bare, with_rules=False)  # everyone has looked at the map before: their sign-ins are known
+            sale(site, with_rules=True)
+            limits, ours = bench.interleaved(lambda: sale(bare, with_rules=False), lambda: sale(site, with_rules=True))
+    return [
+        Result(
+            name="flash sale",
+            sent=f"{CROWD:,} POST /bookings for {SALE_SEATS} seats, bearer token; {AT_A_TIME} connections",
+            ours=f"{median(ours):.3f} s, {SALE_SEATS} booked, 0 double",
+            against=f"bare app: {median(limits):.3f} s",
+            figure=median(ours) / median(limits),
+            goal=1.3,
+            better="less",
+            rounds={"ours": ours, "limit": limits},
+        )
+    ]
+
+
+def _with_rules(users: list[Person], seats: list[int], day: date) -> Iterator[Exchange]:
+    for n, user in enumerate(users):
+        yield Exchange(user.book(seats[n % len(seats)], day), BOOKED | {b"409": b'"seat_'})  # taken, or held
+
+
+def _without(users: list[Person], seats: list[int], day: date) -> Iterator[Exchange]:
+    for n, user in enumerate(users):
+        wish = {"seat_id": seats[n % len(seats)], "day": str(day), "user_id": user.id, "session_id": user.session_id}
+        headers = {"Authorization": f"Bearer {user.token}"}  # the same headers to read
+        asked = request("POST", "/bookings", headers, json.dumps(wish).encode())
+        yield Exchange(asked, {b"201": b'"seat_id"', b"409": b'"seat_taken"'})
+
+
+def _sell_out(url: str, app: App, day: date, wishes: list[Exchange]) -> float:
+    """Send all, and return the seconds until the last answer.
+
+    Raises:
+        BenchmarkError: not every seat was booked once.
+    """
+    [outcome] = run(load(app.address, wishes, connections=AT_A_TIME, seconds=SECONDS_AT_MOST))
+    [(booked, different)] = execute(
+        url, "select count(*), count(distinct seat_id) from bookings where day = $1 and status = 'confirmed'", day
+    )
+    won = outcome.statuses[201]
+    if outcome.count != len(wishes) or not booked == different == won == SALE_SEATS:
+        raise BenchmarkError(f"{outcome.count} answers, {won} won, {booked} booked, {different} different seats")
+    return outcome.seconds

@@ -1,0 +1,103 @@
+"""Sign-ins: how much the site adds to argon2, and how much they disturb others."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import sys
+from typing import Final
+from urllib.parse import urlencode
+
+from seatweb.passwords import Passwords
+from seatweb.security import CSRF_FIELD
+
+from benchmarks import data, people
+from benchmarks.load import BenchmarkError, Exchange, Outcome, load, request, run
+from benchmarks.measure import Bench, Result, median, milliseconds, per_second
+from benchmarks.servers import Servers
+
+USERS: Final = 64
+VIEWERS: Final = 16
+CONNECTIONS: Final = 8
+PASSWORD: Final = "correct horse battery staple"  # noqa: S105 - of people who live for a minute
+VIEWS_A_SECOND: Final = 50
+WARM_SECONDS: Final = 1.0
+PATIENCE_SECONDS: Final = 30
+
+
+def sign_ins(bench: Bench) -> list[Result]:
+    """Measure POST /login against argon2 alone, and GET /days/{day} with and without sign-ins beside it."""
+    day = people.day_ahead(1)
+    with bench.servers.database() as url:
+        people.register(url, USERS, asyncio.run(_hash()))
+        users = people.sign_in(url, VIEWERS)
+        data.settle(url)
+        logins = [_login(f"person.{n + 1}") for n in range(USERS)]
+        views = [Exchange(user.get(f"/days/{day}"), {b"200": user.username.encode()}) for user in users]
+        with bench.servers.seatweb(url) as site:
+
+            def sign(seconds: float) -> Outcome:
+                [signed] = run(load(site.address, itertools.cycle(logins), connections=CONNECTIONS, seconds=seconds))
+                return signed
+
+            def view(*, beside: bool) -> float:
+                pause = 1 / VIEWS_A_SECOND
+                loads = [load(site.address, itertools.cycle(views), connections=1, seconds=bench.seconds, pause=pause)]
+                if beside:
+                    signing = itertools.cycle(logins)
+                    loads.append(load(site.address, signing, connections=CONNECTIONS, seconds=bench.seconds))
+                return run(*loads)[0].percentile(50)
+
+            sign(WARM_SECONDS)
+            view(beside=False)
+            limits, ours = bench.interleaved(
+                lambda: _alone(bench.servers, bench.seconds), lambda: sign(bench.seconds).rate
+            )
+            without, beside = bench.interleaved(lambda: view(beside=False), lambda: view(beside=True))
+    return [
+        Result(
+            name="sign-ins",
+            sent=f"POST /login, {USERS} users; {CONNECTIONS} connections",
+            ours=per_second(median(ours)),
+            against=f"argon2 alone: {per_second(median(limits))}",
+            figure=median(ours) / median(limits),
+            goal=0.9,
+            rounds={"ours": ours, "limit": limits},
+        ),
+        Result(
+            name="sign-ins: others meanwhile",
+            sent=f"GET /days/{{day}}, {VIEWS_A_SECOND} a second at most, beside {CONNECTIONS} connections signing in",
+            ours=f"p50 {milliseconds(median(beside))}",
+            against=f"without: {milliseconds(median(without))}",
+            figure=median(beside) / median(without),
+            goal=2.0,
+            better="less",
+            rounds={"ours": beside, "limit": without},
+        ),
+    ]
+
+
+async def _hash() -> str:
+    return await Passwords().hash(PASSWORD)
+
+
+def _login(username: str) -> Exchange:
+    token = people.SECURITY.csrf_token(people.CSRF_SECRET)
+    form = urlencode({CSRF_FIELD: token, "username": username, "password": PASSWORD}).encode()
+    headers = {"Cookie": f"{people.SECURITY.csrf_cookie}={people.CSRF_SECRET}"}
+    asked = request("POST", "/login", headers, form, content_type="application/x-www-form-urlencoded")
+    return Exchange(asked, {b"303": people.SECURITY.session_cookie.encode()})
+
+
+def _alone(servers: Servers, seconds: float) -> float:
+    """Return how many passwords a process on the app's core verifies a second, with the app's threads.
+
+    Raises:
+        BenchmarkError: it failed.
+    """
+    command = [sys.executable, "-m", "benchmarks.argon2_alone", str(seconds), str(CONNECTIONS)]
+    with servers.beside(command) as process:
+        said, errors = process.communicate(timeout=seconds + PATIENCE_SECONDS)
+    if process.returncode:
+        raise BenchmarkError(f"argon2 alone failed: {errors.strip()[-300:]}")
+    return float(said)

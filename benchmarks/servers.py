@@ -1,0 +1,252 @@
+"""The processes of a run: PostgreSQL and Redis, the app on a core of its own, and the databases it uses."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from uuid import uuid4
+
+import asyncpg
+import redis
+from pydantic import SecretStr
+from seatweb.database import migrate
+from seatweb.embedded import running_backends
+from seatweb.settings import Settings
+
+from benchmarks.load import Address, BenchmarkError
+
+ROOT: Final = Path(__file__).parent.parent
+SECRET: Final = "a-secret-for-benchmarks-only-0123456789abcdef"  # noqa: S105 - signs sign-ins of people who live for a minute
+CONNECTIONS: Final = 60  # of PostgreSQL: the app's, the bare app's, pgbench's and some
+START_SECONDS: Final = 30.0
+STOP_SECONDS: Final = 10.0
+POLL_SECONDS: Final = 0.005
+LOG_LINES_SHOWN: Final = 6
+LOG_CHARACTERS_SHOWN: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Cores:
+    """Where things run; nothing where processes cannot be kept to a core."""
+
+    app: int | None = None
+    rest: int | None = None
+    all: tuple[int, ...] = ()
+
+    @classmethod
+    def take(cls) -> Cores:
+        """Keep this process, and all that it starts, off the core that is the app's alone."""
+        if sys.platform != "linux":
+            return cls()
+        cores = sorted(os.sched_getaffinity(0))
+        if len(cores) < 2:
+            return cls()
+        os.sched_setaffinity(0, {cores[1]})
+        return cls(cores[0], cores[1], tuple(cores))
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """A running server process."""
+
+    address: Address
+    pid: int
+
+    def resident_bytes(self) -> int:
+        """Return how much memory it has."""
+        shown = subprocess.run(["ps", "-o", "rss=", "-p", str(self.pid)], capture_output=True, text=True, check=True)
+        return int(shown.stdout) * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """PostgreSQL and Redis, and how to run apps on them."""
+
+    database_url: str
+    redis_url: str
+    folder: Path
+    cores: Cores
+    given: Sequence[str] = field(default=())
+
+    @contextmanager
+    def database(self) -> Iterator[str]:
+        """Give the address of a new database with the schema and the seats of a first run; drop it at the end."""
+        name = f"seatweb_bench_{uuid4().hex[:12]}"
+        execute(self.database_url, f"create database {name}")
+        try:
+            url = _with_database(self.database_url, name)
+            asyncio.run(migrate(url))
+            self.forget_views()
+            yield url
+        finally:
+            execute(self.database_url, f"drop database if exists {name} with (force)")
+            self.forget_views()
+
+    def forget_views(self) -> None:
+        """Empty Redis: another database's views would be taken for this one's."""
+        with redis.Redis.from_url(self.redis_url) as client:
+            client.flushdb()
+
+    @contextmanager
+    def seatweb(self, database_url: str, **settings: str) -> Iterator[App]:
+        """Run Seatweb, with one worker, on its core."""
+        environment = {"DATABASE_URL": database_url, "REDIS_URL": self.redis_url, "JWT_SECRET": SECRET, **settings}
+        with self.process([sys.executable, "-m", "seatweb", "serve"], environment, ready="/health/live") as app:
+            yield app
+
+    @contextmanager
+    def bare(self, factory: str, ready: str, **environment: str) -> Iterator[App]:
+        """Run an app of `benchmarks.bare` on the same core, under uvicorn set as Seatweb sets it."""
+        command = [sys.executable, "-m", "uvicorn", f"benchmarks.bare:{factory}", "--factory", "--loop", "uvloop"]
+        command += ["--http", "httptools", "--ws", "none", "--no-access-log", "--no-proxy-headers"]
+        command += ["--no-server-header", "--backlog", "1024", "--timeout-keep-alive", "15", "--log-level", "warning"]
+        with self.process([*command, "--port", "{port}"], environment, ready=ready) as app:
+            yield app
+
+    @contextmanager
+    def process(
+        self, command: Sequence[str], environment: Mapping[str, str], *, ready: str, everywhere: bool = False
+    ) -> Iterator[App]:
+        """Run a server, once it answers at the path `ready`; `{port}` in the command and SEATWEB_PORT are a free port.
+
+        Raises:
+            BenchmarkError: it does not start.
+        """
+        address = Address("127.0.0.1", _free_port())
+        log = self.folder / f"app-{address.port}.log"
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("SEATWEB_") and name not in {"DATABASE_URL", "REDIS_URL", "JWT_SECRET"}
+        }
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [part.format(port=address.port) for part in command],
+                env=inherited | {"SEATWEB_PORT": str(address.port), **environment},
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # Ctrl-C reaches this program only, which ends the others
+            )
+        try:
+            _keep_to(process, *(self.cores.all if everywhere else (self.cores.app,)))
+            _wait(process, address, ready)
+            yield App(address, process.pid)
+        except BenchmarkError as error:
+            error.add_note(f"the last lines of {command[2]}:\n{_last_lines(log)}")
+            raise
+        finally:
+            _stop(process)
+            log.unlink(missing_ok=True)
+
+    @contextmanager
+    def beside(self, command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+        """Run a program on the app's core, whose place it takes; what it says can be read."""
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        try:
+            _keep_to(process, self.cores.app)
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait(STOP_SECONDS)
+
+
+@contextmanager
+def running_servers(folder: Path, cores: Cores) -> Iterator[Servers]:
+    """Give the servers of DATABASE_URL and REDIS_URL, or those that Seatweb brings along, in a new folder.
+
+    Raises:
+        BenchmarkError: the given Redis holds something, which would be lost.
+    """
+    variables = ("DATABASE_URL", "REDIS_URL")
+    given = {name: SecretStr(os.environ[name]) for name in variables if os.environ.get(name)}
+    own = {"SEATWEB_DATA_DIR": folder / "data", "SEATWEB_DATABASE_POOL": CONNECTIONS, "JWT_SECRET": SecretStr(SECRET)}
+    folder.chmod(0o711)  # started by root, the servers run as another user
+    with running_backends(Settings.model_validate(own | given)) as backends:
+        servers = Servers(backends.database_url, backends.redis_url, folder, cores, tuple(given))
+        with redis.Redis.from_url(servers.redis_url) as client:
+            if client.dbsize():
+                raise BenchmarkError("REDIS_URL must name an empty database: it is emptied between the rows")
+        yield servers
+
+
+def execute(url: str, statement: str, *values: object) -> list[asyncpg.Record]:
+    """Run one statement and return its rows."""
+
+    async def fetch() -> list[asyncpg.Record]:
+        connection: asyncpg.Connection[Any] = await asyncpg.connect(url)
+        try:
+            rows: list[asyncpg.Record] = await connection.fetch(statement, *values)
+        finally:
+            await connection.close()
+        return rows
+
+    return asyncio.run(fetch())
+
+
+def _with_database(url: str, name: str) -> str:
+    head, _, query = url.partition("?")
+    return head.rsplit("/", 1)[0] + f"/{name}" + (f"?{query}" if query else "")
+
+
+def _keep_to(process: subprocess.Popen[Any], *cores: int | None) -> None:
+    known = {core for core in cores if core is not None}
+    if known and sys.platform == "linux":
+        os.sched_setaffinity(process.pid, known)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait(process: subprocess.Popen[bytes], address: Address, path: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not answers(address, path):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise BenchmarkError("the app did not start")
+        time.sleep(POLL_SECONDS)
+
+
+def _last_lines(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines()[-LOG_LINES_SHOWN:]
+    return "\n".join(line[:LOG_CHARACTERS_SHOWN] for line in lines)
+
+
+def answers(address: Address, path: str) -> bool:
+    """Return whether something useful is answered at the path: not an error of the server's."""
+    connection = http.client.HTTPConnection(*address, timeout=START_SECONDS)
+    with suppress(OSError, http.client.HTTPException):
+        try:
+            connection.request("GET", path, headers={"Connection": "close"})
+            return connection.getresponse().status < 500
+        finally:
+            connection.close()
+    return False
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process by its id: politely, then by force."""
+    for number, seconds in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, STOP_SECONDS)):
+        if process.poll() is None:
+            process.send_signal(number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+            return

@@ -1,0 +1,67 @@
+"""Ctrl-C and SIGTERM: what was started is stopped by those who started it, then the program ends."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Final
+
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_came: Final[list[int]] = []
+
+
+def take() -> None:
+    """Let the first signal raise KeyboardInterrupt in the main thread; more of them change nothing."""
+    for number in SIGNALS:
+        signal.signal(number, _interrupt)
+
+
+def check() -> None:
+    """Return when no signal came; what it raised may have been lost in a callback.
+
+    Raises:
+        KeyboardInterrupt: one came.
+    """
+    if _came:
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def on_a_loop() -> Iterator[None]:
+    """Put the handlers back that were there before `cancel` was called on an event loop inside.
+
+    Raises:
+        KeyboardInterrupt: a signal cancelled the task.
+    """
+    check()
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    except asyncio.CancelledError:
+        check()
+        raise
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def cancel(task: asyncio.Task[Any] | None) -> None:
+    """Let a signal cancel the task of the running loop: an exception would be lost in the callbacks of uvloop."""
+
+    def came(number: int) -> None:
+        _came.append(number)
+        if task:
+            task.cancel()
+
+    for number in SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, came, number)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the shape of a signal handler
+    first = not _came
+    _came.append(number)
+    if first:
+        raise KeyboardInterrupt

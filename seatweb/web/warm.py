@@ -1,0 +1,145 @@
+"""Answers the most asked pages from what the process knows, before the framework sees the request.
+
+The map of a day is asked for more often than all else together, and mostly by people about whom everything is known:
+whose session was looked up half a second ago, on a day that was looked at a quarter of a second ago. Such a request
+needs no waiting at all, so it is answered here: with the same functions that the controllers call, from the same
+memories, which are empty where anything may have changed. Whatever is not known, or is asked in another way, goes on
+to the controllers.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from datetime import date
+from typing import Final
+
+from litestar.datastructures import State
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, Receive, Scope, Send
+from msgspec import Struct
+
+from seatweb.accounts import Accounts
+from seatweb.bookings import Bookings
+from seatweb.errors import SeatwebError
+from seatweb.model import Session
+from seatweb.security import Identity, Security
+from seatweb.web.day_pages import DayPages
+from seatweb.web.maps import peek
+from seatweb.web.rendering import PAGE_HEADERS
+from seatweb.web.requests import read_day
+from seatweb.web.sections import Place, Sections
+
+PATH: Final = re.compile(r"/(?:days/([0-9-]{10})(?:/sections/([A-Z][A-Z0-9]{0,7}))?)?", re.ASCII)
+QUERY: Final = re.compile(rb"(?:section=([A-Z][A-Z0-9]{0,7}))?", re.ASCII)
+KEPT: Final = 1024
+SMALLEST_COMPRESSED: Final = 500  # bytes
+HEADERS: Final = [(name.encode(), value.encode()) for name, value in PAGE_HEADERS.items()]
+
+
+class _Asked(Struct, frozen=True):
+    """What an address asks for: a day (today if None), or one section of it."""
+
+    day: date | None
+    section: str | None
+    """Only this one is shown."""
+    fragment: str | None
+    path: str
+
+
+class WarmPages:
+    """Answers `/`, `/days/{day}` and `/days/{day}/sections/{name}` where nothing has to be asked for."""
+
+    def __init__(self, app: ASGIApp, state: State, security: Security, sections: Sections, day_pages: DayPages) -> None:
+        self._app = app
+        self._state = state
+        self._security = security
+        self._sections = sections
+        self._day_pages = day_pages
+        self._asked: dict[tuple[str, bytes], _Asked | None] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one ASGI connection."""
+        if scope["type"] == ScopeType.HTTP and scope["method"] == "GET":
+            asked = self._read(scope["path"], scope["query_string"])
+            if asked is not None and (answer := self._answer(scope, asked)):
+                headers, body = answer
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+                await send({"type": "http.response.body", "body": body, "more_body": False})
+                return
+        await self._app(scope, receive, send)
+
+    def _read(self, path: str, query: bytes) -> _Asked | None:
+        key = (path, query)
+        if key in self._asked:
+            return self._asked[key]
+        if len(self._asked) >= KEPT:
+            self._asked.clear()
+        asked = self._asked[key] = _read(path, query)
+        return asked
+
+    def _answer(self, scope: Scope, asked: _Asked) -> tuple[list[tuple[bytes, bytes]], bytes] | None:
+        cookies, compressed = b"", False
+        for name, value in scope["headers"]:
+            if name == b"cookie":
+                cookies = value
+            elif name == b"accept-encoding":
+                compressed = b"gzip" in value
+            elif name == b"hx-request" and asked.fragment is None:
+                return None
+        identity = self._security.identity(cookies)
+        if identity is None:
+            return None
+        body = self._body(asked, identity)
+        if body is None:
+            return None
+        headers = [*HEADERS, (b"content-type", b"text/html; charset=utf-8")]
+        if compressed and len(body) >= SMALLEST_COMPRESSED:
+            body = _gzipped(body)
+            headers.append((b"content-encoding", b"gzip"))
+        headers.append((b"content-length", str(len(body)).encode()))
+        return headers, body
+
+    def _body(self, asked: _Asked, identity: Identity) -> bytes | None:
+        bookings: Bookings = self._state.bookings
+        accounts: Accounts = self._state.accounts
+        session: Session | None = None
+        if identity.claims:
+            session = accounts.peek_session(identity.claims.session_id, identity.claims.user_id)
+            if session is None:
+                return None
+        place = Place(asked.day or bookings.today(), asked.section)
+        try:
+            seen = peek(bookings, session, place)
+        except SeatwebError:
+            return None  # the controller says it better
+        if seen is None or seen.state != "open":
+            return None
+        if asked.fragment is None:
+            return self._day_pages.render(seen, asked.path, identity.csrf_secret)
+        for section in seen.view.sections:
+            if section.section.name == asked.fragment:
+                return self._sections.section(seen.view, section, place, seen.viewer).encode()
+        return None
+
+
+def _read(path: str, query: bytes) -> _Asked | None:
+    """Return what a canonical address asks for."""
+    where, filtered = PATH.fullmatch(path), QUERY.fullmatch(query)
+    if where is None or filtered is None:
+        return None
+    day, fragment = where.groups()
+    section = filtered[1].decode() if filtered[1] else None
+    if day is None and section:
+        return None
+    try:
+        return _Asked(
+            read_day(day) if day else None, section, fragment, path + (f"?section={section}" if section else "")
+        )
+    except SeatwebError:
+        return None
+
+
+def _gzipped(body: bytes) -> bytes:
+    compressor = zlib.compressobj(1, wbits=31)  # 31: with gzip's header and sum
+    return compressor.compress(body) + compressor.flush()

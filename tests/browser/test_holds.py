@@ -1,0 +1,350 @@
+"""Holds: the seat of an open panel is kept for a while, shown to others as being chosen, and let go by leaving."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Guard
+from tests.browser.test_journeys import DAY, announced, seat, tab_to
+from tests.browser.test_live import BROKEN, NETWORK, SECOND, STREAM, KeptBack, is_live, open_live, says_nothing
+from tests.support import Site
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+
+
+def has_hold(page: Page) -> None:
+    expect(page.locator("#hold .hold-now")).to_be_visible()
+
+
+@pytest.fixture
+def ada(open_browser: Callable[..., Page], sign_in: Callable[..., Any]) -> Page:
+    """Give a signed-in user's page, on a live map."""
+    page = open_browser()
+    sign_in(page, "ada")
+    open_live(page)
+    return page
+
+
+@pytest.fixture
+def grace(open_browser: Callable[..., Page], sign_in: Callable[..., Any]) -> Page:
+    """Give the page of another user, on a live map."""
+    page = open_browser()
+    sign_in(page, "grace")
+    open_live(page)
+    return page
+
+
+def test_choosing_holds_and_counts_down(ada: Page) -> None:
+    seat(ada, "A-07", "free").click()
+    has_hold(ada)
+    book = ada.get_by_role("button", name="Book A-07")
+    expect(book).to_be_focused()
+    clock = ada.get_by_role("timer")
+    expect(clock).to_have_text(re.compile(r"^Held for you · 1:(30|29)$"))
+    expect(clock).to_have_text(re.compile(r"^Held for you · 1:2[6-8]$"))
+    says_nothing(ada)
+    expect(seat(ada, "A-07", "free")).to_be_attached()  # for her it is free: she may book it
+    book.click()
+    expect(seat(ada, "A-07", "yours")).to_be_visible()
+    expect(ada.locator("#hold")).to_have_count(0)
+
+
+def test_the_end_is_announced_once_and_the_seat_can_be_held_again(page: Page, sign_in: Callable[..., Any]) -> None:
+    page.clock.install()
+    sign_in(page)
+    open_live(page, f"{DAY}/seats/7")
+    has_hold(page)
+    page.clock.fast_forward(60_000)
+    expect(page.get_by_role("timer")).to_contain_text("0:2")
+    says_nothing(page)
+    page.clock.fast_forward(11_000)
+    announced(page, "20 seconds left for A-07.")
+    page.clock.fast_forward(9_000)
+    page.clock.fast_forward(11_000)
+    expect(page.locator("#hold")).to_contain_text(
+        "Your time is over. The seat is open to everyone again; you can still book it."
+    )
+    expect(page.get_by_role("timer")).to_be_hidden()
+    expect(page.get_by_role("button", name="Book A-07")).to_be_enabled()
+    page.get_by_role("button", name="Hold it again").click()
+    has_hold(page)
+    expect(page.get_by_role("timer")).to_contain_text(re.compile("1:(30|29)"))
+
+
+@pytest.mark.parametrize("options", [{}, PHONE], ids=["desk", "phone"])
+def test_nothing_moves_when_the_hold_comes_or_ends(
+    open_browser: Callable[..., Page], sign_in: Callable[..., Any], options: dict[str, Any]
+) -> None:
+    page = open_browser(**options, reduced_motion="reduce")
+    page.clock.install()
+    sign_in(page)
+    late = KeptBack(page, "**/hold")
+    page.goto(f"{DAY}/seats/7")
+    book, panel = page.get_by_role("button", name="Book A-07"), page.locator("#panel")
+    expect(book).to_be_focused()
+    late.wait()
+    before = book.bounding_box(), panel.bounding_box()
+    late.let_through()
+    has_hold(page)
+    expect(book).to_be_focused()
+    assert (book.bounding_box(), panel.bounding_box()) == before
+    page.clock.fast_forward(91_000)
+    expect(page.get_by_role("button", name="Hold it again")).to_be_visible()
+    assert (book.bounding_box(), panel.bounding_box()) == before
+
+
+def close(page: Page) -> None:
+    page.get_by_role("link", name="Close seat A-07").click()
+    expect(page.locator("#panel")).to_be_hidden()
+
+
+def escape(page: Page) -> None:
+    page.keyboard.press("Escape")
+    expect(seat(page, "A-07", "free")).to_be_focused()
+
+
+def let_go(page: Page) -> None:
+    page.get_by_role("button", name="Let go").click()
+    expect(page.locator("#panel")).to_be_hidden()
+    expect(page).to_have_url(re.compile(DAY + "$"))
+    expect(seat(page, "A-07", "free")).to_be_focused()
+
+
+def other_day(page: Page) -> None:
+    page.get_by_role("navigation", name="Days of this week").get_by_role("link", name=re.compile("25 November")).click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("25 November")
+
+
+def other_seat(page: Page) -> None:
+    seat(page, "D-01", "free").click()
+    expect(page.locator("#hold[data-address$='/61'] .hold-now")).to_be_visible()
+
+
+def taken_seat(page: Page) -> None:
+    seat(page, "D-20", "taken").click()
+    expect(page.locator("#panel")).to_contain_text("Taken")
+
+
+def back(page: Page) -> None:
+    page.go_back()
+    expect(page.locator("#panel")).to_be_hidden()
+
+
+def other_page(page: Page) -> None:
+    page.get_by_role("link", name="My bookings").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("My bookings")
+
+
+def closed_tab(page: Page) -> None:
+    page.close(run_before_unload=True)
+
+
+@pytest.mark.parametrize(
+    "leave", [close, escape, let_go, other_day, other_seat, taken_seat, back, other_page, closed_tab]
+)
+def test_leaving_the_panel_lets_go(
+    ada: Page, grace: Page, book: Callable[[int], str], leave: Callable[[Page], None]
+) -> None:
+    book(80)
+    expect(seat(ada, "D-20", "taken")).to_be_attached()
+    seat(ada, "A-07", "free").click()
+    has_hold(ada)
+    expect(seat(grace, "A-07", "being chosen")).to_be_attached(timeout=SECOND)
+    leave(ada)
+    expect(seat(grace, "A-07", "free")).to_be_attached(timeout=SECOND)
+    expect(grace.locator("[data-status=held]:not(.seat-sample)")).to_have_count(1 if leave is other_seat else 0)
+    says_nothing(grace)
+
+
+def test_coming_back_out_of_the_browsers_memory_holds_again(ada: Page, grace: Page) -> None:
+    seat(ada, "A-07", "free").click()
+    has_hold(ada)
+    expect(seat(grace, "A-07", "being chosen")).to_be_attached()
+    ada.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', {persisted: true}))")
+    expect(seat(grace, "A-07", "free")).to_be_attached(timeout=SECOND)
+    ada.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))")
+    expect(seat(grace, "A-07", "being chosen")).to_be_attached()
+    has_hold(ada)
+    is_live(ada)
+
+
+def test_back_in_the_history_holds_again(ada: Page, grace: Page) -> None:
+    seat(ada, "A-07", "free").click()
+    has_hold(ada)
+    ada.get_by_role("link", name="My bookings").click()
+    expect(seat(grace, "A-07", "free")).to_be_attached()
+    ada.go_back()
+    has_hold(ada)
+    expect(seat(grace, "A-07", "being chosen")).to_be_attached(timeout=SECOND)
+
+
+def test_a_seat_that_someone_else_is_choosing(ada: Page, grace: Page) -> None:
+    seat(ada, "A-07", "free").click()
+    has_hold(ada)
+    seat(grace, "A-07", "being chosen").click()
+    expect(grace.locator("#panel")).to_contain_text(re.compile(r"Being chosen by someone else · up to 1:[0-9]{2}"))
+    first = grace.locator("#panel .clock").inner_text()
+    expect(grace.locator("#panel .clock")).not_to_have_text(first)
+    expect(grace.get_by_role("button", name="Book A-06 instead")).to_be_focused()
+    expect(grace.locator("#hold")).to_have_count(0)
+    close(ada)
+    announced(grace, "A-07 is free again.")
+    expect(grace.get_by_role("button", name="Book A-07")).to_be_visible()
+    # It came free by itself: nobody chose it, so nobody holds it.
+    expect(grace.locator("#hold")).to_have_count(0)
+    expect(seat(ada, "A-07", "free")).to_be_attached()
+    grace.get_by_role("button", name="Book A-07").click()
+    expect(seat(ada, "A-07", "taken")).to_be_attached(timeout=SECOND)
+
+
+def test_who_comes_a_moment_too_late_is_told_at_once(ada: Page, grace: Page, guard: Guard) -> None:
+    guard.expected = NETWORK
+    grace.route(STREAM, lambda route: route.abort())
+    grace.reload()
+    late = KeptBack(grace, "**/hold")
+    seat(grace, "A-07", "free").click()
+    expect(grace.get_by_role("button", name="Book A-07")).to_be_visible()
+    late.wait()
+    seat(ada, "A-07", "free").click()
+    has_hold(ada)
+    late.let_through()
+    expect(grace.get_by_role("button", name="Book A-06 instead")).to_be_focused()
+    expect(grace.get_by_role("alert")).to_contain_text("A-07")
+    expect(seat(grace, "A-07", "being chosen")).to_be_attached()
+    has_hold(ada)
+
+
+def test_booking_does_not_wait_for_the_hold(ada: Page) -> None:
+    late = KeptBack(ada, "**/hold")
+    seat(ada, "A-07", "free").click()
+    late.wait()
+    ada.get_by_role("button", name="Book A-07").click()
+    expect(seat(ada, "A-07", "yours")).to_be_visible()
+    announced(ada, "A-07 is yours")
+    expect(ada.locator("#hold")).to_have_count(0)
+
+
+@pytest.mark.parametrize("answer", [{"status": 503, "body": "busy"}, {"status": 502, "body": "<html>"}, None])
+def test_without_a_hold_everything_works_all_the_same(ada: Page, guard: Guard, answer: dict[str, Any] | None) -> None:
+    guard.expected = (*NETWORK, "status of 50")
+    ada.route("**/hold", lambda route: route.fulfill(**answer) if answer else route.abort())
+    with ada.expect_event("requestfinished" if answer else "requestfailed", lambda request: "/hold" in request.url):
+        seat(ada, "A-07", "free").click()
+    expect(ada.get_by_role("button", name="Book A-07")).to_be_focused()
+    says_nothing(ada)
+    ada.get_by_role("button", name="Book A-07").click()
+    expect(seat(ada, "A-07", "yours")).to_be_visible()
+
+
+def test_an_answer_for_a_panel_that_was_closed_lets_go(ada: Page, grace: Page) -> None:
+    late = KeptBack(ada, "**/hold", answered=True)
+    seat(ada, "A-07", "free").click()
+    expect(seat(grace, "A-07", "being chosen")).to_be_attached()
+    close(ada)
+    late.let_through()
+    expect(seat(grace, "A-07", "free")).to_be_attached(timeout=SECOND)
+
+
+def test_walking_over_the_seats_holds_the_last_one(ada: Page, grace: Page) -> None:
+    for number in (6, 7, 8, 9):
+        ada.locator(f"#seat-{number}").click()
+    expect(ada.locator("#hold[data-address$='/9'] .hold-now")).to_be_visible()
+    expect(grace.locator(".map [data-status=held]")).to_have_count(1)
+    expect(seat(grace, "A-09", "being chosen")).to_be_attached()
+
+
+def test_a_look_at_how_things_are_keeps_the_hold_as_it_is(ada: Page, guard: Guard, book: Callable[[int], str]) -> None:
+    """Without a stream the page looks every four seconds; that must not begin the hold anew each time."""
+    guard.expected = NETWORK
+    ada.route(STREAM, lambda route: route.abort())
+    ada.goto(f"{DAY}/seats/7")
+    has_hold(ada)
+    token = ada.locator("#hold").get_attribute("data-token")
+    book(8)
+    expect(seat(ada, "A-08", "taken")).to_be_attached(timeout=BROKEN)
+    assert ada.locator("#hold").get_attribute("data-token") == token
+    expect(ada.get_by_role("timer")).to_contain_text("1:2")
+    expect(ada.get_by_role("button", name="Book A-07")).to_be_focused()
+    says_nothing(ada)
+
+
+def test_moving_holds_too(ada: Page, grace: Page) -> None:
+    seat(ada, "A-07", "free").click()
+    ada.get_by_role("button", name="Book A-07").click()
+    expect(seat(ada, "A-07", "yours")).to_be_visible()
+    seat(ada, "C-05", "free").click()
+    has_hold(ada)
+    expect(seat(grace, "C-05", "being chosen")).to_be_attached(timeout=SECOND)
+    ada.get_by_role("button", name="Move from A-07 to C-05").click()
+    expect(seat(grace, "C-05", "taken")).to_be_attached(timeout=SECOND)
+    expect(seat(grace, "A-07", "free")).to_be_attached()
+
+
+def test_by_keyboard_alone(ada: Page, grace: Page) -> None:
+    tab_to(ada, seat(ada, "A-01", "free"))
+    ada.keyboard.press("ArrowRight")
+    ada.keyboard.press("Enter")
+    expect(ada.get_by_role("button", name="Book A-02")).to_be_focused()
+    has_hold(ada)
+    tab_to(ada, ada.get_by_role("button", name="Let go of seat A-02"), presses=3)
+    ada.keyboard.press("Enter")
+    expect(seat(ada, "A-02", "free")).to_be_focused()
+    expect(seat(grace, "A-02", "free")).to_be_attached()
+    ada.keyboard.press("ArrowRight")
+    ada.keyboard.press("Enter")
+    expect(ada.get_by_role("button", name="Book A-03")).to_be_focused()
+    ada.keyboard.press("Enter")
+    expect(seat(ada, "A-03", "yours")).to_be_visible()
+    expect(seat(grace, "A-03", "taken")).to_be_attached(timeout=SECOND)
+    announced(ada, "A-03 is yours")
+
+
+def test_without_scripts_nothing_of_it_is_shown(open_browser: Callable[..., Page], sign_in: Callable[..., Any]) -> None:
+    page = open_browser(java_script_enabled=False)
+    sign_in(page)
+    page.goto(f"{DAY}/seats/7")
+    expect(page.locator("#hold")).to_be_hidden()
+    assert page.locator("#panel").get_by_role("button").count() == 1
+    page.get_by_role("button", name="Book A-07").click()
+    expect(seat(page, "A-07", "yours")).to_be_visible()
+
+
+def test_a_session_that_ended_is_said_when_a_seat_is_chosen(ada: Page, guard: Guard, site: Site) -> None:
+    guard.expected = NETWORK
+    ada.route(STREAM, lambda route: route.abort())
+    ada.goto(DAY)
+    late = KeptBack(ada, "**/seats/7", answered=True)
+    seat(ada, "A-07", "free").click()
+    late.wait()
+    ada.context.clear_cookies(name=site.security.session_cookie)
+    late.let_through()
+    announced(ada, "You were signed out.", "alert")
+    expect(ada).to_have_url(re.compile("/seats/7$"))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("options", [{}, PHONE], ids=["desk", "phone"])
+def test_axe_finds_nothing_in_a_hold(
+    open_browser: Callable[..., Page], sign_in: Callable[..., Any], options: dict[str, Any], scheme: str
+) -> None:
+    page = open_browser(**options, color_scheme=scheme, reduced_motion="reduce")
+    other = open_browser(**options, color_scheme=scheme, reduced_motion="reduce")
+    page.clock.install()
+    sign_in(page, "ada")
+    sign_in(other, "grace")
+    open_live(page, f"{DAY}/seats/7")
+    has_hold(page)
+    open_live(other, f"{DAY}/seats/7")
+    expect(other.locator("#panel")).to_contain_text("Being chosen")
+    assert Axe().run(page).violations_count == 0
+    assert Axe().run(other).violations_count == 0
+    page.clock.fast_forward(91_000)
+    expect(page.get_by_role("button", name="Hold it again")).to_be_visible()
+    results = Axe().run(page)
+    assert results.violations_count == 0, results.generate_report()
