@@ -17,7 +17,7 @@ from benchmarks.load import BenchmarkError
 from benchmarks.people import day_ahead
 from benchmarks.servers import Servers
 
-STATEMENTS: Final = ("find_sitter", "book_seat")
+STATEMENTS: Final = ("book_seat",)
 PROCESSED: Final = re.compile(r"number of transactions actually processed: (\d+)")
 FAILED: Final = re.compile(r"number of failed transactions: (\d+)")
 TPS: Final = re.compile(r"tps = ([0-9.]+) \(without initial connection time\)")

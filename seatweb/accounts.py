@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+import structlog
+
 from seatweb.database import Database, Transaction
-from seatweb.errors import BadCredentials, InvalidInput
-from seatweb.memory import Memory
+from seatweb.errors import BadCredentials, InvalidInput, Overloaded
+from seatweb.memory import Kept, Memory
 from seatweb.model import Session, User
 from seatweb.passwords import LONGEST, Passwords
 from seatweb.queries import Queries
 
 SHORTEST_USERNAME: Final = 3
 LONGEST_USERNAME: Final = 50
-SESSION_SECONDS: Final = 0.5  # how long one that was ended elsewhere may still count here; promised is 1 s
+# A session that was ended elsewhere may count here for so long; promised is 1 s. Those in use are verified more often.
+SESSION_SECONDS: Final = 0.9
+VERIFY_SECONDS: Final = 0.4
+USED_SECONDS: Final = 60.0
+SESSIONS_KEPT: Final = 10_000
+
+log = structlog.get_logger(__name__)
 INVISIBLE: Final = frozenset("\u115f\u1160\u3164\uffa0")  # Hangul fillers: letters that show nothing
 
 
@@ -29,7 +40,8 @@ class Accounts:
         self._passwords = passwords
         self._session_length = timedelta(days=session_days)
         self._shortest_password = shortest_password
-        self._sessions = Memory(self._read_session, seconds=SESSION_SECONDS, entries=10_000)
+        self._sessions = Memory(self._read_session, seconds=SESSION_SECONDS, entries=SESSIONS_KEPT)
+        self._seen: Kept[tuple[UUID, int], float] = Kept(SESSIONS_KEPT)
 
     async def register(self, username: str, password: str) -> Session:
         """Return the first session of a new user; both are there or neither is.
@@ -73,10 +85,12 @@ class Accounts:
 
     async def find_session(self, session_id: UUID, user_id: int) -> Session | None:
         """Return the session while it counts: not ended, not over, its user not disabled."""
+        self._seen[session_id, user_id] = time.monotonic()
         return await self._sessions.get((session_id, user_id))
 
     def peek_session(self, session_id: UUID, user_id: int) -> Session | None:
         """Return the session while it counts, if that is known without asking the database."""
+        self._seen[session_id, user_id] = time.monotonic()
         return self._sessions.peek((session_id, user_id))
 
     async def live_sessions(self, session_ids: Iterable[UUID]) -> set[UUID]:
@@ -89,6 +103,36 @@ class Accounts:
             await self._database.write(lambda queries: queries.end_session(session.id))
         finally:
             self._sessions.forget((session.id, session.user.id))
+
+    @asynccontextmanager
+    async def verifying(self) -> AsyncIterator[None]:
+        """Look again and again, in one query, whether the sessions still count that were used lately."""
+        task = asyncio.create_task(self._verify())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _verify(self) -> None:
+        while True:
+            await asyncio.sleep(VERIFY_SECONDS)
+            now = time.monotonic()
+            keys = [key for key, at in self._seen.items() if now - at < USED_SECONDS and self._sessions.peek(key)]
+            if not keys:
+                continue
+            try:
+                live = await self.live_sessions(session_id for session_id, _ in keys)
+            except Overloaded:
+                continue  # what is not verified in time is looked up when it is used
+            except Exception:
+                log.exception("verifying sessions failed")
+                continue
+            for key in keys:
+                if key[0] in live:
+                    self._sessions.renew(key, now)
+                else:
+                    self._sessions.forget(key)
 
     async def _read_session(self, key: tuple[UUID, int]) -> Session | None:
         return await self._database.run(lambda queries: queries.find_session(*key))

@@ -65,13 +65,12 @@ def create_app(
     `today` replaces the clock of the time zone. `at_end` is given what to call in the event loop when the process
     is told to end: it ends the streams, which would go on for ever.
     """
-    configure_logging(settings.log_format)
+    log_request = configure_logging(settings.log_format)
     zone = settings.zone
     security = Security(backends.jwt_secret, secure=settings.secure_cookies, public_url=settings.public_url)
     renderer = Renderer(security, settings.site_name, settings.public_url)
     sections = Sections(renderer.environment)
     day_pages = DayPages(renderer, security, sections)
-    answers = MapAnswers(renderer, sections, day_pages)
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
@@ -91,7 +90,7 @@ def create_app(
                 changes,
                 today or (lambda: datetime.now(zone).date()),
             )
-            async with Live.open(bookings, changes, accounts.live_sessions) as live:
+            async with accounts.verifying(), Live.open(bookings, changes, accounts.live_sessions) as live:
                 if at_end:
                     at_end(live.close)
                 app.state.update(
@@ -100,7 +99,8 @@ def create_app(
                     accounts=accounts,
                     bookings=bookings,
                     live=live,
-                    streams=Streams(bookings, answers),
+                    answers=MapAnswers(bookings, renderer, sections, day_pages),
+                    streams=Streams(bookings, sections),
                 )
                 try:
                     yield
@@ -147,10 +147,9 @@ def create_app(
             "settings": Provide(lambda: settings, sync_to_thread=False),
             "security": Provide(lambda: security, sync_to_thread=False),
             "renderer": Provide(lambda: renderer, sync_to_thread=False),
-            "answers": Provide(lambda: answers, sync_to_thread=False),
+            "answers": Provide(_answers, sync_to_thread=False),
             "bookings": Provide(_bookings, sync_to_thread=False),
             "accounts": Provide(_accounts, sync_to_thread=False),
-            "database": Provide(_database, sync_to_thread=False),
         },
         state=State({"security": security, "renderer": renderer}),
         exception_handlers={Exception: _explain},
@@ -162,7 +161,7 @@ def create_app(
     )
     https = {"strict-transport-security": "max-age=31536000"} if settings.secure_cookies else {}
     warm = WarmPages(app, app.state, security, sections, day_pages)
-    return Telemetry(warm, HEADERS | https, FILE_HEADERS | https)
+    return Telemetry(warm, HEADERS | https, FILE_HEADERS | https, log_request)
 
 
 API_PATHS: Final = ("/auth/", "/seats/", "/sections/", "/bookings/", "/me/", "/health/", "/openapi")
@@ -186,9 +185,9 @@ async def missing_any(path: FromPath[str]) -> None:  # noqa: ARG001 - the route 
     raise PageNotFound
 
 
-def _database(state: State) -> Database:
-    database: Database = state.database
-    return database
+def _answers(state: State) -> MapAnswers:
+    answers: MapAnswers = state.answers
+    return answers
 
 
 def _bookings(state: State) -> Bookings:

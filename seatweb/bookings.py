@@ -25,7 +25,7 @@ from seatweb.errors import (
     SeatwebError,
     SectionNotFound,
 )
-from seatweb.memory import Memory
+from seatweb.memory import Kept, Memory
 from seatweb.model import Booking, DayView, Hold, Seat, Section, SectionView, Status, User
 from seatweb.queries import Queries, SeatInSection, SectionSeats
 from seatweb.reservations import Reservation, Reservations
@@ -35,6 +35,7 @@ DAYS_AHEAD: Final = 90
 ENDED_SHOWN: Final = 50
 LARGEST_ID: Final = 2**63 - 1  # a PostgreSQL bigint
 MEMORY_SECONDS: Final = 0.25
+SEATS_KEPT: Final = 20_000
 SECTION_VIEWS_KEPT: Final = 512  # of all sections and days, in each process
 
 
@@ -60,7 +61,8 @@ class Bookings:
         self._reservations = reservations
         self._changes = changes
         self.today = today
-        self._sections: dict[tuple[int, date], SectionView] = {}
+        self._wanted: Kept[tuple[date, int], None] = Kept(SEATS_KEPT)  # those that someone wanted here lately
+        self._sections: Kept[tuple[int, date], SectionView] = Kept(SECTION_VIEWS_KEPT)
         self._days = Memory(self._read_day, seconds=MEMORY_SECONDS, entries=2 * DAYS_AHEAD)
         self._weeks = Memory(self._read_week, seconds=MEMORY_SECONDS, entries=10_000)
         changes.listen(self._day_changed)
@@ -130,14 +132,8 @@ class Bookings:
             new = found.get(section.id) or SectionSeats(generation=generation, seats=())
             views[section.id] = SectionView(section=section, day=day, generation=new.generation, seats=new.seats)
             if kept:
-                self._keep(section.id, views[section.id])
+                self._sections[section.id, day] = views[section.id]
         return views
-
-    def _keep(self, section_id: int, view: SectionView) -> None:
-        self._sections.pop((section_id, view.day), None)
-        self._sections[section_id, view.day] = view
-        if len(self._sections) > SECTION_VIEWS_KEPT:
-            del self._sections[next(iter(self._sections))]
 
     async def _read_week(self, key: tuple[int, date]) -> dict[date, Booking]:
         user_id, monday = key
@@ -163,12 +159,11 @@ class Bookings:
                 self._changed(user, day)
             raise
         if change.made:
-            await self._reservations.release_all(day, user.id)
             self._changed(user, day)
 
     def _changed(self, user: User, day: date) -> None:
         self._weeks.forget((user.id, monday_of(day)))
-        self._changes.tell(day)
+        self._changes.tell(day, self._reservations.ending(day, user.id))
 
     # Holds
 
@@ -225,10 +220,14 @@ class Bookings:
             SeatTaken, SeatHeld, DayAlreadyBooked, SeatClosed, SeatNotFound, OutsideBookingWindow: nothing was changed.
             Overloaded: whether it was booked is not known; the user's bookings tell.
         """
+        self._check_day(day)
+        _check_id(seat_id, SeatNotFound)
+        if (day, seat_id) in self._wanted:
+            await self._database.run(lambda queries: _check_free(queries, user, seat_id, day))
         holds = await self.holds(day)
         async with self.changing(user, day):
             return await self._database.write(
-                lambda queries: self.book_in(queries, user, seat_id, day, session_id, holds)
+                lambda queries: self._book(queries, user, seat_id, day, session_id, holds)
             )
 
     async def book_in(
@@ -240,13 +239,23 @@ class Bookings:
         session_id: UUID | None,
         holds: Mapping[int, Hold],
     ) -> Booking:
-        """Do what `book` does, on a connection or in a transaction of the caller's, who does it inside `changing`."""
+        """Do what `book` does, in a transaction of the caller's, who does it inside `changing`."""
         self._check_day(day)
         _check_id(seat_id, SeatNotFound)
-        sitter = await queries.find_sitter(seat_id, day)
-        if sitter is not None:
-            raise DayAlreadyBooked if sitter == user.id else SeatTaken
+        await _check_free(queries, user, seat_id, day)
+        return await self._book(queries, user, seat_id, day, session_id, holds)
+
+    async def _book(
+        self,
+        queries: Queries,
+        user: User,
+        seat_id: int,
+        day: date,
+        session_id: UUID | None,
+        holds: Mapping[int, Hold],
+    ) -> Booking:
         _check_hold(holds, seat_id, user)
+        self._wanted[day, seat_id] = None
         booking = await queries.book_seat(seat_id, user.id, day, session_id)
         if booking is None:
             await _open_seat(queries, seat_id)
@@ -426,6 +435,13 @@ def nearest_free(view: DayView, seat: Seat, user_id: int | None) -> Seat | None:
 def monday_of(day: date) -> date:
     """Return the first day of the day's week."""
     return day - timedelta(days=day.weekday())
+
+
+async def _check_free(queries: Queries, user: User, seat_id: int, day: date) -> None:
+    """Refuse who comes too late before they queue behind the winners of the section."""
+    sitter = await queries.find_sitter(seat_id, day)
+    if sitter is not None:
+        raise DayAlreadyBooked if sitter == user.id else SeatTaken
 
 
 def _check_hold(holds: Mapping[int, Hold], seat_id: int, user: User) -> None:

@@ -9,17 +9,22 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import date
 from typing import Final, Self
 
 import structlog
 
-from seatweb.redis_client import RedisAway, RedisClient
+from seatweb.memory import Kept
+from seatweb.redis_client import Command, RedisAway, RedisClient
 
 CHANNEL: Final = "seatweb:changes"
 LONGEST_REST_SECONDS: Final = 2.0
+GATHER_SECONDS: Final = 0.01
+AGAIN_SECONDS: Final = 0.2
+UNDONE_KEPT: Final = 10_000
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +37,7 @@ class Changes:
         self._name = secrets.token_hex(8)  # of this process, to know its own signals
         self._listeners: list[Callable[[date | None], None]] = []
         self._untold: set[date] = set()
+        self._undone: Kept[Command, None] = Kept(UNDONE_KEPT)
         self._something = asyncio.Event()
         self.connected = False
         """Whether the signals of others arrive."""
@@ -54,10 +60,15 @@ class Changes:
         """Call the listener with each day that changed, and with None when anything may have changed."""
         self._listeners.append(listener)
 
-    def tell(self, day: date) -> None:
-        """Say that the day changed; to be called after the commit. It cannot fail."""
+    def tell(self, day: date, *commands: Command) -> None:
+        """Say that the day changed; to be called after the commit. It cannot fail.
+
+        The commands are what else Redis is to do; the others hear of the day after they were done.
+        """
         self._notify(day)
         self._untold.add(day)
+        for command in commands:
+            self._undone[command] = None
         self._something.set()
 
     def _notify(self, day: date | None) -> None:
@@ -66,12 +77,25 @@ class Changes:
 
     async def _send(self) -> None:
         # One message at a time: what changes while it is on its way goes into the next, so a rush costs few messages.
+        sent = 0.0
         while True:
             await self._something.wait()
+            if time.monotonic() - sent < GATHER_SECONDS:  # the first goes at once; in a rush they gather a little
+                await asyncio.sleep(GATHER_SECONDS)
+            sent = time.monotonic()
             self._something.clear()
-            days, self._untold = self._untold, set()
-            with suppress(RedisAway):  # then the others look by themselves (see `connected`)
-                await self._redis.publish(CHANNEL, " ".join([self._name, *map(str, days)]))
+            (days, self._untold), (undone, self._undone) = (self._untold, set()), (self._undone, Kept(UNDONE_KEPT))
+            try:
+                await self._redis.batch([*undone, ("PUBLISH", CHANNEL, " ".join([self._name, *map(str, days)]))])
+            except Exception as error:
+                if not isinstance(error, RedisAway):
+                    log.exception("the signals could not be sent; trying again")
+                # The others may be connected and know of nothing: they are told as soon as that works again.
+                self._untold |= days
+                for command in undone:
+                    self._undone[command] = None
+                await asyncio.sleep(AGAIN_SECONDS)
+                self._something.set()
 
     async def _receive(self) -> None:
         rest = 0.05

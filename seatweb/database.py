@@ -74,6 +74,14 @@ class Transaction(Queries):
                 yield
 
 
+class _Connection(asyncpg.Connection):
+    """A connection of the pool."""
+
+    def get_reset_query(self) -> str:
+        """Return nothing: our statements leave nothing behind, and asking would be a second round trip for each use."""
+        return ""
+
+
 class Database:
     """A pool of connections: `run` reads, `write` changes something by one statement, `transaction` by several."""
 
@@ -94,6 +102,7 @@ class Database:
             timeout=CONNECT_SECONDS,
             command_timeout=STATEMENT_SECONDS,
             server_settings=SERVER_SETTINGS,
+            connection_class=_Connection,
         )
         try:
             yield cls(await pool, load_statements(), size)
@@ -112,7 +121,7 @@ class Database:
         """
         return await self._attempts(work, explicit=False)
 
-    async def write(self, work: Callable[[Queries], Awaitable[T]]) -> T:
+    async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Do what `run` does, for work that changes something: it leaves connections for those who read."""
         async with self._place():
             return await self._attempts(work, explicit=False)
@@ -131,11 +140,14 @@ class Database:
 
     @asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(ACQUIRE_SECONDS):
-                await self._writers.acquire()
-        except TimeoutError:
-            raise Overloaded from None
+        if self._writers.locked():
+            try:
+                async with asyncio.timeout(ACQUIRE_SECONDS):
+                    await self._writers.acquire()
+            except TimeoutError:
+                raise Overloaded from None
+        else:
+            await self._writers.acquire()  # at once
         try:
             yield
         finally:

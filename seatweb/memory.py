@@ -10,10 +10,26 @@ from typing import Generic, TypeVar
 from msgspec import Struct
 
 K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
 V = TypeVar("V")
 
 
-class _Kept(Struct, Generic[V], frozen=True):
+class Kept(dict[K, T]):
+    """A dictionary that forgets its oldest entry when it would hold more than `entries`."""
+
+    def __init__(self, entries: int) -> None:
+        super().__init__()
+        self._entries = entries
+
+    def __setitem__(self, key: K, value: T) -> None:
+        """Keep the value as the newest."""
+        self.pop(key, None)
+        super().__setitem__(key, value)
+        if len(self) > self._entries:
+            del self[next(iter(self))]
+
+
+class _Read(Struct, Generic[V], frozen=True):
     value: V
     read_at: float  # when the fetch began, on the monotonic clock
 
@@ -29,8 +45,7 @@ class Memory(Generic[K, V]):
     def __init__(self, fetch: Callable[[K], Awaitable[V]], *, seconds: float, entries: int) -> None:
         self._fetch = fetch
         self._seconds = seconds
-        self._entries = entries
-        self._kept: dict[K, _Kept[V]] = {}
+        self._kept: Kept[K, _Read[V]] = Kept(entries)
         self._flights: dict[K, _Flight[V]] = {}
 
     def peek(self, key: K) -> V | None:
@@ -52,6 +67,11 @@ class Memory(Generic[K, V]):
             return await asyncio.shield(flight.task)
         return kept.value
 
+    def renew(self, key: K, read_at: float) -> None:
+        """Take what is known of the key as read at a later moment of the monotonic clock: it was found unchanged."""
+        if kept := self._kept.get(key):
+            self._kept[key] = _Read(kept.value, max(read_at, kept.read_at))
+
     def forget(self, key: K) -> None:
         """Take what is known of the key, and what is being fetched, as old: something changed."""
         self._kept.pop(key, None)
@@ -72,10 +92,7 @@ class Memory(Generic[K, V]):
             # Taking the exception tells asyncio that it is not lost, also when every reader left meanwhile.
             if task.cancelled() or task.exception() is not None or flight.stale:
                 return
-            self._kept.pop(key, None)
-            self._kept[key] = _Kept(task.result(), began)
-            if len(self._kept) > self._entries:
-                del self._kept[next(iter(self._kept))]
+            self._kept[key] = _Read(task.result(), began)
 
         flight.task.add_done_callback(landed)
         return flight

@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self, TypeAlias, TypeVar
 
 import redis.asyncio as redis
 import structlog
@@ -19,6 +19,7 @@ from redis.commands.core import AsyncScript
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
 T = TypeVar("T")
+Command: TypeAlias = tuple[str | int, ...]
 
 SOCKET_SECONDS: Final = 0.25
 CALL_SECONDS: Final = 0.5  # a call with its one retry
@@ -86,9 +87,16 @@ class RedisClient:
 
         return run
 
-    async def publish(self, channel: str, message: str) -> None:
-        """Send the message to whoever listens now."""
-        await self._call(lambda client: client.publish(channel, message))
+    async def batch(self, commands: Iterable[Command]) -> None:
+        """Run the commands one after the other, in one round trip; one that is refused does not stop the others."""
+
+        async def work(client: redis.Redis) -> None:
+            async with client.pipeline(transaction=False) as pipe:
+                for command in commands:
+                    pipe.execute_command(*command)
+                await pipe.execute(raise_on_error=False)
+
+        await self._call(work)
 
     async def ping(self) -> bool:
         """Return whether Redis answers, also while it is left alone."""

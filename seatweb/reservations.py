@@ -7,6 +7,7 @@ change of it is one Lua script, so nobody sees half of one. With Redis away ther
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from datetime import date
@@ -16,8 +17,9 @@ from typing import Final
 from msgspec import Struct
 
 from seatweb.errors import SeatHeld
+from seatweb.memory import Kept
 from seatweb.model import Hold
-from seatweb.redis_client import RedisAway, RedisClient
+from seatweb.redis_client import Command, RedisAway, RedisClient
 
 # A hold counts from its begin to its end. One that begins in the future is void: the clock was set back since.
 READ: Final = """
@@ -82,6 +84,10 @@ return active
 )
 
 
+UNDO_SECONDS: Final = 0.6
+UNDONE_KEPT: Final = 10_000
+
+
 class Reservation(Struct, frozen=True):
     """A hold as its user got it: `token` renews and ends it, `seconds` is what is left of it, rounded up."""
 
@@ -93,7 +99,10 @@ class Reservations:
     """The holds of every day, `seconds` long each."""
 
     def __init__(self, redis: RedisClient, seconds: int) -> None:
+        self._redis = redis
         self._seconds = seconds
+        self._undone: Kept[Command, float] = Kept(UNDONE_KEPT)
+        self._undoing: asyncio.Task[None] | None = None
         self._take = redis.script(TAKE)
         self._release = redis.script(RELEASE)
         self._active = redis.script(ACTIVE)
@@ -110,6 +119,7 @@ class Reservations:
         try:
             left = await self._take([_key(day)], [seat_id, user_id, token, self._seconds * 1000])
         except RedisAway:
+            self._undo_later(self.ending(day, user_id, seat_id, token))  # it may be done when Redis goes on
             return None
         if left:
             raise SeatHeld(seconds=ceil(left / 1000))
@@ -120,14 +130,36 @@ class Reservations:
         try:
             return bool(await self._release([_key(day)], [user_id, seat_id, token]))
         except RedisAway:
+            self._undo_later(self.ending(day, user_id, seat_id, token))
             return False
 
-    async def release_all(self, day: date, user_id: int) -> None:
-        """End whatever the user holds on the day."""
-        try:
-            await self._release([_key(day)], [user_id, "", ""])
-        except RedisAway:
-            return
+    def ending(self, day: date, user_id: int, seat_id: int | str = "", token: str = "") -> Command:
+        """Return the command that ends this hold, or whatever the user holds on the day."""
+        return ("EVAL", RELEASE, 1, _key(day), user_id, seat_id, token)
+
+    def _undo_later(self, command: Command) -> None:
+        self._undone[command] = time.monotonic()
+        if self._undoing is None or self._undoing.done():
+            self._undoing = asyncio.create_task(self._undo())
+
+    async def _undo(self) -> None:
+        """End what should not be held, once Redis goes on: twice, for what it still had to read may come in between."""
+        done: set[Command] = set()
+        while self._undone:
+            await asyncio.sleep(UNDO_SECONDS)
+            commands = list(self._undone)
+            try:
+                await self._redis.batch(commands)
+            except RedisAway:
+                done.clear()
+                now = time.monotonic()
+                for command in commands:
+                    if now - self._undone[command] > self._seconds:
+                        del self._undone[command]  # it has ended by itself
+                continue
+            for command in done & set(commands):
+                del self._undone[command]
+            done = set(commands)
 
     async def active(self, day: date) -> dict[int, Hold]:
         """Return the holds of the day by seat id; none with Redis away."""

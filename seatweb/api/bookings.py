@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Awaitable, Callable, Mapping
 from datetime import date
 from typing import Annotated, Literal
 from urllib.parse import urlencode
 
 import msgspec
 from litestar import Controller, delete, get, patch, post
+from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import Body, FromPath, HeaderParameter, QueryParameter
@@ -23,7 +23,7 @@ from seatweb.bookings import LARGEST_ID, Bookings
 from seatweb.database import Database, Transaction
 from seatweb.errors import BookingNotFound, InvalidInput, SeatwebError
 from seatweb.idempotency import answer_once
-from seatweb.model import Booking, Hold, Session
+from seatweb.model import Booking, Session
 
 Status = Annotated[
     Literal["confirmed", "cancelled", "all"], QueryParameter(description="Only bookings with this status.")
@@ -61,35 +61,20 @@ class BookingController(Controller):
         request: ApiRequest,
         data: Annotated[NewBooking, Body(description="The seat, or `any`; and the day.")],
         bookings: NamedDependency[Bookings],
-        database: NamedDependency[Database],
+        state: State,
         key: Key = None,  # noqa: ARG002 - documented here, read from the request
     ) -> Response[bytes]:
         """Book a seat, or any free one, for a day."""
         session = await signed_in(request)
+        _check_choice(data)
+        if (idempotent := idempotency_key(request)) is not None:
+            return await _book_once(request, bookings, state.database, session, data, idempotent)
         day = data.booking_date or bookings.today()
-        holds = await bookings.holds(day)
-        work = _booking_work(bookings, session, data, day, holds)
-        request_id = request.scope["state"]["request_id"]
-
-        refused: SeatwebError | None = None
-
-        def encode(outcome: Booking | SeatwebError) -> tuple[int, str]:
-            nonlocal refused
-            if isinstance(outcome, Booking):
-                refused = None  # it was refused before the transaction ran once more
-                return 201, msgspec.json.encode(BookingOut.of(outcome)).decode()
-            refused = outcome
-            return outcome.status, problem(outcome.status, outcome.code, outcome.text, request_id).decode()
-
-        idempotent = idempotency_key(request)
-        async with bookings.changing(session.user, day) as change:
-            if idempotent is None:
-                return _answer(*encode(await database.transaction(work)))
-            stored, replayed = await answer_once(
-                database, session.user.id, idempotent, await fingerprint(request), work, encode
-            )
-            change.made = not replayed and refused is None
-        return _answer(stored.status, stored.body, replayed=replayed, refused=refused)
+        if data.any:
+            booking = await bookings.book_any(session.user, day, data.section, session.id)
+        else:
+            booking = await bookings.book(session.user, int(data.seat_id or 0), day, session.id)
+        return _answer(201, _encoded(booking))
 
     @get("/", operation_id="list_bookings", responses=refusals(401, 422, 503))
     async def mine(
@@ -136,24 +121,46 @@ class BookingController(Controller):
         return Cancelled(message="Booking cancelled successfully", booking=BookingOut.of(booking))
 
 
-def _booking_work(
-    bookings: Bookings, session: Session, data: NewBooking, day: date, holds: Mapping[int, Hold]
-) -> Callable[[Transaction], Awaitable[Booking]]:
-    """Return what books as the request says.
-
-    Raises:
-        InvalidInput: it names a seat and `any`, or neither.
-    """
-    user, seat_id = session.user, data.seat_id
-    if data.any:
-        if seat_id is not UNSET:
-            raise InvalidInput(fields={"seat_id": "Leave it out with `any`."})
-        return lambda transaction: bookings.book_any_in(transaction, user, day, data.section, session.id, holds)
-    if data.section is not None:
+def _check_choice(data: NewBooking) -> None:
+    """Refuse a request that names a seat and `any`, or neither."""
+    if data.any and data.seat_id is not UNSET:
+        raise InvalidInput(fields={"seat_id": "Leave it out with `any`."})
+    if data.section is not None and not data.any:
         raise InvalidInput(fields={"section": "It goes with `any` only."})
-    if seat_id is UNSET:
+    if data.seat_id is UNSET and not data.any:
         raise InvalidInput(fields={"seat_id": "A seat is needed, or `any`."})
-    return lambda transaction: bookings.book_in(transaction, user, seat_id, day, session.id, holds)
+
+
+async def _book_once(
+    request: ApiRequest, bookings: Bookings, database: Database, session: Session, data: NewBooking, key: str
+) -> Response[bytes]:
+    """Book what the request asks for, and return the first answer to its key, however often it is delivered."""
+    user, day = session.user, data.booking_date or bookings.today()
+    holds = await bookings.holds(day)
+    request_id = request.scope["state"]["request_id"]
+    refused: SeatwebError | None = None
+
+    async def work(transaction: Transaction) -> Booking:
+        if data.any:
+            return await bookings.book_any_in(transaction, user, day, data.section, session.id, holds)
+        return await bookings.book_in(transaction, user, int(data.seat_id or 0), day, session.id, holds)
+
+    def encode(outcome: Booking | SeatwebError) -> tuple[int, str]:
+        nonlocal refused
+        if isinstance(outcome, Booking):
+            refused = None  # it was refused before the transaction ran once more
+            return 201, _encoded(outcome)
+        refused = outcome
+        return outcome.status, problem(outcome.status, outcome.code, outcome.text, request_id).decode()
+
+    async with bookings.changing(user, day) as change:
+        stored, replayed = await answer_once(database, user.id, key, await fingerprint(request), work, encode)
+        change.made = not replayed and refused is None
+    return _answer(stored.status, stored.body, replayed=replayed, refused=refused)
+
+
+def _encoded(booking: Booking) -> str:
+    return msgspec.json.encode(BookingOut.of(booking)).decode()
 
 
 def _answer(status: int, body: str, *, replayed: bool = False, refused: SeatwebError | None = None) -> Response[bytes]:

@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable
+from functools import cache
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -107,9 +108,14 @@ def _sent_twice(body: bytes) -> dict[str, str]:
     return twice
 
 
+@cache
+def _fields(wanted: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
+    return {field.encode_name: field for field in msgspec.structs.fields(wanted)}
+
+
 def _not_fitting(content: dict[str, object], wanted: type[msgspec.Struct]) -> dict[str, str]:
     """Return what is wrong with each field; unlike the framework's own reading, a "1" or true is no number here."""
-    fields = {field.encode_name: field for field in msgspec.structs.fields(wanted)}
+    fields = _fields(wanted)
     wrong = {name: "It is missing." for name, field in fields.items() if field.required and name not in content}
     for name, value in content.items():
         if name not in fields:

@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 from msgspec import Struct
 from msgspec.structs import replace
 
+from seatweb.memory import Kept
 from seatweb.model import Session
 from seatweb.security import Security
 from seatweb.web.contexts import Shell
@@ -33,6 +34,14 @@ class _Frame(Struct, frozen=True):
     texts: list[bytes]
     gaps: list[tuple[int, str]]
 
+    def filled(self, own: dict[str, str]) -> _Frame:
+        """Return the page with some gaps filled."""
+        texts = self.texts.copy()
+        for index, name in self.gaps:
+            if name in own:
+                texts[index] = own[name].encode()
+        return _Frame(texts, [gap for gap in self.gaps if gap[1] not in own])
+
 
 class DayPages:
     """Puts together the pages of days without an open panel."""
@@ -41,32 +50,43 @@ class DayPages:
         self._renderer = renderer
         self._security = security
         self._sections = sections
-        self._frames: dict[tuple[str, date, bool, Own, tuple[str, ...]], _Frame] = {}
+        self._frames: Kept[tuple[object, ...], _Frame] = Kept(FRAMES_KEPT)
+        self._pages: Kept[tuple[object, ...], _Frame] = Kept(FRAMES_KEPT)
 
     def render(self, seen: Seen, path: str, csrf_secret: str) -> bytes:
         """Return the page as it is at a path of ours: `/`, or the place's own; in UTF-8."""
-        frame = self._frame(seen, path)
-        own: dict[str, str] = {
-            "map": self._sections.map(seen.view, seen.place, seen.viewer),
-            "tally": self._sections.tally(seen.tally),
-            "tag": seen.view.tag,
-            "csrf": csrf_field(self._security, csrf_secret),
-            "user": escape(seen.session.user.username) if seen.session else "",
-        }
-        parts = frame.texts.copy()
-        for index, name in frame.gaps:
-            parts[index] = own[name].encode()
+        page = self._page(seen, path)
+        parts = page.texts.copy()
+        csrf = csrf_field(self._security, csrf_secret).encode()
+        for index, name in page.gaps:
+            parts[index] = (
+                csrf if name == "csrf" else escape(seen.session.user.username if seen.session else "").encode()
+            )
         return b"".join(parts)
 
-    def _frame(self, seen: Seen, path: str) -> _Frame:
+    def _page(self, seen: Seen, path: str) -> _Frame:
+        """Return the page with gaps for the viewer's name and tokens only: one for all who have no seat that day."""
+        view, user_id = seen.view, seen.viewer.user_id
+        personal = user_id if user_id in view.seat_of or user_id in view.held_by else None
         own = tuple((day, booking.seat.id, booking.seat.label) for day, booking in seen.week.items())
+        key = (path, seen.today, seen.session is not None, own, personal, view.day, view.tag)
+        page = self._pages.get(key)
+        if page is None:
+            page = self._pages[key] = self._frame(seen, path, own).filled(
+                {
+                    "map": self._sections.map(view, seen.place, seen.viewer),
+                    "tally": self._sections.tally(seen.tally),
+                    "tag": view.tag,
+                }
+            )
+        return page
+
+    def _frame(self, seen: Seen, path: str, own: Own) -> _Frame:
         names = tuple(part.section.name for part in seen.view.sections)
         key = (path, seen.today, seen.session is not None, own, names)
         frame = self._frames.get(key)
         if frame is None:
             frame = self._frames[key] = self._render(seen, path)
-            if len(self._frames) > FRAMES_KEPT:
-                del self._frames[next(iter(self._frames))]
         return frame
 
     def _render(self, seen: Seen, path: str) -> _Frame:

@@ -15,8 +15,8 @@ from markupsafe import Markup
 
 from seatweb.bookings import Bookings
 from seatweb.live import Channel, Live, Update
+from seatweb.memory import Kept
 from seatweb.model import Session
-from seatweb.web.map_answers import MapAnswers
 from seatweb.web.maps import Seen, seen
 from seatweb.web.requests import PageNotFound, PageRequest, query_value, read_day, session_of
 from seatweb.web.sections import Place, Sections
@@ -79,10 +79,10 @@ async def _stream(
 class Streams:
     """Writes the events; those that many streams get are written once."""
 
-    def __init__(self, bookings: Bookings, answers: MapAnswers) -> None:
+    def __init__(self, bookings: Bookings, sections: Sections) -> None:
         self._bookings = bookings
-        self._sections: Sections = answers.sections
-        self._kept: dict[tuple[Place, bool, str, frozenset[int]], bytes] = {}
+        self._sections = sections
+        self._kept: Kept[tuple[Place, bool, str, frozenset[int]], bytes] = Kept(UPDATES_KEPT)
 
     def message(self, update: Update, place: Place, session: Session | None, *, own: bool) -> bytes:
         """Return the event of an update; `own` when something of the viewer's is in it."""
@@ -92,8 +92,6 @@ class Streams:
         message = self._kept.get(key)
         if message is None:
             message = self._kept[key] = self._write(update, place, session)
-            if len(self._kept) > UPDATES_KEPT:
-                del self._kept[next(iter(self._kept))]
         return message
 
     def _write(self, update: Update, place: Place, session: Session | None) -> bytes:

@@ -46,7 +46,8 @@ REFUSALS: Final = (
 class MapAnswers:
     """Answers requests about the map."""
 
-    def __init__(self, renderer: Renderer, sections: Sections, day_pages: DayPages) -> None:
+    def __init__(self, bookings: Bookings, renderer: Renderer, sections: Sections, day_pages: DayPages) -> None:
+        self.bookings = bookings
         self.renderer = renderer
         self.sections = sections
         self._day_pages = day_pages
@@ -54,7 +55,6 @@ class MapAnswers:
     async def place(
         self,
         request: PageRequest,
-        bookings: Bookings,
         day: date,
         seat_id: int | None = None,
         section: str | None = None,
@@ -65,14 +65,13 @@ class MapAnswers:
             SectionNotFound: it names a section that is not there.
         """
         section = section or query_value(request, "section")
-        if section is not None and section not in _names(await bookings.view(day)):
+        if section is not None and section not in _names(await self.bookings.view(day)):
             raise SectionNotFound
         return Place(day, section, seat_id)
 
     async def show(
         self,
         request: PageRequest,
-        bookings: Bookings,
         place: Place,
         *,
         partial: str = "partials/day_result.html",
@@ -81,7 +80,7 @@ class MapAnswers:
         changed: bool = False,
     ) -> Response[str]:
         """Return the map as it now is: the whole page, or for htmx the part that changes."""
-        seen = await look(bookings, session_of(request), place, fresh=changed_lately(request))
+        seen = await look(self.bookings, session_of(request), place, fresh=changed_lately(request))
         whole = not wants_partial(request)
         said = say or NOTICE_COOKIE in request.cookies
         path = path_of(request)
@@ -97,14 +96,12 @@ class MapAnswers:
             changed=changed,
         )
 
-    async def settle(
-        self, request: PageRequest, bookings: Bookings, place: Place, action: Awaitable[Booking], done: str
-    ) -> Response[str]:
+    async def settle(self, request: PageRequest, place: Place, action: Awaitable[Booking], done: str) -> Response[str]:
         """Await a booking or a move and show what came of it: the new map, or why not and the map as it is."""
         try:
             booking = await action
         except REFUSALS as error:
-            page = await self._page(request, bookings, place, problem=error.text)
+            page = await self._page(request, place, problem=error.text)
             if page.mine is None or page.mine.seat.id != place.seat_id or page.state != "open":
                 return self.refuse(request, page, error)
             booking, done = page.mine, "booked"  # a second click on what is theirs already
@@ -113,21 +110,19 @@ class MapAnswers:
         say = f"{done}.{booking.seat.label}"
         if not wants_partial(request):
             return self.renderer.redirect(request, href, say=say, changed=True)
-        return await self.show(request, bookings, place, say=notice(say), headers={"hx-push-url": href}, changed=True)
+        return await self.show(request, place, say=notice(say), headers={"hx-push-url": href}, changed=True)
 
-    async def hold(
-        self, request: PageRequest, bookings: Bookings, place: Place, action: Awaitable[Reservation | None]
-    ) -> Response[str]:
+    async def hold(self, request: PageRequest, place: Place, action: Awaitable[Reservation | None]) -> Response[str]:
         """Await a hold and show for how long it is, or why it is not and the map as it is."""
         try:
             reservation = await action
         except REFUSALS as error:
-            return await self.refuse_at(request, bookings, place, error)
+            return await self.refuse_at(request, place, error)
         if not wants_partial(request):
             return self.renderer.redirect(request, place.href(seat_id=place.seat_id))
         box = HoldBox(
             day=place.day,
-            seat=(await bookings.view(place.day)).seats[place.seat_id or 0].seat,
+            seat=(await self.bookings.view(place.day)).seats[place.seat_id or 0].seat,
             place_query=place.query,
             token=reservation.token if reservation else None,
             seconds=reservation.seconds if reservation else 0,
@@ -152,17 +147,13 @@ class MapAnswers:
         say = Notice(kind="alert", text=text)
         return self.renderer.page(request, template, page, status=error.status, say=say, headers=headers)
 
-    async def refuse_at(
-        self, request: PageRequest, bookings: Bookings, place: Place, error: SeatwebError
-    ) -> Response[str]:
+    async def refuse_at(self, request: PageRequest, place: Place, error: SeatwebError) -> Response[str]:
         """Say at a place why something was refused."""
-        return self.refuse(request, await self._page(request, bookings, place, problem=error.text), error)
+        return self.refuse(request, await self._page(request, place, problem=error.text), error)
 
-    async def _page(
-        self, request: PageRequest, bookings: Bookings, place: Place, *, problem: str | None = None
-    ) -> DayPage:
+    async def _page(self, request: PageRequest, place: Place, *, problem: str | None = None) -> DayPage:
         """Return the page as it is after what was done or refused."""
-        seen = await look(bookings, session_of(request), place, fresh=True)
+        seen = await look(self.bookings, session_of(request), place, fresh=True)
         return day_page(self.sections, seen, problem=problem)
 
 

@@ -12,7 +12,7 @@ from seatweb.errors import BookingNotFound, OutsideBookingWindow
 from seatweb.model import Booking, Session
 from seatweb.web.contexts import BookingRow, MyBookingsPage
 from seatweb.web.map_answers import MapAnswers
-from seatweb.web.rendering import Renderer, notice
+from seatweb.web.rendering import notice
 from seatweb.web.requests import PageRequest, read_day, read_form, read_id, signed_in, wants_partial
 from seatweb.web.sections import Place
 
@@ -21,39 +21,36 @@ class MyBookingsController(Controller):
     """The list, and cancelling from it or from the map."""
 
     @get("/my/bookings")
-    async def see(
-        self, request: PageRequest, renderer: NamedDependency[Renderer], bookings: NamedDependency[Bookings]
-    ) -> Response[str]:
+    async def see(self, request: PageRequest, answers: NamedDependency[MapAnswers]) -> Response[str]:
         """Show the user's bookings."""
-        page = await my_bookings_page(bookings, signed_in(request))
-        return renderer.page(request, "pages/my_bookings.html", page)
+        page = await my_bookings_page(answers.bookings, signed_in(request))
+        return answers.renderer.page(request, "pages/my_bookings.html", page)
 
     @post("/my/bookings/{booking_text:str}/cancel", status_code=200)
     async def cancel(
         self,
         request: PageRequest,
         answers: NamedDependency[MapAnswers],
-        bookings: NamedDependency[Bookings],
         booking_text: FromPath[str],
     ) -> Response[str]:
         """Cancel a booking; the form's `back` says whether the map or the list follows."""
         session, fields = signed_in(request), await read_form(request)
         on_map, renderer = fields.get("back") == "day", answers.renderer
-        section = (await answers.place(request, bookings, bookings.today())).section
+        section = (await answers.place(request, answers.bookings.today())).section
         try:
-            booking = await bookings.cancel(session.user, read_id(booking_text, BookingNotFound), session.id)
+            booking = await answers.bookings.cancel(session.user, read_id(booking_text, BookingNotFound), session.id)
         except (BookingNotFound, OutsideBookingWindow) as error:
             if not (on_map and wants_partial(request)):
                 raise
-            return await answers.refuse_at(request, bookings, Place(read_day(fields.get("day", "")), section), error)
+            return await answers.refuse_at(request, Place(read_day(fields.get("day", "")), section), error)
         say = f"cancelled.{booking.seat.label}"
         place = Place(booking.day, section)
         if not wants_partial(request):
             return renderer.redirect(request, place.href() if on_map else "/my/bookings", say=say, changed=True)
         if on_map:
             headers = {"hx-push-url": place.href()}
-            return await answers.show(request, bookings, place, say=notice(say), headers=headers, changed=True)
-        page = await my_bookings_page(bookings, session)
+            return await answers.show(request, place, say=notice(say), headers=headers, changed=True)
+        page = await my_bookings_page(answers.bookings, session)
         template = "partials/my_bookings_result.html"
         return renderer.page(request, template, page, say=notice(say), changed=True)
 

@@ -10,6 +10,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 from msgspec import Struct
 
+from seatweb.memory import Kept
 from seatweb.model import DayView, SeatView, SectionView, Status
 from seatweb.web.contexts import SeatBox, SectionBox, Tally
 
@@ -68,8 +69,8 @@ class Sections:
         self._seat = macros.seat  # type: ignore[attr-defined]
         self._count = macros.count  # type: ignore[attr-defined]
         self._tally = environment.get_template("partials/tally.html")
-        self._tallies: dict[Tally, Markup] = {}
-        self._kept: dict[tuple[int, date, int, bool, bool], _Pieces] = {}
+        self._tallies: Kept[Tally, Markup] = Kept(SECTIONS_KEPT)
+        self._kept: Kept[tuple[int, date, int, bool, bool], _Pieces] = Kept(SECTIONS_KEPT)
 
     def map(self, view: DayView, place: Place, viewer: Viewer) -> Markup:
         """Return the sections that are shown at the place."""
@@ -104,8 +105,6 @@ class Sections:
         """Return how many seats of all that are shown are free."""
         html = self._tallies.get(tally)
         if html is None:
-            if len(self._tallies) >= SECTIONS_KEPT:
-                self._tallies.clear()
             html = self._tallies[tally] = Markup(self._tally.render(tally=tally))  # noqa: S704 - made by a template
         return html
 
@@ -114,8 +113,6 @@ class Sections:
         pieces = self._kept.get(key)
         if pieces is None:
             pieces = self._kept[key] = self._render(section, Place(place.day, place.section), viewer)
-            if len(self._kept) > SECTIONS_KEPT:
-                del self._kept[next(iter(self._kept))]
         return pieces
 
     def _render(self, section: SectionView, place: Place, viewer: Viewer) -> _Pieces:

@@ -22,6 +22,7 @@ from msgspec import Struct
 from seatweb.accounts import Accounts
 from seatweb.bookings import Bookings
 from seatweb.errors import SeatwebError
+from seatweb.memory import Kept
 from seatweb.model import Session
 from seatweb.security import Identity, Security
 from seatweb.web.day_pages import DayPages
@@ -32,7 +33,7 @@ from seatweb.web.sections import Place, Sections
 
 PATH: Final = re.compile(r"/(?:days/([0-9-]{10})(?:/sections/([A-Z][A-Z0-9]{0,7}))?)?", re.ASCII)
 QUERY: Final = re.compile(rb"(?:section=([A-Z][A-Z0-9]{0,7}))?", re.ASCII)
-KEPT: Final = 1024
+ADDRESSES_KEPT: Final = 1024
 SMALLEST_COMPRESSED: Final = 500  # bytes
 HEADERS: Final = [(name.encode(), value.encode()) for name, value in PAGE_HEADERS.items()]
 
@@ -56,7 +57,7 @@ class WarmPages:
         self._security = security
         self._sections = sections
         self._day_pages = day_pages
-        self._asked: dict[tuple[str, bytes], _Asked | None] = {}
+        self._asked: Kept[tuple[str, bytes], _Asked] = Kept(ADDRESSES_KEPT)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI connection."""
@@ -73,9 +74,9 @@ class WarmPages:
         key = (path, query)
         if key in self._asked:
             return self._asked[key]
-        if len(self._asked) >= KEPT:
-            self._asked.clear()
-        asked = self._asked[key] = _read(path, query)
+        asked = _read(path, query)
+        if asked is not None:
+            self._asked[key] = asked
         return asked
 
     def _answer(self, scope: Scope, asked: _Asked) -> tuple[list[tuple[bytes, bytes]], bytes] | None:
