@@ -1,0 +1,235 @@
+"""Redis and PostgreSQL in trouble: no seat twice, every answer in time, and soon everything is well again."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from datetime import date
+from functools import partial
+
+import asyncpg
+import httpx
+import pytest
+from seatweb.changes import Changes
+from seatweb.redis_client import RedisClient
+from seatweb.settings import Backends
+
+from tests.faults.support import (
+    BROKEN_SECONDS,
+    FAULTS,
+    HEALED_SECONDS,
+    SECONDS,
+    OwnRedis,
+    Stream,
+    hold,
+    live,
+    running_redis,
+    with_redis,
+)
+from tests.support import Clock, Site, Visitor, together, until
+
+DAY = date(2026, 11, 23)
+ANSWER_SECONDS = 5.0
+PAGE_SECONDS = 1.0  # once the breaker is open
+BUSY_SECONDS = 1.2  # until a refusal for want of a connection: a second, and what this machine takes for it
+ALL_FAULTS = FAULTS | {"emptied": (OwnRedis.flush, OwnRedis.flush), "full": (OwnRedis.fill, OwnRedis.make_room)}
+PEOPLE = 60
+FEW = 12  # seats that all of them want
+
+
+@pytest.fixture
+def own() -> Iterator[OwnRedis]:
+    with running_redis() as own:
+        yield own
+
+
+@pytest.fixture
+def start(start_site: Callable[..., Site], backends: Backends, own: OwnRedis) -> Callable[..., Site]:
+    """Give a function that starts a process on a Redis of this test's own."""
+    return partial(start_site, with_backends=with_redis(backends, own.url))
+
+
+async def timed(request: Awaitable[httpx.Response]) -> tuple[float, httpx.Response]:
+    """Return how long an answer took, and the answer."""
+    started = time.monotonic()
+    answer = await request
+    return time.monotonic() - started, answer
+
+
+async def held_soon(visitor: Visitor, seat_id: int, healed: float) -> str:
+    """Return the token of a hold, which works soon after the fault has healed."""
+    while not (token := await hold(visitor, DAY, seat_id)):
+        assert time.monotonic() - healed < HEALED_SECONDS
+        await asyncio.sleep(0.02)
+    return token
+
+
+def shown(stream: Stream) -> set[int]:
+    """Return the seats that the map shows as taken, when it began with all of them free."""
+    statuses = dict(
+        pair for event in stream.changes for pair in re.findall(r'id="seat-(\d+)".*?-status="(\w+)"', event.data)
+    )
+    return {int(seat_id) for seat_id, status in statuses.items() if status == "taken"}
+
+
+@pytest.mark.parametrize("fault", ALL_FAULTS)
+async def test_a_race_through_a_fault_of_redis(
+    start: Callable[..., Site], own: OwnRedis, clock: Clock, connection: asyncpg.Connection, fault: str
+) -> None:
+    breaks, heals = ALL_FAULTS[fault]
+    broken = asyncio.Event()
+    site, another = start(), start()
+
+    async def comes(visitor: Visitor, number: int) -> list[tuple[float, httpx.Response]]:
+        """Look, choose, book, look again: before Redis breaks, meanwhile, or afterwards."""
+        if number >= PEOPLE // 2:
+            await broken.wait()
+        seat = f"/days/{DAY}/seats/{number % FEW + 1}"
+        requests = (
+            visitor.get(seat),
+            visitor.post_htmx(f"{seat}/hold"),
+            visitor.post(f"{seat}/book"),
+            visitor.get("/"),
+        )
+        return [await timed(request) for request in requests]
+
+    async def strikes() -> None:
+        async with asyncio.timeout(10):
+            while not await connection.fetchval("select exists(select from bookings)"):
+                await asyncio.sleep(0)
+        breaks(own)
+        broken.set()
+
+    async with site.people(PEOPLE) as people, live(another.visitor(), DAY) as stream:
+        striking = asyncio.create_task(strikes())
+        answers = await asyncio.gather(*map(comes, people, range(PEOPLE)))
+        await striking
+        assert max(seconds for each in answers for seconds, _ in each) < ANSWER_SECONDS
+        assert {answer.status_code for each in answers for _, answer in each} <= {200, 303, 409}
+        winners = [number for number, (_, _, (_, booking), _) in enumerate(answers) if booking.status_code == 303]
+        rows = await connection.fetch("select seat_id, user_id from bookings order by user_id")
+        assert [(row["seat_id"], row["user_id"]) for row in rows] == [
+            (number % FEW + 1, person.user.id) for number in winners if (person := people[number]).user
+        ]
+        assert {row["seat_id"] for row in rows} == {*range(1, FEW + 1)}  # and none is left over
+
+        views = await together(*(timed(visitor.get(f"/days/{DAY}")) for visitor in people[:20]))
+        assert max(seconds for seconds, _ in views) < PAGE_SECONDS
+        losers = [visitor for number, visitor in enumerate(people) if number not in winners]
+        assert (await timed(losers[0].book(DAY, 80)))[0] < PAGE_SECONDS
+
+        heals(own)
+        healed = time.monotonic()
+        await asyncio.gather(*(held_soon(visitor, seat, healed) for seat, visitor in enumerate(losers[1:], FEW + 1)))
+        booked = await together(*(visitor.book(DAY, seat) for seat, visitor in enumerate(losers[1:], FEW + 1)))
+        assert {answer.status_code for answer in booked} == {303}
+        assert time.monotonic() - healed < HEALED_SECONDS
+        taken = {row["seat_id"] for row in await connection.fetch("select seat_id from bookings")}
+        assert len(taken) == PEOPLE
+        await until(lambda: shown(stream) == taken, BROKEN_SECONDS)
+        await until(lambda: own.store.keys("holds:*") == [], HEALED_SECONDS)
+
+
+async def test_no_hold_outlasts_a_time_when_redis_was_silent(
+    start: Callable[..., Site], own: OwnRedis, clock: Clock
+) -> None:
+    async with start().people(7) as (ada, grace, mary, zoe, *others):
+        token = await hold(ada, DAY, 7)
+        await hold(grace, DAY, 8)
+        own.freeze()
+        assert await hold(mary, DAY, 9) == ""  # and it is carried out later, unknown to anyone
+        await ada.post(f"/days/{DAY}/seats/7/release", token=token)
+        assert (await grace.book(DAY, 10)).status_code == 303
+        own.thaw()
+        healed = time.monotonic()
+        await held_soon(zoe, 20, healed)
+        for seat_id, visitor in enumerate(others, 7):
+            while (await visitor.book(DAY, seat_id)).status_code != 303:
+                assert time.monotonic() - healed < HEALED_SECONDS
+                await asyncio.sleep(0.02)
+
+
+async def test_a_signal_that_could_not_be_sent_is_sent_later(own: OwnRedis, clock: Clock) -> None:
+    """Redis was silent for so short a time that the others have not noticed."""
+    heard: list[date | None] = []
+    async with RedisClient.open(own.url) as client, Changes.open(client) as here, Changes.open(client) as there:
+        await until(lambda: here.connected and there.connected)
+        there.listen(heard.append)
+        own.freeze()
+        here.tell(DAY)
+        here.tell(clock.ahead(1))
+        while await client.ping():
+            pass
+        own.thaw()
+        await until(lambda: {DAY, clock.ahead(1)} <= {*heard}, HEALED_SECONDS)
+        assert there.connected
+        assert None not in heard
+
+
+async def test_a_redis_that_comes_late_is_taken_up(start: Callable[..., Site], own: OwnRedis, clock: Clock) -> None:
+    own.kill()
+    site, another = start(), start()
+    async with site.people(2) as (ada, grace), live(another.visitor(), DAY) as stream:
+        assert (stream.words[0].name, stream.words[0].data) == ("status", "catching-up")
+        assert await hold(ada, DAY, 7) == ""
+        own.start()
+        await held_soon(ada, 7, time.monotonic())
+        await stream.says("status", "live", BROKEN_SECONDS)
+        await grace.book(DAY, 8)
+        await stream.shows(8, "taken")
+
+
+# PostgreSQL
+
+
+async def test_without_a_free_connection_every_answer_is_soon_and_says_when_to_come_again(
+    start_site: Callable[..., Site], connection: asyncpg.Connection, clock: Clock
+) -> None:
+    site = start_site(SEATWEB_DATABASE_POOL=1)
+    async with site.people(5) as (ada, grace, eve, joan, mary):
+        async with connection.transaction():
+            await connection.execute("lock table bookings in access exclusive mode")
+            stuck = asyncio.create_task(ada.get("/my/bookings"))
+            async with asyncio.timeout(5):
+                while not await connection.fetchval(
+                    "select exists("
+                    "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database())"
+                ):
+                    await asyncio.sleep(0.005)
+            answers = await together(
+                *(
+                    timed(request)
+                    for request in (
+                        site.visitor().get(f"/days/{clock.ahead(1)}"),
+                        grace.get(f"/days/{clock.ahead(2)}"),
+                        eve.book(clock.ahead(3), 7),
+                        joan.post_htmx(f"/days/{clock.ahead(4)}/seats/7/hold"),
+                        mary.get("/my/bookings"),
+                        site.visitor().get(f"/days/{clock.ahead(5)}/live"),
+                    )
+                )
+            )
+            assert [answer.status_code for _, answer in answers] == [503] * 6
+            assert min(int(answer.headers["retry-after"]) for _, answer in answers) > 0
+            assert max(seconds for seconds, _ in answers) < BUSY_SECONDS
+            assert (await stuck).status_code == 503
+        assert (await eve.book(clock.ahead(3), 7)).status_code == 303
+
+
+async def test_a_live_map_outlasts_a_database_that_does_not_answer(
+    start_site: Callable[..., Site], connection: asyncpg.Connection, clock: Clock
+) -> None:
+    site = start_site()
+    async with site.people(1) as (ada,), live(site.visitor(), DAY) as stream:
+        async with connection.transaction():
+            await connection.execute("lock table sections in access exclusive mode")
+            with suppress(httpx.HTTPError):
+                await ada.book(DAY, 7)
+            await stream.says("status", "catching-up", BROKEN_SECONDS)
+        await stream.says("status", "live", BROKEN_SECONDS)
+        await ada.book(DAY, 8)
+        await until(lambda: shown(stream) & {7, 8}, SECONDS)
+        assert not stream.ended

@@ -1,0 +1,346 @@
+"""Several processes on one database and one Redis behave as one, also while Redis is gone (promises 4 and 7)."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import jwt
+import pytest
+from seatweb.queries import Queries
+from seatweb.settings import Backends
+
+from tests.faults.support import (
+    BROKEN_SECONDS,
+    HEALED_SECONDS,
+    SECONDS,
+    OwnRedis,
+    at,
+    hold,
+    live,
+    running_redis,
+    tag_of,
+    with_redis,
+)
+from tests.faults.test_serve import Seatweb
+from tests.support import Clock, Site, Visitor, one, soup, together, until
+
+DAY = "2026-11-23"
+BYE_SECONDS = SECONDS + 0.2  # a second, and what this machine takes for it
+
+
+@pytest.fixture
+def own() -> Iterator[OwnRedis]:
+    with running_redis() as own:
+        yield own
+
+
+@pytest.fixture
+def two(start_site: Callable[..., Site], backends: Backends, own: OwnRedis) -> tuple[Site, Site]:
+    """Give two processes on one database and a Redis of this test's own."""
+    own_backends = with_redis(backends, own.url)
+    return start_site(with_backends=own_backends), start_site(with_backends=own_backends)
+
+
+@pytest.fixture
+def fills(monkeypatch: pytest.MonkeyPatch) -> list[date]:
+    """Give the days whose seats were read from the database, which takes its time."""
+    days: list[date] = []
+    original = Queries.read_seats
+
+    async def read_seats(self: Queries, section_ids: Any, day: date) -> Any:
+        days.append(day)
+        await asyncio.sleep(0.2)
+        return await original(self, section_ids, day)
+
+    monkeypatch.setattr(Queries, "read_seats", read_seats)
+    return days
+
+
+async def sees(visitor: Visitor, day: date, label: str, status: str, seconds: float = SECONDS) -> None:
+    """Return when the visitor's page shows the seat so."""
+    deadline = time.monotonic() + seconds
+    while (seen := (await visitor.statuses(day))[label]) != status:
+        assert time.monotonic() < deadline, f"{label} is still {seen} after {seconds} s"
+
+
+async def cancel(visitor: Visitor) -> None:
+    action = one(soup(await visitor.get("/my/bookings")), "form[action$='/cancel']")["action"]
+    assert (await visitor.post(str(action))).status_code == 303
+
+
+async def test_five_hundred_readers_of_a_cold_day_fill_it_once_in_each_process(
+    two: tuple[Site, Site], clock: Clock, fills: list[date]
+) -> None:
+    async with two[0].people(20) as people:
+        for number, visitor in enumerate(people):
+            at(two[number % 2], visitor)
+
+        async def everyone_looks() -> set[str]:
+            answers = await together(*(people[n % 20].get(f"/days/{DAY}") for n in range(500)), at_a_time=500)
+            assert {answer.status_code for answer in answers} == {200}
+            return {str(one(soup(answer), "#seat-7")["data-status"]) for answer in answers[:2]}
+
+        assert await everyone_looks() == {"free"}
+        assert 1 <= len(fills) <= 2
+        fills.clear()
+        booked = await people[2].book(clock.today, 7)
+        assert booked.status_code == 303
+        assert await everyone_looks() == {"taken"}
+        assert len(fills) <= 2
+
+
+@pytest.mark.parametrize("redis", ["there", "gone"])
+async def test_a_viewer_sees_their_own_change_next_on_another_process(
+    two: tuple[Site, Site], own: OwnRedis, clock: Clock, redis: str
+) -> None:
+    first, second = two
+    async with first.people(2) as (ada, eve):
+        if redis == "gone":
+            own.kill()
+        for here, there in (two, (second, first)):
+
+            async def next_view(visitor: Visitor, *labels: str, there: Site = there) -> list[str]:
+                seen = await at(there, visitor).statuses(clock.today)
+                return [seen[label] for label in labels]
+
+            for act, labels, expected in (
+                (lambda: ada.book(clock.today, 7), ["A-07"], ["mine"]),
+                (lambda: ada.post_htmx(f"/days/{DAY}/seats/43/move"), ["A-07", "C-03"], ["free", "mine"]),
+                (lambda: cancel(ada), ["C-03"], ["free"]),
+                (lambda: ada.post(f"/days/{DAY}/any", section="D"), ["D-01"], ["mine"]),
+                (lambda: cancel(ada), ["D-01"], ["free"]),
+            ):
+                await at(there, eve).get(f"/days/{DAY}")  # what the other process remembers for a moment
+                await at(there, ada).get(f"/days/{DAY}")
+                at(here, ada)
+                await act()
+                assert await next_view(ada, *labels) == expected
+
+
+@pytest.mark.parametrize("redis", ["there", "gone"])
+async def test_others_see_it_in_time_on_another_process(
+    two: tuple[Site, Site], own: OwnRedis, clock: Clock, redis: str
+) -> None:
+    first, second = two
+    async with first.people(2) as (ada, eve):
+        visitor = second.visitor()
+        if redis == "gone":
+            own.kill()
+        seconds = SECONDS if redis == "there" else BROKEN_SECONDS
+        await visitor.get(f"/days/{DAY}")
+        await ada.book(clock.today, 7)
+        await sees(visitor, clock.today, "A-07", "taken", seconds)
+        await cancel(ada)
+        await sees(at(second, eve), clock.today, "A-07", "free", seconds)
+        if redis == "there":
+            await hold(ada, clock.today, 8)
+            await sees(visitor, clock.today, "A-08", "held", seconds)
+
+
+async def test_emptying_and_restarting_redis_never_shows_what_was(
+    two: tuple[Site, Site], own: OwnRedis, clock: Clock, connection: asyncpg.Connection
+) -> None:
+    def restart() -> None:
+        own.kill()
+        own.start()
+
+    async with two[0].people(13) as (eve, *people):
+        for number, visitor in enumerate(people):
+            seat_id, label = number + 1, f"A-{number + 1:02}"
+            here, there = two[number % 2], two[1 - number % 2]
+            await at(there, eve).get(f"/days/{DAY}")
+            assert (await at(here, visitor).book(clock.today, seat_id)).status_code == 303
+            (own.flush, restart, own.kill, own.start)[number % 4]()
+            assert (await at(there, visitor).statuses(clock.today))[label] == "mine"
+            await sees(eve, clock.today, label, "taken")
+        taken = {f"A-{number + 1:02}" for number in range(len(people))}
+        for site in two:
+            shown = await at(site, eve).statuses(clock.today)
+            assert {label for label, status in shown.items() if status == "taken"} == taken
+
+
+async def test_what_redis_keeps_is_bounded_whatever_visitors_type(
+    two: tuple[Site, Site], own: OwnRedis, clock: Clock
+) -> None:
+    site = two[0]
+    async with site.people(1) as (ada,):
+        days = [clock.ahead(n) for n in (-400, -1, *range(91), 91, 400, 40_000)]
+        for day in days:
+            await ada.get(f"/days/{day}")
+        for odd in (
+            "?section=A", "?section=ZZ", "?section=%F0%9F%AA%91", "?section=" + "A" * 300, "?x=1", "/sections/ZZ",
+            "/sections/A?section=B", "/seats/999", "/seats/7?section=A", "/live?since=x&section=ZZ",
+        ):  # fmt: skip
+            await ada.get(f"/days/{DAY}{odd}")
+        for seat_id in (999, 2**63, 10**18, 8, 7):
+            for day in (clock.today, clock.ahead(90), clock.ahead(91), clock.ahead(-1)):
+                await ada.post(f"/days/{day}/seats/{seat_id}/hold", token="x" * 60)
+        await ada.book(clock.today, 7)
+        await ada.get(f"/days/{DAY}")
+    open_days = {str(clock.ahead(n)) for n in range(91)}
+    found: dict[str, list[str]] = {"view": [], "holds": []}
+    for key in own.store.keys("*"):
+        match = re.fullmatch(
+            r"(holds|view):\{([0-9-]{10})\}(:\d+:\d+)?", key.decode() if isinstance(key, bytes) else key
+        )
+        assert match, key
+        kind = match[1]
+        assert match[2] in open_days
+        found[kind].append(match[2])
+        assert 0 < int(own.store.ttl(key)) <= {"view": 300, "holds": 90}[kind]
+    assert len(found["view"]) <= 91 * 4 + 1
+    assert found["holds"] == [str(clock.ahead(90))]
+
+
+def without_tokens(answer: httpx.Response) -> str:
+    """Return the page without its tokens, and without the query that goes around what is remembered."""
+    return re.sub(r'[0-9a-f]{96}|[?&]x=1|(%3F|%26)x%3D1| aria-current="page"', "", answer.text)
+
+
+async def test_a_remembered_page_is_what_the_templates_make_for_each_viewer(site: Site, clock: Clock) -> None:
+    async with site.people(4) as (ada, grace, eve, joan):
+        viewers = [ada, grace, eve, joan, site.visitor()]
+        await ada.book(clock.today, 7)
+        await joan.book(clock.ahead(1), 9)
+        await hold(grace, clock.today, 8)
+        for visitor in viewers:
+            await visitor.get("/")  # where notices are shown, once
+            for cookie in [cookie for cookie in visitor.http.cookies.jar if cookie.name == "seatweb_changed"]:
+                visitor.http.cookies.jar.clear(cookie.domain, cookie.path, cookie.name)
+        for path in ("/", f"/days/{DAY}", f"/days/{DAY}?section=A", f"/days/{DAY}/sections/A"):
+            around = path + ("&x=1" if "?" in path else "?x=1")
+            made = [await visitor.get(around) for visitor in viewers]
+            for _ in range(2):
+                remembered = await together(*(visitor.get(path) for visitor in viewers))
+                assert list(map(without_tokens, remembered)) == list(map(without_tokens, made))
+        tokens = {str(one(soup(await ada.get("/")), "#any input, form[action='/logout'] input")["value"]) for _ in "12"}
+        assert len(tokens) == 2
+        await eve.book(clock.today, 10)
+        assert [(await visitor.statuses(clock.today))["A-10"] for visitor in viewers] == [
+            *["taken"] * 2,
+            "mine",
+            *["taken"] * 2,
+        ]
+
+
+async def test_who_signed_in_where_the_clock_is_ahead_is_signed_in_soon(site: Site, backends: Backends) -> None:
+    async with site.people(1, prefix="Zoltan") as (zoltan,):
+        token = zoltan.http.cookies[site.security.session_cookie]
+        claims = jwt.decode(token, options={"verify_signature": False})
+        ahead = jwt.encode(claims | {"iat": int(time.time()) + 2}, backends.jwt_secret, "HS256")
+        zoltan.http.cookies.set(site.security.session_cookie, ahead)
+        await zoltan.get("/")
+        async with asyncio.timeout(4):
+            while "Zoltan1" not in (await zoltan.get("/")).text:
+                await asyncio.sleep(0.05)
+        for _ in range(5):
+            assert "Zoltan1" in (await zoltan.get("/")).text
+
+
+# The live map
+
+
+@pytest.mark.parametrize("fault", ["kill", "freeze"])
+async def test_the_live_map_hears_of_another_process_with_and_without_redis(
+    two: tuple[Site, Site], own: OwnRedis, clock: Clock, fault: str
+) -> None:
+    first, second = two
+    async with second.people(3) as (ada, grace, joan), live(first.visitor(), clock.today) as stream:
+        await ada.book(clock.today, 7)
+        await stream.shows(7, "taken")
+        await hold(grace, clock.today, 8)
+        await stream.shows(8, "held")
+
+        getattr(own, fault)()
+        await cancel(ada)
+        await stream.shows(7, "free", BROKEN_SECONDS)
+        await stream.says("status", "catching-up", BROKEN_SECONDS)
+        await ada.book(clock.today, 9)
+        await stream.shows(9, "taken", BROKEN_SECONDS)
+
+        own.start() if fault == "kill" else own.thaw()
+        healed = time.monotonic()
+        while not await hold(joan, clock.today, 10):
+            assert time.monotonic() - healed < HEALED_SECONDS
+        await stream.shows(10, "held", BROKEN_SECONDS)  # still under way to being well
+        await stream.says("status", "live", BROKEN_SECONDS)
+        await joan.book(clock.today, 10)
+        await stream.shows(10, "taken")
+
+
+@pytest.mark.parametrize("redis", ["there", "gone"])
+async def test_signing_out_on_another_process_ends_the_stream_within_a_second(
+    two: tuple[Site, Site], own: OwnRedis, clock: Clock, redis: str
+) -> None:
+    first, second = two
+    async with first.people(2) as (ada, grace), live(ada, clock.today) as hers, live(grace, clock.today) as others:
+        if redis == "gone":
+            own.kill()
+        await at(second, ada).post("/logout")
+        await hers.says("bye", "signed-out", BYE_SECONDS)
+        assert not others.ended
+
+
+async def test_a_map_goes_on_where_it_was_on_another_process(two: tuple[Site, Site], clock: Clock) -> None:
+    first, second = two
+    visitor = first.visitor()
+    async with first.people(2) as (ada, grace), live(second.visitor(), clock.today) as witness:
+        async with live(visitor, clock.today) as stream:
+            await ada.book(clock.today, 7)
+            last = (await stream.shows(7, "taken")).id
+            await witness.shows(7, "taken")
+        await grace.book(clock.today, 8)
+        await witness.shows(8, "taken")
+        async with live(at(second, visitor), clock.today, last_id=last) as stream:
+            assert (await stream.shows(8, "taken")).targets == ["#seat-8", "#section-A-count", "#tally"]
+
+
+# Real processes
+
+
+@pytest.fixture
+def data() -> Iterator[Path]:
+    """A data folder to be, where every user may enter."""
+    base = Path(tempfile.mkdtemp(prefix="seatweb-serve-"))
+    base.chmod(0o755)
+    yield base / "data"
+    shutil.rmtree(base, ignore_errors=True)
+
+
+@asynccontextmanager
+async def many_streams(url: str, day: date, count: int) -> AsyncIterator[list[Any]]:
+    """Yield live maps on connections of their own, which the workers share among them."""
+    async with AsyncExitStack() as stack:
+        tag = await tag_of(Visitor(url), day)
+        yield [await stack.enter_async_context(live(Visitor(url), day, since=tag)) for _ in range(count)]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_all_workers_tell_of_a_booking_and_end_their_streams_in_time(data: Path, workers: str) -> None:
+    with Seatweb(data, SEATWEB_WORKERS=workers) as serving:
+        await asyncio.to_thread(serving.ready)
+        url = f"http://127.0.0.1:{serving.port}"
+        ada = Visitor(url)
+        await ada.register("ada")
+        today = date.fromisoformat(str(one(soup(await ada.get("/")), "#day")["data-day"]))
+        with socket.create_connection(("127.0.0.1", serving.port)) as deaf:
+            deaf.sendall(f"GET /days/{today}/live HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            async with many_streams(url, today, 12) as streams:
+                assert (await ada.book(today, 7)).status_code == 303
+                await asyncio.gather(*(stream.shows(7, "taken") for stream in streams))
+                ending = asyncio.create_task(asyncio.to_thread(serving.ends, by=serving.terminate))
+                await until(lambda: all(stream.ended for stream in streams), 0.9)  # other requests get a second
+                await ending
+                assert [stream.broken for stream in streams] == [False] * 12
