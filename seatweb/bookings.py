@@ -222,9 +222,10 @@ class Bookings:
         """
         self._check_day(day)
         _check_id(seat_id, SeatNotFound)
-        if (day, seat_id) in self._wanted:
+        if (day, seat_id) in self._wanted:  # who comes too late learns it before they queue behind the winners
             await self._database.run(lambda queries: _check_free(queries, user, seat_id, day))
         holds = await self.holds(day)
+        self._wanted[day, seat_id] = None
         async with self.changing(user, day):
             return await self._database.write(
                 lambda queries: self._book(queries, user, seat_id, day, session_id, holds)
@@ -255,7 +256,6 @@ class Bookings:
         holds: Mapping[int, Hold],
     ) -> Booking:
         _check_hold(holds, seat_id, user)
-        self._wanted[day, seat_id] = None
         booking = await queries.book_seat(seat_id, user.id, day, session_id)
         if booking is None:
             await _open_seat(queries, seat_id)

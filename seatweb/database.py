@@ -97,7 +97,7 @@ class Database:
         """Yield a database with at most `size` connections, and close them at the end."""
         pool = asyncpg.create_pool(
             url,
-            min_size=1,
+            min_size=size,  # a rush does not wait for connections to be opened
             max_size=size,
             timeout=CONNECT_SECONDS,
             command_timeout=STATEMENT_SECONDS,
@@ -145,6 +145,7 @@ class Database:
                 async with asyncio.timeout(ACQUIRE_SECONDS):
                     await self._writers.acquire()
             except TimeoutError:
+                log.warning("too many changes at once")
                 raise Overloaded from None
         else:
             await self._writers.acquire()  # at once

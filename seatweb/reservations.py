@@ -51,7 +51,7 @@ for _, field in ipairs(drop) do
   redis.call('HDEL', KEYS[1], field)
 end
 redis.call('HSET', KEYS[1], seat, user .. ' ' .. token .. ' ' .. now .. ' ' .. (now + length))
-redis.call('PEXPIRE', KEYS[1], length)
+redis.call('PEXPIRE', KEYS[1], math.max(length, redis.call('PTTL', KEYS[1])))
 return 0
 """
 )

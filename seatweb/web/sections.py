@@ -56,7 +56,7 @@ class _Pieces(Struct, frozen=True):
     parts: list[str]
     count: int
     seats: dict[int, int]
-    whole: str
+    whole: Markup
 
 
 class Sections:
@@ -70,6 +70,7 @@ class Sections:
         self._count = macros.count  # type: ignore[attr-defined]
         self._tally = environment.get_template("partials/tally.html")
         self._tallies: Kept[Tally, Markup] = Kept(SECTIONS_KEPT)
+        self._own: Kept[tuple[Place, bool, int | None, int, str], Markup] = Kept(SECTIONS_KEPT)
         self._kept: Kept[tuple[int, date, int, bool, bool], _Pieces] = Kept(SECTIONS_KEPT)
 
     def map(self, view: DayView, place: Place, viewer: Viewer) -> Markup:
@@ -83,12 +84,17 @@ class Sections:
         own = [place.seat_id, view.seat_of.get(viewer.user_id or 0), *view.holds]
         others = [id_ for id_ in own if id_ in pieces.seats]
         if not others:
-            return Markup(pieces.whole)  # noqa: S704 - made by templates
-        parts = pieces.parts.copy()
-        for id_ in others:
-            parts[pieces.seats[id_]] = self.seat(view, id_, place, viewer)
-        parts[pieces.count] = self.count(view, section, viewer)
-        return _joined(parts)
+            return pieces.whole
+        who = viewer.user_id if viewer.user_id in view.seat_of or viewer.user_id in view.held_by else None
+        key = (place, viewer.names, who, section.section.id, view.tag)
+        html = self._own.get(key)
+        if html is None:
+            parts = pieces.parts.copy()
+            for id_ in others:
+                parts[pieces.seats[id_]] = self.seat(view, id_, place, viewer)
+            parts[pieces.count] = self.count(view, section, viewer)
+            html = self._own[key] = _joined(parts)
+        return html
 
     def seat(self, view: DayView, seat_id: int, place: Place, viewer: Viewer) -> Markup:
         """Return one seat."""
@@ -128,7 +134,7 @@ class Sections:
         parts = self._section.render(section=box).split(CUT)
         in_order = sorted(section.seats, key=lambda seat: (seat.seat.row, seat.seat.column))
         seats = {seat.seat.id: 3 + 2 * n for n, seat in enumerate(in_order)}
-        return _Pieces(parts=parts, count=1, seats=seats, whole="".join(parts))
+        return _Pieces(parts=parts, count=1, seats=seats, whole=_joined(parts))
 
 
 def _joined(parts: Iterable[str]) -> Markup:
