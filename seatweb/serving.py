@@ -10,12 +10,13 @@ import ipaddress
 import logging
 import multiprocessing
 import os
+import resource
 import signal
 import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing import resource_tracker
 from types import FrameType
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 # Of the 3 s that an end may take, requests get one; the rest is for the app's own end and PostgreSQL's.
 GRACE_SECONDS: Final = 1
 BACKLOG: Final = 1024
+OPEN_FILES: Final = 65_536
 TICK_SECONDS: Final = 0.02
 TICKS_BETWEEN_CHECKS: Final = 25
 ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - shown as what one can open
@@ -53,6 +55,7 @@ def serve(environment: Mapping[str, str]) -> int:
     with _told() as told:
         settings = Settings.from_environment(environment)
         _refuse_open_try_out(settings)
+        _allow_many_connections()
         with _listen(settings.host, settings.port) as listener, running_backends(settings) as backends:
             telemetry.configure_logging(settings.log_format)
             asyncio.run(_prepare(backends))
@@ -102,6 +105,15 @@ def _say(line: str) -> None:
 async def _prepare(backends: Backends) -> None:
     await redis_client.check_redis(backends.redis_url)
     await database.migrate(backends.database_url)
+
+
+def _allow_many_connections() -> None:
+    """Let this process have many files open where the system allows it: every open map is one."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if most == resource.RLIM_INFINITY else min(most, OPEN_FILES)
+    if now != resource.RLIM_INFINITY and now < wanted:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 # The socket
