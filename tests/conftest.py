@@ -39,7 +39,9 @@ def pytest_configure(config: pytest.Config) -> None:
         for name, variable in (("DATABASE_URL", "SEATWEB_TEST_DATABASE_URL"), ("REDIS_URL", "SEATWEB_TEST_REDIS_URL"))
         if os.environ.get(variable)
     }
-    settings = Settings.model_validate({"SEATWEB_DATA_DIR": Path(folder), "JWT_SECRET": SecretStr(SECRET), **given})
+    room = {"SEATWEB_WORKERS": 16}  # for the connections of all sites that run at once
+    values = {"SEATWEB_DATA_DIR": Path(folder), "JWT_SECRET": SecretStr(SECRET), **room, **given}
+    settings = Settings.model_validate(values)
     backends = stack.enter_context(running_backends(settings))
     os.environ["SEATWEB_TEST_DATABASE_URL"] = backends.database_url
     os.environ["SEATWEB_TEST_REDIS_URL"] = backends.redis_url
