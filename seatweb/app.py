@@ -114,7 +114,7 @@ def create_app(
         include_in_schema=False,
         dependencies={"api_document": Provide(lambda: document(app), sync_to_thread=False)},
         # Tokens in forms differ in every answer, so that compression gives nothing away (BREACH).
-        middleware=[DefineMiddleware(CompressionMiddleware, config=CompressionConfig("gzip", gzip_compress_level=1))],
+        middleware=[DefineMiddleware(CompressionMiddleware, config=CompressionConfig("gzip", gzip_compress_level=6))],
     )
     # Not compressed: what is compressed is held back.
     streams = Router("/", route_handlers=[live_map], before_request=prepare, include_in_schema=False)
