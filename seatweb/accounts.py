@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import unicodedata
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -93,10 +93,6 @@ class Accounts:
         self._seen[session_id, user_id] = time.monotonic()
         return self._sessions.peek((session_id, user_id))
 
-    async def live_sessions(self, session_ids: Iterable[UUID]) -> set[UUID]:
-        """Return those of the sessions that still count."""
-        return await self._database.run(lambda queries: queries.live_sessions(session_ids))
-
     async def end_session(self, session: Session) -> None:
         """End the session; ending it twice is no error."""
         try:
@@ -105,34 +101,44 @@ class Accounts:
             self._sessions.forget((session.id, session.user.id))
 
     @asynccontextmanager
-    async def verifying(self) -> AsyncIterator[None]:
-        """Look again and again, in one query, whether the sessions still count that were used lately."""
-        task = asyncio.create_task(self._verify())
+    async def verifying(
+        self, watched: Callable[[], set[UUID]], ended: Callable[[set[UUID]], None]
+    ) -> AsyncIterator[None]:
+        """Look again and again, in one query, whether the sessions still count that were used lately or are watched.
+
+        `ended` is told those that do not.
+        """
+        task = asyncio.create_task(self._verify(watched, ended))
         try:
             yield
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def _verify(self) -> None:
+    async def _verify(self, watched: Callable[[], set[UUID]], ended: Callable[[set[UUID]], None]) -> None:
         while True:
             await asyncio.sleep(VERIFY_SECONDS)
             now = time.monotonic()
-            keys = [key for key, at in self._seen.items() if now - at < USED_SECONDS and self._sessions.peek(key)]
-            if not keys:
+            used = [key for key, at in self._seen.items() if now - at < USED_SECONDS and self._sessions.peek(key)]
+            ids = watched().union(session_id for session_id, _ in used)
+            if not ids:
                 continue
             try:
-                live = await self.live_sessions(session_id for session_id, _ in keys)
+                live = await self._live(ids)
             except Overloaded:
                 continue  # what is not verified in time is looked up when it is used
             except Exception:
                 log.exception("verifying sessions failed")
                 continue
-            for key in keys:
+            for key in used:
                 if key[0] in live:
                     self._sessions.renew(key, now)
                 else:
                     self._sessions.forget(key)
+            ended(ids - live)
+
+    async def _live(self, session_ids: set[UUID]) -> set[UUID]:
+        return await self._database.run(lambda queries: queries.live_sessions(session_ids))
 
     async def _read_session(self, key: tuple[UUID, int]) -> Session | None:
         return await self._database.run(lambda queries: queries.find_session(*key))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import date, datetime
+from functools import cache
 from typing import Any, Final
 
 from litestar import Litestar, Request, Router, get, route
@@ -90,7 +91,10 @@ def create_app(
                 changes,
                 today or (lambda: datetime.now(zone).date()),
             )
-            async with accounts.verifying(), Live.open(bookings, changes, accounts.live_sessions) as live:
+            async with (
+                Live.open(bookings, changes) as live,
+                accounts.verifying(lambda: live.sessions, live.end_sessions),
+            ):
                 if at_end:
                     at_end(live.close)
                 app.state.update(
@@ -112,7 +116,6 @@ def create_app(
         route_handlers=[DayController, MyBookingsController, AccountController, documentation, missing],
         before_request=prepare,
         include_in_schema=False,
-        dependencies={"api_document": Provide(lambda: document(app), sync_to_thread=False)},
         # Tokens in forms differ in every answer, so that compression gives nothing away (BREACH).
         middleware=[DefineMiddleware(CompressionMiddleware, config=CompressionConfig("gzip", gzip_compress_level=6))],
     )
@@ -144,6 +147,7 @@ def create_app(
         if origins
         else None,
         dependencies={
+            "api_document": Provide(cache(lambda: document(app)), sync_to_thread=False),
             "settings": Provide(lambda: settings, sync_to_thread=False),
             "security": Provide(lambda: security, sync_to_thread=False),
             "renderer": Provide(lambda: renderer, sync_to_thread=False),

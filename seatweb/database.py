@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
@@ -181,7 +182,13 @@ class Database:
                     applied = await get_applied_migrations(connection, schema_name="public")  # type: ignore[arg-type]
                 except asyncpg.UndefinedTableError:
                     return False
-        return {path.stem for path in (resources.folder("sql") / "migrations").glob("*.sql")} <= applied
+        return _migrations() <= applied
+
+
+@cache
+def _migrations() -> frozenset[str]:
+    """Return the names of the migrations that this version comes with."""
+    return frozenset(path.stem for path in (resources.folder("sql") / "migrations").glob("*.sql"))
 
 
 class _TryAgain(Exception):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import date
 from typing import Final, Literal, Self, TypeVar
@@ -21,14 +21,13 @@ from msgspec import Struct
 
 from seatweb.bookings import Bookings
 from seatweb.changes import Changes
-from seatweb.errors import Overloaded, SeatwebError, TooManyStreams
+from seatweb.errors import SeatwebError, TooManyStreams
 from seatweb.model import DayView, Session
 
 LOOK_SECONDS: Final = 4.0  # while signals arrive: others see a change within 5 s, even if its signal was lost
 LOOK_WITHOUT_SIGNALS_SECONDS: Final = 1.0
 REST_SECONDS: Final = 0.03  # between two looks: a rush of bookings costs some thirty looks a second
 BEAT_SECONDS: Final = 15.0  # so that proxies and browsers know that the stream lives
-SESSIONS_SECONDS: Final = 0.8  # a stream ends so soon after its session, wherever that was ended
 CHANGES_KEPT: Final = 64
 STREAMS_OF_A_USER: Final = 8  # in each process; a tab in the background has none
 STREAMS: Final = 10_000
@@ -193,12 +192,9 @@ def _holder(view: DayView, seat_id: int) -> int | None:
 class Live:
     """All channels of this process, and who listens."""
 
-    def __init__(
-        self, bookings: Bookings, changes: Changes, live_sessions: Callable[[Iterable[UUID]], Awaitable[set[UUID]]]
-    ) -> None:
+    def __init__(self, bookings: Bookings, changes: Changes) -> None:
         self._bookings = bookings
         self._changes = changes
-        self._live_sessions = live_sessions
         self._channels: dict[date, Channel] = {}
         self._sessions: Counter[UUID] = Counter()
         self._users: Counter[int] = Counter()
@@ -207,20 +203,17 @@ class Live:
 
     @classmethod
     @asynccontextmanager
-    async def open(
-        cls, bookings: Bookings, changes: Changes, live_sessions: Callable[[Iterable[UUID]], Awaitable[set[UUID]]]
-    ) -> AsyncIterator[Self]:
+    async def open(cls, bookings: Bookings, changes: Changes) -> AsyncIterator[Self]:
         """Yield the live map, until the end."""
-        live = cls(bookings, changes, live_sessions)
+        live = cls(bookings, changes)
         changes.listen(live._changed)
-        tasks = [asyncio.create_task(live._beat()), asyncio.create_task(live._watch_sessions())]
+        beat = asyncio.create_task(live._beat())
         try:
             yield live
         finally:
             live.close()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            beat.cancel()
+            await asyncio.gather(beat, return_exceptions=True)
 
     @asynccontextmanager
     async def join(self, day: date, session: Session | None) -> AsyncIterator[Channel]:
@@ -252,6 +245,17 @@ class Live:
                 if session.id not in self._sessions:
                     self._ended.discard(session.id)
 
+    @property
+    def sessions(self) -> set[UUID]:
+        """The sessions that have a stream open."""
+        return set(self._sessions)
+
+    def end_sessions(self, ended: set[UUID]) -> None:
+        """End the streams of these sessions."""
+        if ended := ended & self.sessions:
+            self._ended |= ended
+            self._wake()
+
     def has_ended(self, session: Session | None) -> bool:
         """Return whether the session of a stream was ended since it began."""
         return session is not None and session.id in self._ended
@@ -259,6 +263,9 @@ class Live:
     def close(self) -> None:
         """End every stream: the process is about to end."""
         self.closing = True
+        self._wake()
+
+    def _wake(self) -> None:
         for channel in self._channels.values():
             channel.wake()
 
@@ -272,24 +279,6 @@ class Live:
             await asyncio.sleep(BEAT_SECONDS)
             for channel in self._channels.values():
                 channel.beat()
-
-    async def _watch_sessions(self) -> None:
-        while True:
-            await asyncio.sleep(SESSIONS_SECONDS)
-            open_now = set(self._sessions)
-            if not open_now:
-                continue
-            try:
-                ended = open_now - await self._live_sessions(open_now)
-            except Overloaded:
-                continue
-            except Exception:
-                log.exception("asking for ended sessions failed")
-                continue
-            if ended:
-                self._ended |= ended & set(self._sessions)
-                for channel in self._channels.values():
-                    channel.wake()
 
 
 def _less(counter: Counter[K], key: K) -> None:

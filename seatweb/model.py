@@ -143,6 +143,10 @@ class DayView(Struct, frozen=True, dict=True):
         """The id of the seat that each user holds, by user id."""
         return {hold.user_id: hold.seat_id for hold in self.holds.values()}
 
+    def shown(self, name: str | None) -> tuple[SectionView, ...]:
+        """Return the sections that are shown when this one is asked for (none if there is no such), or all."""
+        return tuple(part for part in self.sections if name is None or part.section.name == name)
+
     def status_of(self, seat: SeatView, user_id: int | None) -> Status:
         """Return the status of a seat as this viewer sees it."""
         return seat.status_for(user_id, self.holds.get(seat.seat.id))

@@ -11,7 +11,7 @@ from litestar.params import Body
 from litestar.response import Response
 
 from seatweb.accounts import Accounts
-from seatweb.api.problems import refusals
+from seatweb.api.problems import REFUSED
 from seatweb.api.requests import ApiRequest, signed_in
 from seatweb.api.schemas import Credentials, Token, UserOut
 from seatweb.model import Session
@@ -27,14 +27,14 @@ class AuthController(Controller):
     tags = ["Accounts"]  # noqa: RUF012 - Litestar declares it so
     security = []  # noqa: RUF012
 
-    @post("/register", operation_id="register", responses=refusals(400, 409, 413, 415, 422, 503))
+    @post("/register", operation_id="register", responses=REFUSED)
     async def register(
         self, data: JSON, accounts: NamedDependency[Accounts], security: NamedDependency[Security]
     ) -> Response[Token]:
         """Create an account and sign in."""
         return _token(security, await accounts.register(data.username, data.password), 201)
 
-    @post("/login", operation_id="login", status_code=200, responses=refusals(400, 401, 413, 415, 422, 503))
+    @post("/login", operation_id="login", status_code=200, responses=REFUSED)
     async def login(
         self, data: JSON, accounts: NamedDependency[Accounts], security: NamedDependency[Security]
     ) -> Response[Token]:
@@ -47,7 +47,7 @@ class MeController(Controller):
 
     tags = ["Accounts"]  # noqa: RUF012
 
-    @get("/me", operation_id="me", responses=refusals(401, 503))
+    @get("/me", operation_id="me", responses=REFUSED)
     async def me(self, request: ApiRequest) -> UserOut:
         """Tell who the token belongs to."""
         return UserOut.of((await signed_in(request)).user)

@@ -16,7 +16,7 @@ from litestar.params import Body, FromPath, HeaderParameter, QueryParameter
 from litestar.response import Response
 from msgspec import UNSET
 
-from seatweb.api.problems import PROBLEM_JSON, problem, refusals
+from seatweb.api.problems import PROBLEM_JSON, REFUSED, problem
 from seatweb.api.requests import ApiRequest, fingerprint, idempotency_key, signed_in
 from seatweb.api.schemas import BookingOut, Cancelled, Move, NewBooking
 from seatweb.bookings import LARGEST_ID, Bookings
@@ -51,10 +51,7 @@ class BookingController(Controller):
     @post(
         "/",
         operation_id="book",
-        responses={
-            201: ResponseSpec(BookingOut, description="The booking."),
-            **refusals(400, 401, 404, 409, 413, 415, 422, 503),
-        },
+        responses={201: ResponseSpec(BookingOut, description="The booking."), **REFUSED},
     )
     async def book(
         self,
@@ -76,7 +73,7 @@ class BookingController(Controller):
             booking = await bookings.book(session.user, int(data.seat_id or 0), day, session.id)
         return _answer(201, _encoded(booking))
 
-    @get("/", operation_id="list_bookings", responses=refusals(401, 422, 503))
+    @get("/", operation_id="list_bookings", responses=REFUSED)
     async def mine(
         self,
         request: ApiRequest,
@@ -99,7 +96,7 @@ class BookingController(Controller):
             headers["link"] = f'</bookings?{query}>; rel="next"'
         return Response([BookingOut.of(booking) for booking in found[:limit]], headers=headers)
 
-    @patch("/{booking_id:str}", operation_id="move", responses=refusals(400, 401, 404, 409, 413, 415, 422, 503))
+    @patch("/{booking_id:str}", operation_id="move", responses=REFUSED)
     async def move(
         self,
         request: ApiRequest,
@@ -111,7 +108,7 @@ class BookingController(Controller):
         session = await signed_in(request)
         return BookingOut.of(await bookings.move(session.user, _id(booking_id), data.seat_id, session.id))
 
-    @delete("/{booking_id:str}", operation_id="cancel", status_code=200, responses=refusals(401, 404, 422, 503))
+    @delete("/{booking_id:str}", operation_id="cancel", status_code=200, responses=REFUSED)
     async def cancel(
         self, request: ApiRequest, booking_id: FromPath[str], bookings: NamedDependency[Bookings]
     ) -> Cancelled:

@@ -7,7 +7,8 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
-from litestar import Litestar, Request, get
+from litestar import Litestar, get
+from litestar.di import NamedDependency
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme, Tag
@@ -176,6 +177,6 @@ def _headers(*names: str) -> dict[str, Any]:
 
 
 @get("/openapi.json", include_in_schema=False, sync_to_thread=False)
-def openapi_json(request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
+def openapi_json(api_document: NamedDependency[dict[str, Any]]) -> Response[dict[str, Any]]:
     """Return the OpenAPI document."""
-    return Response(document(request.app), headers={"cache-control": "public, max-age=3600"})
+    return Response(api_document, headers={"cache-control": "public, max-age=3600"})

@@ -19,6 +19,9 @@ from seatweb.errors import InvalidInput, SeatwebError
 PROBLEM_JSON: Final = "application/problem+json"
 FIELD_IN_MESSAGE: Final = re.compile(r"`\$\.?([a-z_]*)|field `([^`]{1,60})`")
 
+# For the framework: every operation can be refused. Which problems each can meet is told in `operations.py`.
+REFUSED: Final = {503: ResponseSpec(Problem, media_type=PROBLEM_JSON, generate_examples=False)}
+
 log = structlog.get_logger(__name__)
 
 
@@ -138,33 +141,3 @@ def _field_errors(error: ValidationException) -> list[FieldError]:
         words = message.partition(" - at ")[0] or "This value cannot be used."
         found.append(FieldError(field=named or (key if key != "data" else "body"), message=words))
     return found or [FieldError(field="body", message=error.detail)]
-
-
-# For the documentation: what each operation can answer besides what it is for.
-
-
-def refusals(*statuses: int) -> dict[int, ResponseSpec]:
-    """Return the documentation of refusals with these statuses."""
-    return {
-        status: ResponseSpec(
-            Problem,
-            description=DESCRIPTIONS[status],
-            media_type=PROBLEM_JSON,
-            generate_examples=False,
-        )
-        for status in statuses
-    }
-
-
-DESCRIPTIONS: Final = {
-    400: "`malformed_json`, `malformed_request`: the request could not be read.",
-    401: "`not_signed_in`: no valid token; `bad_credentials`: username and password do not go together.",
-    404: "`seat_not_found`, `section_not_found`, `booking_not_found`: there is none, or it is another user's.",
-    409: "`seat_taken`, `day_already_booked`, `no_free_seat`, `seat_closed`, `username_taken`, `request_in_progress`: "
-    "it cannot be done as things stand; nothing was changed.",
-    413: "`too_large`: the request is larger than anything this API takes.",
-    415: "`unsupported_media_type`: send JSON.",
-    422: "`invalid_input`: `errors` names the fields; `outside_booking_window`; `idempotency_key_reused`.",
-    503: "`overloaded`: try again after the seconds in Retry-After. Whether a change was made is settled by asking "
-    "again with the same Idempotency-Key.",
-}

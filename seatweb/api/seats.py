@@ -13,7 +13,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import QueryParameter
 from litestar.response import Response
 
-from seatweb.api.problems import refusals
+from seatweb.api.problems import REFUSED
 from seatweb.api.requests import ApiRequest, signed_in
 from seatweb.api.schemas import SeatOut, SectionOut
 from seatweb.bookings import Bookings
@@ -35,7 +35,7 @@ class SeatController(Controller):
 
     tags = ["Seats"]  # noqa: RUF012
 
-    @get("/seats", operation_id="list_seats", responses={**NOT_MODIFIED, **refusals(401, 404, 422, 503)})
+    @get("/seats", operation_id="list_seats", responses=NOT_MODIFIED | REFUSED)
     async def seats(
         self,
         request: ApiRequest,
@@ -47,14 +47,14 @@ class SeatController(Controller):
         """List the free seats of a day, or all with `status=all`."""
         user = (await signed_in(request)).user
         view = await bookings.bookable(booking_date or bookings.today())
-        shown = [part for part in view.sections if section is None or part.section.name == section]
+        shown = view.shown(section)
         if not shown and section is not None:
             raise SectionNotFound
         every = [SeatOut.of(seat, view.status_of(seat, user.id)) for part in shown for seat in part.seats]
         seats = [seat for seat in every if status == "all" or seat.is_available]
         return _unless_known(request, seats, view, shown, user)
 
-    @get("/sections", operation_id="list_sections", responses={**NOT_MODIFIED, **refusals(401, 422, 503)})
+    @get("/sections", operation_id="list_sections", responses=NOT_MODIFIED | REFUSED)
     async def sections(
         self, request: ApiRequest, bookings: NamedDependency[Bookings], booking_date: BookingDate = None
     ) -> Response[list[SectionOut]]:

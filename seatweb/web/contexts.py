@@ -55,7 +55,6 @@ class SectionBox(Struct, frozen=True):
     """One section on the map: `partials/section.html`."""
 
     name: str
-    rows: int
     columns: int
     generation: int
     seats: list[SeatBox]

@@ -65,10 +65,10 @@ class DayController(Controller):
         """Show one section of a map."""
         place = await answers.place(request, read_day(day_text))
         seen = await look(answers.bookings, session_of(request), place, fresh=changed_lately(request))
-        section = next((part for part in seen.view.sections if part.section.name == name), None)
-        if section is None or seen.state == "beyond":
+        shown = seen.view.shown(name)
+        if not shown or seen.state == "beyond":
             raise SectionNotFound
-        text = answers.sections.section(seen.view, section, seen.place, seen.viewer)
+        text = answers.sections.section(seen.view, shown[0], seen.place, seen.viewer)
         return answers.renderer.answer(request, lambda _: text)
 
     @get("/days/{day_text:str}/seats/{seat_text:str}")

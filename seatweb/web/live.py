@@ -101,10 +101,8 @@ class Streams:
 
     def _partials(self, update: Update, now: Seen) -> Iterable[str]:
         view, viewer = update.view, now.viewer
-        for part in view.sections:
+        for part in view.shown(now.place.section):
             name = part.section.name
-            if now.place.section not in {None, name}:
-                continue
             if update.everything:
                 yield _partial(f"section-{name}", self._sections.section(view, part, now.place, viewer))
                 continue

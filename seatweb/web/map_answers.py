@@ -21,7 +21,7 @@ from seatweb.errors import (
     SeatwebError,
     SectionNotFound,
 )
-from seatweb.model import Booking, DayView, Status
+from seatweb.model import Booking, Status
 from seatweb.reservations import Reservation
 from seatweb.security import NOTICE_COOKIE
 from seatweb.web.contexts import DayPage, HoldBox, Notice
@@ -65,7 +65,7 @@ class MapAnswers:
             SectionNotFound: it names a section that is not there.
         """
         section = section or query_value(request, "section")
-        if section is not None and section not in _names(await self.bookings.view(day)):
+        if section is not None and not (await self.bookings.view(day)).shown(section):
             raise SectionNotFound
         return Place(day, section, seat_id)
 
@@ -155,7 +155,3 @@ class MapAnswers:
         """Return the page as it is after what was done or refused."""
         seen = await look(self.bookings, session_of(request), place, fresh=True)
         return day_page(self.sections, seen, problem=problem)
-
-
-def _names(view: DayView) -> set[str]:
-    return {part.section.name for part in view.sections}

@@ -42,13 +42,11 @@ class Seen(Struct, frozen=True):
     @property
     def tally(self) -> Tally:
         """How many seats are free."""
-        name, view = self.place.section, self.view
-        shown = [part for part in view.sections if name is None or part.section.name == name]
-        user_id = self.session.user.id if self.session else None
+        view, section = self.view, self.place.section
         return Tally(
             state=self.state,
-            free_count=sum(view.free_count(part, user_id) for part in shown),
-            section=name,
+            free_count=sum(view.free_count(part, self.viewer.user_id) for part in view.shown(section)),
+            section=section,
             last_day=self.last_day,
             next_href=self.next_href,
         )
@@ -90,7 +88,7 @@ def peek(bookings: Bookings, session: Session | None, place: Place) -> Seen | No
 
 def seen(bookings: Bookings, session: Session | None, place: Place, view: DayView, week: dict[date, Booking]) -> Seen:
     """Return what a visitor sees."""
-    if place.section is not None and all(part.section.name != place.section for part in view.sections):
+    if place.section is not None and not view.shown(place.section):
         raise SectionNotFound
     return Seen(place, session, view, week, bookings.today(), bookings.last_day)
 

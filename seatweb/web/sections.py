@@ -15,6 +15,7 @@ from seatweb.model import DayView, SeatView, SectionView, Status
 from seatweb.web.contexts import SeatBox, SectionBox, Tally
 
 CUT: Final = "\x1e"  # in the templates it marks what changes from viewer to viewer; no text of ours holds it
+COUNT: Final = 1  # the place of the count among the parts: texts at the even ones, what is cut out at the odd ones
 SECTIONS_KEPT: Final = 512
 
 WORDS: Final = {
@@ -51,10 +52,9 @@ class Viewer(Struct, frozen=True):
 
 
 class _Pieces(Struct, frozen=True):
-    """A section as everyone sees it, cut where viewers differ: at `count`, and where `seats` says, by id."""
+    """A section as everyone sees it, cut where viewers differ: first its count, then where `seats` says, by id."""
 
     parts: list[str]
-    count: int
     seats: dict[int, int]
     whole: Markup
 
@@ -75,8 +75,7 @@ class Sections:
 
     def map(self, view: DayView, place: Place, viewer: Viewer) -> Markup:
         """Return the sections that are shown at the place."""
-        shown = (part for part in view.sections if place.section is None or part.section.name == place.section)
-        return _joined(self.section(view, part, place, viewer) for part in shown)
+        return _joined(self.section(view, part, place, viewer) for part in view.shown(place.section))
 
     def section(self, view: DayView, section: SectionView, place: Place, viewer: Viewer) -> Markup:
         """Return a section."""
@@ -92,7 +91,7 @@ class Sections:
             parts = pieces.parts.copy()
             for id_ in others:
                 parts[pieces.seats[id_]] = self.seat(view, id_, place, viewer)
-            parts[pieces.count] = self.count(view, section, viewer)
+            parts[COUNT] = self.count(view, section, viewer)
             html = self._own[key] = _joined(parts)
         return html
 
@@ -126,15 +125,14 @@ class Sections:
         box = SectionBox(
             name=section.section.name,
             generation=section.generation,
-            rows=max((seat.seat.row for seat in section.seats), default=0),
             columns=max((seat.seat.column for seat in section.seats), default=0),
             seats=[_seat_box(seat, seat.status_for(None), place, everyone) for seat in section.seats],
             free_count=section.free_count,
         )
         parts = self._section.render(section=box).split(CUT)
         in_order = sorted(section.seats, key=lambda seat: (seat.seat.row, seat.seat.column))
-        seats = {seat.seat.id: 3 + 2 * n for n, seat in enumerate(in_order)}
-        return _Pieces(parts=parts, count=1, seats=seats, whole=_joined(parts))
+        seats = {seat.seat.id: COUNT + 2 * (1 + n) for n, seat in enumerate(in_order)}
+        return _Pieces(parts=parts, seats=seats, whole=_joined(parts))
 
 
 def _joined(parts: Iterable[str]) -> Markup:

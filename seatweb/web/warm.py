@@ -118,9 +118,8 @@ class WarmPages:
             return None
         if asked.fragment is None:
             return self._day_pages.render(seen, asked.path, identity.csrf_secret)
-        for section in seen.view.sections:
-            if section.section.name == asked.fragment:
-                return self._sections.section(seen.view, section, place, seen.viewer).encode()
+        for section in seen.view.shown(asked.fragment):
+            return self._sections.section(seen.view, section, place, seen.viewer).encode()
         return None
 
 

@@ -6,11 +6,10 @@ import asyncio
 import gc
 import socket
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from datetime import date, timedelta
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 import pytest
@@ -280,7 +279,7 @@ async def test_a_page_from_another_process_misses_nothing_that_came_between_two_
     monkeypatch.setattr(Queries, "read_seats", read_seats)
     page = asyncio.create_task(another.view(clock.today))
     await page_read.wait()
-    async with Live.open(bookings, changes, all_of_them) as live_map, live_map.join(clock.today, None) as channel:
+    async with Live.open(bookings, changes) as live_map, live_map.join(clock.today, None) as channel:
         await map_reads.wait()
         await another.book(ada, 7, clock.today)
         booked.set()
@@ -292,10 +291,6 @@ async def test_a_page_from_another_process_misses_nothing_that_came_between_two_
             while (update := await channel.update(since)).view.tag == shown.tag:
                 await asyncio.sleep(0.005)
         assert update.everything or 7 in update.seats
-
-
-async def all_of_them(session_ids: Iterable[UUID]) -> set[UUID]:
-    return set(session_ids)
 
 
 # Ends, limits and bad requests
@@ -347,7 +342,7 @@ async def test_when_the_last_stream_leaves_nothing_is_kept_of_the_day(
     bookings: Bookings, changes: Changes, database: Database, clock: Clock
 ) -> None:
     tasks = asyncio.all_tasks()
-    async with Live.open(bookings, changes, all_of_them) as live_map:
+    async with Live.open(bookings, changes) as live_map:
         running = len(asyncio.all_tasks())
         async with live_map.join(clock.today, None) as channel, live_map.join(clock.today, None) as same:
             assert same is channel
