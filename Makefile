@@ -76,12 +76,12 @@ $(PYTHON):
 
 $(RUN_READY): requirements.txt | $(PYTHON)
 	@echo "Installing what Seatweb needs (the first time only) ..."
-	@$(PYTHON) -m pip install -q --require-hashes -r requirements.txt
+	@$(PYTHON) -m pip install -q --no-deps --require-hashes -r requirements.txt
 	@touch $@
 
 $(TEST_READY): requirements-dev.txt requirements.txt | $(PYTHON)
 	@echo "Installing what the tests need (the first time only) ..."
-	@$(PYTHON) -m pip install -q --require-hashes -r requirements-dev.txt
+	@$(PYTHON) -m pip install -q --no-deps --require-hashes -r requirements-dev.txt
 	@touch $(RUN_READY) $@
 
 # A browser for the tests: the system's, or one installed for them. Its path is kept; empty means Playwright's own.
