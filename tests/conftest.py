@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import date
 from pathlib import Path
@@ -34,6 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
     stack = config.stash[SERVERS] = ExitStack()
     folder = tempfile.mkdtemp(prefix="seatweb-test-")
     stack.callback(shutil.rmtree, folder, ignore_errors=True)
+    os.environ["SEATWEB_TEST_FOLDER"] = folder
     given = {
         name: SecretStr(os.environ[variable])
         for name, variable in (("DATABASE_URL", "SEATWEB_TEST_DATABASE_URL"), ("REDIS_URL", "SEATWEB_TEST_REDIS_URL"))
@@ -52,6 +54,26 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop the servers."""
     if SERVERS in config.stash:
         config.stash[SERVERS].close()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put those that run alone at the end, so that nobody waits for them before."""
+    items.sort(key=_is_alone)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let nothing run beside a test that is marked `alone`, in whichever worker."""
+    folder = Path(os.environ["SEATWEB_TEST_FOLDER"])
+    with (folder / "room").open("w") as room:
+        with (folder / "door").open("w") as door:  # who waits for an empty room lets nobody in meanwhile
+            fcntl.flock(door, fcntl.LOCK_EX)
+            fcntl.flock(room, fcntl.LOCK_EX if _is_alone(item) else fcntl.LOCK_SH)
+        return (yield)
+
+
+def _is_alone(item: pytest.Item) -> bool:
+    return item.get_closest_marker("alone") is not None
 
 
 async def _make_template(url: str, *, ours: bool) -> None:

@@ -58,6 +58,7 @@ class Site:
                 log_config=None,
                 lifespan="on",
                 timeout_graceful_shutdown=1,
+                timeout_keep_alive=60,  # a slow test's connection must not end as it is used again
                 access_log=False,
             ),
             self._ready,

@@ -46,40 +46,23 @@ order by section_id
 on conflict (section_id, day) do update set generation = g.generation + 1
 returning section_id, generation;
 
--- name: sections_by_free_seats(day, held)
--- The sections that have a free seat on the day that nobody holds, the emptiest first: where "any free seat" looks.
-select seats.section_id
-from seats
-left join bookings on bookings.seat_id = seats.id and bookings.day = :day and bookings.status = 'confirmed'
-where not seats.closed and bookings.id is null and seats.id <> all(:held::bigint [])
-group by seats.section_id
-order by count(*) desc, seats.section_id;
+-- name: book_any_seat(user_id, day, section_ids, held, session_id)$
+-- The id of a booking of a free seat that nobody holds, in the emptiest of the sections; null when there is none.
+select book_any_seat(:user_id, :day, :section_ids::smallint [], :held::bigint [], :session_id);
 
--- name: first_free_seat(section_id, day, held)$
--- The free seat with the most room that nobody holds: fewest taken seats beside it, then the lowest number. Exact while the section's
--- generation is held by this transaction.
-with taken as (
-    select seats.grid_row, seats.grid_column
-    from bookings
-    inner join seats on seats.id = bookings.seat_id
-    where bookings.day = :day and bookings.status = 'confirmed' and seats.section_id = :section_id
-)
-select seats.id
-from seats
-where
-    seats.section_id = :section_id
-    and not seats.closed
-    and seats.id <> all(:held::bigint [])
-    and not exists (
-        select from bookings
-        where bookings.seat_id = seats.id and bookings.day = :day and bookings.status = 'confirmed'
-    )
-order by (
-    select count(*)
-    from taken
-    where taken.grid_row = seats.grid_row and abs(taken.grid_column - seats.grid_column) = 1
-), seats.number
-limit 1;
+-- name: any_free_seat(section_ids, day, held)$
+-- Whether one of the sections has a free seat that nobody holds: losers learn it here without queueing behind the winners.
+select exists (
+    select from seats
+    where
+        seats.section_id = any(:section_ids::smallint [])
+        and not seats.closed
+        and seats.id <> all(:held::bigint [])
+        and not exists (
+            select from bookings
+            where bookings.seat_id = seats.id and bookings.day = :day and bookings.status = 'confirmed'
+        )
+);
 
 -- name: find_booking_of_day(user_id, day)^
 -- The user's confirmed booking on a day.

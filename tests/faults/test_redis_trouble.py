@@ -31,6 +31,8 @@ from tests.faults.support import (
 )
 from tests.support import Clock, Site, Visitor, together, until
 
+pytestmark = pytest.mark.alone
+
 DAY = date(2026, 11, 23)
 ANSWER_SECONDS = 5.0
 PAGE_SECONDS = 1.0  # once the breaker is open

@@ -21,6 +21,8 @@ import httpx
 import psutil  # type: ignore[import-untyped]
 import pytest
 
+pytestmark = pytest.mark.alone
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 STRONG_SECRET = "a-secret-of-the-tests-0123456789-abcdefghij"
 END_SECONDS = 3.0

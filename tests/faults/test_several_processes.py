@@ -36,6 +36,8 @@ from tests.faults.support import (
 from tests.faults.test_serve import Seatweb
 from tests.support import Clock, Site, Visitor, one, soup, together, until
 
+pytestmark = pytest.mark.alone
+
 DAY = "2026-11-23"
 BYE_SECONDS = SECONDS + 0.2  # a second, and what this machine takes for it
 

@@ -27,6 +27,8 @@ from seatweb.model import Booking, Status, User
 
 from tests.support import Clock
 
+pytestmark = pytest.mark.alone
+
 
 async def make_users(database: Database, count: int) -> list[User]:
     async def work(queries: Any) -> list[User]:

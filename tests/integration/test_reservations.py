@@ -19,6 +19,8 @@ from seatweb.reservations import Reservation, Reservations
 from tests.faults.support import FAULTS, HEALED_SECONDS, OwnRedis, running_redis
 from tests.support import Clock, until
 
+pytestmark = pytest.mark.alone
+
 DAY = date(2026, 11, 23)
 KEY = "holds:{2026-11-23}"
 FIRST_CALL_SECONDS = 0.8  # half a second to find out that Redis is away, and what this machine takes for it
