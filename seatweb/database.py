@@ -98,7 +98,7 @@ class Database:
         """Yield a database with at most `size` connections, and close them at the end."""
         pool = asyncpg.create_pool(
             url,
-            min_size=min(size, 4),  # a rush waits less for connections to be opened
+            min_size=min(size, 10),  # the first rush need not wait for connections to be opened
             max_size=size,
             timeout=CONNECT_SECONDS,
             command_timeout=STATEMENT_SECONDS,

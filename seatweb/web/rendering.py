@@ -60,6 +60,8 @@ class Renderer:
         )
         self.environment.globals["static"] = self.addresses.__getitem__
         self.environment.globals["origin"] = public_url or ""  # social cards need a whole address
+        for name in self.environment.list_templates():  # compiled now, not while the first rush waits
+            self.environment.get_template(name)
 
     def page(
         self,

@@ -16,7 +16,7 @@ from seatweb.model import Session, User
 from seatweb.security import API_AUDIENCE
 from seatweb.settings import Backends
 
-from tests.support import Site, Visitor
+from tests.support import NO_TLS, Site, Visitor
 
 PROBLEM_JSON = "application/problem+json"
 
@@ -27,7 +27,7 @@ class Program:
     def __init__(self, site: Site, user: User, session: Session) -> None:
         self.site, self.user, self.session = site, user, session
         self.token = site.security.issue(session, API_AUDIENCE)
-        self.http = httpx.AsyncClient(base_url=site.url, timeout=30, follow_redirects=False)
+        self.http = httpx.AsyncClient(base_url=site.url, timeout=30, follow_redirects=False, verify=NO_TLS)
         self.http.headers["authorization"] = f"Bearer {self.token}"
 
     async def get(self, path: str, **options: Any) -> httpx.Response:

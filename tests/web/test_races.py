@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
+from functools import partial
 
 import asyncpg
 import httpx
 import pytest
 
-from tests.support import Clock, Site, Visitor, one, soup, together
+from tests.support import Clock, Site, one, soup, together, until_definite
 
 pytestmark = pytest.mark.alone
 
@@ -18,17 +18,11 @@ def codes(answers: list[httpx.Response]) -> Counter[int]:
     return Counter(answer.status_code for answer in answers)
 
 
-async def until_definite(visitor: Visitor, path: str) -> httpx.Response:
-    """Ask again when told to, as browsers do, until the answer is yes or no."""
-    async with asyncio.timeout(30):
-        while (answer := await visitor.post(path)).status_code == 503:
-            await asyncio.sleep(int(answer.headers["retry-after"]))
-    return answer
-
-
 async def test_three_hundred_want_one_seat(site: Site, clock: Clock, connection: asyncpg.Connection) -> None:
     async with site.people(300) as people:
-        answers = await together(*(visitor.book(clock.today, 7) for visitor in people), at_a_time=40)
+        answers = await together(
+            *(until_definite(partial(visitor.book, clock.today, 7)) for visitor in people), at_a_time=40
+        )
         assert codes(answers) == {303: 1, 409: 299}
         assert await connection.fetchval("select count(*) from bookings") == 1
         assert await connection.fetchval("select generation from generations") == 1
@@ -100,7 +94,9 @@ async def test_cancelling_twice_at_once_frees_the_seat_once(
 
 async def test_a_flash_sale_sells_every_seat_once(site: Site, clock: Clock, connection: asyncpg.Connection) -> None:
     async with site.people(160) as people:
-        answers = await together(*(until_definite(visitor, f"/days/{clock.today}/any") for visitor in people))
+        answers = await together(
+            *(until_definite(partial(visitor.post, f"/days/{clock.today}/any")) for visitor in people)
+        )
         assert codes(answers) == {303: 80, 409: 80}
         assert (
             await connection.fetchval("select count(distinct seat_id) from bookings where status = 'confirmed'") == 80
