@@ -1,49 +1,33 @@
-"""Register, sign in, and the sessions that a sign-in starts."""
+"""Register, sign in, and change the password."""
 
 from __future__ import annotations
 
-import asyncio
-import time
 import unicodedata
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-import structlog
-
 from seatweb.database import Database, Transaction
-from seatweb.errors import BadCredentials, InvalidInput, Overloaded
-from seatweb.memory import Kept, Memory
-from seatweb.model import Session, User
-from seatweb.passwords import LONGEST, Passwords
-from seatweb.queries import Queries
+from seatweb.errors import BadCredentials, InvalidInput
+from seatweb.model import Client, Session, User
+from seatweb.passwords import PasswordRules, Passwords
+from seatweb.sessions import Sessions
 
 SHORTEST_USERNAME: Final = 3
 LONGEST_USERNAME: Final = 50
-# A session that was ended elsewhere may count here for so long; promised is 1 s. Those in use are verified more often.
-SESSION_SECONDS: Final = 0.9
-VERIFY_SECONDS: Final = 0.4
-USED_SECONDS: Final = 60.0
-SESSIONS_KEPT: Final = 10_000
-
-log = structlog.get_logger(__name__)
 INVISIBLE: Final = frozenset("\u115f\u1160\u3164\uffa0")  # Hangul fillers: letters that show nothing
+NOWHERE: Final = Client()
 
 
 class Accounts:
-    """People and their sign-ins."""
+    """People and their passwords."""
 
-    def __init__(self, database: Database, passwords: Passwords, *, session_days: int, shortest_password: int) -> None:
+    def __init__(self, database: Database, passwords: Passwords, sessions: Sessions, rules: PasswordRules) -> None:
         self._database = database
         self._passwords = passwords
-        self._session_length = timedelta(days=session_days)
-        self._shortest_password = shortest_password
-        self._sessions = Memory(self._read_session, seconds=SESSION_SECONDS, entries=SESSIONS_KEPT)
-        self._seen: Kept[tuple[UUID, int], float] = Kept(SESSIONS_KEPT)
+        self._sessions = sessions
+        self._rules = rules
 
-    async def register(self, username: str, password: str) -> Session:
+    async def register(self, username: str, password: str, client: Client = NOWHERE) -> Session:
         """Return the first session of a new user; both are there or neither is.
 
         Raises:
@@ -54,7 +38,7 @@ class Accounts:
         name = unicodedata.normalize("NFC", username.strip())
         problems = {
             "username": _username_problem(name),
-            "password": self._password_problem(password),
+            "password": self._rules.problem(password, name),
         }
         fields = {field: problem for field, problem in problems.items() if problem}
         if fields:
@@ -63,99 +47,68 @@ class Accounts:
 
         async def register(transaction: Transaction) -> Session:
             user = await transaction.register_user(name, _username_key(name), password_hash)
-            return await self._start_session(transaction, user)
+            return await self._sessions.start(transaction, user, client)
 
         return await self._database.transaction(register)
 
-    async def sign_in(self, username: str, password: str) -> Session:
+    async def sign_in(self, username: str, password: str, client: Client = NOWHERE) -> Session:
         """Return a new session of the user whose name and password these are.
 
         Raises:
             BadCredentials: they do not go together, or the account is disabled; no one can tell which.
             Overloaded: too many passwords are being verified.
         """
+        user = await self._check_password(username, password)
+        return await self._database.write(lambda queries: self._sessions.start(queries, user, client))
+
+    async def _check_password(self, username: str, password: str) -> User:
         name = unicodedata.normalize("NFC", username.strip())
         known = None
         if not _username_problem(name):
             known = await self._database.run(lambda queries: queries.find_credentials(_username_key(name)))
-        right = await self._passwords.verify(password[: LONGEST + 1], known.password_hash if known else None)
+        right = await self._passwords.verify(password, known.password_hash if known else None)
         if known is None or not right or known.disabled:
             raise BadCredentials
-        return await self._database.write(lambda queries: self._start_session(queries, known.user))
+        if self._passwords.is_outdated(known.password_hash):
+            await self._rehash(known.user, known.password_hash, password)
+        return known.user
 
-    async def find_session(self, session_id: UUID, user_id: int) -> Session | None:
-        """Return the session while it counts: not ended, not over, its user not disabled."""
-        self._seen[session_id, user_id] = time.monotonic()
-        return await self._sessions.get((session_id, user_id))
+    async def _rehash(self, user: User, known_hash: str, password: str) -> None:
+        password_hash = await self._passwords.hash(password)
+        await self._database.write(lambda queries: queries.rehash_password(user.id, known_hash, password_hash))
 
-    def peek_session(self, session_id: UUID, user_id: int) -> Session | None:
-        """Return the session while it counts, if that is known without asking the database."""
-        self._seen[session_id, user_id] = time.monotonic()
-        return self._sessions.peek((session_id, user_id))
+    async def confirm_password(self, user: User, password: str) -> None:
+        """Return when the password is the user's: what is asked before something grave.
 
-    async def end_session(self, session: Session) -> None:
-        """End the session; ending it twice is no error."""
-        try:
-            await self._database.write(lambda queries: queries.end_session(session.id))
-        finally:
-            self._sessions.forget((session.id, session.user.id))
-
-    @asynccontextmanager
-    async def verifying(
-        self, watched: Callable[[], set[UUID]], ended: Callable[[set[UUID]], None]
-    ) -> AsyncIterator[None]:
-        """Look again and again, in one query, whether the sessions still count that were used lately or are watched.
-
-        `ended` is told those that do not.
+        Raises:
+            InvalidInput: it is not.
+            Overloaded: too many passwords are being verified.
         """
-        task = asyncio.create_task(self._verify(watched, ended))
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        known_hash = await self._database.run(lambda queries: queries.find_password(user.id))
+        if not await self._passwords.verify(password, known_hash):
+            raise InvalidInput(fields={"password": "That is not your password."})
 
-    async def _verify(self, watched: Callable[[], set[UUID]], ended: Callable[[set[UUID]], None]) -> None:
-        while True:
-            await asyncio.sleep(VERIFY_SECONDS)
-            now = time.monotonic()
-            used = [key for key, at in self._seen.items() if now - at < USED_SECONDS and self._sessions.peek(key)]
-            ids = watched().union(session_id for session_id, _ in used)
-            if not ids:
-                continue
-            try:
-                live = await self._live(ids)
-            except Overloaded:
-                continue  # what is not verified in time is looked up when it is used
-            except Exception:
-                log.exception("verifying sessions failed")
-                continue
-            for key in used:
-                if key[0] in live:
-                    self._sessions.renew(key, now)
-                else:
-                    self._sessions.forget(key)
-            ended(ids - live)
+    async def change_password(self, session: Session, password: str, new_password: str) -> None:
+        """Give the user a new password, and end all their sessions but this one.
 
-    async def _live(self, session_ids: set[UUID]) -> set[UUID]:
-        return await self._database.run(lambda queries: queries.live_sessions(session_ids))
+        Raises:
+            InvalidInput: `password` is not theirs, or `new_password` cannot be used.
+            Overloaded: too many passwords are being hashed.
+        """
+        user = session.user
+        await self.confirm_password(user, password)
+        problem = self._rules.problem(new_password, user.username)
+        if new_password == password:
+            problem = "That is your password now. Choose another."
+        if problem:
+            raise InvalidInput(fields={"new_password": problem})
+        password_hash = await self._passwords.hash(new_password)
 
-    async def _read_session(self, key: tuple[UUID, int]) -> Session | None:
-        return await self._database.run(lambda queries: queries.find_session(*key))
+        async def change(transaction: Transaction) -> set[UUID]:
+            await transaction.change_password(user.id, password_hash, session.id)
+            return await transaction.end_sessions(user.id, session.id)
 
-    async def _start_session(self, queries: Queries, user: User) -> Session:
-        expires_at = datetime.now(UTC) + self._session_length
-        session_id = await queries.start_session(user.id, expires_at)
-        return Session(id=session_id, user=user, expires_at=expires_at)
-
-    def _password_problem(self, password: str) -> str | None:
-        if not password:
-            return "Choose a password."
-        if len(password) < self._shortest_password:
-            return f"Use at least {self._shortest_password} characters."
-        if len(password) > LONGEST:
-            return f"Use at most {LONGEST} characters."
-        return None
+        self._sessions.forget(user, await self._database.transaction(change))
 
 
 def _username_problem(name: str) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Any, Final
 
@@ -31,11 +31,12 @@ from seatweb.bookings import Bookings
 from seatweb.changes import Changes
 from seatweb.database import Database
 from seatweb.live import Live
-from seatweb.passwords import Passwords
+from seatweb.passwords import PasswordRules, Passwords
 from seatweb.redis_client import RedisClient
 from seatweb.reservations import Reservations
 from seatweb.section_cache import SectionCache
-from seatweb.security import FILE_HEADERS, HEADERS, Security
+from seatweb.security import FILE_HEADERS, HEADERS, Security, send_cookies
+from seatweb.sessions import Sessions
 from seatweb.settings import Backends, Settings
 from seatweb.telemetry import Deadline, Telemetry, configure_logging
 from seatweb.web.accounts import AccountController
@@ -46,6 +47,7 @@ from seatweb.web.errors import explain
 from seatweb.web.live import Streams, live_map
 from seatweb.web.map_answers import MapAnswers
 from seatweb.web.my_bookings import MyBookingsController
+from seatweb.web.own_account import OwnAccountController
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import PageNotFound, prepare
 from seatweb.web.sections import Sections
@@ -68,8 +70,14 @@ def create_app(
     """
     log_request = configure_logging(settings.log_format)
     zone = settings.zone
-    security = Security(backends.jwt_secret, secure=settings.secure_cookies, public_url=settings.public_url)
+    security = Security(
+        backends.jwt_secret,
+        secure=settings.secure_cookies,
+        public_url=settings.public_url,
+        access=timedelta(minutes=settings.access_minutes),
+    )
     renderer = Renderer(security, settings.site_name, settings.public_url)
+    rules = PasswordRules(shortest=settings.shortest_password, refuse_common=settings.in_service)
     sections = Sections(renderer.environment)
     day_pages = DayPages(renderer, security, sections)
 
@@ -81,9 +89,8 @@ def create_app(
             RedisClient.open(backends.redis_url) as redis,
             Changes.open(redis) as changes,
         ):
-            accounts = Accounts(
-                database, passwords, session_days=settings.session_days, shortest_password=settings.shortest_password
-            )
+            sessions = Sessions(database, days=settings.session_days, idle_hours=settings.session_idle_hours)
+            accounts = Accounts(database, passwords, sessions, rules)
             bookings = Bookings(
                 database,
                 SectionCache(redis),
@@ -93,7 +100,7 @@ def create_app(
             )
             async with (
                 Live.open(bookings, changes) as live,
-                accounts.verifying(lambda: live.sessions, live.end_sessions),
+                sessions.verifying(lambda: live.sessions, live.end_sessions),
             ):
                 if at_end:
                     at_end(live.close)
@@ -101,6 +108,7 @@ def create_app(
                     database=database,
                     redis=redis,
                     accounts=accounts,
+                    sessions=sessions,
                     bookings=bookings,
                     live=live,
                     answers=MapAnswers(bookings, renderer, sections, day_pages),
@@ -113,7 +121,14 @@ def create_app(
 
     pages = Router(
         "/",
-        route_handlers=[DayController, MyBookingsController, AccountController, documentation, missing],
+        route_handlers=[
+            DayController,
+            MyBookingsController,
+            AccountController,
+            OwnAccountController,
+            documentation,
+            missing,
+        ],
         before_request=prepare,
         include_in_schema=False,
         # Tokens in forms differ in every answer, so that compression gives nothing away (BREACH).
@@ -154,10 +169,13 @@ def create_app(
             "answers": Provide(_answers, sync_to_thread=False),
             "bookings": Provide(_bookings, sync_to_thread=False),
             "accounts": Provide(_accounts, sync_to_thread=False),
+            "sessions": Provide(_sessions, sync_to_thread=False),
+            "rules": Provide(lambda: rules, sync_to_thread=False),
         },
         state=State({"security": security, "renderer": renderer}),
         exception_handlers={Exception: _explain},
         middleware=[DefineMiddleware(Deadline)],
+        before_send=[send_cookies],
         lifespan=[lifespan],
         request_max_body_size=LARGEST_BODY,
         openapi_config=openapi_config(),
@@ -197,6 +215,11 @@ def _answers(state: State) -> MapAnswers:
 def _bookings(state: State) -> Bookings:
     bookings: Bookings = state.bookings
     return bookings
+
+
+def _sessions(state: State) -> Sessions:
+    sessions: Sessions = state.sessions
+    return sessions
 
 
 def _accounts(state: State) -> Accounts:

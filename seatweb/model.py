@@ -184,3 +184,21 @@ class Session(Struct, frozen=True):
     id: UUID
     user: User
     expires_at: datetime
+
+
+class Client(Struct, frozen=True):
+    """Where a request came from."""
+
+    address: str = ""
+    device: str = ""
+    """The User-Agent header, cut."""
+
+
+class SignIn(Struct, frozen=True):
+    """A session as its user sees it in a list."""
+
+    id: UUID
+    created_at: datetime
+    seen_at: datetime
+    """When it was used last, to the minute."""
+    client: Client

@@ -9,10 +9,12 @@ import threading
 import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Final, TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+from msgspec import Struct
 
 from seatweb.errors import Overloaded
 
@@ -20,11 +22,47 @@ T = TypeVar("T")
 
 LONGEST: Final = 128  # characters; a bound on the work, far above what people type
 WAITING_PER_THREAD: Final = 16
+FEWEST_OF_ONES_OWN: Final = 4  # characters of a password beside the username
 
 # OWASP Password Storage Cheat Sheet: argon2id with m=47104 (46 MiB), t=1, p=1.
 _hasher: Final = PasswordHasher(time_cost=1, memory_cost=47104, parallelism=1)
 # The hash of a password that no one has, so that an unknown username costs the same time as a known one.
 _NOBODY: Final = "$argon2id$v=19$m=47104,t=1,p=1$c2VhdHdlYi1ub2JvZHktMQ$0F5gJ7ds9uA3TExO5/yG0RZAipigKmAeC0M9OK8ndrk"
+
+
+class PasswordRules(Struct, frozen=True):
+    """What a new password must be: long enough, and with `refuse_common` neither widely used nor like the username.
+
+    Nothing is asked of what it is made of (NIST SP 800-63B, 3.1.1.2; OWASP ASVS 5.0, 6.2).
+    """
+
+    shortest: int
+    """In characters."""
+    refuse_common: bool
+
+    def problem(self, password: str, username: str) -> str | None:
+        """Return what is wrong with a new password of this user, in words for them; None if nothing is."""
+        normal = _normal(password)
+        if not normal:
+            return "Choose a password."
+        if len(normal) < self.shortest:
+            return f"Use at least {self.shortest} characters."
+        if len(normal) > LONGEST:
+            return f"Use at most {LONGEST} characters."
+        if self.refuse_common:
+            if normal.casefold() in _common():
+                return "This is one of the passwords that are tried first. Choose another."
+            if len(normal.casefold().replace(_normal(username).casefold(), "")) < FEWEST_OF_ONES_OWN:
+                return "This is too much like your username. Choose another."
+        return None
+
+
+@cache
+def _common() -> frozenset[str]:
+    """Return the 30,000 passwords that leaked most often, in lower case (from the library zxcvbn)."""
+    from zxcvbn.frequency_lists import FREQUENCY_LISTS  # noqa: PLC0415 - megabytes, only for who needs them
+
+    return frozenset(FREQUENCY_LISTS["passwords"])
 
 
 class Passwords:
@@ -52,11 +90,16 @@ class Passwords:
 
         def check() -> bool:
             try:
-                return _hasher.verify(password_hash or _NOBODY, _normal(password)) and password_hash is not None
+                right = _hasher.verify(password_hash or _NOBODY, _normal(password)[: LONGEST + 1])
             except (VerificationError, InvalidHashError):
                 return False
+            return right and password_hash is not None
 
         return await self._in_thread(check)
+
+    def is_outdated(self, password_hash: str) -> bool:
+        """Return whether the hash was made with other parameters than those of today."""
+        return _hasher.check_needs_rehash(password_hash)
 
     def close(self) -> None:
         """Drop what has not begun."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from msgspec import Struct
 
-from seatweb.model import Booking, Seat, SeatView, Section, Session, Sitter, User
+from seatweb.model import Booking, Client, Seat, SeatView, Section, Session, SignIn, Sitter, User
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -241,27 +241,64 @@ class Queries:
             disabled=row["disabled"],
         )
 
-    async def start_session(self, user_id: int, expires_at: datetime) -> UUID:
+    async def find_password(self, user_id: int) -> str | None:
+        """Return the hash of the user's password while their account counts."""
+        password_hash: str | None = await self._one("find_password", user_id=user_id)
+        return password_hash
+
+    async def change_password(self, user_id: int, password_hash: str, session_id: UUID) -> None:
+        """Give the user a new password."""
+        await self._one("change_password", user_id=user_id, password_hash=password_hash, session_id=session_id)
+
+    async def rehash_password(self, user_id: int, known_hash: str, password_hash: str) -> None:
+        """Keep the same password under a new hash, unless it was changed meanwhile."""
+        await self._one("rehash_password", user_id=user_id, known_hash=known_hash, password_hash=password_hash)
+
+    # Sessions
+
+    async def start_session(self, user_id: int, expires_at: datetime, client: Client) -> UUID:
         """Return the id of a new session."""
-        session_id: UUID = await self._one("start_session", user_id=user_id, expires_at=expires_at)
+        session_id: UUID = await self._one(
+            "start_session", user_id=user_id, expires_at=expires_at, address=client.address, device=client.device
+        )
         return session_id
 
-    async def find_session(self, session_id: UUID, user_id: int) -> Session | None:
+    async def find_session(self, session_id: UUID, user_id: int, idle: timedelta) -> Session | None:
         """Return the session with its user while it counts."""
-        row = await self._one("find_session", session_id=session_id, user_id=user_id)
+        row = await self._one("find_session", session_id=session_id, user_id=user_id, idle=idle)
         return row and Session(
             id=row["id"],
             user=User(id=row["user_id"], username=row["username"], created_at=row["created_at"]),
             expires_at=row["expires_at"],
         )
 
-    async def live_sessions(self, session_ids: Iterable[UUID]) -> set[UUID]:
+    async def live_sessions(self, session_ids: Iterable[UUID], idle: timedelta) -> set[UUID]:
         """Return those of the sessions that still count."""
-        return {row["id"] for row in await self._all("live_sessions", session_ids=list(session_ids))}
+        return {row["id"] for row in await self._all("live_sessions", session_ids=list(session_ids), idle=idle)}
 
-    async def end_session(self, session_id: UUID) -> None:
-        """End a session; ending it twice is no error."""
-        await self._one("end_session", session_id=session_id)
+    async def list_sessions(self, user_id: int, idle: timedelta) -> list[SignIn]:
+        """Return the user's sessions that still count, the one that was used last first."""
+        return [
+            SignIn(
+                id=row["id"],
+                created_at=row["created_at"],
+                seen_at=row["seen_at"],
+                client=Client(address=row["address"], device=row["device"]),
+            )
+            for row in await self._all("list_sessions", user_id=user_id, idle=idle)
+        ]
+
+    async def touch_sessions(self, session_ids: Iterable[UUID], idle: timedelta) -> None:
+        """Note that these sessions were used just now, if they still count."""
+        await self._one("touch_sessions", session_ids=list(session_ids), idle=idle)
+
+    async def end_session(self, session_id: UUID, user_id: int) -> None:
+        """End a session of the user; ending it twice is no error."""
+        await self._one("end_session", session_id=session_id, user_id=user_id)
+
+    async def end_sessions(self, user_id: int, kept: UUID | None) -> set[UUID]:
+        """End the user's sessions but for one that is kept, and return the ids of those that ended."""
+        return {row["id"] for row in await self._all("end_sessions", user_id=user_id, kept=kept)}
 
 
 def _seat(row: Mapping[str, Any], id_column: str) -> Seat:

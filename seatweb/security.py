@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import secrets
 import time
-from datetime import UTC, datetime
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -13,17 +15,20 @@ from uuid import UUID
 import jwt
 from litestar.connection import ASGIConnection
 from litestar.datastructures import Cookie
+from litestar.types import Message, Scope
 from msgspec import Struct
 
 from seatweb.errors import Forbidden
 from seatweb.memory import Kept
-from seatweb.model import Session
+from seatweb.model import Client, Session
+from seatweb.settings import split_ring
 
 ALGORITHM: Final = "HS256"
 ISSUER: Final = "seatweb"
 PAGES_AUDIENCE: Final = "seatweb:pages"
+RENEWAL_AUDIENCE: Final = "seatweb:renewal"
 API_AUDIENCE: Final = "seatweb:api"
-LONGEST_KEPT: Final = 1024  # bytes of a Cookie header; ours have half of it
+LONGEST_KEPT: Final = 1536  # bytes of a Cookie header; ours have half of it
 TOKENS_KEPT: Final = 10_000
 CSRF_FIELD: Final = "_csrf_token"
 NOTICE_COOKIE: Final = "seatweb_notice"
@@ -61,39 +66,56 @@ class Identity(Struct, frozen=True):
 
     claims: Claims | None
     csrf_secret: str
+    """Bound to the session, if there is one."""
     ends_at: float
     """When its token is over (seconds since 1970)."""
 
 
 class Security:
-    """Reads and writes the cookies; one signing secret, from which the CSRF key is derived."""
+    """Reads and writes the cookies.
 
-    def __init__(self, secret: str, *, secure: bool, public_url: str | None) -> None:
-        self._secret = secret
-        self._csrf_key = hmac.digest(secret.encode(), b"seatweb csrf", "sha256")
+    The signing secrets form a ring: the first one signs, all verify (a token names its own by `kid`), and a CSRF key is
+    derived from each. So a secret can be replaced without anyone being signed out.
+    """
+
+    def __init__(
+        self, secret: str, *, secure: bool, public_url: str | None, access: timedelta = timedelta(minutes=10)
+    ) -> None:
+        ring = split_ring(secret)
+        self._secrets = {key_id(key): key for key in ring}
+        self._newest = key_id(ring[0])
+        self._csrf_keys = [hmac.digest(key.encode(), b"seatweb csrf", "sha256") for key in ring]
+        self._access = access
         self._secure = secure
         self._public_host = urlsplit(public_url).netloc if public_url else None
         self._verified: Kept[tuple[str, str], tuple[Claims, float]] = Kept(TOKENS_KEPT)
         self._identities: Kept[bytes, Identity] = Kept(TOKENS_KEPT)
         prefix = "__Host-" if secure else ""
         self.session_cookie: Final = f"{prefix}seatweb_session"
+        self.renewal_cookie: Final = f"{prefix}seatweb_renewal"
         self.csrf_cookie: Final = f"{prefix}seatweb_csrf"
 
     # The session's token (RFC 7519)
 
     def issue(self, session: Session, audience: str = PAGES_AUDIENCE) -> str:
-        """Return the JWT that names the session; one for pages is none for the API, and the other way round."""
+        """Return the JWT that names the session; one for pages is none for the API, and the other way round.
+
+        The one for pages lasts minutes; the browser gets the next one for its renewal token, while the session counts.
+        """
+        now = datetime.now(UTC)
+        ends = min(session.expires_at, now + self._access) if audience == PAGES_AUDIENCE else session.expires_at
         return jwt.encode(
             {
                 "iss": ISSUER,
                 "aud": audience,
                 "sub": str(session.user.id),
                 "sid": str(session.id),
-                "iat": datetime.now(UTC),
-                "exp": session.expires_at,
+                "iat": now,
+                "exp": ends,
             },
-            self._secret,
+            self._secrets[self._newest],
             ALGORITHM,
+            headers={"kid": self._newest},
         )
 
     def read(self, token: str, audience: str = PAGES_AUDIENCE) -> Claims | None:
@@ -104,14 +126,14 @@ class Security:
         try:
             found = jwt.decode(
                 token,
-                self._secret,
+                self._secrets[jwt.get_unverified_header(token)["kid"]],
                 [ALGORITHM],
                 audience=audience,
                 issuer=ISSUER,
                 options={"require": ["iss", "aud", "sub", "sid", "iat", "exp"], "strict_aud": True},
             )
             claims = Claims(user_id=int(found["sub"]), session_id=UUID(found["sid"]))
-        except (jwt.InvalidTokenError, ValueError, TypeError, AttributeError):
+        except (jwt.InvalidTokenError, LookupError, ValueError, TypeError, AttributeError):
             return None
         self._verified[token, audience] = (claims, float(found["exp"]))
         return claims
@@ -120,6 +142,11 @@ class Security:
         """Return what the request's session cookie says."""
         token = connection.cookies.get(self.session_cookie)
         return self.read(token) if token else None
+
+    def renewal_claims(self, connection: ASGIConnection) -> Claims | None:  # type: ignore[type-arg]
+        """Return what the cookie says that outlasts the session cookie: it gets a new one while the session counts."""
+        token = connection.cookies.get(self.renewal_cookie)
+        return self.read(token, RENEWAL_AUDIENCE) if token else None
 
     def identity(self, header: bytes) -> Identity | None:
         """Return what a Cookie header says if it says nothing else, and no cookie has to be set in the answer.
@@ -141,37 +168,53 @@ class Security:
         if not _is_hex(secret, 64) or cookies.keys() & {NOTICE_COOKIE, CHANGED_COOKIE}:
             return None
         claims = self.read(token) if token else None
-        if token and not claims:  # not yet, maybe: the clock of who signed it may be ahead
+        # A token may count only in a moment (the clock of who signed it may be ahead), or may have to be renewed.
+        if not claims and (token or self.renewal_cookie in cookies):
             return None
         ends_at = self._verified[token, PAGES_AUDIENCE][1] if token and claims else float("inf")
-        return Identity(claims, secret, ends_at)
+        return Identity(claims, _bound(secret, claims.session_id if claims else None), ends_at)
 
-    def sign_in_cookie(self, session: Session) -> Cookie:
-        """Return the cookie that carries the session; scripts cannot read it."""
+    def session_cookies(self, session: Session) -> list[Cookie]:
+        """Return the cookies that carry the session; scripts cannot read them."""
         seconds = int((session.expires_at - datetime.now(UTC)).total_seconds())
-        return self._cookie(self.session_cookie, self.issue(session), seconds)
+        renewal = self.issue(session, RENEWAL_AUDIENCE)
+        return [self.access_cookie(session), self._cookie(self.renewal_cookie, renewal, seconds)]
 
-    def sign_out_cookie(self) -> Cookie:
-        """Return the cookie that removes the session from the browser."""
-        return self._cookie(self.session_cookie, "", 0)
+    def access_cookie(self, session: Session) -> Cookie:
+        """Return the cookie that is looked at with each request, for some minutes."""
+        seconds = min(session.expires_at - datetime.now(UTC), self._access).total_seconds()
+        return self._cookie(self.session_cookie, self.issue(session), int(seconds))
+
+    def sign_out_cookies(self) -> list[Cookie]:
+        """Return the cookies that remove the session from the browser."""
+        return [self._cookie(name, "", 0) for name in (self.session_cookie, self.renewal_cookie)]
 
     # Forms: a signed double submit (OWASP), and the browser's own word on where the request came from
 
-    def csrf_secret(self, connection: ASGIConnection) -> tuple[str, Cookie | None]:  # type: ignore[type-arg]
-        """Return the browser's CSRF secret, and the cookie to set when it had none."""
+    def csrf_secret(
+        self,
+        connection: ASGIConnection,  # type: ignore[type-arg]
+        session_id: UUID | None,
+    ) -> tuple[str, Cookie | None]:
+        """Return the browser's CSRF secret, bound to the session, and the cookie to set when it had none."""
         known = connection.cookies.get(self.csrf_cookie, "")
         if _is_hex(known, 64):
-            return known, None
+            return _bound(known, session_id), None
         new = secrets.token_hex(32)
-        return new, self._cookie(self.csrf_cookie, new, COOKIE_SECONDS)
+        return _bound(new, session_id), self._cookie(self.csrf_cookie, new, COOKIE_SECONDS)
 
     def csrf_token(self, secret: str) -> str:
         """Return a token for a form; every call gives another one, so that compression tells nothing of it."""
         nonce = secrets.token_hex(16)
-        return nonce + self._csrf_signature(nonce, secret)
+        return nonce + _signature(self._csrf_keys[0], nonce, secret)
 
-    def check_csrf(self, connection: ASGIConnection, token: str) -> None:  # type: ignore[type-arg]
-        """Return when the form came from one of our pages in this browser.
+    def check_csrf(
+        self,
+        connection: ASGIConnection,  # type: ignore[type-arg]
+        token: str,
+        sessions: Collection[UUID | None],
+    ) -> None:
+        """Return when the form came from one of our pages in this browser, made for one of the sessions.
 
         Raises:
             Forbidden: it did not.
@@ -185,11 +228,9 @@ class Security:
         secret = connection.cookies.get(self.csrf_cookie, "")
         if not _is_hex(secret, 64) or not _is_hex(token, 96):
             raise Forbidden
-        if not hmac.compare_digest(token[32:], self._csrf_signature(token[:32], secret)):
+        signatures = [_signature(key, token[:32], _bound(secret, id_)) for key in self._csrf_keys for id_ in sessions]
+        if not any(hmac.compare_digest(token[32:], signature) for signature in signatures):
             raise Forbidden
-
-    def _csrf_signature(self, nonce: str, secret: str) -> str:
-        return hmac.digest(self._csrf_key, f"{nonce}:{secret}".encode(), "sha256").hex()
 
     # Short notes between two pages
 
@@ -205,6 +246,40 @@ class Security:
         return Cookie(
             key=key, value=value, max_age=seconds, path="/", httponly=True, secure=self._secure, samesite=samesite
         )
+
+
+def set_cookie(connection: ASGIConnection, cookie: Cookie) -> None:  # type: ignore[type-arg]
+    """Let the answer set this cookie, whoever makes it."""
+    connection.scope["state"].setdefault("cookies", []).append(cookie)
+
+
+async def send_cookies(message: Message, scope: Scope) -> None:
+    """Add to the answer's head what `set_cookie` was given, unless the answer itself sets a cookie of that name."""
+    cookies: list[Cookie] = scope["state"].pop("cookies", []) if message["type"] == "http.response.start" else []
+    for cookie in cookies:
+        name = f"{cookie.key}=".encode()
+        headers = [*message["headers"]]  # type: ignore[typeddict-item]
+        if not any(key.lower() == b"set-cookie" and value.startswith(name) for key, value in headers):
+            message["headers"] = [*headers, (b"set-cookie", cookie.to_header(header="").encode())]  # type: ignore[typeddict-unknown-key]
+
+
+def client_of(connection: ASGIConnection) -> Client:  # type: ignore[type-arg]
+    """Return where a request came from."""
+    address = connection.client.host if connection.client else ""
+    return Client(address=address[:64], device=connection.headers.get("user-agent", "")[:300])
+
+
+def key_id(secret: str) -> str:
+    """Return the name of a signing secret, which tells nothing of it (RFC 7515, section 4.1.4)."""
+    return hashlib.sha256(b"seatweb kid " + secret.encode()).hexdigest()[:12]
+
+
+def _bound(secret: str, session_id: UUID | None) -> str:
+    return f"{secret}:{session_id}" if session_id else secret
+
+
+def _signature(key: bytes, nonce: str, secret: str) -> str:
+    return hmac.digest(key, f"{nonce}:{secret}".encode(), "sha256").hex()
 
 
 def own_path(value: str) -> str:

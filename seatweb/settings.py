@@ -65,8 +65,8 @@ class Settings(BaseModel):
         SecretStr | None,
         Field(
             alias="JWT_SECRET",
-            description="Signs the sign-in cookies; 32 bytes or more. Needed with `DATABASE_URL`; "
-            "otherwise made and kept in the data folder.",
+            description="Signs the sign-in cookies; 32 bytes or more. Several, separated by commas, are a ring: "
+            "the first signs, all verify. Needed with `DATABASE_URL`; otherwise made and kept in the data folder.",
         ),
     ] = None
     host: Annotated[str, Field(alias="SEATWEB_HOST", description="Address to listen on.")] = "127.0.0.1"
@@ -98,8 +98,27 @@ class Settings(BaseModel):
         Field(alias="SEATWEB_SITE_NAME", min_length=1, max_length=40, description="The name at the top of every page."),
     ] = "Seatweb"
     session_days: Annotated[
-        int, Field(alias="SEATWEB_SESSION_DAYS", ge=1, le=365, description="Days until a sign-in ends by itself.")
+        int,
+        Field(alias="SEATWEB_SESSION_DAYS", ge=1, le=365, description="Days until a sign-in ends, however it is used."),
     ] = 14
+    session_idle_hours: Annotated[
+        int,
+        Field(
+            alias="SEATWEB_SESSION_IDLE_HOURS",
+            ge=1,
+            le=8760,
+            description="Hours without a request until a sign-in ends.",
+        ),
+    ] = 72
+    access_minutes: Annotated[
+        int,
+        Field(
+            alias="SEATWEB_ACCESS_MINUTES",
+            ge=1,
+            le=60,
+            description="Minutes that a page's token lasts; it is renewed silently while the sign-in counts.",
+        ),
+    ] = 10
     hold_seconds: Annotated[
         int,
         Field(
@@ -171,13 +190,18 @@ class Settings(BaseModel):
     def _strong_secret(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None:
             return None
-        secret = value.get_secret_value()
-        if secret.lower() in KNOWN_BAD_SECRETS:
-            raise ValueError("is a well-known example; make your own, for instance with: openssl rand -base64 48")
-        if len(secret.encode()) < JWT_SECRET_MIN_BYTES or len(set(secret)) < 8:
-            raise ValueError(
-                f"is too weak; it takes {JWT_SECRET_MIN_BYTES} random bytes, for instance from: openssl rand -base64 48"
-            )
+        ring = split_ring(value.get_secret_value())
+        for number, secret in enumerate(ring, 1):
+            which = f"number {number} " if len(ring) > 1 else ""
+            if secret.lower() in KNOWN_BAD_SECRETS:
+                raise ValueError(
+                    f"{which}is a well-known example; make your own, for instance with: openssl rand -base64 48"
+                )
+            if len(secret.encode()) < JWT_SECRET_MIN_BYTES or len(set(secret)) < 8:
+                raise ValueError(
+                    f"{which}is too weak; it takes {JWT_SECRET_MIN_BYTES} random bytes, "
+                    "for instance from: openssl rand -base64 48"
+                )
         return value
 
     @field_validator("public_url")
@@ -249,6 +273,11 @@ class Settings(BaseModel):
         if self.password_min_length is not None:
             return self.password_min_length
         return 8 if self.in_service else 1
+
+
+def split_ring(secrets: str) -> list[str]:
+    """Return the signing secrets of `JWT_SECRET`, the one that signs first."""
+    return [secret.strip() for secret in secrets.split(",")]
 
 
 def _with_scheme(value: SecretStr | None, schemes: set[str], example: str) -> SecretStr | None:

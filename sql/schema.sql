@@ -36,7 +36,12 @@ create table sessions (
     user_id bigint not null references users,
     created_at timestamptz not null default now(),
     expires_at timestamptz not null,
-    ended_at timestamptz
+    ended_at timestamptz,
+    seen_at timestamptz not null default now(),
+    address text not null default '',
+    device text not null default '',
+    constraint sessions_address_check check (char_length(address) <= 64),
+    constraint sessions_device_check check (char_length(device) <= 300)
 );
 
 create index sessions_user_idx on sessions (user_id);
@@ -86,7 +91,7 @@ create table audit (
     from_seat_id bigint,
     day date,
     constraint audit_action_check check (
-        action in ('register', 'sign_in', 'sign_out', 'book', 'move', 'cancel')
+        action in ('register', 'sign_in', 'sign_out', 'book', 'move', 'cancel', 'password_change')
     )
 );
 

@@ -16,6 +16,7 @@ from typing import Any, Self, TypeVar
 
 import asyncpg
 import httpx
+import jwt
 import uvicorn
 from bs4 import BeautifulSoup, Tag
 from seatweb.app import create_app
@@ -116,10 +117,11 @@ class Site:
             user = User(id=row["id"], username=row["username"], created_at=row["created_at"])
             session = Session(id=row["session_id"], user=user, expires_at=row["expires_at"])
             visitors.append(Visitor(self.url, user=user))
-            visitors[-1].http.cookies.set(self.security.session_cookie, self.security.issue(session))
-            secret = "0" * 64
-            visitors[-1].http.cookies.set(self.security.csrf_cookie, secret)
-            visitors[-1].token = self.security.csrf_token(secret)
+            cookies = visitors[-1].http.cookies
+            for cookie in self.security.session_cookies(session):
+                cookies.set(cookie.key, cookie.value)
+            cookies.set(self.security.csrf_cookie, "0" * 64)
+            visitors[-1].use_token(self.security.csrf_token(f"{'0' * 64}:{session.id}"))
         yield visitors
         for visitor in visitors:
             await visitor.http.aclose()
@@ -144,6 +146,7 @@ class Visitor:
         self.http = httpx.AsyncClient(base_url=url, timeout=30, follow_redirects=False, verify=NO_TLS, **options)
         self.user = user
         self.token = ""
+        self._token_of: str | None = None
 
     async def get(self, path: str, **options: Any) -> httpx.Response:
         return await self.http.get(path, **options)
@@ -157,10 +160,24 @@ class Visitor:
         return await self.http.post(path, data={"_csrf_token": await self.csrf(), **fields}, headers=HTMX)
 
     async def csrf(self) -> str:
-        if not self.token:
-            page = soup(await self.get("/register"))
-            self.token = str(one(page, "input[name=_csrf_token]")["value"])
+        """Return a token for a form; it is bound to the session."""
+        if not self.token or self._session() != self._token_of:
+            answer = await self.get("/register")
+            page = soup(answer if answer.status_code == 200 else await self.get("/account/password"))
+            self.use_token(str(page.select("input[name=_csrf_token]")[0]["value"]))
         return self.token
+
+    def use_token(self, token: str) -> None:
+        """Use this token for forms until the session changes."""
+        self.token = token
+        self._token_of = self._session()
+
+    def _session(self) -> str | None:
+        """Return the id of the session that the cookies name."""
+        for cookie in self.http.cookies.jar:
+            if cookie.name.endswith("seatweb_renewal") and cookie.value:
+                return str(jwt.decode(cookie.value, options={"verify_signature": False})["sid"])
+        return None
 
     async def register(self, username: str, password: str = "correct horse battery") -> httpx.Response:
         return await self.post("/register", username=username, password=password)

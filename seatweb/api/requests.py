@@ -14,11 +14,11 @@ import msgspec
 from litestar import Request
 from litestar.datastructures import State
 
-from seatweb.accounts import Accounts
 from seatweb.api.problems import MalformedJSON, UnsupportedMediaType
 from seatweb.errors import InvalidInput, NotSignedIn
 from seatweb.model import Session
 from seatweb.security import API_AUDIENCE, Security
+from seatweb.sessions import Sessions
 
 ApiRequest: TypeAlias = Request[None, None, State]
 
@@ -61,10 +61,10 @@ async def signed_in(request: ApiRequest) -> Session:
         NotSignedIn: there is no token, or it does not count (any more).
     """
     security: Security = request.app.state.security
-    accounts: Accounts = request.app.state.accounts
+    sessions: Sessions = request.app.state.sessions
     match = BEARER.fullmatch(request.headers.get("authorization", ""))
     claims = security.read(match[1], API_AUDIENCE) if match else None
-    session = await accounts.find_session(claims.session_id, claims.user_id) if claims else None
+    session = await sessions.find(claims.session_id, claims.user_id) if claims else None
     if session is None:
         raise NotSignedIn("Send a valid token as Authorization: Bearer …")
     return session

@@ -1,4 +1,4 @@
-"""Register, sign in, sign out, and the account's page."""
+"""Register, sign in, sign out."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from litestar.di import NamedDependency
 from litestar.response import Response
 
 from seatweb.accounts import Accounts
-from seatweb.bookings import Bookings
 from seatweb.errors import BadCredentials, InvalidInput, UsernameTaken
-from seatweb.security import Security, own_path
-from seatweb.settings import Settings
-from seatweb.web.contexts import AccountPage, CredentialsPage
+from seatweb.passwords import PasswordRules
+from seatweb.security import Security, client_of, own_path
+from seatweb.sessions import Sessions
+from seatweb.web.contexts import CredentialsPage
 from seatweb.web.rendering import Renderer
-from seatweb.web.requests import PageRequest, query_value, read_form, session_of, signed_in
+from seatweb.web.requests import PageRequest, query_value, read_form, session_of
 
 
 class AccountController(Controller):
@@ -21,102 +21,88 @@ class AccountController(Controller):
 
     @get("/login")
     async def login_form(
-        self, request: PageRequest, renderer: NamedDependency[Renderer], settings: NamedDependency[Settings]
+        self, request: PageRequest, renderer: NamedDependency[Renderer], rules: NamedDependency[PasswordRules]
     ) -> Response[str]:
         """Show the sign-in form; whoever is signed in goes on at once."""
-        return _form(request, renderer, settings, "pages/login.html")
+        return _form(request, renderer, rules, "pages/login.html")
 
     @get("/register")
     async def register_form(
-        self, request: PageRequest, renderer: NamedDependency[Renderer], settings: NamedDependency[Settings]
+        self, request: PageRequest, renderer: NamedDependency[Renderer], rules: NamedDependency[PasswordRules]
     ) -> Response[str]:
         """Show the form for a new account; whoever is signed in goes on at once."""
-        return _form(request, renderer, settings, "pages/register.html")
+        return _form(request, renderer, rules, "pages/register.html")
 
     @post("/login", status_code=200)
     async def login(
         self,
         request: PageRequest,
         renderer: NamedDependency[Renderer],
-        settings: NamedDependency[Settings],
+        rules: NamedDependency[PasswordRules],
         accounts: NamedDependency[Accounts],
+        sessions: NamedDependency[Sessions],
         security: NamedDependency[Security],
     ) -> Response[str]:
         """Sign in."""
         fields = await read_form(request)
         try:
-            session = await accounts.sign_in(fields.get("username", ""), fields.get("password", ""))
+            session = await accounts.sign_in(fields.get("username", ""), fields.get("password", ""), client_of(request))
         except BadCredentials as error:
-            return _again(request, renderer, settings, "pages/login.html", fields, {"form": error.text})
-        await _end_current(request, accounts)
-        cookie = security.sign_in_cookie(session)
-        return renderer.redirect(request, own_path(fields.get("next", "/")), say="signed_in", cookies=[cookie])
+            return _again(request, renderer, rules, "pages/login.html", fields, {"form": error.text})
+        await _end_current(request, sessions)
+        cookies = security.session_cookies(session)
+        return renderer.redirect(request, own_path(fields.get("next", "/")), say="signed_in", cookies=cookies)
 
     @post("/register", status_code=200)
     async def register(
         self,
         request: PageRequest,
         renderer: NamedDependency[Renderer],
-        settings: NamedDependency[Settings],
+        rules: NamedDependency[PasswordRules],
         accounts: NamedDependency[Accounts],
+        sessions: NamedDependency[Sessions],
         security: NamedDependency[Security],
     ) -> Response[str]:
         """Register, which also signs in."""
         fields = await read_form(request)
         try:
-            session = await accounts.register(fields.get("username", ""), fields.get("password", ""))
+            session = await accounts.register(
+                fields.get("username", ""), fields.get("password", ""), client_of(request)
+            )
         except InvalidInput as error:
-            return _again(request, renderer, settings, "pages/register.html", fields, error.fields)
+            return _again(request, renderer, rules, "pages/register.html", fields, error.fields)
         except UsernameTaken:
             taken = {"username": "That username is taken. Choose another, or sign in if it is yours."}
-            return _again(request, renderer, settings, "pages/register.html", fields, taken)
-        await _end_current(request, accounts)
-        cookie = security.sign_in_cookie(session)
-        return renderer.redirect(request, own_path(fields.get("next", "/")), say="welcome", cookies=[cookie])
+            return _again(request, renderer, rules, "pages/register.html", fields, taken)
+        await _end_current(request, sessions)
+        cookies = security.session_cookies(session)
+        return renderer.redirect(request, own_path(fields.get("next", "/")), say="welcome", cookies=cookies)
 
     @post("/logout", status_code=200)
     async def logout(
         self,
         request: PageRequest,
         renderer: NamedDependency[Renderer],
-        accounts: NamedDependency[Accounts],
+        sessions: NamedDependency[Sessions],
         security: NamedDependency[Security],
     ) -> Response[str]:
         """End the session and go to today's map."""
-        await _end_current(request, accounts)
-        return renderer.redirect(request, "/", say="signed_out", cookies=[security.sign_out_cookie()])
-
-    @get("/account")
-    async def account(
-        self,
-        request: PageRequest,
-        renderer: NamedDependency[Renderer],
-        settings: NamedDependency[Settings],
-        bookings: NamedDependency[Bookings],
-    ) -> Response[str]:
-        """Show who is signed in."""
-        session = signed_in(request)
-        page = AccountPage(
-            user=session.user,
-            here_since=session.user.created_at.astimezone(settings.zone).date(),
-            signed_in_until=session.expires_at.astimezone(settings.zone).date(),
-            coming_count=len(await bookings.coming(session.user)),
-        )
-        return renderer.page(request, "pages/account.html", page)
+        await _end_current(request, sessions)
+        return renderer.redirect(request, "/", say="signed_out", cookies=security.sign_out_cookies())
 
 
-def _form(request: PageRequest, renderer: Renderer, settings: Settings, template: str) -> Response[str]:
+def _form(request: PageRequest, renderer: Renderer, rules: PasswordRules, template: str) -> Response[str]:
     next_path = own_path(query_value(request, "next") or "/")
     if session_of(request):
         return renderer.redirect(request, next_path)
-    page = CredentialsPage(username="", next=next_path, errors={}, shortest_password=settings.shortest_password)
+    page = CredentialsPage(username="", next=next_path, errors={}, shortest_password=rules.shortest)
     return renderer.page(request, template, page)
 
 
 def _again(
     request: PageRequest,
     renderer: Renderer,
-    settings: Settings,
+    rules: PasswordRules,
     template: str,
     fields: dict[str, str],
     errors: dict[str, str],
@@ -126,12 +112,12 @@ def _again(
         username=fields.get("username", "")[:200],
         next=own_path(fields.get("next", "/")),
         errors=errors,
-        shortest_password=settings.shortest_password,
+        shortest_password=rules.shortest,
     )
     return renderer.page(request, template, page, status=422)
 
 
-async def _end_current(request: PageRequest, accounts: Accounts) -> None:
+async def _end_current(request: PageRequest, sessions: Sessions) -> None:
     session = session_of(request)
     if session:
-        await accounts.end_session(session)
+        await sessions.end(session.user, session.id)

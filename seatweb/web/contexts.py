@@ -7,7 +7,7 @@ Days are dates in the site's time zone.
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from typing import Literal
 
 from markupsafe import Markup
@@ -165,13 +165,34 @@ class MyBookingsPage(Struct, frozen=True):
     """Over or cancelled, latest first, 50 at most."""
 
 
+class SignInRow(Struct, frozen=True):
+    """One of the places where the user is signed in; times are in the site's time zone."""
+
+    id: str
+    device: str
+    address: str
+    since: datetime
+    seen_at: datetime
+    here: bool
+    """Whether it is the session of this very request."""
+
+
 class AccountPage(Struct, frozen=True):
     """`pages/account.html`."""
 
     user: User
     here_since: date
-    signed_in_until: date
     coming_count: int
+    sign_ins: list[SignInRow]
+    """The one that was used last first."""
+
+
+class PasswordPage(Struct, frozen=True):
+    """`pages/password.html`."""
+
+    shortest: int
+    errors: dict[str, str]
+    """By field name."""
 
 
 class CredentialsPage(Struct, frozen=True):

@@ -29,9 +29,12 @@ NOTICES: Final = {
     "welcome": "Welcome. Choose a free seat.",
     "signed_in": "You are signed in.",
     "signed_out": "You are signed out.",
+    "signed_out_everywhere": "You are signed out everywhere.",
+    "session_ended": "That device is signed out.",
+    "password_changed": "Your password is changed. Every other device is signed out.",
 }
 PAGE_HEADERS: Final = {"cache-control": "no-store", "vary": "Cookie, HX-Request"}
-NOTICE_VALUE: Final = re.compile(r"([a-z_]{1,20})(?:\.([A-Z][A-Z0-9]{0,7}-[0-9]{2,4}))?")
+NOTICE_VALUE: Final = re.compile(r"([a-z_]{1,24})(?:\.([A-Z][A-Z0-9]{0,7}-[0-9]{2,4}))?")
 
 
 def notice(value: str) -> Notice | None:
@@ -109,7 +112,8 @@ class Renderer:
         cookies: Iterable[Cookie] = (),
     ) -> Response[str]:
         """Return the answer whose text `render` makes, given the browser's secret for the tokens of forms."""
-        secret, csrf_cookie = self._security.csrf_secret(request)
+        session = session_of(request)
+        secret, csrf_cookie = self._security.csrf_secret(request, session.id if session else None)
         return Response(
             render(secret),
             status_code=status,

@@ -10,10 +10,10 @@ from litestar import Request
 from litestar.datastructures import State
 from litestar.exceptions import ClientException
 
-from seatweb.accounts import Accounts
 from seatweb.errors import BookingNotFound, InvalidInput, NotSignedIn, SeatNotFound, SeatwebError
 from seatweb.model import Session
-from seatweb.security import CHANGED_COOKIE, CSRF_FIELD, Security
+from seatweb.security import CHANGED_COOKIE, CSRF_FIELD, Security, set_cookie
+from seatweb.sessions import Sessions
 
 PageRequest: TypeAlias = Request[None, None, State]
 
@@ -38,12 +38,19 @@ async def prepare(request: PageRequest) -> None:
         InvalidInput: the form cannot be read.
     """
     security: Security = request.app.state.security
-    accounts: Accounts = request.app.state.accounts
+    sessions: Sessions = request.app.state.sessions
     claims = security.claims(request)
-    session = await accounts.find_session(claims.session_id, claims.user_id) if claims else None
+    renewing = claims is None
+    if renewing:
+        claims = security.renewal_claims(request)
+    session = await sessions.find(claims.session_id, claims.user_id) if claims else None
     request.state.session = session
+    if renewing and session:
+        set_cookie(request, security.access_cookie(session))
     if request.method not in SAFE_METHODS:
-        security.check_csrf(request, (await read_form(request)).get(CSRF_FIELD, ""))
+        # A session that ended has still signed the forms of its pages; those of today's visitor are signed by none.
+        signers = (claims.session_id, None) if claims and not session else (session.id if session else None,)
+        security.check_csrf(request, (await read_form(request)).get(CSRF_FIELD, ""), signers)
 
 
 def session_of(request: PageRequest) -> Session | None:

@@ -19,12 +19,12 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import Struct
 
-from seatweb.accounts import Accounts
 from seatweb.bookings import Bookings
 from seatweb.errors import SeatwebError
 from seatweb.memory import Kept
 from seatweb.model import Session
 from seatweb.security import Identity, Security
+from seatweb.sessions import Sessions
 from seatweb.web.day_pages import DayPages
 from seatweb.web.maps import peek
 from seatweb.web.rendering import PAGE_HEADERS
@@ -103,10 +103,10 @@ class WarmPages:
 
     def _body(self, asked: _Asked, identity: Identity) -> bytes | None:
         bookings: Bookings = self._state.bookings
-        accounts: Accounts = self._state.accounts
+        sessions: Sessions = self._state.sessions
         session: Session | None = None
         if identity.claims:
-            session = accounts.peek_session(identity.claims.session_id, identity.claims.user_id)
+            session = sessions.peek(identity.claims.session_id, identity.claims.user_id)
             if session is None:
                 return None
         place = Place(asked.day or bookings.today(), asked.section)

@@ -1,0 +1,138 @@
+"""Sessions: one sign-in of a user on one device, which counts until it is ended, over, or idle for too long."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+import structlog
+
+from seatweb.database import Database
+from seatweb.errors import Overloaded
+from seatweb.memory import Kept, Memory
+from seatweb.model import Client, Session, SignIn, User
+from seatweb.queries import Queries
+
+# A session that was ended elsewhere may count here for so long; promised is 1 s. Those in use are verified more often.
+SESSION_SECONDS: Final = 0.9
+VERIFY_SECONDS: Final = 0.4
+USED_SECONDS: Final = 60.0
+TOUCH_SECONDS: Final = 60.0
+SESSIONS_KEPT: Final = 10_000
+
+log = structlog.get_logger(__name__)
+
+
+class Sessions:
+    """The sessions of everyone; each lasts for `days`, and ends when it is not used for `idle_hours`."""
+
+    def __init__(self, database: Database, *, days: int, idle_hours: int) -> None:
+        self._database = database
+        self._length = timedelta(days=days)
+        self._idle = timedelta(hours=idle_hours)
+        self._sessions = Memory(self._read, seconds=SESSION_SECONDS, entries=SESSIONS_KEPT)
+        self._used: Kept[tuple[UUID, int], float] = Kept(SESSIONS_KEPT)
+
+    async def start(self, queries: Queries, user: User, client: Client) -> Session:
+        """Return a new session, begun in the caller's transaction."""
+        expires_at = datetime.now(UTC) + self._length
+        session_id = await queries.start_session(user.id, expires_at, client)
+        return Session(id=session_id, user=user, expires_at=expires_at)
+
+    async def find(self, session_id: UUID, user_id: int) -> Session | None:
+        """Return the session while it counts: not ended, not over, not idle for too long, its user not disabled."""
+        self._used[session_id, user_id] = time.monotonic()
+        return await self._sessions.get((session_id, user_id))
+
+    def peek(self, session_id: UUID, user_id: int) -> Session | None:
+        """Return the session while it counts, if that is known without asking the database."""
+        self._used[session_id, user_id] = time.monotonic()
+        return self._sessions.peek((session_id, user_id))
+
+    async def of(self, user: User) -> list[SignIn]:
+        """Return the user's sessions that still count, the one that was used last first."""
+        return await self._database.run(lambda queries: queries.list_sessions(user.id, self._idle))
+
+    async def end(self, user: User, session_id: UUID) -> None:
+        """End a session of the user; ending it twice, or one that is not theirs, changes nothing and is no error."""
+        try:
+            await self._database.write(lambda queries: queries.end_session(session_id, user.id))
+        finally:
+            self._sessions.forget((session_id, user.id))
+
+    async def end_all(self, user: User) -> None:
+        """End every session of the user."""
+        ended = await self._database.write(lambda queries: queries.end_sessions(user.id, None))
+        self.forget(user, ended)
+
+    def forget(self, user: User, ended: Iterable[UUID]) -> None:
+        """Take these sessions of the user as ended from now on, in this process; others see it within a second."""
+        for session_id in ended:
+            self._sessions.forget((session_id, user.id))
+
+    @asynccontextmanager
+    async def verifying(
+        self, watched: Callable[[], set[UUID]], ended: Callable[[set[UUID]], None]
+    ) -> AsyncIterator[None]:
+        """Look again and again, in one query, whether the sessions still count that were used lately or are watched.
+
+        `ended` is told those that do not. Once a minute those that were used are noted as such.
+        """
+        tasks = [asyncio.create_task(self._verify(watched, ended)), asyncio.create_task(self._touch())]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _verify(self, watched: Callable[[], set[UUID]], ended: Callable[[set[UUID]], None]) -> None:
+        while True:
+            await asyncio.sleep(VERIFY_SECONDS)
+            now = time.monotonic()
+            used = [key for key, at in self._used.items() if now - at < USED_SECONDS and self._sessions.peek(key)]
+            ids = watched().union(session_id for session_id, _ in used)
+            if not ids:
+                continue
+            try:
+                live = await self._live(ids)
+            except Overloaded:
+                continue  # what is not verified in time is looked up when it is used
+            except Exception:
+                log.exception("verifying sessions failed")
+                continue
+            for key in used:
+                if key[0] in live:
+                    self._sessions.renew(key, now)
+                else:
+                    self._sessions.forget(key)
+            ended(ids - live)
+
+    async def _touch(self) -> None:
+        since = time.monotonic()
+        while True:
+            await asyncio.sleep(TOUCH_SECONDS)
+            now = time.monotonic()
+            used = {session_id for (session_id, _), at in self._used.items() if at >= since}
+            try:
+                if used:
+                    await self._note(used)
+                since = now
+            except Overloaded:
+                continue  # next time, then
+            except Exception:
+                log.exception("noting the use of sessions failed")
+
+    async def _note(self, session_ids: set[UUID]) -> None:
+        await self._database.write(lambda queries: queries.touch_sessions(session_ids, self._idle))
+
+    async def _live(self, session_ids: set[UUID]) -> set[UUID]:
+        return await self._database.run(lambda queries: queries.live_sessions(session_ids, self._idle))
+
+    async def _read(self, key: tuple[UUID, int]) -> Session | None:
+        return await self._database.run(lambda queries: queries.find_session(*key, self._idle))

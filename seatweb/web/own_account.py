@@ -1,0 +1,121 @@
+"""The account's page: where one is signed in, and the password."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import ua_parser
+from litestar import Controller, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from litestar.response import Response
+
+from seatweb.accounts import Accounts
+from seatweb.bookings import Bookings
+from seatweb.errors import InvalidInput
+from seatweb.model import SignIn
+from seatweb.passwords import PasswordRules
+from seatweb.security import Security
+from seatweb.sessions import Sessions
+from seatweb.settings import Settings
+from seatweb.web.contexts import AccountPage, PasswordPage, SignInRow
+from seatweb.web.rendering import Renderer
+from seatweb.web.requests import PageNotFound, PageRequest, read_form, signed_in
+
+
+class OwnAccountController(Controller):
+    """What people see and change of their own account."""
+
+    path = "/account"
+
+    @get("/")
+    async def account(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        settings: NamedDependency[Settings],
+        bookings: NamedDependency[Bookings],
+        sessions: NamedDependency[Sessions],
+    ) -> Response[str]:
+        """Show who is signed in, and where."""
+        session, zone = signed_in(request), settings.zone
+        page = AccountPage(
+            user=session.user,
+            here_since=session.user.created_at.astimezone(zone).date(),
+            coming_count=len(await bookings.coming(session.user)),
+            sign_ins=[
+                SignInRow(
+                    id=str(found.id),
+                    device=device_name(found),
+                    address=found.client.address,
+                    since=found.created_at.astimezone(zone),
+                    seen_at=found.seen_at.astimezone(zone),
+                    here=found.id == session.id,
+                )
+                for found in await sessions.of(session.user)
+            ],
+        )
+        return renderer.page(request, "pages/account.html", page)
+
+    @post("/sessions/{session_text:str}/end", status_code=200)
+    async def end_session(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        sessions: NamedDependency[Sessions],
+        session_text: FromPath[str],
+    ) -> Response[str]:
+        """End one of the user's sessions."""
+        session = signed_in(request)
+        try:
+            ended = UUID(session_text)
+        except ValueError:
+            raise PageNotFound from None
+        await sessions.end(session.user, ended)
+        return renderer.redirect(request, "/account", say="session_ended")
+
+    @post("/sessions/end", status_code=200)
+    async def end_sessions(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        sessions: NamedDependency[Sessions],
+        security: NamedDependency[Security],
+    ) -> Response[str]:
+        """End all of the user's sessions, this one included."""
+        await sessions.end_all(signed_in(request).user)
+        return renderer.redirect(request, "/login", say="signed_out_everywhere", cookies=security.sign_out_cookies())
+
+    @get("/password")
+    async def password_form(
+        self, request: PageRequest, renderer: NamedDependency[Renderer], rules: NamedDependency[PasswordRules]
+    ) -> Response[str]:
+        """Show the form for a new password."""
+        signed_in(request)
+        return renderer.page(request, "pages/password.html", PasswordPage(shortest=rules.shortest, errors={}))
+
+    @post("/password", status_code=200)
+    async def change_password(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        accounts: NamedDependency[Accounts],
+        rules: NamedDependency[PasswordRules],
+    ) -> Response[str]:
+        """Change the password; every other session ends."""
+        session, fields = signed_in(request), await read_form(request)
+        try:
+            await accounts.change_password(session, fields.get("password", ""), fields.get("new_password", ""))
+        except InvalidInput as error:
+            page = PasswordPage(shortest=rules.shortest, errors=error.fields)
+            return renderer.page(request, "pages/password.html", page, status=422)
+        return renderer.redirect(request, "/account", say="password_changed")
+
+
+def device_name(session: SignIn) -> str:
+    """Return the name of a session's device in words, such as "Firefox on Linux"."""
+    device = session.client.device
+    found = ua_parser.parse(device)
+    browser = found.user_agent.family if found.user_agent else device.partition("/")[0].partition(" ")[0]
+    system = found.os.family if found.os else ""
+    return " on ".join(part for part in (browser, system) if part) or "Unknown device"

@@ -1,0 +1,86 @@
+-- name: start_session(user_id, expires_at, address, device)$
+-- A new session of a user, with its audit row.
+with started as (
+    insert into sessions (user_id, expires_at, address, device)
+    values (:user_id, :expires_at, :address, :device)
+    returning id, user_id
+),
+audited as (
+    insert into audit (action, user_id, session_id)
+    select 'sign_in', user_id, id
+    from started
+)
+select id
+from started;
+
+-- name: find_session(session_id, user_id, idle)^
+-- A session that still counts: not ended, not over, not idle for too long, of a user who is not disabled.
+select
+    sessions.id, sessions.expires_at,
+    users.id as user_id, users.username, users.created_at
+from sessions
+inner join users on users.id = sessions.user_id
+where
+    sessions.id = :session_id
+    and sessions.user_id = :user_id
+    and sessions.ended_at is null
+    and sessions.expires_at > now()
+    and sessions.seen_at > now() - :idle::interval
+    and users.disabled_at is null;
+
+-- name: live_sessions(session_ids, idle)
+-- Those of many sessions that still count: one query for all that were used lately or have a stream open.
+select sessions.id
+from sessions
+inner join users on users.id = sessions.user_id
+where
+    sessions.id = any(:session_ids::uuid [])
+    and sessions.ended_at is null
+    and sessions.expires_at > now()
+    and sessions.seen_at > now() - :idle::interval
+    and users.disabled_at is null;
+
+-- name: list_sessions(user_id, idle)
+-- The sessions of a user that still count, the one that was used last first.
+select id, created_at, seen_at, address, device
+from sessions
+where
+    user_id = :user_id
+    and ended_at is null
+    and expires_at > now()
+    and seen_at > now() - :idle::interval
+order by seen_at desc, id;
+
+-- name: touch_sessions(session_ids, idle)!
+-- That these sessions were used within the last minute; one that was idle for too long stays so.
+update sessions set seen_at = now()
+where
+    id = any(:session_ids::uuid [])
+    and ended_at is null
+    and seen_at > now() - :idle::interval;
+
+-- name: end_session(session_id, user_id)!
+-- End a session of the user once and write it down; ending it again, or another user's, changes nothing.
+with ended as (
+    update sessions set ended_at = now()
+    where id = :session_id and user_id = :user_id and ended_at is null
+    returning id, user_id
+)
+insert into audit (action, user_id, session_id)
+select 'sign_out', user_id, id
+from ended;
+
+-- name: end_sessions(user_id, kept)
+-- End the user's sessions, but for one that is kept (none where it is null), and write each down; their ids come back.
+with ended as (
+    update sessions set ended_at = now()
+    where user_id = :user_id and ended_at is null and id is distinct from :kept::uuid
+    returning id, user_id
+),
+audited as (
+    insert into audit (action, user_id, session_id)
+    select 'sign_out', user_id, id
+    from ended
+)
+select id
+from ended;
