@@ -119,7 +119,7 @@ class Site:
             visitors.append(Visitor(self.url, user=user))
             cookies = visitors[-1].http.cookies
             for cookie in self.security.session_cookies(session):
-                cookies.set(cookie.key, cookie.value)
+                cookies.set(cookie.key, str(cookie.value))
             cookies.set(self.security.csrf_cookie, "0" * 64)
             visitors[-1].use_token(self.security.csrf_token(f"{'0' * 64}:{session.id}"))
         yield visitors

@@ -12,7 +12,7 @@ import asyncpg
 import httpx
 import jwt
 import pytest
-from seatweb.security import ALGORITHM, API_AUDIENCE, ISSUER, PAGES_AUDIENCE
+from seatweb.security import ALGORITHM, API_AUDIENCE, ISSUER, PAGES_AUDIENCE, key_id
 from seatweb.settings import Backends
 
 from tests.api.conftest import Program, Programs, Wire, refused, running_programs, whose
@@ -94,7 +94,8 @@ async def test_a_name_in_use_and_wrong_passwords(http: httpx.AsyncClient, connec
 
 
 def forged(claims: dict[str, Any], secret: str = SECRET, algorithm: str = ALGORITHM) -> str:
-    return jwt.encode(claims, None if algorithm == "none" else secret, algorithm)
+    key = "" if algorithm == "none" else secret
+    return jwt.encode(claims, key, algorithm, headers={"kid": key_id(SECRET)})
 
 
 @pytest.mark.filterwarnings("ignore:The HMAC key")  # too short for HS512, which is not taken anyway

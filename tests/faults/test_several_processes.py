@@ -19,6 +19,7 @@ import httpx
 import jwt
 import pytest
 from seatweb.queries import Queries
+from seatweb.security import key_id
 from seatweb.settings import Backends
 
 from tests.faults.support import (
@@ -242,7 +243,8 @@ async def test_who_signed_in_where_the_clock_is_ahead_is_signed_in_soon(site: Si
     async with site.people(1, prefix="Zoltan") as (zoltan,):
         token = zoltan.http.cookies[site.security.session_cookie]
         claims = jwt.decode(token, options={"verify_signature": False})
-        ahead = jwt.encode(claims | {"iat": int(time.time()) + 2}, backends.jwt_secret, "HS256")
+        kid = {"kid": key_id(backends.jwt_secret)}
+        ahead = jwt.encode(claims | {"iat": int(time.time()) + 2}, backends.jwt_secret, "HS256", headers=kid)
         zoltan.http.cookies.set(site.security.session_cookie, ahead)
         await zoltan.get("/")
         async with asyncio.timeout(4):

@@ -9,6 +9,7 @@ from uuid import uuid4
 import asyncpg
 import jwt
 import pytest
+from seatweb.security import key_id
 from seatweb.settings import Backends
 
 from tests.support import HTMX, Site, one, says, soup, together, within
@@ -177,14 +178,17 @@ def forged(site: Site, backends: Backends, user_id: int, session_id: str) -> dic
     }  # fmt: skip
     secret = backends.jwt_secret
 
-    def token(key: str = secret, algorithm: str = "HS256", **changes: object) -> str:
+    def token(key: str = secret, algorithm: str = "HS256", kid: str = key_id(secret), **changes: object) -> str:
         changed = {name: value for name, value in {**claims, **changes}.items() if value is not None}
-        return jwt.encode(changed, key, algorithm)
+        return jwt.encode(changed, key, algorithm, headers={"kid": kid} if kid else None)
 
+    other = "another-secret-another-secret-another"
     good = token()
     return {
         "valid": good,
         "another key": token("another-secret-another-secret-another"),
+        "another key under its name": token(other, kid=key_id(other)),
+        "no key named": token(kid=""),
         "no algorithm": token("", "none"),
         "another algorithm": token("another-secret" * 5, "HS512"),
         "expired": token(exp=now - timedelta(seconds=1)),

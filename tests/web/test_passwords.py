@@ -1,0 +1,91 @@
+"""Changing the password, and what a new one must be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import asyncpg
+import pytest
+from argon2 import PasswordHasher
+
+from tests.support import Site, Visitor, one, says, soup, within
+
+OLD, NEW = "correct horse battery", "a staple for the battery"
+
+
+async def change(visitor: Visitor, password: str = OLD, new_password: str = NEW) -> int:
+    answer = await visitor.post("/account/password", password=password, new_password=new_password)
+    return answer.status_code
+
+
+async def test_a_new_password_ends_every_other_session(site: Site, connection: asyncpg.Connection) -> None:
+    here, there = site.visitor(), site.visitor()
+    await here.register("ada")
+    await there.login("ada")
+    async with site.people(1, prefix="eve") as (eve,):
+        assert await change(here) == 303
+        assert "password is changed" in says(await here.get("/account"))
+
+        async def is_out() -> bool:
+            return (await there.get("/account")).status_code == 303
+
+        await within(1, is_out)
+        assert (await eve.get("/account")).status_code == 200
+    assert (await site.visitor().login("ada", OLD)).status_code == 422
+    assert (await site.visitor().login("ada", NEW)).status_code == 303
+    actions = [row["action"] for row in await connection.fetch("select action from audit order by id")]
+    assert actions.count("password_change") == 1
+
+
+@pytest.mark.parametrize(
+    ("password", "new_password", "field"),
+    [("wrong", NEW, "password"), ("", NEW, "password"), (OLD, "", "new_password"), (OLD, OLD, "new_password"),
+     (OLD, "x" * 129, "new_password")],
+)  # fmt: skip
+async def test_what_is_wrong_stands_beside_the_field_and_nothing_changes(
+    site: Site, connection: asyncpg.Connection, password: str, new_password: str, field: str
+) -> None:
+    here, there = site.visitor(), site.visitor()
+    await here.register("ada")
+    await there.login("ada")
+    answer = await here.post("/account/password", password=password, new_password=new_password)
+    assert answer.status_code == 422
+    wrong = one(soup(answer), f"input[name={field}]")
+    assert wrong["aria-invalid"] == "true"
+    assert not any(tag.get("value") for tag in soup(answer).select("input[type=password]"))
+    assert (await there.get("/account")).status_code == 200
+    assert await connection.fetchval("select count(*) from audit where action = 'password_change'") == 0
+
+
+async def test_without_signing_in_there_is_nothing_to_change(site: Site) -> None:
+    visitor = site.visitor()
+    assert (await visitor.get("/account/password")).headers["location"] == "/login?next=/account/password"
+    assert (await visitor.post("/account/password", password=OLD, new_password=NEW)).status_code == 303
+
+
+@pytest.mark.parametrize("password", ["password1", "PassWord1", "qwertyuiop", "Grace Hopper", "xGrace Hopper1"])
+async def test_in_service_common_passwords_and_ones_own_name_are_refused(
+    start_site: Callable[..., Site], connection: asyncpg.Connection, password: str
+) -> None:
+    # The addresses say that it is in service; the servers are those of the test.
+    site = start_site(DATABASE_URL="postgresql://db/seatweb", JWT_SECRET="k7Qd0vJr1mZp8sXw4tYb6nEh3uGf9aLc")
+    answer = await site.visitor().register("Grace Hopper", password)
+    assert answer.status_code == 422
+    assert one(soup(answer), "#password-error").get_text(strip=True)
+    assert await connection.fetchval("select count(*) from users") == 0
+    assert (await site.visitor().register("Grace Hopper", "Grace Hopper drinks tea")).status_code == 303
+
+
+async def test_to_try_it_out_any_password_will_do(site: Site) -> None:
+    assert (await site.visitor().register("john", "secret")).status_code == 303
+
+
+async def test_a_hash_of_other_days_is_made_anew(site: Site, connection: asyncpg.Connection) -> None:
+    await site.visitor().register("ada")
+    old = PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash(OLD)
+    await connection.execute("update users set password_hash = $1", old)
+    assert (await site.visitor().login("ada", "wrong")).status_code == 422
+    assert await connection.fetchval("select password_hash from users") == old
+    assert (await site.visitor().login("ada")).status_code == 303
+    assert "m=47104" in await connection.fetchval("select password_hash from users")
+    assert (await site.visitor().login("ada")).status_code == 303

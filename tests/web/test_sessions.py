@@ -1,0 +1,280 @@
+"""Sessions: renewed silently, listed, ended one by one or all together, and over when they are old or idle."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import jwt
+import pytest
+from bs4 import Tag
+from seatweb import sessions as module
+from seatweb.security import API_AUDIENCE, PAGES_AUDIENCE, RENEWAL_AUDIENCE, key_id
+from seatweb.settings import Backends
+
+from tests.support import Site, Visitor, one, says, soup, together, within
+
+SESSION, RENEWAL = "seatweb_session", "seatweb_renewal"
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+OLD, NEW = "an-old-secret-0123456789abcdefghijkl", "the-new-secret-0123456789abcdefghij"
+
+
+async def signed_in(visitor: Visitor) -> bool:
+    return (await visitor.get("/account")).status_code == 200
+
+
+async def is_out_soon(visitor: Visitor) -> None:
+    """Return when the visitor is signed out; promised is a second."""
+
+    async def is_out() -> bool:
+        return not await signed_in(visitor)
+
+    await within(1, is_out)
+
+
+def rows(page: Tag) -> list[str]:
+    return [row.get_text(" ", strip=True) for row in page.select(".sign-in")]
+
+
+# Renewal
+
+
+async def test_a_token_lasts_minutes_and_is_renewed_silently(site: Site) -> None:
+    visitor = site.visitor()
+    answer = await visitor.register("ada")
+    lifetimes = {
+        value.partition("=")[0]: int(value.lower().partition("max-age=")[2].partition(";")[0])
+        for value in answer.headers.get_list("set-cookie")
+    }
+    assert 540 <= lifetimes[SESSION] <= 600
+    assert lifetimes[RENEWAL] > 13 * 86400
+    first = visitor.http.cookies[SESSION]
+    claims = jwt.decode(first, options={"verify_signature": False})
+    assert claims["exp"] - claims["iat"] == 600
+    for path in ("/account", "/", "/days/2026-11-23", "/days/2026-11-23/live"):
+        del visitor.http.cookies[SESSION]  # as the browser does after ten minutes
+        async with visitor.http.stream("GET", path) as renewed:
+            assert (path, renewed.status_code) == (path, 200)
+            new = renewed.cookies[SESSION]
+            assert "HttpOnly" in renewed.headers["set-cookie"]
+        assert site.security.read(new) == site.security.read(first)
+    assert "set-cookie" not in (await visitor.get("/account")).headers
+
+
+async def test_a_form_that_was_open_for_long_still_works(site: Site) -> None:
+    visitor = site.visitor()
+    await visitor.register("ada")
+    token = await visitor.csrf()
+    del visitor.http.cookies[SESSION]
+    answer = await visitor.http.post("/days/2026-11-23/seats/7/book", data={"_csrf_token": token})
+    assert answer.status_code == 303
+    assert (await visitor.statuses(site.clock.today))["A-07"] == "mine"
+
+
+async def test_an_expired_token_alone_is_nothing(site: Site, backends: Backends) -> None:
+    visitor = site.visitor()
+    await visitor.register("ada")
+    claims = jwt.decode(visitor.http.cookies[SESSION], options={"verify_signature": False})
+    secret, past = backends.jwt_secret, datetime.now(UTC) - timedelta(seconds=1)
+    expired = jwt.encode({**claims, "exp": past}, secret, "HS256", headers={"kid": key_id(secret)})
+    assert not await signed_in(site.visitor(cookies={SESSION: expired}))
+    both = site.visitor(cookies={SESSION: expired, RENEWAL: visitor.http.cookies[RENEWAL]})
+    assert await signed_in(both)
+
+
+async def test_each_token_opens_only_what_it_is_for(site: Site) -> None:
+    async with site.people(1) as (ada,):
+        tokens = {audience: ada.http.cookies[name] for audience, name in
+                  ((PAGES_AUDIENCE, SESSION), (RENEWAL_AUDIENCE, RENEWAL))}  # fmt: skip
+        answer = await ada.http.post("/auth/login", json={"username": "x", "password": "y"})
+        assert answer.status_code == 401
+        for audience, token in tokens.items():
+            assert await signed_in(site.visitor(cookies={SESSION: token})) is (audience == PAGES_AUDIENCE)
+            assert await signed_in(site.visitor(cookies={RENEWAL: token})) is (audience == RENEWAL_AUDIENCE)
+            bearer = {"authorization": f"Bearer {token}"}
+            assert (await site.visitor().get("/me", headers=bearer)).status_code == 401
+            assert site.security.read(token, API_AUDIENCE) is None
+
+
+async def test_what_was_signed_out_is_not_renewed(site: Site) -> None:
+    visitor = site.visitor()
+    await visitor.register("ada")
+    kept = visitor.http.cookies[RENEWAL]
+    await visitor.post("/logout")
+    assert RENEWAL not in visitor.http.cookies
+    thief = site.visitor(cookies={RENEWAL: kept})
+    answer = await thief.get("/account")
+    assert (answer.status_code, "set-cookie" in answer.headers) == (303, False)
+
+
+# The list
+
+
+async def test_the_list_tells_where_one_is_signed_in(site: Site) -> None:
+    here, there = site.visitor(headers={"user-agent": FIREFOX}), site.visitor(headers={"user-agent": "curl/8.1"})
+    await here.register("ada")
+    await there.login("ada")
+    page = soup(await here.get("/account"))
+    assert len(rows(page)) == 2
+    (mine,) = [row for row in rows(page) if "This device" in row]
+    assert "Firefox on Linux" in mine
+    (other,) = [row for row in rows(page) if "This device" not in row]
+    assert "curl" in other
+    assert "127.0.0.1" in other
+    form = one(page, "form[action$='/end']:not([action='/account/sessions/end'])")
+    answer = await here.post(str(form["action"]))
+    assert answer.headers["location"] == "/account"
+    assert "signed out" in says(await here.get("/account"))
+    await is_out_soon(there)
+    assert len(rows(soup(await here.get("/account")))) == 1
+
+
+@pytest.mark.parametrize("agent", ["", "\\", "a" * 5000, "<script>alert(1)</script>", "Ünïcode/1"])
+async def test_any_device_has_a_name(site: Site, agent: str) -> None:
+    visitor = site.visitor(headers={"user-agent": agent.encode()})
+    await visitor.register("ada")
+    page = await visitor.get("/account")
+    assert page.status_code == 200
+    assert "<script>alert" not in page.text
+    assert one(soup(page), ".sign-in b").get_text(strip=True)
+
+
+async def test_no_one_ends_the_session_of_another(site: Site, connection: asyncpg.Connection) -> None:
+    async with site.people(2) as (ada, eve):
+        assert ada.user
+        session_id = await connection.fetchval("select id::text from sessions where user_id = $1", ada.user.id)
+        for id_ in (session_id, "00000000-0000-0000-0000-000000000000"):
+            answer = await eve.post(f"/account/sessions/{id_}/end")
+            assert answer.status_code == 303  # the same, whether there is such a session or not
+        assert (await eve.post("/account/sessions/nonsense/end")).status_code == 404
+        assert await connection.fetchval("select count(*) from sessions where ended_at is not null") == 0
+        assert await connection.fetchval("select count(*) from audit where action = 'sign_out'") == 0
+        assert await signed_in(ada)
+
+
+async def test_signing_out_everywhere_counts_on_every_process(
+    start_site: Callable[..., Site], connection: asyncpg.Connection
+) -> None:
+    one_process, another = start_site(), start_site()
+    here = one_process.visitor()
+    await here.register("ada")
+    elsewhere = [another.visitor() for _ in range(3)]
+    await together(*(visitor.login("ada") for visitor in elsewhere))
+    async with another.people(1, prefix="eve") as (eve,):
+        answer = await here.post("/account/sessions/end")
+        assert answer.headers["location"] == "/login"
+        assert not await signed_in(here)
+        await together(*(is_out_soon(visitor) for visitor in elsewhere))
+        assert await signed_in(eve)
+    assert await connection.fetchval("select count(*) from audit where action = 'sign_out'") == 4
+
+
+# Age and idleness
+
+
+async def test_an_idle_session_is_over_and_stays_so(
+    site: Site, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with site.people(2) as (ada, eve):
+        assert ada.user
+        await connection.execute(
+            "update sessions set seen_at = now() - interval '72 hours' where user_id = $1", ada.user.id
+        )
+        await is_out_soon(ada)
+        assert await signed_in(eve)
+        assert not await signed_in(ada)  # trying does not bring it back
+        assert await connection.fetchval("select count(*) from sessions where seen_at < now() - interval '1 day'") == 1
+
+
+async def test_use_is_noted_once_a_while(
+    start_site: Callable[..., Site], connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TOUCH_SECONDS", 0.05)
+    async with start_site().people(3) as (ada, idle, gone):
+        assert ada.user
+        assert gone.user
+        await connection.execute("update sessions set seen_at = now() - interval '1 hour'")
+        await connection.execute(
+            "update sessions set seen_at = now() - interval '80 hours' where user_id = $1", gone.user.id
+        )
+        lately = "select array_agg(user_id) from sessions where seen_at > now() - interval '1 minute'"
+
+        async def noted() -> bool:
+            await gone.get("/account")
+            await ada.get("/account")
+            return bool(await connection.fetchval(lately) == [ada.user.id] if ada.user else None)
+
+        await within(5, noted)
+        assert idle.user
+
+
+# Keys
+
+
+async def test_a_secret_is_replaced_without_anyone_noticing(
+    start_site: Callable[..., Site], backends: Backends
+) -> None:
+    def with_secret(secret: str) -> Site:
+        servers = Backends(database_url=backends.database_url, redis_url=backends.redis_url, jwt_secret=secret)
+        return start_site(with_backends=servers)
+
+    before, between, after = with_secret(OLD), with_secret(f"{NEW}, {OLD}"), with_secret(NEW)
+    async with before.people(1) as (ada,):
+        token = await ada.csrf()
+        ada.http.base_url = between.url
+        assert await signed_in(ada)
+        answer = await ada.http.post("/days/2026-11-23/seats/7/book", data={"_csrf_token": token})
+        assert answer.status_code == 303
+        fresh = between.visitor()
+        await fresh.register("grace")
+        header = jwt.get_unverified_header(fresh.http.cookies[SESSION])
+        assert header["kid"] == key_id(NEW)
+        ada.http.base_url = after.url
+        assert not await signed_in(ada)
+        fresh.http.base_url = after.url
+        assert await signed_in(fresh)
+
+
+# Forms are bound to the session
+
+
+async def test_a_token_for_forms_counts_for_one_session(site: Site, connection: asyncpg.Connection) -> None:
+    visitor = site.visitor()
+    await visitor.register("ada")
+    token = await visitor.csrf()
+    await visitor.login("ada")  # another session, in the same browser
+    stale = await visitor.http.post("/days/2026-11-23/seats/7/book", data={"_csrf_token": token})
+    assert stale.status_code == 403
+    assert await connection.fetchval("select count(*) from bookings") == 0
+    async with site.people(1) as (eve,):
+        eve.http.cookies.set("seatweb_csrf", visitor.http.cookies["seatweb_csrf"])
+        theirs = await eve.http.post("/logout", data={"_csrf_token": await visitor.csrf()})
+        assert theirs.status_code == 403
+
+
+async def test_who_was_signed_out_elsewhere_can_sign_in_again(site: Site, connection: asyncpg.Connection) -> None:
+    visitor = site.visitor()
+    await visitor.register("ada")
+    open_form = await visitor.csrf()
+    await connection.execute("update sessions set ended_at = now()")
+    await is_out_soon(visitor)
+    answer = await visitor.http.post("/days/2026-11-23/seats/7/book", data={"_csrf_token": open_form})
+    assert answer.headers["location"] == "/login?next=/days/2026-11-23/seats/7"
+    form = soup(await visitor.get("/login"))
+    token = str(form.select("input[name=_csrf_token]")[0]["value"])
+    fields = {"_csrf_token": token, "username": "ada", "password": "correct horse battery"}
+    assert (await visitor.http.post("/login", data=fields)).status_code == 303
+    assert await signed_in(visitor)
+
+
+async def test_a_stream_ends_with_its_session(site: Site) -> None:
+    here, there = site.visitor(), site.visitor()
+    await here.register("ada")
+    await there.login("ada")
+    async with there.http.stream("GET", "/days/2026-11-23/live") as stream:
+        await here.post("/account/sessions/end")
+        async with asyncio.timeout(5):
+            words = [line async for line in stream.aiter_lines()]
+        assert "event: bye" in words
