@@ -46,7 +46,7 @@ class Accounts:
         password_hash = await self._passwords.hash(password)
 
         async def register(transaction: Transaction) -> Session:
-            user = await transaction.register_user(name, _username_key(name), password_hash)
+            user = await transaction.register_user(name, username_key(name), password_hash)
             return await self._sessions.start(transaction, user, client)
 
         return await self._database.transaction(register)
@@ -65,7 +65,7 @@ class Accounts:
         name = unicodedata.normalize("NFC", username.strip())
         known = None
         if not _username_problem(name):
-            known = await self._database.run(lambda queries: queries.find_credentials(_username_key(name)))
+            known = await self._database.run(lambda queries: queries.find_credentials(username_key(name)))
         right = await self._passwords.verify(password, known.password_hash if known else None)
         if known is None or not right or known.disabled:
             raise BadCredentials
@@ -108,7 +108,7 @@ class Accounts:
             await transaction.change_password(user.id, password_hash, session.id)
             return await transaction.end_sessions(user.id, session.id)
 
-        self._sessions.forget(user, await self._database.transaction(change))
+        self._sessions.forget(user.id, await self._database.transaction(change))
 
 
 def _username_problem(name: str) -> str | None:
@@ -125,6 +125,6 @@ def _username_problem(name: str) -> str | None:
     return None
 
 
-def _username_key(name: str) -> str:
+def username_key(name: str) -> str:
     """Return what makes two usernames the same: compatibility forms and case do not count (Unicode's NFKC casefold)."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())

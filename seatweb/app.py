@@ -31,15 +31,18 @@ from seatweb.bookings import Bookings
 from seatweb.changes import Changes
 from seatweb.database import Database
 from seatweb.live import Live
+from seatweb.own_data import OwnData
 from seatweb.passwords import PasswordRules, Passwords
 from seatweb.redis_client import RedisClient
 from seatweb.reservations import Reservations
+from seatweb.rights import Rights
 from seatweb.section_cache import SectionCache
 from seatweb.security import FILE_HEADERS, HEADERS, Security, send_cookies
 from seatweb.sessions import Sessions
 from seatweb.settings import Backends, Settings
 from seatweb.telemetry import Deadline, Telemetry, configure_logging
 from seatweb.web.accounts import AccountController
+from seatweb.web.admin import AdminController
 from seatweb.web.day_pages import DayPages
 from seatweb.web.days import DayController
 from seatweb.web.documentation import documentation
@@ -70,6 +73,7 @@ def create_app(
     """
     log_request = configure_logging(settings.log_format)
     zone = settings.zone
+    this_day = today or (lambda: datetime.now(zone).date())
     security = Security(
         backends.jwt_secret,
         secure=settings.secure_cookies,
@@ -96,7 +100,8 @@ def create_app(
                 SectionCache(redis),
                 Reservations(redis, settings.hold_seconds),
                 changes,
-                today or (lambda: datetime.now(zone).date()),
+                this_day,
+                names=settings.names == "signed-in",
             )
             async with (
                 Live.open(bookings, changes) as live,
@@ -109,6 +114,8 @@ def create_app(
                     redis=redis,
                     accounts=accounts,
                     sessions=sessions,
+                    rights=Rights(database, sessions),
+                    own_data=OwnData(database, accounts, sessions, changes, this_day),
                     bookings=bookings,
                     live=live,
                     answers=MapAnswers(bookings, renderer, sections, day_pages),
@@ -126,6 +133,7 @@ def create_app(
             MyBookingsController,
             AccountController,
             OwnAccountController,
+            AdminController,
             documentation,
             missing,
         ],
@@ -170,6 +178,8 @@ def create_app(
             "bookings": Provide(_bookings, sync_to_thread=False),
             "accounts": Provide(_accounts, sync_to_thread=False),
             "sessions": Provide(_sessions, sync_to_thread=False),
+            "rights": Provide(_rights, sync_to_thread=False),
+            "own_data": Provide(_own_data, sync_to_thread=False),
             "rules": Provide(lambda: rules, sync_to_thread=False),
         },
         state=State({"security": security, "renderer": renderer}),
@@ -220,6 +230,16 @@ def _bookings(state: State) -> Bookings:
 def _sessions(state: State) -> Sessions:
     sessions: Sessions = state.sessions
     return sessions
+
+
+def _rights(state: State) -> Rights:
+    rights: Rights = state.rights
+    return rights
+
+
+def _own_data(state: State) -> OwnData:
+    own_data: OwnData = state.own_data
+    return own_data
 
 
 def _accounts(state: State) -> Accounts:

@@ -46,7 +46,10 @@ class Change(Struct):
 
 
 class Bookings:
-    """What people can do with seats; `today` returns the current day in the site's time zone."""
+    """What people can do with seats; `today` returns the current day in the site's time zone.
+
+    `names` says whether those who are signed in see who has which seat.
+    """
 
     def __init__(
         self,
@@ -55,12 +58,15 @@ class Bookings:
         reservations: Reservations,
         changes: Changes,
         today: Callable[[], date],
+        *,
+        names: bool = True,
     ) -> None:
         self._database = database
         self._cache = cache
         self._reservations = reservations
         self._changes = changes
         self.today = today
+        self.names = names
         self._wanted: Kept[tuple[date, int], None] = Kept(SEATS_KEPT)  # those that someone wanted here lately
         self._sections: Kept[tuple[int, date], SectionView] = Kept(SECTION_VIEWS_KEPT)
         self._days = Memory(self._read_day, seconds=MEMORY_SECONDS, entries=2 * DAYS_AHEAD)

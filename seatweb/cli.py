@@ -5,13 +5,17 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 from seatweb import __version__
 from seatweb.signals import all_ended, take_signals
 
+if TYPE_CHECKING:
+    _Actions: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no other name
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run `seatweb serve` or `seatweb migrate`; return the exit code: 0, 1 cannot run, 2 wrong settings or usage."""
+    """Run a command of `seatweb`; return the exit code: 0, 1 cannot run, 2 wrong settings or usage."""
     parser = argparse.ArgumentParser(
         prog="seatweb",
         description="Book your seat for the day.",
@@ -19,17 +23,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "the README lists them. Without any, Seatweb runs its own PostgreSQL and Redis, to try it out.",
     )
     parser.add_argument("--version", action="version", version=f"seatweb {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="serve | migrate")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="serve | migrate | admin | user | prune")
     commands.add_parser("serve", help="create or migrate the schema, then answer requests until Ctrl-C or SIGTERM")
     commands.add_parser("migrate", help="create or migrate the schema, then exit")
-    command: str = parser.parse_args(arguments).command
+    admin = commands.add_parser("admin", help="say who administers the site")
+    _with_names(admin.add_subparsers(dest="action", required=True), "grant", "revoke").add_parser("list")
+    user = commands.add_parser("user", help="disable accounts, or enable them again")
+    _with_names(user.add_subparsers(dest="action", required=True), "disable", "enable")
+    commands.add_parser("prune", help="forget old sessions, idempotency keys and bookings (SEATWEB_KEEP_DAYS)")
+    parsed = parser.parse_args(arguments)
     try:
         take_signals()
         # Only now: these imports take a while, and Ctrl-C may come during them.
         from seatweb import serving  # noqa: PLC0415
 
-        return serving.serve(os.environ) if command == "serve" else serving.migrate(os.environ)
+        if parsed.command == "serve":
+            return serving.serve(os.environ)
+        if parsed.command == "migrate":
+            return serving.migrate(os.environ)
+        action = getattr(parsed, "action", parsed.command)
+        return serving.administer(os.environ, action, getattr(parsed, "names", []))
     except KeyboardInterrupt:
         return 0
     finally:
         all_ended()
+
+
+def _with_names(actions: _Actions, *names: str) -> _Actions:
+    for name in names:
+        actions.add_parser(name).add_argument("names", nargs="+", metavar="NAME", help="a username")
+    return actions

@@ -18,7 +18,15 @@ from pogo_core.util import migrate as pogo
 from pogo_core.util.sql import get_applied_migrations
 
 from seatweb import resources
-from seatweb.errors import DayAlreadyBooked, InvalidInput, Overloaded, SeatTaken, SeatwebError, UsernameTaken
+from seatweb.errors import (
+    DayAlreadyBooked,
+    InvalidInput,
+    NotSignedIn,
+    Overloaded,
+    SeatTaken,
+    SeatwebError,
+    UsernameTaken,
+)
 from seatweb.queries import Queries
 
 T = TypeVar("T")
@@ -27,6 +35,7 @@ RULES: Final[dict[str, type[SeatwebError]]] = {
     "bookings_day_seat_key": SeatTaken,
     "bookings_user_day_key": DayAlreadyBooked,
     "users_username_key": UsernameTaken,
+    "bookings_user_counts": NotSignedIn,
 }
 OLDEST_SERVER: Final = 15
 MIGRATION_LOCK: Final = 0x5EA7_0EB  # any number that nothing else on the server uses
@@ -178,11 +187,14 @@ class Database:
         """
         with _translated():
             async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
-                try:
-                    applied = await get_applied_migrations(connection, schema_name="public")  # type: ignore[arg-type]
-                except asyncpg.UndefinedTableError:
-                    return False
-        return _migrations() <= applied
+                return await _is_migrated(connection)
+
+
+async def _is_migrated(connection: Any) -> bool:  # noqa: ANN401 - of the pool, or by itself
+    try:
+        return _migrations() <= await get_applied_migrations(connection, schema_name="public")
+    except asyncpg.UndefinedTableError:
+        return False
 
 
 @cache
@@ -203,7 +215,7 @@ class _translated:  # noqa: N801 - used as a statement
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         match error:
-            case asyncpg.UniqueViolationError() if error.constraint_name in RULES:
+            case asyncpg.IntegrityConstraintViolationError() if error.constraint_name in RULES:
                 raise RULES[error.constraint_name] from error
             case asyncpg.DeadlockDetectedError() | asyncpg.SerializationError():
                 raise _TryAgain from error
@@ -259,6 +271,20 @@ async def migrate(url: str) -> None:
             await connection.close(timeout=0.5)  # ends the advisory lock with it
         except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             connection.terminate()
+
+
+async def check_schema(url: str) -> None:
+    """Return when the database can be reached and has the schema of this version.
+
+    Raises:
+        DatabaseUnusable: it cannot, or has not.
+    """
+    connection = await _connect(url)
+    try:
+        if not await _is_migrated(connection):
+            raise DatabaseUnusable("the database is not that of this version; run: seatweb migrate")
+    finally:
+        await connection.close(timeout=1)
 
 
 async def _connect(url: str) -> asyncpg.Connection[Any]:

@@ -66,6 +66,37 @@ def running_backends(settings: Settings) -> Iterator[Backends]:
             raise EmbeddedError(f"PostgreSQL does not answer (see {settings.data_dir}/postgresql.log)") from None
 
 
+@contextmanager
+def reachable_database(settings: Settings) -> Iterator[str]:
+    """Give the address of the database: the one of `settings`, of a Seatweb that runs on the data folder, or our own.
+
+    Raises:
+        EmbeddedError: the data folder is unusable, or a server does not start.
+    """
+    if settings.database_url:
+        yield settings.database_url.get_secret_value()
+    elif running := _running_database(settings.data_dir):
+        yield running
+    else:
+        with running_backends(settings) as backends:
+            yield backends.database_url
+
+
+def _running_database(data: Path) -> str | None:
+    """Return the address of the PostgreSQL of another Seatweb that holds the data folder."""
+    try:
+        lock = os.open(data / "lock", os.O_RDWR)
+    except OSError:
+        return None
+    try:
+        if _try_lock(lock):
+            return None
+        sockets = os.pread(lock, 4096, 0).decode().split("\n")[1:2]
+    finally:
+        os.close(lock)
+    return f"postgresql:///seatweb?host={sockets[0]}&user=seatweb" if sockets and sockets[0] else None
+
+
 def _start(settings: Settings, stack: ExitStack) -> tuple[Backends, list[Child]]:
     try:
         return _start_servers(settings, stack)

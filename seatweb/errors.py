@@ -132,6 +132,22 @@ class NotSignedIn(SeatwebError):
     message = "Sign in to go on."
 
 
+class NotAllowed(SeatwebError):
+    """The user may not do this."""
+
+    code = "not_allowed"
+    status = 403
+    message = "Only administrators of this site may do that."
+
+
+class UserNotFound(SeatwebError):
+    """There is no such account."""
+
+    code = "user_not_found"
+    status = 404
+    message = "There is no such account."
+
+
 class IdempotencyKeyReused(SeatwebError):
     """The key was sent before with another request."""
 

@@ -170,12 +170,29 @@ class Booking(Struct, frozen=True):
     created_at: datetime
 
 
+class Role(StrEnum):
+    """What a user may do beside booking."""
+
+    USER = "user"
+    ADMIN = "admin"
+
+
 class User(Struct, frozen=True):
     """A person with an account."""
 
     id: int
     username: str
     created_at: datetime
+    role: Role = Role.USER
+
+
+class Account(Struct, frozen=True):
+    """A user as administrators see them."""
+
+    user: User
+    key: str
+    """What the username is compared by; lists are in its order."""
+    disabled: bool
 
 
 class Session(Struct, frozen=True):

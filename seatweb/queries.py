@@ -9,7 +9,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from seatweb.model import Booking, Client, Seat, SeatView, Section, Session, SignIn, Sitter, User
+from seatweb.model import Account, Booking, Client, Role, Seat, SeatView, Section, Session, SignIn, Sitter, User
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +39,16 @@ class SectionSeats(Struct, frozen=True):
 
     generation: int
     seats: tuple[SeatView, ...]
+
+
+class AuditRow(Struct, frozen=True):
+    """A line of the audit trail, as its user may read it."""
+
+    at: datetime
+    action: str
+    day: date | None
+    seat: str | None
+    """Its label, such as `A-07`."""
 
 
 class SeatInSection(Struct, frozen=True):
@@ -182,9 +192,9 @@ class Queries:
         last_day: date,
         status: str | None,
         after: tuple[date, int],
-        rows: int,
+        rows: int | None,
     ) -> list[Booking]:
-        """Return the user's next bookings between the days after one that is given by its day and id."""
+        """Return the user's next bookings (all with `rows` None) between the days after one given by its day and id."""
         found = await self._all(
             "list_bookings",
             user_id=user_id,
@@ -230,13 +240,13 @@ class Queries:
         row = await self._one(
             "register_user", username=username, username_key=username_key, password_hash=password_hash
         )
-        return User(**row)
+        return _user(row)
 
     async def find_credentials(self, username_key: str) -> Credentials | None:
         """Return what a sign-in under this name is compared with."""
         row = await self._one("find_credentials", username_key=username_key)
         return row and Credentials(
-            user=User(id=row["id"], username=row["username"], created_at=row["created_at"]),
+            user=_user(row),
             password_hash=row["password_hash"],
             disabled=row["disabled"],
         )
@@ -268,7 +278,7 @@ class Queries:
         row = await self._one("find_session", session_id=session_id, user_id=user_id, idle=idle)
         return row and Session(
             id=row["id"],
-            user=User(id=row["user_id"], username=row["username"], created_at=row["created_at"]),
+            user=_user(row, "user_id"),
             expires_at=row["expires_at"],
         )
 
@@ -278,15 +288,7 @@ class Queries:
 
     async def list_sessions(self, user_id: int, idle: timedelta) -> list[SignIn]:
         """Return the user's sessions that still count, the one that was used last first."""
-        return [
-            SignIn(
-                id=row["id"],
-                created_at=row["created_at"],
-                seen_at=row["seen_at"],
-                client=Client(address=row["address"], device=row["device"]),
-            )
-            for row in await self._all("list_sessions", user_id=user_id, idle=idle)
-        ]
+        return [_sign_in(row) for row in await self._all("list_sessions", user_id=user_id, idle=idle)]
 
     async def touch_sessions(self, session_ids: Iterable[UUID], idle: timedelta) -> None:
         """Note that these sessions were used just now, if they still count."""
@@ -299,6 +301,87 @@ class Queries:
     async def end_sessions(self, user_id: int, kept: UUID | None) -> set[UUID]:
         """End the user's sessions but for one that is kept, and return the ids of those that ended."""
         return {row["id"] for row in await self._all("end_sessions", user_id=user_id, kept=kept)}
+
+    # Rights
+
+    async def list_users(self, pattern: str, after: str, rows: int) -> list[Account]:
+        """Return the accounts whose key is like the SQL pattern, in its order, after the one with this key."""
+        return [
+            Account(user=_user(row), key=row["username_key"], disabled=row["disabled"])
+            for row in await self._all("list_users", pattern=pattern, after=after, rows=rows)
+        ]
+
+    async def list_admins(self) -> list[User]:
+        """Return those who administer the site."""
+        return [_user(row) for row in await self._all("list_admins")]
+
+    async def find_user_id(self, username_key: str) -> int | None:
+        """Return the id of the account with this name."""
+        user_id: int | None = await self._one("find_user_id", username_key=username_key)
+        return user_id
+
+    async def change_role(self, user_id: int, role: Role, actor_id: int | None) -> bool:
+        """Give a user a role; return whether they had another."""
+        return await self._one("change_role", user_id=user_id, role=role.value, actor_id=actor_id) is not None
+
+    async def change_disabled(self, user_id: int, *, disabled: bool, actor_id: int | None) -> bool:
+        """Disable or enable an account; return whether it was not so before."""
+        changed = await self._one("change_disabled", user_id=user_id, disabled=disabled, actor_id=actor_id)
+        return changed is not None
+
+    # One's own data
+
+    async def lock_user(self, user_id: int) -> bool:
+        """Hold the account until the transaction ends; return whether it is there."""
+        return await self._one("lock_user", user_id=user_id) is not None
+
+    async def delete_account(self, user_id: int, session_id: UUID) -> None:
+        """Take from an account what tells who it was."""
+        await self._one("delete_account", user_id=user_id, session_id=session_id)
+
+    async def cancel_coming_bookings(self, user_id: int, first_day: date, session_id: UUID) -> list[date]:
+        """End the user's bookings from a day on, and return their days."""
+        rows = await self._all("cancel_coming_bookings", user_id=user_id, first_day=first_day, session_id=session_id)
+        return [row["day"] for row in rows]
+
+    async def delete_sessions(self, user_id: int) -> None:
+        """Forget where a user was signed in."""
+        await self._one("delete_sessions", user_id=user_id)
+
+    async def export_audit(self, user_id: int) -> list[AuditRow]:
+        """Return what the audit trail says of a user, oldest first."""
+        return [AuditRow(**row) for row in await self._all("export_audit", user_id=user_id)]
+
+    async def export_sessions(self, user_id: int) -> list[SignIn]:
+        """Return every session of a user that is still kept, oldest first."""
+        return [_sign_in(row) for row in await self._all("export_sessions", user_id=user_id)]
+
+    # Retention: each call takes a batch, and returns how many rows went
+
+    async def prune_sessions(self, days: int, rows: int) -> int:
+        """Forget sessions that are over for so many days."""
+        return int(await self._one("prune_sessions", days=days, rows=rows))
+
+    async def prune_idempotency_keys(self, days: int, rows: int) -> int:
+        """Forget answers to keys that are older than so many days."""
+        return int(await self._one("prune_idempotency_keys", days=days, rows=rows))
+
+    async def prune_bookings(self, before: date, rows: int) -> int:
+        """Forget bookings of days before this one."""
+        return int(await self._one("prune_bookings", before=before, rows=rows))
+
+
+def _sign_in(row: Mapping[str, Any]) -> SignIn:
+    return SignIn(
+        id=row["id"],
+        created_at=row["created_at"],
+        seen_at=row["seen_at"],
+        client=Client(address=row["address"], device=row["device"]),
+    )
+
+
+def _user(row: Mapping[str, Any], id_column: str = "id") -> User:
+    return User(id=row[id_column], username=row["username"], created_at=row["created_at"], role=Role(row["role"]))
 
 
 def _seat(row: Mapping[str, Any], id_column: str) -> Seat:

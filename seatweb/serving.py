@@ -29,6 +29,7 @@ from uvicorn.supervisors import Multiprocess
 
 from seatweb import database, redis_client, telemetry
 from seatweb.embedded import EmbeddedError, running_backends
+from seatweb.errors import SeatwebError
 from seatweb.settings import Backends, Settings, SettingsError
 from seatweb.signals import before_end, end_in_time, take_signals
 
@@ -72,6 +73,19 @@ def migrate(environment: Mapping[str, str]) -> int:
             telemetry.configure_logging(settings.log_format)
             asyncio.run(database.migrate(backends.database_url))
             _say("The database is up to date.")
+    return told.exit_code
+
+
+def administer(environment: Mapping[str, str], action: str, names: list[str]) -> int:
+    """Run one of the commands for who runs the site; return the exit code."""
+    from seatweb import administration  # noqa: PLC0415 - the server itself does without it
+
+    with _told() as told:
+        telemetry.configure_logging("console")
+        try:
+            administration.administer(environment, action, names)
+        except (administration.CannotDo, SeatwebError) as error:
+            raise _CannotRun(str(error)) from None
     return told.exit_code
 
 

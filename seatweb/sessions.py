@@ -68,12 +68,12 @@ class Sessions:
     async def end_all(self, user: User) -> None:
         """End every session of the user."""
         ended = await self._database.write(lambda queries: queries.end_sessions(user.id, None))
-        self.forget(user, ended)
+        self.forget(user.id, ended)
 
-    def forget(self, user: User, ended: Iterable[UUID]) -> None:
+    def forget(self, user_id: int, ended: Iterable[UUID]) -> None:
         """Take these sessions of the user as ended from now on, in this process; others see it within a second."""
         for session_id in ended:
-            self._sessions.forget((session_id, user.id))
+            self._sessions.forget((session_id, user_id))
 
     @asynccontextmanager
     async def verifying(

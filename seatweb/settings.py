@@ -128,6 +128,22 @@ class Settings(BaseModel):
             description="Seconds for which choosing a seat holds it for its user.",
         ),
     ] = 90
+    names: Annotated[
+        Literal["signed-in", "nobody"],
+        Field(
+            alias="SEATWEB_NAMES",
+            description="Who sees the names of those who have a seat: everyone `signed-in`, or `nobody`.",
+        ),
+    ] = "signed-in"
+    keep_days: Annotated[
+        int,
+        Field(
+            alias="SEATWEB_KEEP_DAYS",
+            ge=1,
+            le=36500,
+            description="Days after which `seatweb prune` forgets a booking that is over.",
+        ),
+    ] = 365
     database_pool: Annotated[
         int, Field(alias="SEATWEB_DATABASE_POOL", ge=1, le=200, description="PostgreSQL connections of each worker.")
     ] = 10

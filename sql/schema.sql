@@ -28,7 +28,11 @@ create table users (
     password_hash text not null,
     created_at timestamptz not null default now(),
     disabled_at timestamptz,
-    constraint users_username_check check (char_length(username) between 3 and 50)
+    role text not null default 'user',
+    deleted_at timestamptz,
+    constraint users_username_check check (char_length(username) between 3 and 50),
+    constraint users_role_check check (role in ('user', 'admin')),
+    constraint users_deleted_at_check check (deleted_at is null or disabled_at is not null)
 );
 
 create table sessions (
@@ -90,8 +94,12 @@ create table audit (
     seat_id bigint,
     from_seat_id bigint,
     day date,
+    actor_id bigint,
     constraint audit_action_check check (
-        action in ('register', 'sign_in', 'sign_out', 'book', 'move', 'cancel', 'password_change')
+        action in (
+            'register', 'sign_in', 'sign_out', 'book', 'move', 'cancel', 'password_change',
+            'grant', 'revoke', 'disable', 'enable', 'delete_account'
+        )
     )
 );
 
@@ -167,6 +175,21 @@ begin
     return null;
 end
 $$;
+
+-- Also in the second before everyone knows that an account is disabled or deleted, nothing is booked for it.
+create function refuse_disabled() returns trigger language plpgsql as $$
+begin
+    perform from users where id = new.user_id and disabled_at is null for share;
+    if not found then
+        raise exception 'the account is disabled'
+        using errcode = 'check_violation', constraint = 'bookings_user_counts';
+    end if;
+    return new;
+end
+$$;
+
+create trigger bookings_user_counts before insert on bookings
+for each row execute function refuse_disabled();
 
 create function refuse_change() returns trigger language plpgsql as $$
 begin

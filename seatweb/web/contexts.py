@@ -13,7 +13,7 @@ from typing import Literal
 from markupsafe import Markup
 from msgspec import Struct
 
-from seatweb.model import Booking, Seat, Status, User
+from seatweb.model import Account, Booking, Seat, Status, User
 
 
 class Notice(Struct, frozen=True):
@@ -185,6 +185,25 @@ class AccountPage(Struct, frozen=True):
     coming_count: int
     sign_ins: list[SignInRow]
     """The one that was used last first."""
+
+
+class PeoplePage(Struct, frozen=True):
+    """`pages/people.html`."""
+
+    name: str
+    """What the names begin with that were asked for."""
+    accounts: list[Account]
+    own_id: int
+    after: str | None
+    """The key from which the next page goes on, if there is one."""
+
+
+class DeletePage(Struct, frozen=True):
+    """`pages/delete_account.html`."""
+
+    coming_count: int
+    errors: dict[str, str]
+    """By field name."""
 
 
 class PasswordPage(Struct, frozen=True):

@@ -95,7 +95,7 @@ class Streams:
         return message
 
     def _write(self, update: Update, place: Place, session: Session | None) -> bytes:
-        now = Seen(place, session, update.view, {}, self._bookings.today(), self._bookings.last_day)
+        now = seen(self._bookings, session, place, update.view, {})
         data = "".join(self._partials(update, now))
         return event(data, id_=update.view.tag)
 

@@ -26,6 +26,8 @@ class Seen(Struct, frozen=True):
     week: dict[date, Booking]
     today: date
     last_day: date
+    names: bool
+    """Whether this site shows names at all."""
 
     @property
     def state(self) -> State:
@@ -37,7 +39,7 @@ class Seen(Struct, frozen=True):
     def viewer(self) -> Viewer:
         """Who looks; who sat where is nobody's business afterwards."""
         user_id = self.session.user.id if self.session else None
-        return Viewer(user_id=user_id, names=user_id is not None and self.state == "open")
+        return Viewer(user_id=user_id, names=self.names and user_id is not None and self.state == "open")
 
     @property
     def tally(self) -> Tally:
@@ -90,7 +92,7 @@ def seen(bookings: Bookings, session: Session | None, place: Place, view: DayVie
     """Return what a visitor sees."""
     if place.section is not None and not view.shown(place.section):
         raise SectionNotFound
-    return Seen(place, session, view, week, bookings.today(), bookings.last_day)
+    return Seen(place, session, view, week, bookings.today(), bookings.last_day, bookings.names)
 
 
 def day_page(sections: Sections, seen: Seen, *, problem: str | None = None) -> DayPage:

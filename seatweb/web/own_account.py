@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+import msgspec
 import ua_parser
 from litestar import Controller, get, post
 from litestar.di import NamedDependency
@@ -14,11 +15,12 @@ from seatweb.accounts import Accounts
 from seatweb.bookings import Bookings
 from seatweb.errors import InvalidInput
 from seatweb.model import SignIn
+from seatweb.own_data import OwnData
 from seatweb.passwords import PasswordRules
 from seatweb.security import Security
 from seatweb.sessions import Sessions
 from seatweb.settings import Settings
-from seatweb.web.contexts import AccountPage, PasswordPage, SignInRow
+from seatweb.web.contexts import AccountPage, DeletePage, PasswordPage, SignInRow
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import PageNotFound, PageRequest, read_form, signed_in
 
@@ -110,6 +112,40 @@ class OwnAccountController(Controller):
             page = PasswordPage(shortest=rules.shortest, errors=error.fields)
             return renderer.page(request, "pages/password.html", page, status=422)
         return renderer.redirect(request, "/account", say="password_changed")
+
+    @get("/data")
+    async def data(self, request: PageRequest, own_data: NamedDependency[OwnData]) -> Response[bytes]:
+        """Return everything that is kept of the user, as a file."""
+        content = msgspec.json.format(msgspec.json.encode(await own_data.export(signed_in(request).user)))
+        headers = {"cache-control": "no-store", "content-disposition": 'attachment; filename="seatweb.json"'}
+        return Response(content, media_type="application/json", headers=headers)
+
+    @get("/delete")
+    async def delete_form(
+        self, request: PageRequest, renderer: NamedDependency[Renderer], bookings: NamedDependency[Bookings]
+    ) -> Response[str]:
+        """Ask whether the account is to be deleted."""
+        page = DeletePage(coming_count=len(await bookings.coming(signed_in(request).user)), errors={})
+        return renderer.page(request, "pages/delete_account.html", page)
+
+    @post("/delete", status_code=200)
+    async def delete(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        bookings: NamedDependency[Bookings],
+        own_data: NamedDependency[OwnData],
+        security: NamedDependency[Security],
+    ) -> Response[str]:
+        """Delete the account."""
+        session, fields = signed_in(request), await read_form(request)
+        try:
+            await own_data.delete(session, fields.get("password", ""))
+        except InvalidInput as error:
+            page = DeletePage(coming_count=len(await bookings.coming(session.user)), errors=error.fields)
+            return renderer.page(request, "pages/delete_account.html", page, status=422)
+        cookies = security.sign_out_cookies()
+        return renderer.redirect(request, "/", say="account_deleted", cookies=cookies, changed=True)
 
 
 def device_name(session: SignIn) -> str:

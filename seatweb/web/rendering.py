@@ -30,6 +30,9 @@ NOTICES: Final = {
     "signed_in": "You are signed in.",
     "signed_out": "You are signed out.",
     "signed_out_everywhere": "You are signed out everywhere.",
+    "account_deleted": "Your account is deleted.",
+    "account_disabled": "The account is disabled, and signed out everywhere.",
+    "account_enabled": "The account is enabled again.",
     "session_ended": "That device is signed out.",
     "password_changed": "Your password is changed. Every other device is signed out.",
 }

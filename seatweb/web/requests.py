@@ -10,7 +10,7 @@ from litestar import Request
 from litestar.datastructures import State
 from litestar.exceptions import ClientException
 
-from seatweb.errors import BookingNotFound, InvalidInput, NotSignedIn, SeatNotFound, SeatwebError
+from seatweb.errors import BookingNotFound, InvalidInput, NotSignedIn, SeatNotFound, SeatwebError, UserNotFound
 from seatweb.model import Session
 from seatweb.security import CHANGED_COOKIE, CSRF_FIELD, Security, set_cookie
 from seatweb.sessions import Sessions
@@ -135,7 +135,7 @@ def read_day(text: str) -> date:
     raise PageNotFound("There is no such day. Days look like 2026-11-23.")
 
 
-def read_id(text: str, error: type[SeatNotFound | BookingNotFound]) -> int:
+def read_id(text: str, error: type[SeatNotFound | BookingNotFound | UserNotFound]) -> int:
     """Return the id in an address; whatever is not one is not found."""
     if not ID.fullmatch(text):
         raise error

@@ -3,19 +3,19 @@
 with registered as (
     insert into users (username, username_key, password_hash)
     values (:username, :username_key, :password_hash)
-    returning id, username, created_at
+    returning id, username, created_at, role
 ),
 audited as (
     insert into audit (action, user_id)
     select 'register', id
     from registered
 )
-select id, username, created_at
+select id, username, created_at, role
 from registered;
 
 -- name: find_credentials(username_key)^
 -- What signing in compares: the hash, and whether the account is disabled.
-select id, username, created_at, password_hash, disabled_at is not null as disabled
+select id, username, created_at, role, password_hash, disabled_at is not null as disabled
 from users
 where username_key = :username_key;
 

@@ -122,7 +122,7 @@ limit :rows;
 
 -- name: list_bookings(user_id, first_day, last_day, status, after_day, after_id, rows)
 -- A page of the user's bookings between two days, by day and id, after the last one of the page before; with one
--- status, or all where it is null.
+-- status, or all where it is null; all rows where their number is null.
 select * from booking_details
 where
     user_id = :user_id

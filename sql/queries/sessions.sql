@@ -17,7 +17,7 @@ from started;
 -- A session that still counts: not ended, not over, not idle for too long, of a user who is not disabled.
 select
     sessions.id, sessions.expires_at,
-    users.id as user_id, users.username, users.created_at
+    users.id as user_id, users.username, users.created_at, users.role
 from sessions
 inner join users on users.id = sessions.user_id
 where

@@ -35,6 +35,8 @@ SIGNED_IN_PAGES = {
     "taken seat": f"{DAY}/seats/9",
     "my bookings": "/my/bookings",
     "account": "/account",
+    "password": "/account/password",
+    "delete the account": "/account/delete",
     "another day": "/days/2026-11-24/seats/8",
 }
 

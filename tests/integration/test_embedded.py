@@ -22,7 +22,7 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 import redis
 from seatweb import embedded
-from seatweb.embedded import EmbeddedError, running_backends
+from seatweb.embedded import EmbeddedError, reachable_database, running_backends
 from seatweb.servers import Child, Runner, ServerError, program_of
 from seatweb.settings import Settings
 
@@ -436,3 +436,18 @@ async def test_an_ordinary_user_runs_its_own(folder: Path) -> None:
         process.communicate("\n", timeout=10)
         assert process.returncode == 0
     assert running_on(home) == []
+
+
+async def test_commands_reach_the_database_of_a_seatweb_that_runs(folder: Path) -> None:
+    settings = settings_for(folder / "data")
+    with holder(folder / "data") as process:
+        database_url, _ = urls(process)
+        await note(database_url, "from the server")
+        with reachable_database(settings) as found:
+            assert found == database_url
+        process.communicate("\n", timeout=10)
+    with reachable_database(settings) as found:  # now it starts its own
+        assert found != database_url
+        connection = await asyncpg.connect(found)
+        assert await connection.fetchval("select 1") == 1
+        await connection.close()

@@ -23,6 +23,8 @@ PATHS = {
     "too far ahead": "/days/2027-06-01",
     "my bookings": "/my/bookings",
     "account": "/account",
+    "password": "/account/password",
+    "delete the account": "/account/delete",
     "login": "/login?next=/days/2026-11-23%3Fa%3D%22%3E",
     "register": "/register",
     "documentation": "/docs",

@@ -1,0 +1,129 @@
+"""What is kept of a person: all of it for themselves, and nothing any more when they leave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, datetime
+from uuid import UUID
+
+from msgspec import Struct
+
+from seatweb.accounts import Accounts
+from seatweb.changes import Changes
+from seatweb.database import Database, Transaction
+from seatweb.errors import NotSignedIn
+from seatweb.model import Booking, Role, Session, SignIn, User
+from seatweb.queries import AuditRow, Queries
+from seatweb.sessions import Sessions
+
+
+class BookingRecord(Struct, frozen=True):
+    """A booking as its user downloads it."""
+
+    id: int
+    day: date
+    seat: str
+    status: str
+    created_at: datetime
+
+
+class SignInRecord(Struct, frozen=True):
+    """A session as its user downloads it."""
+
+    created_at: datetime
+    seen_at: datetime
+    address: str
+    device: str
+
+
+class Export(Struct, frozen=True):
+    """Everything that is kept of a user; times are in UTC, days in the site's time zone."""
+
+    id: int
+    username: str
+    created_at: datetime
+    role: Role
+    bookings: list[BookingRecord]
+    sign_ins: list[SignInRecord]
+    actions: list[AuditRow]
+
+
+class OwnData:
+    """Downloading and deleting what is kept of a user."""
+
+    def __init__(
+        self,
+        database: Database,
+        accounts: Accounts,
+        sessions: Sessions,
+        changes: Changes,
+        today: Callable[[], date],
+    ) -> None:
+        self._database = database
+        self._accounts = accounts
+        self._sessions = sessions
+        self._changes = changes
+        self._today = today
+
+    async def export(self, user: User) -> Export:
+        """Return everything that is kept of the user; of a password there is only its hash, which is left out."""
+
+        async def read(queries: Queries) -> tuple[list[Booking], list[SignIn], list[AuditRow]]:
+            return (
+                await queries.list_bookings(user.id, date.min, date.max, None, (date.min, 0), None),
+                await queries.export_sessions(user.id),
+                await queries.export_audit(user.id),
+            )
+
+        bookings, sign_ins, actions = await self._database.run(read)
+        return Export(
+            id=user.id,
+            username=user.username,
+            created_at=user.created_at,
+            role=user.role,
+            bookings=[
+                BookingRecord(
+                    id=booking.id,
+                    day=booking.day,
+                    seat=booking.seat.label,
+                    status=booking.status,
+                    created_at=booking.created_at,
+                )
+                for booking in bookings
+            ],
+            sign_ins=[
+                SignInRecord(
+                    created_at=sign_in.created_at,
+                    seen_at=sign_in.seen_at,
+                    address=sign_in.client.address,
+                    device=sign_in.client.device,
+                )
+                for sign_in in sign_ins
+            ],
+            actions=actions,
+        )
+
+    async def delete(self, session: Session, password: str) -> None:
+        """Delete the user's account; coming bookings are cancelled, past ones and the audit trail keep no name.
+
+        Raises:
+            InvalidInput: the password is not theirs.
+            NotSignedIn: the account is deleted already.
+            Overloaded: whether it was deleted is not known; signing in tells.
+        """
+        user = session.user
+        await self._accounts.confirm_password(user, password)
+
+        async def delete(transaction: Transaction) -> tuple[list[date], set[UUID]]:
+            if not await transaction.lock_user(user.id):
+                raise NotSignedIn
+            days = await transaction.cancel_coming_bookings(user.id, self._today(), session.id)
+            ended = await transaction.end_sessions(user.id, None)
+            await transaction.delete_sessions(user.id)
+            await transaction.delete_account(user.id, session.id)
+            return days, ended
+
+        days, ended = await self._database.transaction(delete)
+        self._sessions.forget(user.id, ended)
+        for day in days:
+            self._changes.tell(day)

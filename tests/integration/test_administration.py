@@ -1,0 +1,110 @@
+"""The commands of who runs the site, as they are typed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import asyncpg
+import pytest
+from seatweb.settings import Backends
+
+from tests.support import Site
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def environment(backends: Backends) -> dict[str, str]:
+    known = {name: value for name, value in os.environ.items() if not name.startswith("SEATWEB_")}
+    return known | {"DATABASE_URL": backends.database_url, "JWT_SECRET": backends.jwt_secret, "PYTHONPATH": str(ROOT)}
+
+
+def seatweb(environment: dict[str, str], *arguments: str, code: int = 0) -> list[str]:
+    """Run the command and return the lines that it prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "seatweb", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return (done.stdout if code == 0 else done.stderr).splitlines()
+
+
+async def test_granting_and_revoking(site: Site, environment: dict[str, str], connection: asyncpg.Connection) -> None:
+    ada = site.visitor()
+    await ada.register("Ada Lovelace")
+    assert (await ada.get("/admin/people")).status_code == 403
+    assert seatweb(environment, "admin", "list") == []
+    assert seatweb(environment, "admin", "grant", "ada lovelace") == [
+        "ada lovelace administers the site and signs in anew."
+    ]
+    assert seatweb(environment, "admin", "grant", "ada lovelace") == ["ada lovelace administers the site already."]
+    assert seatweb(environment, "admin", "list") == ["Ada Lovelace"]
+    await ada.login("Ada Lovelace")
+    assert (await ada.get("/admin/people")).status_code == 200
+    seatweb(environment, "admin", "revoke", "Ada Lovelace")
+    await ada.login("Ada Lovelace")
+    assert (await ada.get("/admin/people")).status_code == 403
+    rows = await connection.fetch("select action, actor_id from audit where action in ('grant', 'revoke') order by id")
+    assert [tuple(row) for row in rows] == [("grant", None), ("revoke", None)]
+
+
+async def test_disabling_and_enabling(site: Site, environment: dict[str, str]) -> None:
+    ada = site.visitor()
+    await ada.register("ada")
+    seatweb(environment, "user", "disable", "ada")
+    assert (await site.visitor().login("ada")).status_code == 422
+    seatweb(environment, "user", "enable", "ada")
+    assert (await site.visitor().login("ada")).status_code == 303
+
+
+def test_what_cannot_be_done_is_told_in_one_line(environment: dict[str, str], empty_database_url: str) -> None:
+    assert seatweb(environment, "admin", "grant", "nobody", code=1) == [
+        "seatweb: there is no account 'nobody'; they register first"
+    ]
+    elsewhere = environment | {"DATABASE_URL": empty_database_url}
+    assert seatweb(elsewhere, "prune", code=1) == [
+        "seatweb: the database is not that of this version; run: seatweb migrate"
+    ]
+    assert len(seatweb(environment | {"DATABASE_URL": "postgresql://127.0.0.1:1/x"}, "prune", code=1)) == 1
+
+
+async def test_pruning_forgets_what_is_old_and_nothing_else(
+    site: Site, environment: dict[str, str], connection: asyncpg.Connection
+) -> None:
+    async with site.people(3) as (ada, _, _):
+        assert ada.user
+        await ada.book(site.clock.today, 7)
+        user_id = ada.user.id
+        await connection.execute(
+            "insert into bookings (day, seat_id, user_id) values"
+            " (current_date - 366, 1, $1), (current_date - 364, 1, $1), (current_date - 400, 1, $1)",
+            user_id,
+        )
+        await connection.execute(
+            "insert into sessions (user_id, expires_at, ended_at) values"
+            " ($1, now() + interval '1 day', now() - interval '31 days'),"
+            " ($1, now() - interval '31 days', null), ($1, now() - interval '29 days', null)",
+            user_id,
+        )
+        await connection.execute(
+            "insert into idempotency_keys (user_id, key, fingerprint, status, body, created_at) values"
+            " ($1, 'old', 'x', 201, '', now() - interval '8 days'), ($1, 'new', 'x', 201, '', now())",
+            user_id,
+        )
+        audited = await connection.fetchval("select count(*) from audit")
+        lines = seatweb(environment, "prune")
+        assert lines == ["2 sessions forgotten.", "1 idempotency keys forgotten.", "2 bookings forgotten."]
+        assert await connection.fetchval("select count(*) from bookings") == 2
+        assert await connection.fetchval("select count(*) from sessions") == 4
+        assert await connection.fetchval("select key from idempotency_keys") == "new"
+        assert await connection.fetchval("select count(*) from audit") == audited
+        assert (await ada.get("/account")).status_code == 200
+        assert seatweb(environment, "prune")[2] == "0 bookings forgotten."

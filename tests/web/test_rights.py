@@ -1,0 +1,188 @@
+"""Who may do what: nobody, another user, a disabled user, an administrator."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from litestar import Litestar
+from seatweb.app import create_app
+from seatweb.database import Database
+from seatweb.model import Role
+from seatweb.rights import Rights
+from seatweb.sessions import Sessions
+
+from tests.support import Site, Visitor, one, says, seats, soup, within
+
+PARAMETERS = {
+    "day_text": "2026-11-23", "name": "A", "seat_text": "7", "booking_text": "1", "session_text": "1" * 32,
+    "user_text": "1", "path": "nowhere", "booking_id": "1", "file_path": "css/seatweb.css",
+}  # fmt: skip
+# What everyone may use, signed in or not.
+PUBLIC = {
+    "GET /", "GET /login", "POST /login", "GET /register", "POST /register", "POST /logout", "POST /auth/login",
+    "POST /auth/register", "GET /docs", "GET /openapi.json", "GET /health", "GET /health/live", "GET /{path}",
+    "GET /static/{file_path}",
+}",
+}  # fmt: skip
+API = ("/me", "/seats", "/sections", "/bookings", "/auth")
+
+
+def routes(app: Any) -> list[tuple[str, str]]:
+    """Return the method and path of everything that the app answers."""
+    while not isinstance(app, Litestar):
+        app = app._app
+    found = {
+        (method, re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path))
+        for route in app.routes
+        for method in getattr(route, "methods", [])
+        if method not in {"HEAD", "OPTIONS"}
+    }
+    return sorted(pair for pair in found if not (pair[0] != "GET" and pair[1] == "/{path}"))
+
+
+async def make_admin(connection: asyncpg.Connection, visitor: Visitor) -> Visitor:
+    assert visitor.user
+    await connection.execute("update users set role = 'admin' where id = $1", visitor.user.id)
+    return visitor
+
+
+async def test_every_route_lets_in_only_whom_it_should(site: Site, connection: asyncpg.Connection) -> None:
+    async with site.people(3) as (ada, disabled, admin):
+        await make_admin(connection, admin)
+        await ada.book(site.clock.today, 7)
+        assert disabled.user
+        await connection.execute("update users set disabled_at = now() where id = $1", disabled.user.id)
+        nobody = site.visitor()
+
+        async def is_out() -> bool:
+            return (await disabled.get("/account")).status_code == 303
+
+        await within(1, is_out)
+        walked = 0
+        for method, path in routes(create_app(site.settings, site.backends)):
+            if f"{method} {path}" in PUBLIC or (method == "GET" and path.startswith("/days")):
+                continue
+            address = re.sub(r"\{(\w+)\}", lambda match: PARAMETERS[match[1]], path)
+            for visitor in (nobody, disabled):
+                answer = await send(visitor, method, address)
+                if path.startswith(API):
+                    assert answer.status_code == 401, (method, path)
+                else:
+                    assert answer.status_code == 303, (method, path)
+                    assert answer.headers["location"].startswith("/login"), (method, path)
+            if path.startswith("/admin"):
+                assert (await send(ada, method, address)).status_code == 403, (method, path)
+            walked += 1
+        assert walked >= 20
+        for visitor in (disabled, nobody):
+            assert (await send(visitor, "POST", "/days/2026-11-23/seats/8/book")).status_code == 303
+        rows = await connection.fetch("select user_id from bookings")
+        assert [row["user_id"] for row in rows] == [ada.user.id if ada.user else None]
+        assert await connection.fetchval("select count(*) from users where disabled_at is not null") == 1
+        assert (await admin.get("/admin/people")).status_code == 200
+
+
+async def send(visitor: Visitor, method: str, path: str) -> httpx.Response:
+    if method == "GET":
+        return await visitor.get(path)
+    if path.startswith(API):
+        return await visitor.http.request(method, path, json={})
+    return await visitor.post(path)
+
+
+async def test_an_administrator_disables_and_enables(site: Site, connection: asyncpg.Connection) -> None:
+    async with site.people(1, prefix="root") as (admin,):
+        await make_admin(connection, admin)
+        eve = site.visitor()
+        await eve.register("Eve Example")
+        page = soup(await admin.get("/admin/people?name=EVE"))
+        assert [row.get_text() for row in page.select(".person-name b")] == ["Eve Example"]
+        action = str(one(page, "form[action$='/disable']")["action"])
+        assert (await admin.post(action)).status_code == 303
+        assert "disabled" in says(await admin.get("/admin/people"))
+
+        async def is_out() -> bool:
+            return (await eve.get("/account")).status_code == 303
+
+        await within(1, is_out)
+        assert (await eve.login("Eve Example")).status_code == 422
+        assert "Disabled" in one(soup(await admin.get("/admin/people?name=eve")), ".person-name").get_text()
+        assert (await admin.post(action.replace("disable", "enable"))).status_code == 303
+        assert (await eve.login("Eve Example")).status_code == 303
+        assert admin.user
+        mine = f"/admin/people/{admin.user.id}/disable"
+        assert (await admin.post(mine)).status_code == 403
+        assert (await admin.get("/account")).status_code == 200
+    rows = await connection.fetch("select action, actor_id from audit where actor_id is not null order by id")
+    assert [tuple(row) for row in rows] == [("disable", admin.user.id), ("enable", admin.user.id)]
+
+
+@pytest.mark.parametrize("name", ["%", "_", "\\", "e%", "'", "\u0301"])
+async def test_a_search_takes_every_sign_as_it_is(site: Site, connection: asyncpg.Connection, name: str) -> None:
+    async with site.people(2, prefix="eve") as (admin, _):
+        await make_admin(connection, admin)
+        answer = await admin.http.get("/admin/people", params={"name": name})
+        assert answer.status_code == 200
+        assert not soup(answer).select(".person-name b")
+
+
+async def test_many_people_come_page_by_page(site: Site, connection: asyncpg.Connection) -> None:
+    async with site.people(120) as people:
+        admin = await make_admin(connection, people[0])
+        seen: list[str] = []
+        path = "/admin/people"
+        while path:
+            page = soup(await admin.get(path))
+            seen += [row.get_text() for row in page.select(".person-name b")]
+            more = page.select("a[href*='after=']")
+            path = str(more[0]["href"]) if more else ""
+        assert len(seen) == len(set(seen)) == 120
+
+
+async def test_a_role_that_ends_ends_at_once(site: Site, connection: asyncpg.Connection) -> None:
+    async with site.people(1) as (ada,):
+        await make_admin(connection, ada)
+        assert (await ada.get("/admin/people")).status_code == 200
+        assert ada.user
+        async with Database.open(site.backends.database_url, size=1) as database:  # as another process does it
+            rights = Rights(database, Sessions(database, days=1, idle_hours=1))
+            assert await rights.change_role(ada.user.id, Role.USER)
+
+        async def is_out() -> bool:
+            return (await ada.get("/admin/people")).status_code != 200
+
+        await within(1, is_out)
+
+
+async def test_nothing_is_booked_for_a_disabled_account_even_at_once(
+    site: Site, connection: asyncpg.Connection
+) -> None:
+    async with site.people(1) as (ada,):
+        assert (await ada.get("/account")).status_code == 200  # remembered for a moment
+        await connection.execute("update users set disabled_at = now()")
+        for path in ("/days/2026-11-23/seats/7/book", "/days/2026-11-23/any"):
+            answer = await ada.post(path)
+            assert answer.headers["location"].startswith("/login")
+        assert await connection.fetchval("select count(*) from bookings") == 0
+
+
+# Names
+
+
+async def test_a_site_can_keep_names_to_itself(start_site: Callable[..., Site], connection: asyncpg.Connection) -> None:
+    site = start_site(SEATWEB_NAMES="nobody")
+    async with site.people(2, prefix="Zoe.") as (ada, eve):
+        await ada.book(site.clock.today, 7)
+        for visitor in (eve, site.visitor()):
+            for path in ("/", "/days/2026-11-23/seats/7", "/days/2026-11-23/sections/A"):
+                answer = await visitor.get(path)
+                assert ada.user
+                assert ada.user.username not in answer.text
+                assert not soup(answer).select(".seat-initials")
+            assert seats(await visitor.get("/"))["A-07"] == "taken"
+        assert (await ada.statuses(site.clock.today))["A-07"] == "mine"
