@@ -35,7 +35,7 @@ from seatweb.passwords import Passwords
 from seatweb.redis_client import RedisClient
 from seatweb.reservations import Reservations
 from seatweb.section_cache import SectionCache
-from seatweb.security import FILE_HEADERS, HEADERS, Security
+from seatweb.security import FILE_HEADERS, HEADERS, Security, strict_transport
 from seatweb.settings import Backends, Settings
 from seatweb.telemetry import Deadline, Telemetry, configure_logging
 from seatweb.web.accounts import AccountController
@@ -51,6 +51,7 @@ from seatweb.web.requests import PageNotFound, prepare
 from seatweb.web.sections import Sections
 from seatweb.web.static_files import static_router
 from seatweb.web.warm import WarmPages
+from seatweb.web.well_known import robots, security_txt
 
 LARGEST_BODY: Final = 64 * 1024  # bytes; our forms have a few hundred
 
@@ -136,6 +137,8 @@ def create_app(
             HealthController,
             openapi_json,
             static_router(renderer.addresses),
+            robots,
+            security_txt,
             missing_any,
         ],
         cors_config=CORSConfig(
@@ -163,7 +166,7 @@ def create_app(
         openapi_config=openapi_config(),
         logging_config=None,
     )
-    https = {"strict-transport-security": "max-age=31536000"} if settings.secure_cookies else {}
+    https = strict_transport(settings)
     warm = WarmPages(app, app.state, security, sections, day_pages)
     return Telemetry(warm, HEADERS | https, FILE_HEADERS | https, log_request)
 

@@ -13,7 +13,7 @@ from litestar.exceptions import ClientException
 from seatweb.accounts import Accounts
 from seatweb.errors import BookingNotFound, InvalidInput, NotSignedIn, SeatNotFound, SeatwebError
 from seatweb.model import Session
-from seatweb.security import CHANGED_COOKIE, CSRF_FIELD, Security
+from seatweb.security import CSRF_FIELD, Security
 
 PageRequest: TypeAlias = Request[None, None, State]
 
@@ -71,7 +71,8 @@ def path_of(request: PageRequest) -> str:
 
 def changed_lately(request: PageRequest) -> bool:
     """Return whether this browser changed something a moment ago, so that it must see a fresh view."""
-    return CHANGED_COOKIE in request.cookies
+    security: Security = request.app.state.security
+    return security.lately_cookie in request.cookies
 
 
 def wants_partial(request: PageRequest) -> bool:
