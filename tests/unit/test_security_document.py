@@ -23,7 +23,7 @@ PENDING = {"sessions", "passwords", "second factor", "limits", "rights"}
 def required() -> dict[str, str]:
     """Return the level of every requirement, by its id."""
     lines = (ROOT / "tests/unit/asvs_5_0.txt").read_text().splitlines()
-    return dict(line.split() for line in lines if line and not line.startswith("#"))  # type: ignore[misc]
+    return dict(line.split() for line in lines if line and not line.startswith("#"))
 
 
 def names_in(path: str) -> set[str]:
