@@ -39,21 +39,19 @@ CONTENT_SECURITY_POLICY: Final = (
     "manifest-src 'self'; object-src 'none'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types seatweb"
 )
-# A file opened by itself (a drawing, say) is a page without any rights.
-FILE_POLICY: Final = (
-    "default-src 'none'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
-)
+# What is no page (a file, an answer of the API) and is opened by itself all the same, is a page without any rights.
+FILE_POLICY: Final = "default-src 'none'; frame-ancestors 'none'; sandbox"
 # Powers that no page of ours uses; what is not named here (passkeys, the clipboard) is left to our own pages anyway.
 UNUSED_POWERS: Final = (
-    "accelerometer", "autoplay", "browsing-topics", "camera", "display-capture", "encrypted-media", "fullscreen",
-    "geolocation", "gyroscope", "hid", "idle-detection", "local-fonts", "magnetometer", "microphone", "midi", "payment",
-    "picture-in-picture", "screen-wake-lock", "serial", "usb", "window-management", "xr-spatial-tracking",
+    "accelerometer", "browsing-topics", "camera", "display-capture", "geolocation", "gyroscope", "hid",
+    "idle-detection", "local-fonts", "magnetometer", "microphone", "midi", "payment", "serial", "usb",
 )  # fmt: skip
-# Of all answers; those that are pages or data get the rest as well. An answer that names one itself keeps its own.
+# Of all answers; those that are pages get the rest as well. An answer that names one itself keeps its own.
 FILE_HEADERS: Final = {
     "x-content-type-options": "nosniff",
     "cross-origin-resource-policy": "same-origin",
     "content-security-policy": FILE_POLICY,
+    "cache-control": "no-store",
 }
 HEADERS: Final = FILE_HEADERS | {
     "content-security-policy": CONTENT_SECURITY_POLICY,
@@ -61,7 +59,6 @@ HEADERS: Final = FILE_HEADERS | {
     "permissions-policy": ", ".join(f"{power}=()" for power in UNUSED_POWERS),
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-embedder-policy": "require-corp",
-    "cache-control": "no-store",
 }
 HSTS_SECONDS: Final = 2 * 365 * 24 * 3600  # ASVS 3.4.1 wants a year at least; the preload list takes two as well
 

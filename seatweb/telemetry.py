@@ -133,15 +133,15 @@ class Telemetry:
         status = 0
         REQUEST_ID.set(request_id)
         scope.setdefault("state", {})["request_id"] = request_id
-        is_file = scope["path"].startswith("/static/")
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = [*message["headers"], (b"x-request-id", request_id.encode())]
-                given = {name for name, _ in headers}
-                ours = self._file_headers if is_file and status < 400 else self._headers
+                given = dict(headers)
+                is_page = given.get(b"content-type", b"").startswith(b"text/html")
+                ours = self._headers if is_page else self._file_headers
                 headers += [header for header in ours if header[0] not in given]
                 message["headers"] = headers
             await send(message)
