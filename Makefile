@@ -8,7 +8,7 @@ TEST_READY := $(VENV)/.test-requirements
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test bench lint format browser requirements screenshots clean
+.PHONY: help run test bench lint format audit browser requirements screenshots clean
 
 help:
 	@echo "make run           start Seatweb at http://127.0.0.1:8000 with its own PostgreSQL and Redis (data/)"
@@ -16,6 +16,7 @@ help:
 	@echo "make bench         measure the goals in figures; BENCH='--quick booking' passes arguments (benchmarks/README.md)"
 	@echo "make lint          linters only"
 	@echo "make format        format the code"
+	@echo "make audit         ask PyPI's advisory database about every pinned dependency (needs the network)"
 	@echo "make requirements  pin the dependencies of pyproject.toml anew (needs the network)"
 	@echo "make screenshots   take the pictures of the documentation anew"
 	@echo "make clean         remove what was built; the data in data/ stays"
@@ -102,6 +103,11 @@ browser: $(TEST_READY)
 	if [ ! -f $(VENV)/.playwright-chromium ]; then \
 		$(PYTHON) -m playwright install chromium && touch $(VENV)/.playwright-chromium; \
 	fi
+
+# In an environment of its own: what it needs is not among what it looks at. Strict: what cannot be looked up is no "all well".
+audit: $(PYTHON)
+	@test -x $(VENV)/audit/bin/pip-audit || { $(PYTHON) -m venv $(VENV)/audit && $(VENV)/audit/bin/pip install -q pip-audit; }
+	$(VENV)/audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r requirements-dev.txt
 
 requirements: $(TEST_READY)
 	@$(PYTHON) -m pip install -q uv

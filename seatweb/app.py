@@ -37,7 +37,7 @@ from seatweb.redis_client import RedisClient
 from seatweb.reservations import Reservations
 from seatweb.rights import Rights
 from seatweb.section_cache import SectionCache
-from seatweb.security import FILE_HEADERS, HEADERS, Security, send_cookies
+from seatweb.security import FILE_HEADERS, HEADERS, Security, send_cookies, strict_transport
 from seatweb.sessions import Sessions
 from seatweb.settings import Backends, Settings
 from seatweb.telemetry import Deadline, Telemetry, configure_logging
@@ -56,6 +56,7 @@ from seatweb.web.requests import PageNotFound, prepare
 from seatweb.web.sections import Sections
 from seatweb.web.static_files import static_router
 from seatweb.web.warm import WarmPages
+from seatweb.web.well_known import robots, security_txt
 
 LARGEST_BODY: Final = 64 * 1024  # bytes; our forms have a few hundred
 
@@ -159,6 +160,8 @@ def create_app(
             HealthController,
             openapi_json,
             static_router(renderer.addresses),
+            robots,
+            security_txt,
             missing_any,
         ],
         cors_config=CORSConfig(
@@ -191,7 +194,7 @@ def create_app(
         openapi_config=openapi_config(),
         logging_config=None,
     )
-    https = {"strict-transport-security": "max-age=31536000"} if settings.secure_cookies else {}
+    https = strict_transport(settings)
     warm = WarmPages(app, app.state, security, sections, day_pages)
     return Telemetry(warm, HEADERS | https, FILE_HEADERS | https, log_request)
 

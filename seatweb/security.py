@@ -21,7 +21,7 @@ from msgspec import Struct
 from seatweb.errors import Forbidden
 from seatweb.memory import Kept
 from seatweb.model import Client, Session
-from seatweb.settings import split_ring
+from seatweb.settings import Settings, split_ring
 
 ALGORITHM: Final = "HS256"
 ISSUER: Final = "seatweb"
@@ -36,22 +36,43 @@ CHANGED_COOKIE: Final = "seatweb_changed"
 CHANGED_SECONDS: Final = 2  # longer than any process remembers a view
 COOKIE_SECONDS: Final = 400 * 24 * 3600  # the longest that browsers keep one (RFC 6265bis)
 
-# No inline script or style and nothing from elsewhere; htmx asks same-origin only.
+# No inline script or style, nothing from elsewhere, no text that becomes code: htmx asks same-origin only, and what it
+# swaps goes through the one policy of static/js/trusted-types.js (docs/decisions/0013).
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; "
-    "manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "manifest-src 'self'; object-src 'none'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types seatweb"
 )
-# Of all answers; those that are pages or data get the rest as well.
+# What is no page (a file, an answer of the API) and is opened by itself all the same, is a page without any rights.
+FILE_POLICY: Final = "default-src 'none'; frame-ancestors 'none'; sandbox"
+# Powers that no page of ours uses; what is not named here (passkeys, the clipboard) is left to our own pages anyway.
+UNUSED_POWERS: Final = (
+    "accelerometer", "browsing-topics", "camera", "display-capture", "geolocation", "gyroscope", "hid",
+    "idle-detection", "local-fonts", "magnetometer", "microphone", "midi", "payment", "serial", "usb",
+)  # fmt: skip
+# Of all answers; those that are pages get the rest as well. An answer that names one itself keeps its own.
 FILE_HEADERS: Final = {
     "x-content-type-options": "nosniff",
     "cross-origin-resource-policy": "same-origin",
+    "content-security-policy": FILE_POLICY,
+    "cache-control": "no-store",
 }
 HEADERS: Final = FILE_HEADERS | {
     "content-security-policy": CONTENT_SECURITY_POLICY,
     "referrer-policy": "same-origin",
-    "permissions-policy": "camera=(), microphone=(), geolocation=(), payment=()",
+    "permissions-policy": ", ".join(f"{power}=()" for power in UNUSED_POWERS),
     "cross-origin-opener-policy": "same-origin",
+    "cross-origin-embedder-policy": "require-corp",
 }
+HSTS_SECONDS: Final = 2 * 365 * 24 * 3600  # ASVS 3.4.1 wants a year at least; the preload list takes two as well
+
+
+def strict_transport(settings: Settings) -> dict[str, str]:
+    """Return the header that keeps browsers on https (RFC 6797), where people reach the site by it."""
+    if not settings.secure_cookies:
+        return {}
+    subdomains = "; includeSubDomains" if settings.hsts_subdomains else ""
+    return {"strict-transport-security": f"max-age={HSTS_SECONDS}{subdomains}"}
 
 
 class Claims(Struct, frozen=True):
@@ -94,6 +115,8 @@ class Security:
         self.session_cookie: Final = f"{prefix}seatweb_session"
         self.renewal_cookie: Final = f"{prefix}seatweb_renewal"
         self.csrf_cookie: Final = f"{prefix}seatweb_csrf"
+        self.waiting_cookie: Final = prefix + NOTICE_COOKIE
+        self.lately_cookie: Final = prefix + CHANGED_COOKIE
 
     # The session's token (RFC 7519)
 
@@ -165,7 +188,7 @@ class Security:
         scope: Any = {"type": "http", "headers": [(b"cookie", header)]}
         cookies = ASGIConnection(scope).cookies
         secret, token = cookies.get(self.csrf_cookie, ""), cookies.get(self.session_cookie)
-        if not _is_hex(secret, 64) or cookies.keys() & {NOTICE_COOKIE, CHANGED_COOKIE}:
+        if not _is_hex(secret, 64) or cookies.keys() & {self.waiting_cookie, self.lately_cookie}:
             return None
         claims = self.read(token) if token else None
         # A token may count only in a moment (the clock of who signed it may be ahead), or may have to be renewed.
@@ -236,11 +259,11 @@ class Security:
 
     def notice_cookie(self, value: str) -> Cookie:
         """Return the cookie that carries the name of a notice to the next page (never its text)."""
-        return self._cookie(NOTICE_COOKIE, value, 60 if value else 0)
+        return self._cookie(self.waiting_cookie, value, 60 if value else 0)
 
     def changed_cookie(self) -> Cookie:
         """Return the cookie of a browser that changed something just now: what processes remember is too old for it."""
-        return self._cookie(CHANGED_COOKIE, "1", CHANGED_SECONDS)
+        return self._cookie(self.lately_cookie, "1", CHANGED_SECONDS)
 
     def _cookie(self, key: str, value: str, seconds: int, samesite: Literal["lax", "strict"] = "lax") -> Cookie:
         return Cookie(

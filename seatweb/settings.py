@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from platformdirs import user_data_path
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
+CONTACT = re.compile(r"(mailto:[!-~]+@[!-~]+|tel:\+?[0-9-]+|https://[!-~]+)")  # RFC 9116, section 2.5.3
 JWT_SECRET_MIN_BYTES = 32  # RFC 7518, section 3.2: a key of the hash's size or larger for HS256.
 KNOWN_BAD_SECRETS = frozenset(
     {
@@ -85,6 +87,22 @@ class Settings(BaseModel):
         Field(
             alias="SEATWEB_PUBLIC_URL",
             description="The address people type, `https://seats.example.org`. With https the cookies are Secure.",
+        ),
+    ] = None
+    hsts_subdomains: Annotated[
+        bool,
+        Field(
+            alias="SEATWEB_HSTS_SUBDOMAINS",
+            description="Whether browsers are told to reach the subdomains of an https `SEATWEB_PUBLIC_URL` by https "
+            "only, too. `no` where one of them is served without.",
+        ),
+    ] = True
+    security_contact: Annotated[
+        str | None,
+        Field(
+            alias="SEATWEB_SECURITY_CONTACT",
+            description="Whom to tell about a weakness, `mailto:security@example.org` or an https address; "
+            "`/.well-known/security.txt` says so.",
         ),
     ] = None
     time_zone: Annotated[
@@ -233,6 +251,13 @@ class Settings(BaseModel):
         port = f":{parts.port}" if parts.port not in {None, usual} else ""  # ValueError where it is no port
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         return f"{parts.scheme}://{host}{port}"
+
+    @field_validator("security_contact")
+    @classmethod
+    def _contact(cls, value: str | None) -> str | None:
+        if value is not None and not CONTACT.fullmatch(value):
+            raise ValueError("must look like mailto:security@example.org or https://example.org/security")
+        return value
 
     @field_validator("cors_origins")
     @classmethod

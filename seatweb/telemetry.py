@@ -133,21 +133,23 @@ class Telemetry:
         status = 0
         REQUEST_ID.set(request_id)
         scope.setdefault("state", {})["request_id"] = request_id
-        ours = self._file_headers if scope["path"].startswith("/static/") else self._headers
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = [*message["headers"], (b"x-request-id", request_id.encode())]
-                given = {name for name, _ in headers}
+                given = dict(headers)
+                is_page = given.get(b"content-type", b"").startswith(b"text/html")
+                ours = self._headers if is_page else self._file_headers
                 headers += [header for header in ours if header[0] not in given]
                 message["headers"] = headers
             await send(message)
 
         host = next((value for name, value in scope["headers"] if name == b"host"), b"")
         if host and not self._is_host(host):  # its address could not be read anywhere below
-            await send_with_headers({"type": "http.response.start", "status": 400, "headers": []})
+            as_text = [(b"content-type", b"text/plain; charset=utf-8")]
+            await send_with_headers({"type": "http.response.start", "status": 400, "headers": as_text})
             await send({"type": "http.response.body", "body": b"Bad Host header", "more_body": False})
             return
         # A HEAD is answered like a GET (RFC 9110, 9.3.2); the server leaves out the body.

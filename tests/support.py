@@ -64,6 +64,7 @@ class Site:
                 timeout_graceful_shutdown=1,
                 timeout_keep_alive=60,  # a slow test's connection must not end as it is used again
                 access_log=False,
+                server_header=False,  # as in service
             ),
             self._ready,
         )

@@ -23,7 +23,6 @@ from seatweb.errors import (
 )
 from seatweb.model import Booking, Status
 from seatweb.reservations import Reservation
-from seatweb.security import NOTICE_COOKIE
 from seatweb.web.contexts import DayPage, HoldBox, Notice
 from seatweb.web.day_pages import DayPages
 from seatweb.web.maps import day_page, look
@@ -82,7 +81,7 @@ class MapAnswers:
         """Return the map as it now is: the whole page, or for htmx the part that changes."""
         seen = await look(self.bookings, session_of(request), place, fresh=changed_lately(request))
         whole = not wants_partial(request)
-        said = say or NOTICE_COOKIE in request.cookies
+        said = say or self.renderer.waiting(request)
         path = path_of(request)
         if whole and place.seat_id is None and seen.state == "open" and not said and path in {"/", place.href()}:
             return self.renderer.answer(request, lambda secret: self._day_pages.render(seen, path, secret).decode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 from collections.abc import Callable, Iterable
@@ -17,7 +18,7 @@ from markupsafe import Markup
 from msgspec import Struct
 
 from seatweb import resources
-from seatweb.security import CSRF_FIELD, NOTICE_COOKIE, Security
+from seatweb.security import CSRF_FIELD, Security
 from seatweb.web.contexts import Notice, Shell
 from seatweb.web.requests import PageRequest, path_of, session_of, wants_partial
 
@@ -65,6 +66,7 @@ class Renderer:
             lstrip_blocks=True,
         )
         self.environment.globals["static"] = self.addresses.__getitem__
+        self.environment.globals["integrity"] = integrities(resources.folder("static")).__getitem__
         self.environment.globals["origin"] = public_url or ""  # social cards need a whole address
         for name in self.environment.list_templates():  # compiled now, not while the first rush waits
             self.environment.get_template(name)
@@ -84,7 +86,7 @@ class Renderer:
 
         With `changed` the next views of this browser are fresh ones, whichever process answers them.
         """
-        waiting = request.cookies.get(NOTICE_COOKIE) if not wants_partial(request) else None
+        waiting = self.waiting(request) if not wants_partial(request) else None
         say = say or (notice(waiting) if waiting else None)
         session = session_of(request)
 
@@ -104,6 +106,10 @@ class Renderer:
         if waiting:
             cookies.append(self._security.notice_cookie(""))
         return self.answer(request, render, status=status, headers=headers, cookies=cookies)
+
+    def waiting(self, request: PageRequest) -> str | None:
+        """Return the notice that waits for the next page of this browser."""
+        return request.cookies.get(self._security.waiting_cookie)
 
     def answer(
         self,
@@ -156,6 +162,17 @@ def fingerprints(root: Path) -> dict[str, str]:
         )
         for path in root.rglob("*")
         if path.is_file()
+    }
+
+
+def integrities(root: Path) -> dict[str, str]:
+    """Return what browsers compare every script and style sheet with before they use it (Subresource Integrity)."""
+    return {
+        path.relative_to(root).as_posix(): (
+            "sha256-" + base64.b64encode(hashlib.sha256(path.read_bytes()).digest()).decode()
+        )
+        for path in root.rglob("*")
+        if path.suffix in {".js", ".css"}
     }
 
 

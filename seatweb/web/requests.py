@@ -12,7 +12,7 @@ from litestar.exceptions import ClientException
 
 from seatweb.errors import BookingNotFound, InvalidInput, NotSignedIn, SeatNotFound, SeatwebError, UserNotFound
 from seatweb.model import Session
-from seatweb.security import CHANGED_COOKIE, CSRF_FIELD, Security, set_cookie
+from seatweb.security import CSRF_FIELD, Security, set_cookie
 from seatweb.sessions import Sessions
 
 PageRequest: TypeAlias = Request[None, None, State]
@@ -78,7 +78,8 @@ def path_of(request: PageRequest) -> str:
 
 def changed_lately(request: PageRequest) -> bool:
     """Return whether this browser changed something a moment ago, so that it must see a fresh view."""
-    return CHANGED_COOKIE in request.cookies
+    security: Security = request.app.state.security
+    return security.lately_cookie in request.cookies
 
 
 def wants_partial(request: PageRequest) -> bool:

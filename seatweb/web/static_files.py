@@ -24,7 +24,6 @@ from seatweb import resources
 TEXTS: Final = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 FOR_EVER: Final = "public, max-age=31536000, immutable"
 AN_HOUR: Final = "public, max-age=3600"
-ROBOTS: Final = "User-agent: *\nDisallow: /my/\nDisallow: /account\nDisallow: /login\nDisallow: /register\n"
 
 
 def static_router(addresses: dict[str, str]) -> Router:
@@ -37,7 +36,7 @@ def static_router(addresses: dict[str, str]) -> Router:
             DefineMiddleware(CompressionMiddleware, config=CompressionConfig("gzip", minimum_size=500)),
         ],
     )
-    return Router("/", route_handlers=[files, favicon, robots])
+    return Router("/", route_handlers=[files, favicon])
 
 
 class KnownFiles:
@@ -87,10 +86,5 @@ class KnownFiles:
 @get("/favicon.ico", include_in_schema=False, sync_to_thread=False)
 def favicon() -> File:
     """Return the icon for browsers that do not read the page's link."""
-    return File(resources.folder("static") / "icons" / "favicon.ico", content_disposition_type="inline")
-
-
-@get("/robots.txt", media_type="text/plain", include_in_schema=False, sync_to_thread=False)
-def robots() -> str:
-    """Return what crawlers are asked."""
-    return ROBOTS
+    icon = resources.folder("static") / "icons" / "favicon.ico"
+    return File(icon, content_disposition_type="inline", headers={"cache-control": AN_HOUR})

@@ -4,7 +4,7 @@
 (() => {
   "use strict";
 
-  const { find, panel, say } = window.seatweb;
+  const { find, panel, parse, say } = window.seatweb;
   const place = () => find("#hold");
 
   let held = null; // what this page holds: token, address of the seat, day, how to let go
@@ -78,7 +78,7 @@
     const { ctx } = event.detail;
     if (event.defaultPrevented || !ofHold(ctx) || !isLeft(ctx)) return;
     event.preventDefault();
-    const form = find(".hold-now", new DOMParser().parseFromString(ctx.text, "text/html"));
+    const form = find(".hold-now", parse(ctx.text));
     if (form) release(fields(form));
   });
 

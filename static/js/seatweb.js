@@ -231,8 +231,10 @@
 
   document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => settle(byItself(ctx) && !ctx.hx?.retarget));
 
-  document.addEventListener("htmx:error", ({ detail: { ctx } }) => {
-    if (ctx && !byItself(ctx)) say("alert", navigator.onLine ? NO_ANSWER : OFFLINE);
+  document.addEventListener("htmx:error", ({ detail: { ctx, error } }) => {
+    if (!ctx || byItself(ctx)) return;
+    if (error.name === "Untrusted") say("alert", "What came back was not Seatweb's own, and was left out. Reload the page.");
+    else say("alert", navigator.onLine ? NO_ANSWER : OFFLINE);
   });
 
   // Nobody leaves the page for what it asked by itself, signed out or not.
@@ -446,5 +448,5 @@
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", prepare);
   else prepare();
 
-  window.seatweb = { find, all, seats, panel, say, busy, look, leaveOut, signedOut };
+  Object.assign(window.seatweb, { find, all, seats, panel, say, busy, look, leaveOut, signedOut });
 })();

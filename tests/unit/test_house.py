@@ -74,3 +74,33 @@ def test_pages_carry_no_inline_script_or_style() -> None:
     for path in (ROOT / "templates").rglob("*.html"):
         text = path.read_text()
         assert not re.search(r"<style|<script(?![^>]*\bsrc=)|\sstyle=|\son[a-z]+=|hx-on|\bjs:", text), path
+
+
+def test_scripts_keep_nothing_and_listen_to_no_other_window() -> None:
+    for path in (ROOT / "static/js").glob("*.js"):
+        text = path.read_text()
+        assert not re.search(r"localStorage|sessionStorage|indexedDB|document\.cookie|caches\.", text), path
+        assert not re.search(r"""postMessage|\bopener\b|addEventListener\(\s*["']message["']""", text), path
+        assert not re.search(r"\beval\(|new Function|(inner|outer|Adjacent)HTML|document\.write|__proto__", text), path
+
+
+def test_what_templates_hold_may_be_swapped() -> None:
+    """What is new in a template is refused by browsers until the lists of trusted-types.js have it."""
+    script = (ROOT / "static/js/trusted-types.js").read_text()
+    lists = dict(re.findall(r"const (ELEMENTS|ATTRIBUTES) = words\(`([^`]+)`\)", script))
+    elements, attributes = set(lists["ELEMENTS"].split()), set(lists["ATTRIBUTES"].split())
+    attributes |= set(re.findall(r'^    \["([a-z:-]+)", ', script, re.MULTILINE))
+    used: set[str] = set()
+    for folder in ("partials", "components", "pages"):
+        for path in (ROOT / "templates" / folder).glob("*.html"):
+            text = re.sub(r"\{#.*?#\}|\{%.*?%\}|\{\{.*?\}\}", "x", path.read_text(), flags=re.DOTALL)
+            if "block head" in path.read_text():
+                text = re.sub(r"<link[^>]*>", "", text)  # of the head, which no swap brings
+            for tag, rest in re.findall(r"<([a-z][a-z0-9-]*)((?:\s+[^<>]*)?)>", text):
+                assert tag in elements or tag == "hx-partial", f"{path.name}: <{tag}>"
+                names = set(re.findall(r"(?:^|\s)([a-zA-Z][\w:-]*)(?==)", re.sub(r'"[^"]*"', "", rest)))
+                unknown = {name for name in names if not name.startswith(("aria-", "data-"))} - attributes
+                assert not unknown, f"{path.name}: <{tag}> {unknown}"
+                used |= names
+    unused = {name for name in attributes if name.startswith("hx-")} - used
+    assert unused <= {"hx-morph-skip"}, unused  # it has no value

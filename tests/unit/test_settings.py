@@ -118,3 +118,21 @@ def test_the_table_of_the_readme_has_every_setting() -> None:
     for name, field in ((field.alias, field) for field in Settings.model_fields.values()):
         if isinstance(field.default, (int, str)):
             assert defaults[str(name)] == str(field.default), name
+
+
+@pytest.mark.parametrize(
+    "contact", ["security@example.org", "http://example.org", "mailto:a\nb@c", "mailto:", "https://"]
+)
+def test_the_security_contact_is_an_address_that_can_be_followed(contact: str) -> None:
+    (found,) = problems(SEATWEB_SECURITY_CONTACT=contact)
+    assert found.startswith("SEATWEB_SECURITY_CONTACT")
+
+
+@pytest.mark.parametrize("contact", ["mailto:security@example.org", "https://example.org/s", "tel:+1-201-555-0123"])
+def test_the_security_contact_is_kept(contact: str) -> None:
+    assert Settings.from_environment({"SEATWEB_SECURITY_CONTACT": contact}).security_contact == contact
+
+
+@pytest.mark.parametrize(("given", "kept"), [("no", False), ("false", False), ("yes", True), ("1", True), ("", True)])
+def test_subdomains_are_meant_unless_told_otherwise(given: str, *, kept: bool) -> None:
+    assert Settings.from_environment({"SEATWEB_HSTS_SUBDOMAINS": given}).hsts_subdomains is kept

@@ -370,7 +370,7 @@ async def test_an_impossible_host_is_refused_with_all_headers(site: Site, host: 
     except httpx.LocalProtocolError:
         return  # not even sent
     assert answer.status_code == 400
-    if answer.headers.get("content-type", "") != "text/plain; charset=utf-8":  # the server's own parser refused it
+    if answer.text == "Bad Host header":  # else the server's own parser refused it
         assert "content-security-policy" in answer.headers
 
 
@@ -513,20 +513,6 @@ async def test_a_head_is_answered_like_a_get_without_the_body(site: Site) -> Non
     for path in ("/", "/login", "/health/live", "/static/css/seatweb.css"):
         answer = await site.visitor().http.head(path)
         assert (path, answer.status_code, answer.content) == (path, 200, b"")
-
-
-async def test_every_answer_carries_the_protecting_headers(site: Site) -> None:
-    for path in ("/", "/nowhere", "/health", "/login", "/robots.txt"):
-        headers = (await site.visitor().get(path)).headers
-        policy = headers["content-security-policy"]
-        assert "unsafe" not in policy
-        assert "default-src 'none'" in policy
-        assert "frame-ancestors 'none'" in policy
-        assert headers["x-content-type-options"] == "nosniff"
-        assert headers["referrer-policy"] == "same-origin"
-        assert headers["cross-origin-opener-policy"] == "same-origin"
-    file = (await site.visitor().get("/static/css/seatweb.css")).headers
-    assert (file["x-content-type-options"], file["cross-origin-resource-policy"]) == ("nosniff", "same-origin")
 
 
 async def test_pages_are_not_kept_and_static_files_are(site: Site) -> None:
