@@ -9,13 +9,11 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from seatweb.factor_queries import FactorQueries
 from seatweb.model import Booking, Seat, SeatView, Section, Session, Sitter, User
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    import aiosql.queries
-    import asyncpg
 
 
 class Credentials(Struct, frozen=True):
@@ -56,22 +54,8 @@ class StoredAnswer(Struct, frozen=True):
     body: str
 
 
-class Queries:
+class Queries(FactorQueries):
     """Every query on one connection; inside `Database.transaction`, of one transaction."""
-
-    def __init__(
-        self,
-        connection: asyncpg.Connection[Any] | asyncpg.pool.PoolConnectionProxy[Any],
-        statements: aiosql.queries.Queries,
-    ) -> None:
-        self._connection = connection
-        self._statements = statements
-
-    async def _all(self, name: str, **parameters: object) -> list[Mapping[str, Any]]:
-        return [row async for row in getattr(self._statements, name)(self._connection, **parameters)]
-
-    async def _one(self, name: str, **parameters: object) -> Any:  # noqa: ANN401 - a row or a value
-        return await getattr(self._statements, name)(self._connection, **parameters)
 
     # Sections and seats
 
@@ -240,6 +224,11 @@ class Queries:
             password_hash=row["password_hash"],
             disabled=row["disabled"],
         )
+
+    async def find_password(self, user_id: int) -> str | None:
+        """Return the hash of the user's password while their account counts."""
+        password_hash: str | None = await self._one("find_password", user_id=user_id)
+        return password_hash
 
     async def start_session(self, user_id: int, expires_at: datetime) -> UUID:
         """Return the id of a new session."""

@@ -19,6 +19,12 @@ select id, username, created_at, password_hash, disabled_at is not null as disab
 from users
 where username_key = :username_key;
 
+-- name: find_password(user_id)$
+-- The password's hash of a user whose account counts: asked again before something grave.
+select password_hash
+from users
+where id = :user_id and disabled_at is null;
+
 -- name: start_session(user_id, expires_at)$
 -- A new session of a user, with its audit row.
 with started as (
