@@ -67,8 +67,8 @@ class Accounts:
 
         return await self._database.transaction(register)
 
-    async def sign_in(self, username: str, password: str) -> Session:
-        """Return a new session of the user whose name and password these are.
+    async def check_password(self, username: str, password: str) -> User:
+        """Return the user whose name and password these are.
 
         Raises:
             BadCredentials: they do not go together, or the account is disabled; no one can tell which.
@@ -81,7 +81,22 @@ class Accounts:
         right = await self._passwords.verify(password[: LONGEST + 1], known.password_hash if known else None)
         if known is None or not right or known.disabled:
             raise BadCredentials
-        return await self._database.write(lambda queries: self._start_session(queries, known.user))
+        return known.user
+
+    async def confirm_password(self, user: User, password: str) -> None:
+        """Return when the password is the user's: what is asked before something grave.
+
+        Raises:
+            InvalidInput: it is not.
+            Overloaded: too many passwords are being verified.
+        """
+        known_hash = await self._database.run(lambda queries: queries.find_password(user.id))
+        if not await self._passwords.verify(password[: LONGEST + 1], known_hash):
+            raise InvalidInput(fields={"password": "That is not your password."})
+
+    async def start_session(self, user: User) -> Session:
+        """Return a new session of the user."""
+        return await self._database.write(lambda queries: self._start_session(queries, user))
 
     async def find_session(self, session_id: UUID, user_id: int) -> Session | None:
         """Return the session while it counts: not ended, not over, its user not disabled."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import date, datetime
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final
 
 from litestar import Litestar, Request, Router, get, route
@@ -31,12 +31,15 @@ from seatweb.bookings import Bookings
 from seatweb.changes import Changes
 from seatweb.database import Database
 from seatweb.live import Live
+from seatweb.passkeys import Passkeys, relying_party
 from seatweb.passwords import Passwords
 from seatweb.redis_client import RedisClient
 from seatweb.reservations import Reservations
+from seatweb.second_factor import SecondFactors
 from seatweb.section_cache import SectionCache
 from seatweb.security import FILE_HEADERS, HEADERS, Security
 from seatweb.settings import Backends, Settings
+from seatweb.signing_in import SigningIn
 from seatweb.telemetry import Deadline, Telemetry, configure_logging
 from seatweb.web.accounts import AccountController
 from seatweb.web.day_pages import DayPages
@@ -48,6 +51,8 @@ from seatweb.web.map_answers import MapAnswers
 from seatweb.web.my_bookings import MyBookingsController
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import PageNotFound, prepare
+from seatweb.web.second_factor import SecondFactorController
+from seatweb.web.second_step import SecondStepController
 from seatweb.web.sections import Sections
 from seatweb.web.static_files import static_router
 from seatweb.web.warm import WarmPages
@@ -84,6 +89,7 @@ def create_app(
             accounts = Accounts(
                 database, passwords, session_days=settings.session_days, shortest_password=settings.shortest_password
             )
+            factors, passkeys = SecondFactors(database, passwords, settings.site_name), Passkeys(database)
             bookings = Bookings(
                 database,
                 SectionCache(redis),
@@ -101,6 +107,9 @@ def create_app(
                     database=database,
                     redis=redis,
                     accounts=accounts,
+                    factors=factors,
+                    passkeys=passkeys,
+                    signing_in=SigningIn(accounts, factors, passkeys),
                     bookings=bookings,
                     live=live,
                     answers=MapAnswers(bookings, renderer, sections, day_pages),
@@ -113,7 +122,15 @@ def create_app(
 
     pages = Router(
         "/",
-        route_handlers=[DayController, MyBookingsController, AccountController, documentation, missing],
+        route_handlers=[
+            DayController,
+            MyBookingsController,
+            AccountController,
+            SecondStepController,
+            SecondFactorController,
+            documentation,
+            missing,
+        ],
         before_request=prepare,
         include_in_schema=False,
         # Tokens in forms differ in every answer, so that compression gives nothing away (BREACH).
@@ -154,8 +171,17 @@ def create_app(
             "answers": Provide(_answers, sync_to_thread=False),
             "bookings": Provide(_bookings, sync_to_thread=False),
             "accounts": Provide(_accounts, sync_to_thread=False),
+            "factors": Provide(_factors, sync_to_thread=False),
+            "passkeys": Provide(_passkeys, sync_to_thread=False),
+            "signing_in": Provide(_signing_in, sync_to_thread=False),
         },
-        state=State({"security": security, "renderer": renderer}),
+        state=State(
+            {
+                "security": security,
+                "renderer": renderer,
+                "relying_party": partial(relying_party, settings.public_url, name=settings.site_name),
+            }
+        ),
         exception_handlers={Exception: _explain},
         middleware=[DefineMiddleware(Deadline)],
         lifespan=[lifespan],
@@ -202,3 +228,18 @@ def _bookings(state: State) -> Bookings:
 def _accounts(state: State) -> Accounts:
     accounts: Accounts = state.accounts
     return accounts
+
+
+def _factors(state: State) -> SecondFactors:
+    factors: SecondFactors = state.factors
+    return factors
+
+
+def _passkeys(state: State) -> Passkeys:
+    passkeys: Passkeys = state.passkeys
+    return passkeys
+
+
+def _signing_in(state: State) -> SigningIn:
+    signing_in: SigningIn = state.signing_in
+    return signing_in

@@ -153,9 +153,7 @@ class FactorQueries(Statements):
         """Return the user's passkeys, in the order in which they were added."""
         return [
             (
-                Passkey(
-                    id=row["id"], name=row["name"], created_at=row["created_at"], last_used_at=row["last_used_at"]
-                ),
+                Passkey(id=row["id"], name=row["name"], created_at=row["created_at"], last_used_at=row["last_used_at"]),
                 KnownCredential(
                     credential_id=row["credential_id"],
                     transports=tuple(row["transports"]),

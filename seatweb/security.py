@@ -23,6 +23,10 @@ ALGORITHM: Final = "HS256"
 ISSUER: Final = "seatweb"
 PAGES_AUDIENCE: Final = "seatweb:pages"
 API_AUDIENCE: Final = "seatweb:api"
+# Of short steps that a browser is in the middle of: a cookie each, named after it.
+SECOND_FACTOR_AUDIENCE: Final = "seatweb:second-factor"
+PASSKEY_AUDIENCE: Final = "seatweb:passkey"
+CONFIRMED_AUDIENCE: Final = "seatweb:confirmed"
 LONGEST_KEPT: Final = 1024  # bytes of a Cookie header; ours have half of it
 TOKENS_KEPT: Final = 10_000
 CSRF_FIELD: Final = "_csrf_token"
@@ -154,6 +158,38 @@ class Security:
     def sign_out_cookie(self) -> Cookie:
         """Return the cookie that removes the session from the browser."""
         return self._cookie(self.session_cookie, "", 0)
+
+    # What a browser is in the middle of
+
+    def step_cookie(self, audience: str, content: dict[str, str], seconds: int) -> Cookie:
+        """Return the signed cookie that says in which step of something this browser is, for so long."""
+        claims = {"iss": ISSUER, "aud": audience, "exp": int(time.time()) + seconds, **content}
+        return self._cookie(self._step_name(audience), self._sign(claims), seconds, "strict")
+
+    def no_step_cookie(self, audience: str) -> Cookie:
+        """Return the cookie that ends the step."""
+        return self._cookie(self._step_name(audience), "", 0, "strict")
+
+    def read_step(self, connection: ASGIConnection, audience: str) -> dict[str, str]:  # type: ignore[type-arg]
+        """Return what the step's cookie says; nothing where there is none, or it is not one of ours or over."""
+        try:
+            found = self._verify(connection.cookies.get(self._step_name(audience), ""), audience, ["exp"])
+        except (jwt.InvalidTokenError, LookupError, ValueError, TypeError, AttributeError):
+            return {}
+        return {name: value for name, value in found.items() if isinstance(value, str)}
+
+    def _step_name(self, audience: str) -> str:
+        return ("__Host-" if self._secure else "") + audience.replace(":", "_").replace("-", "_")
+
+    def _sign(self, claims: dict[str, Any]) -> str:
+        return jwt.encode(claims, self._secret, ALGORITHM)
+
+    def _verify(self, token: str, audience: str, required: list[str]) -> dict[str, Any]:
+        options: Any = {"require": ["iss", "aud", *required], "strict_aud": True}
+        found: dict[str, Any] = jwt.decode(
+            token, self._secret, [ALGORITHM], audience=audience, issuer=ISSUER, options=options
+        )
+        return found
 
     # Forms: a signed double submit (OWASP), and the browser's own word on where the request came from
 

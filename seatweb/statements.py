@@ -22,8 +22,8 @@ class Statements:
         self._connection = connection
         self._statements = statements
 
-    async def _all(self, name: str, **parameters: object) -> list[Mapping[str, Any]]:
+    async def _all(self, name: str, /, **parameters: object) -> list[Mapping[str, Any]]:
         return [row async for row in getattr(self._statements, name)(self._connection, **parameters)]
 
-    async def _one(self, name: str, **parameters: object) -> Any:  # noqa: ANN401 - a row or a value
+    async def _one(self, name: str, /, **parameters: object) -> Any:  # noqa: ANN401 - a row or a value
         return await getattr(self._statements, name)(self._connection, **parameters)

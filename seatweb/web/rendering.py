@@ -29,6 +29,13 @@ NOTICES: Final = {
     "welcome": "Welcome. Choose a free seat.",
     "signed_in": "You are signed in.",
     "signed_out": "You are signed out.",
+    "sign_in_over": "That took too long, or there were too many wrong codes. Sign in again.",
+    "confirm_first": "Enter your password first.",
+    "confirmed": "Thank you. You can make changes for ten minutes.",
+    "app_added": "The authenticator app is added.",
+    "app_removed": "The authenticator app is removed.",
+    "passkey_added": "The passkey is added.",
+    "passkey_removed": "The passkey is removed.",
 }
 PAGE_HEADERS: Final = {"cache-control": "no-store", "vary": "Cookie, HX-Request"}
 NOTICE_VALUE: Final = re.compile(r"([a-z_]{1,20})(?:\.([A-Z][A-Z0-9]{0,7}-[0-9]{2,4}))?")

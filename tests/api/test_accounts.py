@@ -94,7 +94,7 @@ async def test_a_name_in_use_and_wrong_passwords(http: httpx.AsyncClient, connec
 
 
 def forged(claims: dict[str, Any], secret: str = SECRET, algorithm: str = ALGORITHM) -> str:
-    return jwt.encode(claims, None if algorithm == "none" else secret, algorithm)
+    return jwt.encode(claims, "" if algorithm == "none" else secret, algorithm)
 
 
 @pytest.mark.filterwarnings("ignore:The HMAC key")  # too short for HS512, which is not taken anyway
