@@ -6,7 +6,7 @@ import ipaddress
 import secrets
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import msgspec
 import structlog
@@ -52,6 +52,8 @@ class Challenge(Struct, frozen=True):
     challenge: bytes
     user_id: int | None
     """Whose passkey it has to be; None where that is not known yet."""
+    user_handle: UUID | None = None
+    """What authenticators call the user; of a passkey that is to be made."""
 
 
 class _Response(Struct):
@@ -95,7 +97,7 @@ class Passkeys:
         """Return what the browser needs to make a passkey (JSON of WebAuthn, section 5.1.8), and its challenge."""
         known = await self._known(user)
         handle = known[0].user_handle if known else uuid4()
-        challenge = Challenge("add", secrets.token_bytes(32), user.id)
+        challenge = Challenge("add", secrets.token_bytes(32), user.id, handle)
         options = webauthn.generate_registration_options(
             rp_id=party.id,
             rp_name=party.name,
@@ -136,6 +138,7 @@ class Passkeys:
         user = session.user
         if challenge is None or challenge.purpose != "add" or challenge.user_id != user.id:
             raise InvalidInput("That took too long. Try again.")
+        handle = challenge.user_handle or uuid4()
         try:
             made = webauthn.verify_registration_response(
                 credential=answer,
@@ -157,7 +160,7 @@ class Passkeys:
             if len(known) >= MOST_PASSKEYS:
                 raise InvalidInput(f"You have {MOST_PASSKEYS} passkeys. Remove one first.")
             new = NewPasskey(
-                user_handle=known[0][1].user_handle if known else uuid4(),
+                user_handle=handle,
                 credential_id=made.credential_id,
                 public_key=made.credential_public_key,
                 sign_count=made.sign_count,

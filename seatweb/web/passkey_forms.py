@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from uuid import UUID
 
 from litestar.response import Response
 from webauthn.helpers import base64url_to_bytes, bytes_to_base64url
@@ -38,6 +39,7 @@ def options(security: Security, made: tuple[str, Challenge]) -> Response[bytes]:
         "purpose": challenge.purpose,
         "challenge": bytes_to_base64url(challenge.challenge),
         "user": "" if challenge.user_id is None else str(challenge.user_id),
+        "handle": challenge.user_handle.hex if challenge.user_handle else "",
     }
     return Response(
         text.encode(),
@@ -53,5 +55,10 @@ def read_challenge(request: PageRequest, security: Security) -> Challenge | None
     purpose = PURPOSES.get(content.get("purpose", ""))
     if purpose is None:
         return None
-    user = content["user"]
-    return Challenge(purpose, base64url_to_bytes(content["challenge"]), int(user) if user else None)
+    user, handle = content["user"], content["handle"]
+    return Challenge(
+        purpose=purpose,
+        challenge=base64url_to_bytes(content["challenge"]),
+        user_id=int(user) if user else None,
+        user_handle=UUID(handle) if handle else None,
+    )

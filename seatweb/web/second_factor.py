@@ -157,7 +157,8 @@ class SecondFactorController(Controller):
         self, request: PageRequest, passkeys: NamedDependency[Passkeys], security: NamedDependency[Security]
     ) -> Response[bytes]:
         """Tell the browser what passkey to make."""
-        return options(security, await passkeys.options_to_add(party_here(request), _confirmed(request).user))
+        user = _confirmed(request).user
+        return options(security, await passkeys.options_to_add(party_here(request), user))
 
     @post("/passkeys", status_code=200)
     async def add_passkey(
