@@ -84,7 +84,8 @@ class Settings(BaseModel):
         str | None,
         Field(
             alias="SEATWEB_PUBLIC_URL",
-            description="The address people type, `https://seats.example.org`. With https the cookies are Secure.",
+            description="The address people type, `https://seats.example.org`. With https the cookies are Secure, "
+            "and passkeys work.",
         ),
     ] = None
     time_zone: Annotated[

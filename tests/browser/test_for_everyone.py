@@ -35,6 +35,7 @@ SIGNED_IN_PAGES = {
     "taken seat": f"{DAY}/seats/9",
     "my bookings": "/my/bookings",
     "account": "/account",
+    "second factor": "/account/second-factor",
     "another day": "/days/2026-11-24/seats/8",
 }
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -214,6 +216,25 @@ async def test_the_last_factor_takes_the_recovery_codes_along(house: House, conn
     await house.passkeys.remove(house.ada, passkey.id)
     factors = await house.factors.of(house.ada.user)
     assert (factors.any, factors.recovery_made) == (False, 0)
+
+
+async def test_who_lost_everything_is_helped_by_the_words_of_the_guide(
+    house: House, connection: asyncpg.Connection
+) -> None:
+    eve = await house.accounts.register("eve", PASSWORD)
+    for session in (house.ada, eve):
+        await house.add_app(session)
+        await house.add_passkey(session)
+        await house.factors.first_recovery_codes(session)
+    guide = (Path(__file__).parents[2] / "docs/deploy.md").read_text()
+    found = re.search(r"^    with gone as .*? from gone;$", guide, re.MULTILINE | re.DOTALL)
+    assert found
+    await connection.execute(found[0])
+    assert not (await house.factors.of(house.ada.user)).any
+    assert (await house.factors.of(house.ada.user)).recovery_made == 0
+    assert (await house.factors.of(eve.user)).any
+    assert (await audit(connection)).count("second_factor_remove") == 1
+    assert isinstance(await house.signing_in.begin("ada", PASSWORD), Session)
 
 
 # Tries

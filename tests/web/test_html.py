@@ -23,6 +23,7 @@ PATHS = {
     "too far ahead": "/days/2027-06-01",
     "my bookings": "/my/bookings",
     "account": "/account",
+    "second factor": "/account/second-factor",
     "login": "/login?next=/days/2026-11-23%3Fa%3D%22%3E",
     "register": "/register",
     "documentation": "/docs",
