@@ -329,6 +329,16 @@ async def test_a_passkey_signs_in_alone_and_as_second_factor(house: House, conne
         await house.signing_in.with_passkey(HERE, challenge, device.get(options))
 
 
+async def test_a_disabled_account_is_closed_to_its_passkeys(house: House, connection: asyncpg.Connection) -> None:
+    device = await house.add_passkey()
+    await connection.execute("update users set disabled_at = now()")
+    options, challenge = await house.passkeys.options_to_use(HERE, "sign_in")
+    with pytest.raises(BadCredentials):
+        await house.signing_in.with_passkey(HERE, challenge, device.get(options))
+    with pytest.raises(InvalidInput):
+        await house.signing_in.confirm(house.ada, PASSWORD, "")
+
+
 async def test_a_challenge_is_taken_once_also_of_many_at_once(house: House) -> None:
     device = await house.add_passkey()
     device.count = -1  # one without a counter: nothing but the challenge tells a copy

@@ -125,15 +125,18 @@ async def test_five_wrong_codes_end_the_sign_in(site: Site, ada: Visitor) -> Non
 
 async def test_nobody_comes_to_the_second_step_without_the_first(site: Site, backends: Backends, ada: Visitor) -> None:
     app, _ = await add_app(ada)
-    claims = {"iss": "seatweb", "aud": "seatweb:second-factor", "exp": time.time() + 300, "waiting": "1" * 32}
     good = (await waiting(site)).http.cookies["seatweb_second_factor"]
     session = ada.http.cookies["seatweb_session"]
-    assert jwt.decode(good, backends.jwt_secret, ["HS256"], audience="seatweb:second-factor")["waiting"]
+    claims = jwt.decode(good, backends.jwt_secret, ["HS256"], audience="seatweb:second-factor")
+    assert claims["exp"] == pytest.approx(time.time() + 300, abs=10)
     tokens = {
         "none": "",
-        "another sign-in": jwt.encode(claims, backends.jwt_secret),
+        "another sign-in": jwt.encode({**claims, "waiting": "1" * 32}, backends.jwt_secret),
         "another key": jwt.encode(claims, "x" * 40),
         "another audience": jwt.encode({**claims, "aud": "seatweb:passkey"}, backends.jwt_secret),
+        "another issuer": jwt.encode({**claims, "iss": "elsewhere"}, backends.jwt_secret),
+        "never over": jwt.encode({key: claims[key] for key in claims if key != "exp"}, backends.jwt_secret),
+        "no algorithm": jwt.encode(claims, "", "none"),
         "over": jwt.encode({**claims, "exp": time.time() - 1}, backends.jwt_secret),
         "a session": session,
         "no text": jwt.encode({**claims, "waiting": 7}, backends.jwt_secret),
@@ -146,7 +149,8 @@ async def test_nobody_comes_to_the_second_step_without_the_first(site: Site, bac
         assert not await is_in(visitor)
     thief = site.visitor(cookies={"seatweb_session": good})  # what waits is no session
     assert not await is_in(thief)
-    answer = await site.visitor(cookies={"seatweb_second_factor": good}).get("/login/second?next=//evil.example")
+    same = jwt.encode(claims, backends.jwt_secret)  # what was varied above
+    answer = await site.visitor(cookies={"seatweb_second_factor": same}).get("/login/second?next=//evil.example")
     assert one(soup(answer), "input[name=next]")["value"] == "/"
 
 
