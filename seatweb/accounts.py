@@ -51,17 +51,13 @@ class Accounts:
 
         return await self._database.transaction(register)
 
-    async def sign_in(self, username: str, password: str, client: Client = NOWHERE) -> Session:
-        """Return a new session of the user whose name and password these are.
+    async def check_password(self, username: str, password: str) -> User:
+        """Return the user whose name and password these are.
 
         Raises:
             BadCredentials: they do not go together, or the account is disabled; no one can tell which.
             Overloaded: too many passwords are being verified.
         """
-        user = await self._check_password(username, password)
-        return await self._database.write(lambda queries: self._sessions.start(queries, user, client))
-
-    async def _check_password(self, username: str, password: str) -> User:
         name = unicodedata.normalize("NFC", username.strip())
         known = None
         if not _username_problem(name):
@@ -72,6 +68,10 @@ class Accounts:
         if self._passwords.is_outdated(known.password_hash):
             await self._rehash(known.user, known.password_hash, password)
         return known.user
+
+    async def start_session(self, user: User, client: Client = NOWHERE) -> Session:
+        """Return a new session of the user."""
+        return await self._database.write(lambda queries: self._sessions.start(queries, user, client))
 
     async def _rehash(self, user: User, known_hash: str, password: str) -> None:
         password_hash = await self._passwords.hash(password)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import date, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final
 
 from litestar import Litestar, Request, Router, get, route
@@ -32,14 +32,17 @@ from seatweb.changes import Changes
 from seatweb.database import Database
 from seatweb.live import Live
 from seatweb.own_data import OwnData
+from seatweb.passkeys import Passkeys, relying_party
 from seatweb.passwords import PasswordRules, Passwords
 from seatweb.redis_client import RedisClient
 from seatweb.reservations import Reservations
 from seatweb.rights import Rights
+from seatweb.second_factor import SecondFactors
 from seatweb.section_cache import SectionCache
 from seatweb.security import FILE_HEADERS, HEADERS, Security, send_cookies, strict_transport
 from seatweb.sessions import Sessions
 from seatweb.settings import Backends, Settings
+from seatweb.signing_in import SigningIn
 from seatweb.telemetry import Deadline, Telemetry, configure_logging
 from seatweb.web.accounts import AccountController
 from seatweb.web.admin import AdminController
@@ -53,6 +56,8 @@ from seatweb.web.my_bookings import MyBookingsController
 from seatweb.web.own_account import OwnAccountController
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import PageNotFound, prepare
+from seatweb.web.second_factor import SecondFactorController
+from seatweb.web.second_step import SecondStepController
 from seatweb.web.sections import Sections
 from seatweb.web.static_files import static_router
 from seatweb.web.warm import WarmPages
@@ -96,6 +101,7 @@ def create_app(
         ):
             sessions = Sessions(database, days=settings.session_days, idle_hours=settings.session_idle_hours)
             accounts = Accounts(database, passwords, sessions, rules)
+            factors, passkeys = SecondFactors(database, passwords, settings.site_name), Passkeys(database)
             bookings = Bookings(
                 database,
                 SectionCache(redis),
@@ -117,6 +123,9 @@ def create_app(
                     sessions=sessions,
                     rights=Rights(database, sessions),
                     own_data=OwnData(database, accounts, sessions, changes, this_day),
+                    factors=factors,
+                    passkeys=passkeys,
+                    signing_in=SigningIn(accounts, factors, passkeys),
                     bookings=bookings,
                     live=live,
                     answers=MapAnswers(bookings, renderer, sections, day_pages),
@@ -135,6 +144,8 @@ def create_app(
             AccountController,
             OwnAccountController,
             AdminController,
+            SecondStepController,
+            SecondFactorController,
             documentation,
             missing,
         ],
@@ -184,8 +195,17 @@ def create_app(
             "rights": Provide(_rights, sync_to_thread=False),
             "own_data": Provide(_own_data, sync_to_thread=False),
             "rules": Provide(lambda: rules, sync_to_thread=False),
+            "factors": Provide(_factors, sync_to_thread=False),
+            "passkeys": Provide(_passkeys, sync_to_thread=False),
+            "signing_in": Provide(_signing_in, sync_to_thread=False),
         },
-        state=State({"security": security, "renderer": renderer}),
+        state=State(
+            {
+                "security": security,
+                "renderer": renderer,
+                "relying_party": partial(relying_party, settings.public_url, name=settings.site_name),
+            }
+        ),
         exception_handlers={Exception: _explain},
         middleware=[DefineMiddleware(Deadline)],
         before_send=[send_cookies],
@@ -248,3 +268,18 @@ def _own_data(state: State) -> OwnData:
 def _accounts(state: State) -> Accounts:
     accounts: Accounts = state.accounts
     return accounts
+
+
+def _factors(state: State) -> SecondFactors:
+    factors: SecondFactors = state.factors
+    return factors
+
+
+def _passkeys(state: State) -> Passkeys:
+    passkeys: Passkeys = state.passkeys
+    return passkeys
+
+
+def _signing_in(state: State) -> SigningIn:
+    signing_in: SigningIn = state.signing_in
+    return signing_in

@@ -124,6 +124,30 @@ class BadCredentials(SeatwebError):
     message = "That username and password do not go together."
 
 
+class SecondFactorNeeded(SeatwebError):
+    """The password is right; the account also wants a code of its second factor."""
+
+    code = "second_factor_needed"
+    status = 401
+    message = "This account has a second factor. Send a code of it as well."
+
+
+class BadCode(SeatwebError):
+    """The code of the second factor is not right, too old, or was used before."""
+
+    code = "bad_code"
+    status = 401
+    message = "That code is not right, or was used already. Wait for the next one, and try again."
+
+
+class TooManyAttempts(SeatwebError):
+    """There were too many wrong tries; what is right is refused as well for a while."""
+
+    code = "too_many_attempts"
+    status = 429
+    message = "There were too many wrong tries."
+
+
 class NotSignedIn(SeatwebError):
     """Only signed-in users may do this."""
 

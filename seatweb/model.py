@@ -219,3 +219,28 @@ class SignIn(Struct, frozen=True):
     seen_at: datetime
     """When it was used last, to the minute."""
     client: Client
+
+
+class Passkey(Struct, frozen=True):
+    """A key on a device of the user, which signs them in (WebAuthn)."""
+
+    id: int
+    name: str
+    created_at: datetime
+    last_used_at: datetime | None
+
+
+class Factors(Struct, frozen=True):
+    """What a user has beside the password."""
+
+    totp_since: datetime | None
+    """When the authenticator app was added."""
+    passkeys: tuple[Passkey, ...]
+    recovery_made: int
+    recovery_left: int
+    """How many recovery codes there are, and how many of them were not used."""
+
+    @property
+    def any(self) -> bool:
+        """Whether the password alone lets nobody in."""
+        return self.totp_since is not None or bool(self.passkeys)

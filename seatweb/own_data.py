@@ -12,7 +12,7 @@ from seatweb.accounts import Accounts
 from seatweb.changes import Changes
 from seatweb.database import Database, Transaction
 from seatweb.errors import NotSignedIn
-from seatweb.model import Booking, Role, Session, SignIn, User
+from seatweb.model import Booking, Passkey, Role, Session, SignIn, User
 from seatweb.queries import AuditRow, Queries
 from seatweb.sessions import Sessions
 
@@ -36,6 +36,14 @@ class SignInRecord(Struct, frozen=True):
     device: str
 
 
+class PasskeyRecord(Struct, frozen=True):
+    """A passkey as its user downloads it; its other half never leaves their device."""
+
+    name: str
+    created_at: datetime
+    last_used_at: datetime | None
+
+
 class Export(Struct, frozen=True):
     """Everything that is kept of a user; times are in UTC, days in the site's time zone."""
 
@@ -45,6 +53,7 @@ class Export(Struct, frozen=True):
     role: Role
     bookings: list[BookingRecord]
     sign_ins: list[SignInRecord]
+    passkeys: list[PasskeyRecord]
     actions: list[AuditRow]
 
 
@@ -66,16 +75,17 @@ class OwnData:
         self._today = today
 
     async def export(self, user: User) -> Export:
-        """Return everything that is kept of the user; of a password there is only its hash, which is left out."""
+        """Return everything that is kept of the user; secrets and hashes are left out."""
 
-        async def read(queries: Queries) -> tuple[list[Booking], list[SignIn], list[AuditRow]]:
+        async def read(queries: Queries) -> tuple[list[Booking], list[SignIn], list[Passkey], list[AuditRow]]:
             return (
                 await queries.list_bookings(user.id, date.min, date.max, None, (date.min, 0), None),
                 await queries.export_sessions(user.id),
+                [passkey for passkey, _ in await queries.list_passkeys(user.id)],
                 await queries.export_audit(user.id),
             )
 
-        bookings, sign_ins, actions = await self._database.run(read)
+        bookings, sign_ins, passkeys, actions = await self._database.run(read)
         return Export(
             id=user.id,
             username=user.username,
@@ -100,6 +110,10 @@ class OwnData:
                 )
                 for sign_in in sign_ins
             ],
+            passkeys=[
+                PasskeyRecord(name=passkey.name, created_at=passkey.created_at, last_used_at=passkey.last_used_at)
+                for passkey in passkeys
+            ],
             actions=actions,
         )
 
@@ -115,7 +129,7 @@ class OwnData:
         await self._accounts.confirm_password(user, password)
 
         async def delete(transaction: Transaction) -> tuple[list[date], set[UUID]]:
-            if not await transaction.lock_user(user.id):
+            if not await transaction.lock_account(user.id):
                 raise NotSignedIn
             days = await transaction.cancel_coming_bookings(user.id, self._today(), session.id)
             ended = await transaction.end_sessions(user.id, None)

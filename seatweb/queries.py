@@ -9,13 +9,11 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from seatweb.factor_queries import FactorQueries
 from seatweb.model import Account, Booking, Client, Role, Seat, SeatView, Section, Session, SignIn, Sitter, User
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    import aiosql.queries
-    import asyncpg
 
 
 class Credentials(Struct, frozen=True):
@@ -66,22 +64,8 @@ class StoredAnswer(Struct, frozen=True):
     body: str
 
 
-class Queries:
+class Queries(FactorQueries):
     """Every query on one connection; inside `Database.transaction`, of one transaction."""
-
-    def __init__(
-        self,
-        connection: asyncpg.Connection[Any] | asyncpg.pool.PoolConnectionProxy[Any],
-        statements: aiosql.queries.Queries,
-    ) -> None:
-        self._connection = connection
-        self._statements = statements
-
-    async def _all(self, name: str, **parameters: object) -> list[Mapping[str, Any]]:
-        return [row async for row in getattr(self._statements, name)(self._connection, **parameters)]
-
-    async def _one(self, name: str, **parameters: object) -> Any:  # noqa: ANN401 - a row or a value
-        return await getattr(self._statements, name)(self._connection, **parameters)
 
     # Sections and seats
 
@@ -331,9 +315,9 @@ class Queries:
 
     # One's own data
 
-    async def lock_user(self, user_id: int) -> bool:
+    async def lock_account(self, user_id: int) -> bool:
         """Hold the account until the transaction ends; return whether it is there."""
-        return await self._one("lock_user", user_id=user_id) is not None
+        return await self._one("lock_account", user_id=user_id) is not None
 
     async def delete_account(self, user_id: int, session_id: UUID) -> None:
         """Take from an account what tells who it was."""

@@ -28,6 +28,10 @@ ISSUER: Final = "seatweb"
 PAGES_AUDIENCE: Final = "seatweb:pages"
 RENEWAL_AUDIENCE: Final = "seatweb:renewal"
 API_AUDIENCE: Final = "seatweb:api"
+# Of short steps that a browser is in the middle of: a cookie each, named after it.
+SECOND_FACTOR_AUDIENCE: Final = "seatweb:second-factor"
+PASSKEY_AUDIENCE: Final = "seatweb:passkey"
+CONFIRMED_AUDIENCE: Final = "seatweb:confirmed"
 LONGEST_KEPT: Final = 1536  # bytes of a Cookie header; ours have half of it
 TOKENS_KEPT: Final = 10_000
 CSRF_FIELD: Final = "_csrf_token"
@@ -127,19 +131,8 @@ class Security:
         """
         now = datetime.now(UTC)
         ends = min(session.expires_at, now + self._access) if audience == PAGES_AUDIENCE else session.expires_at
-        return jwt.encode(
-            {
-                "iss": ISSUER,
-                "aud": audience,
-                "sub": str(session.user.id),
-                "sid": str(session.id),
-                "iat": now,
-                "exp": ends,
-            },
-            self._secrets[self._newest],
-            ALGORITHM,
-            headers={"kid": self._newest},
-        )
+        whose = {"sub": str(session.user.id), "sid": str(session.id)}
+        return self._sign({"iss": ISSUER, "aud": audience, **whose, "iat": now, "exp": ends})
 
     def read(self, token: str, audience: str = PAGES_AUDIENCE) -> Claims | None:
         """Return what the token says, or None when it is not one of ours or over."""
@@ -147,14 +140,7 @@ class Security:
         if known is not None:  # to verify it again would take longer than all else that a page needs
             return known[0] if time.time() < known[1] else None
         try:
-            found = jwt.decode(
-                token,
-                self._secrets[jwt.get_unverified_header(token)["kid"]],
-                [ALGORITHM],
-                audience=audience,
-                issuer=ISSUER,
-                options={"require": ["iss", "aud", "sub", "sid", "iat", "exp"], "strict_aud": True},
-            )
+            found = self._verify(token, audience, ["sub", "sid", "iat", "exp"])
             claims = Claims(user_id=int(found["sub"]), session_id=UUID(found["sid"]))
         except (jwt.InvalidTokenError, LookupError, ValueError, TypeError, AttributeError):
             return None
@@ -211,6 +197,39 @@ class Security:
     def sign_out_cookies(self) -> list[Cookie]:
         """Return the cookies that remove the session from the browser."""
         return [self._cookie(name, "", 0) for name in (self.session_cookie, self.renewal_cookie)]
+
+    # What a browser is in the middle of
+
+    def step_cookie(self, audience: str, content: dict[str, str], seconds: int) -> Cookie:
+        """Return the signed cookie that says in which step of something this browser is, for so long."""
+        claims = {"iss": ISSUER, "aud": audience, "exp": int(time.time()) + seconds, **content}
+        return self._cookie(self._step_name(audience), self._sign(claims), seconds, "strict")
+
+    def no_step_cookie(self, audience: str) -> Cookie:
+        """Return the cookie that ends the step."""
+        return self._cookie(self._step_name(audience), "", 0, "strict")
+
+    def read_step(self, connection: ASGIConnection, audience: str) -> dict[str, str]:  # type: ignore[type-arg]
+        """Return what the step's cookie says; nothing where there is none, or it is not one of ours or over."""
+        try:
+            found = self._verify(connection.cookies.get(self._step_name(audience), ""), audience, ["exp"])
+        except (jwt.InvalidTokenError, LookupError, ValueError, TypeError, AttributeError):
+            return {}
+        return {name: value for name, value in found.items() if isinstance(value, str)}
+
+    def _step_name(self, audience: str) -> str:
+        return ("__Host-" if self._secure else "") + audience.replace(":", "_").replace("-", "_")
+
+    def _sign(self, claims: dict[str, Any]) -> str:
+        return jwt.encode(claims, self._secrets[self._newest], ALGORITHM, headers={"kid": self._newest})
+
+    def _verify(self, token: str, audience: str, required: list[str]) -> dict[str, Any]:
+        options: Any = {"require": ["iss", "aud", *required], "strict_aud": True}
+        secret = self._secrets[jwt.get_unverified_header(token)["kid"]]
+        found: dict[str, Any] = jwt.decode(
+            token, secret, [ALGORITHM], audience=audience, issuer=ISSUER, options=options
+        )
+        return found
 
     # Forms: a signed double submit (OWASP), and the browser's own word on where the request came from
 

@@ -86,7 +86,8 @@ class Settings(BaseModel):
         str | None,
         Field(
             alias="SEATWEB_PUBLIC_URL",
-            description="The address people type, `https://seats.example.org`. With https the cookies are Secure.",
+            description="The address people type, `https://seats.example.org`. With https the cookies are Secure, "
+            "and passkeys work.",
         ),
     ] = None
     hsts_subdomains: Annotated[
@@ -153,6 +154,13 @@ class Settings(BaseModel):
             description="Who sees the names of those who have a seat: everyone `signed-in`, or `nobody`.",
         ),
     ] = "signed-in"
+    admin_second_factor: Annotated[
+        Literal["optional", "required"],
+        Field(
+            alias="SEATWEB_ADMIN_SECOND_FACTOR",
+            description="Whether administrators need a second factor for their pages: `optional` or `required`.",
+        ),
+    ] = "optional"
     keep_days: Annotated[
         int,
         Field(

@@ -13,11 +13,13 @@ from litestar.response import Response
 from seatweb.accounts import Accounts
 from seatweb.api.problems import REFUSED
 from seatweb.api.requests import ApiRequest, signed_in
-from seatweb.api.schemas import Credentials, Token, UserOut
+from seatweb.api.schemas import Credentials, SignInCredentials, Token, UserOut
 from seatweb.model import Session
 from seatweb.security import API_AUDIENCE, Security, client_of
+from seatweb.signing_in import SigningIn
 
 JSON = Annotated[Credentials, Body(description="Username and password.")]
+SIGN_IN = Annotated[SignInCredentials, Body(description="Username, password and, if there is one, the second factor.")]
 
 
 class AuthController(Controller):
@@ -36,10 +38,15 @@ class AuthController(Controller):
 
     @post("/login", operation_id="login", status_code=200, responses=REFUSED)
     async def login(
-        self, request: ApiRequest, data: JSON, accounts: NamedDependency[Accounts], security: NamedDependency[Security]
+        self,
+        request: ApiRequest,
+        data: SIGN_IN,
+        signing_in: NamedDependency[SigningIn],
+        security: NamedDependency[Security],
     ) -> Response[Token]:
         """Sign in and get a token."""
-        return _token(security, await accounts.sign_in(data.username, data.password, client_of(request)), 200)
+        client = client_of(request)
+        return _token(security, await signing_in.at_once(data.username, data.password, data.code, client), 200)
 
 
 class MeController(Controller):

@@ -17,8 +17,16 @@ from litestar.response import Response
 from seatweb import __version__
 from seatweb.api.operations import ADVICE, EXPLANATIONS, HEADERS, OPERATIONS, PARAMETERS, About
 from seatweb.api.problems import PROBLEM_JSON
-from seatweb.api.schemas import Credentials, Move, NewBooking
-from seatweb.errors import InvalidInput, NotSignedIn, Overloaded, RequestInProgress, SeatHeld, SeatwebError
+from seatweb.api.schemas import Credentials, Move, NewBooking, SignInCredentials
+from seatweb.errors import (
+    InvalidInput,
+    NotSignedIn,
+    Overloaded,
+    RequestInProgress,
+    SeatHeld,
+    SeatwebError,
+    TooManyAttempts,
+)
 
 DESCRIPTION: Final = """\
 Book seats from a program, by the same rules as on the pages. Requests and answers are JSON in UTF-8; every path works
@@ -60,7 +68,12 @@ def openapi_config() -> OpenAPIConfig:
 def document(app: Litestar) -> dict[str, Any]:
     """Return the OpenAPI document of the application."""
     found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(app.openapi_schema.to_schema()))
-    for struct in (Credentials, NewBooking, Move):  # they refuse unknown fields, which the framework does not tell
+    for struct in (
+        Credentials,
+        SignInCredentials,
+        NewBooking,
+        Move,
+    ):  # they refuse unknown fields, which the framework does not tell
         found["components"]["schemas"][struct.__name__]["additionalProperties"] = False
     for path in found["paths"].values():
         for operation in path.values():
@@ -146,7 +159,7 @@ def _refusal(errors: list[type[SeatwebError]]) -> dict[str, Any]:
     }
     if NotSignedIn in errors:
         answer["headers"] = _headers("WWW-Authenticate")
-    if {Overloaded, RequestInProgress, SeatHeld} & {*errors}:
+    if {Overloaded, RequestInProgress, SeatHeld, TooManyAttempts} & {*errors}:
         answer["headers"] = _headers("Retry-After")
     return answer
 

@@ -104,6 +104,9 @@ ADVICE: Final = {
     "invalid_input": "Read `errors`: each names a field and says what is wrong with it. The same request fails again.",
     "username_taken": "Choose another username, or sign in if it is yours. Case makes no difference.",
     "bad_credentials": "Ask for username and password again.",
+    "second_factor_needed": "Ask for a code of the authenticator app, or a recovery code, and send it too, as `code`.",
+    "bad_code": "Ask for the next code. Each works once; a wrong clock on the device makes all of them wrong.",
+    "too_many_attempts": "Wait the seconds in `Retry-After`.",
     "not_signed_in": "Get a new token from `POST /auth/login` and send it as `Authorization: Bearer …`.",
     "idempotency_key_reused": "Use a new key for each booking; a key goes with one request and its repetitions.",
     "request_in_progress": "Wait the seconds in `Retry-After`, then send the same request with the same key.",
@@ -131,11 +134,15 @@ OPERATIONS: Final[dict[str, About]] = {
     ),
     "login": About(
         summary="Sign in",
-        description="Gives a token for a username and a password. The token works until it ends by itself after "
+        description="Gives a token for a username and a password. An account with a second factor also needs a `code` "
+        "of it: six digits of the authenticator app, or a recovery code. The token works until it ends by itself after "
         "`expires_in` seconds, or until its session is ended.",
         answers={200: "A token."},
-        refusals=(*WRITE, "bad_credentials"),
-        requests={"john": ("A username and its password", CREDENTIALS)},
+        refusals=(*WRITE, "bad_credentials", "second_factor_needed", "bad_code", "too_many_attempts"),
+        requests={
+            "john": ("A username and its password", CREDENTIALS),
+            "code": ("With a second factor", CREDENTIALS | {"code": "492039"}),
+        },
         examples={200: {"token": ("A token", TOKEN)}},
         public=True,
     ),

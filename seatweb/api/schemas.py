@@ -24,6 +24,15 @@ class Credentials(Struct, frozen=True, forbid_unknown_fields=True):
     password: Annotated[str, Meta(description="1 to 128 characters, 8 or more in service.", examples=["secret"])]
 
 
+class SignInCredentials(Credentials, frozen=True, forbid_unknown_fields=True):
+    """A username, a password, and a code of the account's second factor if it has one."""
+
+    code: Annotated[
+        str | None,
+        Meta(description="A code of the authenticator app, or a recovery code.", examples=["492039"]),
+    ] = None
+
+
 class Token(Struct, frozen=True):
     """What signing in gives; send it as `Authorization: Bearer …`."""
 

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from urllib.parse import quote
+from uuid import UUID
+
 from litestar import Controller, get, post
+from litestar.datastructures import Cookie
 from litestar.di import NamedDependency
 from litestar.response import Response
 
 from seatweb.accounts import Accounts
 from seatweb.errors import BadCredentials, InvalidInput, UsernameTaken
+from seatweb.model import Session
 from seatweb.passwords import PasswordRules
-from seatweb.security import Security, client_of, own_path
+from seatweb.second_factor import WAITING_SECONDS
+from seatweb.security import SECOND_FACTOR_AUDIENCE, Security, client_of, own_path
 from seatweb.sessions import Sessions
+from seatweb.signing_in import SigningIn
 from seatweb.web.contexts import CredentialsPage
+from seatweb.web.passkey_forms import party_of
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import PageRequest, query_value, read_form, session_of
 
@@ -39,19 +48,22 @@ class AccountController(Controller):
         request: PageRequest,
         renderer: NamedDependency[Renderer],
         rules: NamedDependency[PasswordRules],
-        accounts: NamedDependency[Accounts],
         sessions: NamedDependency[Sessions],
+        signing_in: NamedDependency[SigningIn],
         security: NamedDependency[Security],
     ) -> Response[str]:
-        """Sign in."""
+        """Sign in, or go on to the second step."""
         fields = await read_form(request)
         try:
-            session = await accounts.sign_in(fields.get("username", ""), fields.get("password", ""), client_of(request))
+            username, password = fields.get("username", ""), fields.get("password", "")
+            begun = await signing_in.begin(username, password, client_of(request))
         except BadCredentials as error:
-            return _again(request, renderer, rules, "pages/login.html", fields, {"form": error.text})
-        await _end_current(request, sessions)
-        cookies = security.session_cookies(session)
-        return renderer.redirect(request, own_path(fields.get("next", "/")), say="signed_in", cookies=cookies)
+            return sign_in_again(request, renderer, rules, fields, error.text)
+        next_path = own_path(fields.get("next", "/"))
+        if isinstance(begun, UUID):
+            step = security.step_cookie(SECOND_FACTOR_AUDIENCE, {"waiting": str(begun)}, WAITING_SECONDS)
+            return renderer.redirect(request, f"/login/second?next={quote(next_path)}", cookies=[step])
+        return await enter(request, renderer, sessions, security, begun, next_path)
 
     @post("/register", status_code=200)
     async def register(
@@ -91,12 +103,40 @@ class AccountController(Controller):
         return renderer.redirect(request, "/", say="signed_out", cookies=security.sign_out_cookies())
 
 
+async def enter(
+    request: PageRequest,
+    renderer: Renderer,
+    sessions: Sessions,
+    security: Security,
+    session: Session,
+    next_path: str,
+    cookies: Iterable[Cookie] = (),
+) -> Response[str]:
+    """Go on with the new session; the one before ends."""
+    await _end_current(request, sessions)
+    cookies = [*security.session_cookies(session), *cookies]
+    return renderer.redirect(request, next_path, say="signed_in", cookies=cookies)
+
+
 def _form(request: PageRequest, renderer: Renderer, rules: PasswordRules, template: str) -> Response[str]:
     next_path = own_path(query_value(request, "next") or "/")
     if session_of(request):
         return renderer.redirect(request, next_path)
-    page = CredentialsPage(username="", next=next_path, errors={}, shortest_password=rules.shortest)
+    page = CredentialsPage(
+        username="",
+        next=next_path,
+        errors={},
+        shortest_password=rules.shortest,
+        passkeys=party_of(request) is not None,
+    )
     return renderer.page(request, template, page)
+
+
+def sign_in_again(
+    request: PageRequest, renderer: Renderer, rules: PasswordRules, fields: dict[str, str], error: str
+) -> Response[str]:
+    """Show the sign-in form once more, with what is wrong."""
+    return _again(request, renderer, rules, "pages/login.html", fields, {"form": error})
 
 
 def _again(
@@ -113,6 +153,7 @@ def _again(
         next=own_path(fields.get("next", "/")),
         errors=errors,
         shortest_password=rules.shortest,
+        passkeys=party_of(request) is not None,
     )
     return renderer.page(request, template, page, status=422)
 

@@ -10,21 +10,25 @@ from litestar.response import Response
 from seatweb.errors import NotAllowed, UserNotFound
 from seatweb.model import Role, Session
 from seatweb.rights import ROWS, Rights
+from seatweb.second_factor import SecondFactors
+from seatweb.settings import Settings
 from seatweb.web.contexts import PeoplePage
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import PageRequest, query_value, read_id, signed_in
 
 
-def administrator(request: PageRequest) -> Session:
-    """Return the session of an administrator.
+async def administrator(request: PageRequest, settings: Settings, factors: SecondFactors) -> Session:
+    """Return the session of an administrator, who has a second factor where the site asks for one.
 
     Raises:
         NotSignedIn: the visitor is not signed in.
-        NotAllowed: the user is no administrator.
+        NotAllowed: the user is no administrator, or has no second factor.
     """
     session = signed_in(request)
     if session.user.role is not Role.ADMIN:
         raise NotAllowed
+    if settings.admin_second_factor == "required" and await factors.missing(session.user):
+        raise NotAllowed("Administrators of this site need a second factor. Add one to your account first.")
     return session
 
 
@@ -35,10 +39,15 @@ class AdminController(Controller):
 
     @get("/people")
     async def people(
-        self, request: PageRequest, renderer: NamedDependency[Renderer], rights: NamedDependency[Rights]
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        settings: NamedDependency[Settings],
+        factors: NamedDependency[SecondFactors],
+        rights: NamedDependency[Rights],
     ) -> Response[str]:
         """List the accounts, 50 at a time."""
-        session = administrator(request)
+        session = await administrator(request, settings, factors)
         name, after = query_value(request, "name") or "", query_value(request, "after") or ""
         accounts = await rights.accounts(name[:50], after[:200])
         page = PeoplePage(
@@ -54,11 +63,13 @@ class AdminController(Controller):
         self,
         request: PageRequest,
         renderer: NamedDependency[Renderer],
+        settings: NamedDependency[Settings],
+        factors: NamedDependency[SecondFactors],
         rights: NamedDependency[Rights],
         user_text: FromPath[str],
     ) -> Response[str]:
         """Disable an account: it is signed out everywhere at once."""
-        session = administrator(request)
+        session = await administrator(request, settings, factors)
         await rights.change_disabled(read_id(user_text, UserNotFound), disabled=True, by=session)
         return renderer.redirect(request, "/admin/people", say="account_disabled")
 
@@ -67,10 +78,12 @@ class AdminController(Controller):
         self,
         request: PageRequest,
         renderer: NamedDependency[Renderer],
+        settings: NamedDependency[Settings],
+        factors: NamedDependency[SecondFactors],
         rights: NamedDependency[Rights],
         user_text: FromPath[str],
     ) -> Response[str]:
         """Enable an account again."""
-        session = administrator(request)
+        session = await administrator(request, settings, factors)
         await rights.change_disabled(read_id(user_text, UserNotFound), disabled=False, by=session)
         return renderer.redirect(request, "/admin/people", say="account_enabled")

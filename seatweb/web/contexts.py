@@ -183,6 +183,7 @@ class AccountPage(Struct, frozen=True):
     user: User
     here_since: date
     coming_count: int
+    second_factor: bool
     sign_ins: list[SignInRow]
     """The one that was used last first."""
 
@@ -223,6 +224,70 @@ class CredentialsPage(Struct, frozen=True):
     errors: dict[str, str]
     """By field name; `form` for the whole form."""
     shortest_password: int
+    passkeys: bool = False
+    """Whether passkeys work at this address."""
+
+
+class SecondStepPage(Struct, frozen=True):
+    """`pages/second_step.html`: the password was right, and the second factor is to come."""
+
+    next: str
+    app: bool
+    """Whether the user has an authenticator app."""
+    passkeys: bool
+    """Whether the user has a passkey, and passkeys work at this address."""
+    errors: dict[str, str]
+    """Of `code`, or of the whole `form`."""
+
+
+class PasskeyRow(Struct, frozen=True):
+    """One line of the passkeys."""
+
+    id: int
+    name: str
+    added: date
+    last_used: date | None
+
+
+class FactorsPage(Struct, frozen=True):
+    """`pages/second_factor.html`: what the user has beside the password."""
+
+    confirmed: bool
+    """Whether the user proved a moment ago who they are; only then something can be changed."""
+    app_since: date | None
+    passkeys: list[PasskeyRow]
+    recovery_made: int
+    recovery_left: int
+    passkeys_here: bool
+    """Whether passkeys work at this address."""
+    local_address: str | None
+    """Where they do work, if this is the machine itself under its number."""
+    errors: dict[str, str]
+    """Of `password` and `code`, or of the whole `form`."""
+
+    @property
+    def any(self) -> bool:
+        """Whether there is a second factor."""
+        return self.app_since is not None or bool(self.passkeys)
+
+
+class EnrolmentPage(Struct, frozen=True):
+    """`pages/authenticator_app.html`: the secret for the app, until a first code of it is confirmed."""
+
+    secret: str
+    """In groups of four."""
+    uri: str
+    drawing: Markup
+    """The QR code of the address."""
+    errors: dict[str, str]
+
+
+class RecoveryCodesPage(Struct, frozen=True):
+    """`pages/recovery_codes.html`: shown once."""
+
+    codes: list[str]
+    added: Literal["app", "passkey"] | None
+    """What was added just before."""
 
 
 class ErrorPage(Struct, frozen=True):

@@ -17,6 +17,7 @@ from seatweb.errors import InvalidInput
 from seatweb.model import SignIn
 from seatweb.own_data import OwnData
 from seatweb.passwords import PasswordRules
+from seatweb.second_factor import SecondFactors
 from seatweb.security import Security
 from seatweb.sessions import Sessions
 from seatweb.settings import Settings
@@ -38,6 +39,7 @@ class OwnAccountController(Controller):
         settings: NamedDependency[Settings],
         bookings: NamedDependency[Bookings],
         sessions: NamedDependency[Sessions],
+        factors: NamedDependency[SecondFactors],
     ) -> Response[str]:
         """Show who is signed in, and where."""
         session, zone = signed_in(request), settings.zone
@@ -45,6 +47,7 @@ class OwnAccountController(Controller):
             user=session.user,
             here_since=session.user.created_at.astimezone(zone).date(),
             coming_count=len(await bookings.coming(session.user)),
+            second_factor=not await factors.missing(session.user),
             sign_ins=[
                 SignInRow(
                     id=str(found.id),

@@ -36,6 +36,13 @@ NOTICES: Final = {
     "account_enabled": "The account is enabled again.",
     "session_ended": "That device is signed out.",
     "password_changed": "Your password is changed. Every other device is signed out.",
+    "sign_in_over": "That took too long, or there were too many wrong codes. Sign in again.",
+    "confirm_first": "Enter your password first.",
+    "confirmed": "Thank you. You can make changes for ten minutes.",
+    "app_added": "The authenticator app is added.",
+    "app_removed": "The authenticator app is removed.",
+    "passkey_added": "The passkey is added.",
+    "passkey_removed": "The passkey is removed.",
 }
 PAGE_HEADERS: Final = {"cache-control": "no-store", "vary": "Cookie, HX-Request"}
 NOTICE_VALUE: Final = re.compile(r"([a-z_]{1,24})(?:\.([A-Z][A-Z0-9]{0,7}-[0-9]{2,4}))?")

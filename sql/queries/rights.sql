@@ -63,12 +63,32 @@ with deleted as (
 keys as (
     delete from idempotency_keys
     where user_id = :user_id
+),
+apps as (
+    delete from totp_secrets
+    where user_id = :user_id
+),
+codes as (
+    delete from recovery_codes
+    where user_id = :user_id
+),
+devices as (
+    delete from passkeys
+    where user_id = :user_id
+),
+waiting as (
+    delete from waiting_sign_ins
+    where user_id = :user_id
+),
+tries as (
+    delete from code_tries
+    where user_id = :user_id
 )
 insert into audit (action, user_id, actor_id, session_id)
 select 'delete_account', id, id, :session_id
 from deleted;
 
--- name: lock_user(user_id)$
+-- name: lock_account(user_id)$
 -- Hold the account until the end of the transaction: nobody books for it meanwhile.
 select id
 from users

@@ -11,6 +11,7 @@ from typing import Any
 import asyncpg
 import httpx
 import jwt
+import pyotp
 import pytest
 from seatweb.security import ALGORITHM, API_AUDIENCE, ISSUER, PAGES_AUDIENCE, key_id
 from seatweb.settings import Backends
@@ -91,6 +92,31 @@ async def test_a_name_in_use_and_wrong_passwords(http: httpx.AsyncClient, connec
         assert answer.headers["www-authenticate"] == "Bearer"  # RFC 9110, 15.5.2: every 401 has one
     await connection.execute("update users set disabled_at = now()")
     refused(await http.post("/auth/login", json=JOHN), 401, "bad_credentials")
+
+
+async def test_a_second_factor_goes_with_the_password(http: httpx.AsyncClient, connection: asyncpg.Connection) -> None:
+    await http.post("/auth/register", json=JOHN)
+    ignored = await http.post("/auth/login", json={**JOHN, "code": "123456"})  # there is none yet
+    assert ignored.status_code == 200
+    app = pyotp.TOTP(pyotp.random_base32())
+    await connection.execute(
+        "insert into totp_secrets (user_id, secret, confirmed_at) select id, $1, now() from users", app.secret
+    )
+    sessions = await connection.fetchval("select count(*) from sessions")
+    for without in ({}, {"code": None}, {"code": ""}):
+        needed = await http.post("/auth/login", json={**JOHN, **without})
+        refused(needed, 401, "second_factor_needed")
+    # Nobody without the password learns that there is one, or spends its tries.
+    for code in (None, "12345", app.now()):
+        answer = await http.post("/auth/login", json={**JOHN, "password": "wrong", "code": code})
+        refused(answer, 401, "bad_credentials")
+    assert await connection.fetchval("select count(*) from code_tries") == 0
+    refused(await http.post("/auth/login", json={**JOHN, "code": "12345"}), 401, "bad_code")
+    refused(await http.post("/auth/login", json={**JOHN, "code": 123456}), 422, "invalid_input", "code")
+    assert await connection.fetchval("select count(*) from sessions") == sessions
+    answer = await http.post("/auth/login", json={**JOHN, "code": (code := app.now())})
+    assert (await http.get("/me", headers=bearer(answer.json()["access_token"]))).status_code == 200
+    refused(await http.post("/auth/login", json={**JOHN, "code": code}), 401, "bad_code")
 
 
 def forged(claims: dict[str, Any], secret: str = SECRET, algorithm: str = ALGORITHM) -> str:

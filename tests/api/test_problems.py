@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 
 import asyncpg
 import httpx
+import pyotp
 import pytest
 from seatweb.api.documentation import document, problems
 from seatweb.app import create_app
@@ -67,6 +68,26 @@ async def username_taken(scene: Scene) -> httpx.Response:
     return await scene.ada.post("/auth/register", {**JOHN, "username": scene.ada.user.username})
 
 
+SECRET: Final = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
+
+
+async def with_app(scene: Scene, code: str | None = None) -> httpx.Response:
+    """Sign in as john, who has an authenticator app."""
+    await scene.ada.post("/auth/register", JOHN)
+    await scene.connection.execute(
+        "insert into totp_secrets (user_id, secret, confirmed_at)"
+        " select id, $1, now() from users where username = 'john' on conflict do nothing",
+        SECRET,
+    )
+    return await scene.ada.post("/auth/login", JOHN | ({"code": code} if code else {}))
+
+
+async def too_many_attempts(scene: Scene) -> httpx.Response:
+    for _ in range(10):
+        assert (await with_app(scene, "000000 0")).json()["code"] == "bad_code"
+    return await with_app(scene, pyotp.TOTP(SECRET).now())
+
+
 async def request_in_progress(scene: Scene) -> httpx.Response:
     async with held_back(scene.url):
         first = asyncio.create_task(scene.ada.book(7, key="key"))
@@ -110,6 +131,9 @@ STORIES: Final[dict[str, tuple[int, Callable[[Scene], Awaitable[httpx.Response]]
     "malformed_json": (400, request("POST", "/bookings", content=b"{", headers=JSON)),
     "malformed_request": (400, malformed_request),
     "bad_credentials": (401, request("POST", "/auth/login", json=JOHN)),
+    "second_factor_needed": (401, with_app),
+    "bad_code": (401, lambda scene: with_app(scene, "12345")),
+    "too_many_attempts": (429, too_many_attempts),
     "not_signed_in": (401, request("GET", "/me", headers={"authorization": "Bearer none"})),
     "booking_not_found": (404, request("DELETE", "/bookings/1")),
     "not_found": (404, request("GET", "/bookings/1/seat")),
@@ -145,7 +169,9 @@ async def test_every_code(
     assert answer.headers["x-request-id"] == problem["request_id"]
     assert problems()[code].status == status
     assert ("www-authenticate" in answer.headers) is (status == 401)
-    assert ("retry-after" in answer.headers) is (code in {"overloaded", "request_in_progress", "seat_held"})
+    assert ("retry-after" in answer.headers) is (
+        code in {"overloaded", "request_in_progress", "seat_held", "too_many_attempts"}
+    )
     assert ("allow" in answer.headers) is (status == 405)
 
 

@@ -37,6 +37,7 @@ SIGNED_IN_PAGES = {
     "account": "/account",
     "password": "/account/password",
     "delete the account": "/account/delete",
+    "second factor": "/account/second-factor",
     "another day": "/days/2026-11-24/seats/8",
 }
 

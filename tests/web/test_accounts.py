@@ -235,7 +235,11 @@ async def test_https_makes_the_cookies_secure_and_bound_to_the_host(start_site: 
 
 
 FORMS = ("/login", "/register", "/logout", "/days/2026-11-23/seats/7/book", "/days/2026-11-23/seats/7/move",
-         "/days/2026-11-23/any", "/my/bookings/1/cancel")  # fmt: skip
+         "/days/2026-11-23/any", "/my/bookings/1/cancel", "/login/second", "/login/second/options",
+         "/login/second/passkey", "/login/passkey", "/login/passkey/options",
+         *(f"/account/second-factor/{path}" for path in (
+             "confirm", "confirm/options", "confirm/passkey", "app", "app/code", "app/remove", "passkeys",
+             "passkeys/options", "passkeys/1/remove", "recovery-codes")))  # fmt: skip
 
 
 @pytest.mark.parametrize("path", FORMS)

@@ -25,6 +25,7 @@ PATHS = {
     "account": "/account",
     "password": "/account/password",
     "delete the account": "/account/delete",
+    "second factor": "/account/second-factor",
     "login": "/login?next=/days/2026-11-23%3Fa%3D%22%3E",
     "register": "/register",
     "documentation": "/docs",

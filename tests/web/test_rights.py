@@ -171,6 +171,26 @@ async def test_nothing_is_booked_for_a_disabled_account_even_at_once(
         assert await connection.fetchval("select count(*) from bookings") == 0
 
 
+async def test_a_site_can_ask_administrators_for_a_second_factor(
+    start_site: Callable[..., Site], connection: asyncpg.Connection
+) -> None:
+    site = start_site(SEATWEB_ADMIN_SECOND_FACTOR="required")
+    async with site.people(2) as (admin, other):
+        await make_admin(connection, admin)
+        assert admin.user
+        assert other.user
+        for path in ("/admin/people", f"/admin/people/{other.user.id}/disable"):
+            answer = await (admin.get(path) if path.endswith("people") else admin.post(path))
+            assert answer.status_code == 403
+            assert "second factor" in answer.text
+        await connection.execute(
+            "insert into totp_secrets (user_id, secret, confirmed_at) values ($1, 'JBSWY3DPEHPK3PXP', now())",
+            admin.user.id,
+        )
+        assert (await admin.get("/admin/people")).status_code == 200
+        assert (await other.get("/admin/people")).status_code == 403
+
+
 # Names
 
 

@@ -1,0 +1,215 @@
+"""The second factor: codes of an authenticator app (TOTP, RFC 6238), recovery codes, and sign-ins that wait for one."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Callable
+from typing import Final
+from uuid import UUID
+
+import pyotp
+from msgspec import Struct
+from pyotp.exceptions import OTPVerificationError
+
+from seatweb.database import Database, Transaction
+from seatweb.errors import BadCode, NotSignedIn, TooManyAttempts
+from seatweb.model import Factors, Session, User
+from seatweb.passwords import Passwords
+
+WAITING_SECONDS: Final = 300  # between the password and the second factor
+WAITING_TRIES: Final = 5  # of one sign-in
+CODE_TRIES: Final = 10  # of one account in a row; a guess is right with a chance of 3 in a million
+CODE_SECONDS: Final = 3600  # how long to wait after them
+DRIFT: Final = 1  # time-steps (30 s) that a clock may be off, as RFC 6238 recommends
+RECOVERY_CODES: Final = 10
+RECOVERY_DIGITS: Final = 15  # 50 bits, hashed like a password (ASVS 5.0, 6.5.2)
+
+TOTP: Final = re.compile(r"[0-9]{6}", re.ASCII)
+RECOVERY: Final = re.compile(rf"([0-9])([0-9]{{{RECOVERY_DIGITS}}})", re.ASCII)
+SEPARATORS: Final = re.compile(r"[\s\-]+")
+
+
+class Enrolment(Struct, frozen=True):
+    """What an authenticator app is to be told; shown until its first code is confirmed, and never again."""
+
+    secret: str
+    """In base32, to be typed."""
+    uri: str
+    """The same as an address, for a QR code."""
+
+
+class SecondFactors:
+    """What people have beside their passwords."""
+
+    def __init__(
+        self, database: Database, passwords: Passwords, issuer: str, now: Callable[[], float] = time.time
+    ) -> None:
+        self._database = database
+        self._passwords = passwords
+        self._issuer = issuer
+        self._now = now
+
+    async def of(self, user: User) -> Factors:
+        """Return what the user has."""
+        row = await self._database.run(lambda queries: queries.find_factors(user.id))
+        passkeys = await self._database.run(lambda queries: queries.list_passkeys(user.id))
+        return Factors(
+            totp_since=row.totp_since,
+            passkeys=tuple(passkey for passkey, _ in passkeys),
+            recovery_made=row.recovery_made,
+            recovery_left=row.recovery_left,
+        )
+
+    async def missing(self, user: User) -> bool:
+        """Return whether the user's password is all there is."""
+        return not await self._database.run(lambda queries: queries.has_second_factor(user.id))
+
+    # The authenticator app
+
+    async def begin_totp(self, user: User) -> bool:
+        """Make a new secret that does not count yet; False where the user has an app already."""
+        return await self._database.write(lambda queries: queries.begin_totp(user.id, pyotp.random_base32()))
+
+    async def enrolment(self, user: User) -> Enrolment | None:
+        """Return the secret that does not count yet, if there is one."""
+        found = await self._database.run(lambda queries: queries.find_totp(user.id))
+        if found is None or found.confirmed:
+            return None
+        uri = pyotp.TOTP(found.secret).provisioning_uri(name=user.username, issuer_name=self._issuer)
+        return Enrolment(secret=found.secret, uri=uri)
+
+    async def confirm_totp(self, session: Session, code: str) -> None:
+        """Let the new secret count, which the app knows if this is a code of it.
+
+        Raises:
+            BadCode: it is not.
+        """
+        user, found = session.user, await self.enrolment(session.user)
+        step = self._step(found.secret, code) if found else None
+        if found is None or step is None:
+            raise BadCode("That code is not right. Check the clock of your device, and try the next one.")
+        secret = found.secret
+        if not await self._database.write(lambda queries: queries.confirm_totp(user.id, secret, step, session.id)):
+            raise BadCode
+
+    async def remove_totp(self, session: Session) -> None:
+        """Take the authenticator app away; removing it twice is no error."""
+
+        async def remove(transaction: Transaction) -> None:
+            await transaction.lock_user(session.user.id)
+            await transaction.remove_totp(session.user.id, session.id)
+            if not await transaction.has_second_factor(session.user.id):
+                await transaction.remove_recovery_codes(session.user.id)
+
+        await self._database.transaction(remove)
+
+    # Recovery codes
+
+    async def first_recovery_codes(self, session: Session) -> list[str]:
+        """Return recovery codes for a user who has none; an empty list for one who has."""
+        factors = await self._database.run(lambda queries: queries.find_factors(session.user.id))
+        return [] if factors.recovery_made else await self.new_recovery_codes(session)
+
+    async def new_recovery_codes(self, session: Session) -> list[str]:
+        """Return ten recovery codes in the place of all before; nobody can be shown them again.
+
+        Raises:
+            Overloaded: too many passwords are being hashed.
+        """
+        # A code begins with its number, so that only one hash has to be compared.
+        codes = [
+            f"{number}{secrets.randbelow(10**RECOVERY_DIGITS):0{RECOVERY_DIGITS}}" for number in range(RECOVERY_CODES)
+        ]
+        hashes = [await self._passwords.hash(code[1:]) for code in codes]
+
+        async def replace(transaction: Transaction) -> None:
+            await transaction.lock_user(session.user.id)
+            await transaction.replace_recovery_codes(session.user.id, hashes, session.id)
+
+        await self._database.transaction(replace)
+        return ["-".join(code[place : place + 4] for place in range(0, len(code), 4)) for code in codes]
+
+    # Codes
+
+    async def check_code(self, user: User, code: str) -> None:
+        """Return when the code is one of the user's app or a recovery code; it is then used up.
+
+        Raises:
+            BadCode: it is not, or was used before.
+            TooManyAttempts: there were too many wrong ones.
+            Overloaded: too many passwords are being verified.
+        """
+        # Counted before it is looked at, so that no number of tries at once is more than that.
+        if not await self._database.write(lambda queries: queries.count_code_try(user.id, CODE_TRIES, CODE_SECONDS)):
+            seconds = await self._database.run(lambda queries: queries.seconds_to_wait(user.id, CODE_SECONDS))
+            raise TooManyAttempts(
+                f"There were too many wrong codes. Wait {-(-seconds // 60)} minutes, or use a passkey.",
+                retry_after=seconds,
+            )
+        digits = SEPARATORS.sub("", code)
+        recovery = RECOVERY.fullmatch(digits)
+        right = await (self._use_recovery(user, int(recovery[1]), recovery[2]) if recovery else self._use(user, digits))
+        if not right:
+            raise BadCode
+        await self._database.write(lambda queries: queries.forget_code_tries(user.id))
+
+    async def _use(self, user: User, code: str) -> bool:
+        found = await self._database.run(lambda queries: queries.find_totp(user.id))
+        step = self._step(found.secret, code) if found and found.confirmed else None
+        if found is None or step is None:
+            return False
+        secret = found.secret
+        return await self._database.write(lambda queries: queries.use_totp(user.id, secret, step))
+
+    async def _use_recovery(self, user: User, number: int, code: str) -> bool:
+        known = await self._database.run(lambda queries: queries.find_recovery_code(user.id, number))
+        if not await self._passwords.verify(code, known) or known is None:
+            return False
+        return await self._database.write(lambda queries: queries.use_recovery_code(user.id, number, known))
+
+    def _step(self, secret: str, code: str) -> int | None:
+        """Return the time-step that a code is of, if it is one of now or of one step before or after."""
+        digits = SEPARATORS.sub("", code)
+        if not TOTP.fullmatch(digits):
+            return None
+        try:
+            return pyotp.TOTP(secret).verify_and_get_timecode(digits, for_time=self._now(), valid_window=DRIFT)
+        except OTPVerificationError:
+            return None
+
+    # Sign-ins that wait for a second factor
+
+    async def begin_waiting(self, user: User) -> UUID:
+        """Return the id of a sign-in whose password was right; it waits for five minutes."""
+        return await self._database.write(lambda queries: queries.begin_waiting(user.id, WAITING_SECONDS))
+
+    async def find_waiting(self, waiting_id: UUID) -> User:
+        """Return whose sign-in it is.
+
+        Raises:
+            NotSignedIn: it is over, or the password was changed, or the account disabled.
+        """
+        user = await self._database.run(lambda queries: queries.find_waiting(waiting_id, WAITING_SECONDS))
+        if user is None:
+            raise NotSignedIn("That took too long. Sign in again.")
+        return user
+
+    async def count_waiting_try(self, waiting_id: UUID) -> None:
+        """Return when this sign-in has a try left, which is then gone.
+
+        Raises:
+            NotSignedIn: it has none.
+        """
+        if not await self._database.write(lambda queries: queries.count_waiting_try(waiting_id, WAITING_TRIES)):
+            raise NotSignedIn("Those were too many wrong codes. Sign in again.")
+
+    async def end_waiting(self, waiting_id: UUID) -> None:
+        """Let the sign-in wait no more: it goes on.
+
+        Raises:
+            NotSignedIn: another request was faster.
+        """
+        if not await self._database.write(lambda queries: queries.end_waiting(waiting_id)):
+            raise NotSignedIn("That took too long. Sign in again.")

@@ -1,0 +1,294 @@
+"""The second factor of one's account: see, add, remove. Whoever changes something proves first who they are."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any, Final, Literal
+
+import segno
+from litestar import Controller, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from litestar.response import Response
+from markupsafe import Markup
+
+from seatweb.errors import BadCode, BadCredentials, InvalidInput, SeatwebError, TooManyAttempts
+from seatweb.model import Session
+from seatweb.passkeys import Passkeys
+from seatweb.second_factor import Enrolment, SecondFactors
+from seatweb.security import CONFIRMED_AUDIENCE, PASSKEY_AUDIENCE, Security
+from seatweb.settings import Settings
+from seatweb.signing_in import SigningIn
+from seatweb.web.contexts import EnrolmentPage, FactorsPage, PasskeyRow, RecoveryCodesPage
+from seatweb.web.passkey_forms import options, party_here, party_of, read_challenge
+from seatweb.web.rendering import Renderer
+from seatweb.web.requests import ID, PageNotFound, PageRequest, read_form, signed_in
+
+PATH: Final = "/account/second-factor"
+CONFIRMED_SECONDS: Final = 600
+
+
+class NotConfirmed(SeatwebError):
+    """The user has to prove who they are before they change this."""
+
+    code = "forbidden"
+    status = 403
+    message = "Enter your password first."
+
+
+def to_confirm(request: PageRequest, _: NotConfirmed) -> Response[str]:
+    """Return to where the user can prove who they are."""
+    renderer: Renderer = request.app.state.renderer
+    return renderer.redirect(request, PATH, say="confirm_first")
+
+
+class SecondFactorController(Controller):
+    """What the user has beside the password."""
+
+    path = PATH
+    exception_handlers: Any = {NotConfirmed: to_confirm}  # noqa: RUF012 - Litestar declares it so
+
+    @get("/")
+    async def overview(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        settings: NamedDependency[Settings],
+        factors: NamedDependency[SecondFactors],
+    ) -> Response[str]:
+        """Show what there is."""
+        return await _show(request, renderer, settings, factors)
+
+    @post("/confirm", status_code=200)
+    async def confirm(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        settings: NamedDependency[Settings],
+        factors: NamedDependency[SecondFactors],
+        signing_in: NamedDependency[SigningIn],
+        security: NamedDependency[Security],
+    ) -> Response[str]:
+        """Prove who one is by password, and by a code where there is a second factor."""
+        session, fields = signed_in(request), await read_form(request)
+        try:
+            await signing_in.confirm(session, fields.get("password", ""), fields.get("code", ""))
+        except InvalidInput as error:
+            return await _show(request, renderer, settings, factors, error.fields)
+        except (BadCode, TooManyAttempts) as error:
+            return await _show(request, renderer, settings, factors, {"code": error.text}, error.retry_after)
+        return _confirm(request, renderer, security, session)
+
+    @post("/confirm/options", status_code=200)
+    async def confirm_options(
+        self, request: PageRequest, passkeys: NamedDependency[Passkeys], security: NamedDependency[Security]
+    ) -> Response[bytes]:
+        """Tell the browser which passkeys prove who one is."""
+        user = signed_in(request).user
+        return options(security, await passkeys.options_to_use(party_here(request), "confirm", user))
+
+    @post("/confirm/passkey", status_code=200)
+    async def confirm_with_passkey(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        settings: NamedDependency[Settings],
+        factors: NamedDependency[SecondFactors],
+        signing_in: NamedDependency[SigningIn],
+        security: NamedDependency[Security],
+    ) -> Response[str]:
+        """Prove who one is by a passkey, which is password and second factor at once."""
+        session, fields = signed_in(request), await read_form(request)
+        challenge = read_challenge(request, security)
+        try:
+            await signing_in.confirm_with_passkey(session, party_here(request), challenge, fields.get("credential", ""))
+        except BadCredentials as error:
+            return await _show(request, renderer, settings, factors, {"form": error.text})
+        return _confirm(request, renderer, security, session)
+
+    # The authenticator app
+
+    @post("/app", status_code=200)
+    async def begin_app(
+        self, request: PageRequest, renderer: NamedDependency[Renderer], factors: NamedDependency[SecondFactors]
+    ) -> Response[str]:
+        """Make a secret for an authenticator app."""
+        began = await factors.begin_totp(_confirmed(request).user)
+        return renderer.redirect(request, f"{PATH}/app" if began else PATH)
+
+    @get("/app")
+    async def show_app(
+        self, request: PageRequest, renderer: NamedDependency[Renderer], factors: NamedDependency[SecondFactors]
+    ) -> Response[str]:
+        """Show the secret, until it is confirmed."""
+        enrolment = await factors.enrolment(_confirmed(request).user)
+        if enrolment is None:
+            return renderer.redirect(request, PATH)
+        return renderer.page(request, "pages/authenticator_app.html", _enrolment(enrolment, {}))
+
+    @post("/app/code", status_code=200)
+    async def confirm_app(
+        self, request: PageRequest, renderer: NamedDependency[Renderer], factors: NamedDependency[SecondFactors]
+    ) -> Response[str]:
+        """Let the secret count, since the app shows its codes."""
+        session, fields = _confirmed(request), await read_form(request)
+        try:
+            await factors.confirm_totp(session, fields.get("code", ""))
+        except BadCode as error:
+            enrolment = await factors.enrolment(session.user)
+            if enrolment is None:
+                return renderer.redirect(request, PATH)
+            page = _enrolment(enrolment, {"code": error.text})
+            return renderer.page(request, "pages/authenticator_app.html", page, status=422)
+        return await _added(request, renderer, factors, session, "app")
+
+    @post("/app/remove", status_code=200)
+    async def remove_app(
+        self, request: PageRequest, renderer: NamedDependency[Renderer], factors: NamedDependency[SecondFactors]
+    ) -> Response[str]:
+        """Take the authenticator app away."""
+        await factors.remove_totp(_confirmed(request))
+        return renderer.redirect(request, PATH, say="app_removed")
+
+    # Passkeys
+
+    @post("/passkeys/options", status_code=200)
+    async def passkey_options(
+        self, request: PageRequest, passkeys: NamedDependency[Passkeys], security: NamedDependency[Security]
+    ) -> Response[bytes]:
+        """Tell the browser what passkey to make."""
+        user = _confirmed(request).user
+        return options(security, await passkeys.options_to_add(party_here(request), user))
+
+    @post("/passkeys", status_code=200)
+    async def add_passkey(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        settings: NamedDependency[Settings],
+        factors: NamedDependency[SecondFactors],
+        passkeys: NamedDependency[Passkeys],
+        security: NamedDependency[Security],
+    ) -> Response[str]:
+        """Keep the passkey that the browser made."""
+        session, fields = _confirmed(request), await read_form(request)
+        challenge = read_challenge(request, security)
+        party, answer, name = party_here(request), fields.get("credential", ""), fields.get("name", "")
+        try:
+            await passkeys.add(session, party, challenge, answer, name)
+        except InvalidInput as error:
+            return await _show(request, renderer, settings, factors, {"passkey": error.text})
+        return await _added(request, renderer, factors, session, "passkey")
+
+    @post("/passkeys/{passkey_text:str}/remove", status_code=200)
+    async def remove_passkey(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        passkeys: NamedDependency[Passkeys],
+        passkey_text: FromPath[str],
+    ) -> Response[str]:
+        """Take a passkey away."""
+        session = _confirmed(request)
+        if not ID.fullmatch(passkey_text):
+            raise PageNotFound
+        await passkeys.remove(session, int(passkey_text))
+        return renderer.redirect(request, PATH, say="passkey_removed")
+
+    # Recovery codes
+
+    @post("/recovery-codes", status_code=200)
+    async def new_recovery_codes(
+        self, request: PageRequest, renderer: NamedDependency[Renderer], factors: NamedDependency[SecondFactors]
+    ) -> Response[str]:
+        """Make new recovery codes and show them, once."""
+        session = _confirmed(request)
+        if await factors.missing(session.user):
+            return renderer.redirect(request, PATH)
+        page = RecoveryCodesPage(codes=await factors.new_recovery_codes(session), added=None)
+        return renderer.page(request, "pages/recovery_codes.html", page)
+
+
+def _confirmed(request: PageRequest) -> Session:
+    """Return the session of a user who proved a moment ago who they are.
+
+    Raises:
+        NotSignedIn, NotConfirmed
+    """
+    session = signed_in(request)
+    if not _is_confirmed(request, session):
+        raise NotConfirmed
+    return session
+
+
+def _is_confirmed(request: PageRequest, session: Session) -> bool:
+    security: Security = request.app.state.security
+    return security.read_step(request, CONFIRMED_AUDIENCE).get("session") == str(session.id)
+
+
+def _confirm(request: PageRequest, renderer: Renderer, security: Security, session: Session) -> Response[str]:
+    step = security.step_cookie(CONFIRMED_AUDIENCE, {"session": str(session.id)}, CONFIRMED_SECONDS)
+    cookies = [step, security.no_step_cookie(PASSKEY_AUDIENCE)]
+    return renderer.redirect(request, PATH, say="confirmed", cookies=cookies)
+
+
+async def _added(
+    request: PageRequest, renderer: Renderer, factors: SecondFactors, session: Session, what: Literal["app", "passkey"]
+) -> Response[str]:
+    """Show the recovery codes that come with the first factor, or go back to the list."""
+    codes = await factors.first_recovery_codes(session)
+    if not codes:
+        return renderer.redirect(request, PATH, say=f"{what}_added")
+    return renderer.page(request, "pages/recovery_codes.html", RecoveryCodesPage(codes=codes, added=what))
+
+
+def _enrolment(enrolment: Enrolment, errors: dict[str, str]) -> EnrolmentPage:
+    # Only what the library draws: nothing of the user's is in it but as squares.
+    drawing = Markup(segno.make_qr(enrolment.uri, error="m").svg_inline(omitsize=True, border=4))  # noqa: S704
+    parts = [enrolment.secret[place : place + 4] for place in range(0, len(enrolment.secret), 4)]
+    return EnrolmentPage(secret=" ".join(parts), uri=enrolment.uri, drawing=drawing, errors=errors)
+
+
+async def _show(
+    request: PageRequest,
+    renderer: Renderer,
+    settings: Settings,
+    factors: SecondFactors,
+    errors: dict[str, str] | None = None,
+    retry_after: int | None = None,
+) -> Response[str]:
+    session = signed_in(request)
+    found = await factors.of(session.user)
+
+    def day(moment: datetime | None) -> date | None:
+        return moment.astimezone(settings.zone).date() if moment else None
+
+    page = FactorsPage(
+        confirmed=_is_confirmed(request, session),
+        app_since=day(found.totp_since),
+        passkeys=[
+            PasskeyRow(
+                id=passkey.id,
+                name=passkey.name,
+                added=passkey.created_at.astimezone(settings.zone).date(),
+                last_used=day(passkey.last_used_at),
+            )
+            for passkey in found.passkeys
+        ],
+        recovery_made=found.recovery_made,
+        recovery_left=found.recovery_left,
+        passkeys_here=party_of(request) is not None,
+        local_address=_local_address(request, settings),
+        errors=errors or {},
+    )
+    status = 429 if retry_after else 422 if errors else 200
+    headers = {"retry-after": str(retry_after)} if retry_after else {}
+    return renderer.page(request, "pages/second_factor.html", page, status=status, headers=headers)
+
+
+def _local_address(request: PageRequest, settings: Settings) -> str | None:
+    """Return the address of this page under `localhost`, where the browser asked for the machine by its number."""
+    host, _, port = request.headers.get("host", "").partition(":")
+    if host != "127.0.0.1" or settings.public_url or not port.isdecimal():
+        return None
+    return f"http://localhost:{port}{PATH}"

@@ -1,0 +1,158 @@
+-- name: lock_user(user_id)$
+-- The user's row, locked: what is decided by several rows of theirs is decided by one after the other.
+select id
+from users
+where id = :user_id
+for update;
+
+-- name: find_factors(user_id)^
+-- When the authenticator app was added, and how many recovery codes are there and left.
+select
+    (select confirmed_at from totp_secrets where user_id = :user_id) as totp_since,
+    (select count(*) from recovery_codes where user_id = :user_id) as recovery_made,
+    (select count(*) from recovery_codes where user_id = :user_id and used_at is null) as recovery_left;
+
+-- name: has_second_factor(user_id)$
+-- Whether the password alone lets nobody in.
+select
+    exists (select from totp_secrets where user_id = :user_id and confirmed_at is not null)
+    or exists (select from passkeys where user_id = :user_id);
+
+-- name: begin_totp(user_id, secret)$
+-- A new secret that does not count yet, in the place of one that does not; null where one counts.
+insert into totp_secrets as t (user_id, secret)
+values (:user_id, :secret)
+on conflict (user_id) do update set secret = excluded.secret, last_step = 0, created_at = now()
+where t.confirmed_at is null
+returning user_id;
+
+-- name: find_totp(user_id)^
+-- The secret, and whether it counts.
+select secret, confirmed_at is not null as confirmed
+from totp_secrets
+where user_id = :user_id;
+
+-- name: confirm_totp(user_id, secret, step, session_id)$
+-- From now on the secret counts, and its first code is used; written down. Null when it was replaced meanwhile.
+with confirmed as (
+    update totp_secrets set confirmed_at = now(), last_step = :step
+    where user_id = :user_id and secret = :secret and confirmed_at is null
+    returning user_id
+),
+audited as (
+    insert into audit (action, user_id, session_id)
+    select 'second_factor_add', user_id, :session_id
+    from confirmed
+)
+select user_id
+from confirmed;
+
+-- name: use_totp(user_id, secret, step)$
+-- Take the code of a time-step, if no code of it or of a later one was taken before (RFC 6238, section 5.2).
+update totp_secrets set last_step = :step
+where user_id = :user_id and secret = :secret and confirmed_at is not null and last_step < :step
+returning user_id;
+
+-- name: remove_totp(user_id, session_id)!
+-- Take the authenticator app away and write it down; without one nothing happens.
+with removed as (
+    delete from totp_secrets
+    where user_id = :user_id
+    returning user_id, confirmed_at
+)
+insert into audit (action, user_id, session_id)
+select 'second_factor_remove', user_id, :session_id
+from removed
+where confirmed_at is not null;
+
+-- name: remove_recovery_codes(user_id)!
+-- The user's recovery codes count no more.
+delete from recovery_codes
+where user_id = :user_id;
+
+-- name: add_recovery_codes(user_id, hashes, session_id)!
+-- The user's recovery codes, numbered from 0, written down once.
+with added as (
+    insert into recovery_codes (user_id, number, code_hash)
+    select :user_id, place - 1, code_hash
+    from unnest(:hashes::text []) with ordinality as given (code_hash, place)
+)
+insert into audit (action, user_id, session_id)
+values ('recovery_codes', :user_id, :session_id);
+
+-- name: find_recovery_code(user_id, number)$
+-- The hash of a recovery code that was not used yet.
+select code_hash
+from recovery_codes
+where user_id = :user_id and number = :number and used_at is null;
+
+-- name: use_recovery_code(user_id, number, code_hash)$
+-- Use a recovery code up and write it down; null when someone was faster.
+with used as (
+    update recovery_codes set used_at = now()
+    where user_id = :user_id and number = :number and code_hash = :code_hash and used_at is null
+    returning user_id
+),
+audited as (
+    insert into audit (action, user_id)
+    select 'recovery_code_use', user_id
+    from used
+)
+select user_id
+from used;
+
+-- name: count_code_try(user_id, most, seconds)$
+-- Count a try before it is made; null when there were so many in a row, each within so many seconds of the one before.
+insert into code_tries as t (user_id, tries, last_at)
+values (:user_id, 1, now())
+on conflict (user_id) do update set
+tries = case when t.last_at < now() - make_interval(secs => :seconds) then 1 else t.tries + 1 end,
+last_at = now()
+where t.tries < :most or t.last_at < now() - make_interval(secs => :seconds)
+returning tries;
+
+-- name: seconds_to_wait(user_id, seconds)$
+-- How long until codes are taken again.
+select ceil(extract(epoch from last_at - now()) + :seconds)::integer
+from code_tries
+where user_id = :user_id;
+
+-- name: forget_code_tries(user_id)!
+-- A code was right: the tries before it do not count.
+delete from code_tries
+where user_id = :user_id;
+
+-- name: begin_waiting(user_id, seconds)$
+-- A sign-in that waits for the second factor; it counts for the password of this moment. Those that are over go.
+with gone as (
+    delete from waiting_sign_ins
+    where created_at < now() - make_interval(secs => :seconds)
+)
+insert into waiting_sign_ins (user_id, password_hash)
+select id, password_hash
+from users
+where id = :user_id
+returning id;
+
+-- name: find_waiting(waiting_id, seconds)^
+-- The user of a sign-in that waits: not over, the password the same, the account not disabled.
+select users.id, users.username, users.created_at
+from waiting_sign_ins as waiting
+inner join users on users.id = waiting.user_id
+where
+    waiting.id = :waiting_id
+    and waiting.created_at > now() - make_interval(secs => :seconds)
+    and waiting.password_hash = users.password_hash
+    and users.disabled_at is null;
+
+-- name: count_waiting_try(waiting_id, most)$
+-- Count a try of this sign-in before it is made; null after so many.
+update waiting_sign_ins set tries = tries + 1
+where id = :waiting_id and tries < :most
+returning tries;
+
+-- name: end_waiting(waiting_id)$
+-- A sign-in waits no more; null when another request ended it.
+delete from waiting_sign_ins
+where id = :waiting_id
+returning id;

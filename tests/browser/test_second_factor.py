@@ -1,0 +1,287 @@
+"""Passkeys in Chromium, with its virtual authenticator; and the pages of the second factor for everyone."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pyotp
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import CDPSession, Page, expect
+
+from tests.browser.test_for_everyone import DESK, PHONE
+from tests.support import Site
+
+PAGE = "/account/second-factor"
+PASSWORD = "correct horse battery"
+
+
+class Device:
+    """The authenticator of a browser: Chromium's own, steered by its protocol."""
+
+    def __init__(self, page: Page) -> None:
+        self.cdp: CDPSession = page.context.new_cdp_session(page)
+        self.cdp.send("WebAuthn.enable")
+        options = {
+            "protocol": "ctap2",
+            "transport": "internal",
+            "hasResidentKey": True,
+            "hasUserVerification": True,
+            "isUserVerified": True,
+            "automaticPresenceSimulation": True,
+        }
+        self.id = self.cdp.send("WebAuthn.addVirtualAuthenticator", {"options": options})["authenticatorId"]
+
+    @property
+    def passkeys(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.cdp.send("WebAuthn.getCredentials", {"authenticatorId": self.id})[
+            "credentials"
+        ]
+        return found
+
+    def unlocks(self, *, right: bool) -> None:
+        """Let the owner's fingerprint be right, or wrong."""
+        self.cdp.send("WebAuthn.setUserVerified", {"authenticatorId": self.id, "isUserVerified": right})
+
+
+@pytest.fixture
+def guard(site: Site) -> Iterator[Any]:
+    """Give the watch over pages that are opened as `localhost`, where passkeys work."""
+    from tests.browser.conftest import Guard  # noqa: PLC0415 - the fixture has its name
+
+    site.url = site.url.replace("127.0.0.1", "localhost")
+    guard = Guard(site)
+    yield guard
+    assert guard.problems == []
+
+
+@pytest.fixture
+def ada(page: Page) -> Page:
+    """Give the page of someone who registered."""
+    page.goto("/register")
+    page.get_by_label("Username").fill("ada")
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.get_by_role("button", name="Register").click()
+    page.wait_for_url("**/")
+    return page
+
+
+def confirm(page: Page) -> None:
+    page.goto(PAGE)
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.get_by_role("button", name="Go on").click()
+    page.get_by_text("changes for ten minutes").wait_for()
+
+
+def add_passkey(page: Page, name: str = "My laptop") -> None:
+    page.get_by_label("Name").fill(name)
+    page.get_by_role("button", name="Add a passkey").click()
+
+
+def sign_out(page: Page) -> None:
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_text("You are signed out").wait_for()
+
+
+def test_a_passkey_is_added_and_signs_in_without_a_password(ada: Page) -> None:
+    device = Device(ada)
+    ada.goto("/account")
+    ada.get_by_role("link", name="Add one").click()
+    confirm(ada)
+    add_passkey(ada)
+    expect(ada.locator(".codes li")).to_have_count(10)
+    ada.get_by_role("link", name="I have kept them").click()
+    expect(ada.locator(".factor-name")).to_have_text("My laptop")
+    (passkey,) = device.passkeys
+    assert passkey["isResidentCredential"]
+    assert passkey["rpId"] == "localhost"
+    sign_out(ada)
+    ada.goto("/login?next=/my/bookings")
+    ada.get_by_role("button", name="Sign in with a passkey").click()
+    ada.wait_for_url("**/my/bookings")
+    expect(ada.get_by_role("link", name="Account of ada")).to_be_visible()
+    assert device.passkeys[0]["signCount"] > passkey["signCount"]
+
+
+def test_a_passkey_after_the_password_and_to_make_changes(ada: Page) -> None:
+    Device(ada)
+    confirm(ada)
+    add_passkey(ada)
+    ada.get_by_role("link", name="I have kept them").click()
+    sign_out(ada)
+    ada.goto("/login?next=/account")
+    ada.get_by_label("Username").fill("ada")
+    ada.get_by_label("Password", exact=True).fill(PASSWORD)
+    ada.get_by_role("button", name="Sign in", exact=True).click()
+    ada.get_by_role("heading", name="One more step").wait_for()
+    ada.get_by_role("button", name="Use a passkey").click()
+    ada.get_by_role("link", name="On", exact=True).click()
+    # The proof of before was for the session of before.
+    ada.get_by_role("button", name="Use a passkey").click()
+    ada.get_by_role("button", name="Remove My laptop").click()
+    expect(ada.get_by_text("The passkey is removed")).to_be_visible()
+    expect(ada.get_by_text("Off.")).to_be_visible()
+
+
+def test_a_second_passkey_on_the_same_device_is_refused_in_words(ada: Page) -> None:
+    device = Device(ada)
+    confirm(ada)
+    add_passkey(ada)
+    ada.get_by_role("link", name="I have kept them").click()
+    add_passkey(ada, "Again")
+    expect(ada.get_by_role("alert").filter(has_text="has a passkey of yours already")).to_be_visible()
+    expect(ada.get_by_role("button", name="Add a passkey")).not_to_have_attribute("aria-busy", "true")
+    assert len(device.passkeys) == 1
+
+
+def test_a_device_that_is_not_unlocked_signs_nobody_in(ada: Page) -> None:
+    device = Device(ada)
+    confirm(ada)
+    add_passkey(ada)
+    ada.get_by_role("link", name="I have kept them").click()
+    sign_out(ada)
+    device.unlocks(right=False)
+    ada.goto("/login")
+    button = ada.get_by_role("button", name="Sign in with a passkey")
+    button.click()
+    expect(ada.get_by_role("alert").filter(has_text="No passkey was used")).to_be_visible()
+    device.unlocks(right=True)
+    button.click()
+    expect(ada.get_by_role("link", name="Account of ada")).to_be_visible()
+
+
+def test_a_passkey_that_was_removed_says_so(ada: Page) -> None:
+    Device(ada)
+    confirm(ada)
+    add_passkey(ada)
+    ada.get_by_role("link", name="I have kept them").click()
+    ada.get_by_role("button", name="Remove My laptop").click()
+    ada.get_by_text("The passkey is removed").wait_for()
+    sign_out(ada)
+    ada.goto("/login")
+    ada.get_by_role("button", name="Sign in with a passkey").click()
+    expect(ada.get_by_role("alert").filter(has_text="not known here")).to_be_visible()
+
+
+def test_a_browser_that_cannot_read_the_json_of_webauthn(ada: Page) -> None:
+    """The way of browsers from before 2024 or 2025, by our own reading and writing."""
+    Device(ada)
+    ada.add_init_script(
+        "delete PublicKeyCredential.parseCreationOptionsFromJSON;"
+        "delete PublicKeyCredential.parseRequestOptionsFromJSON;"
+        "delete PublicKeyCredential.prototype.toJSON;"
+    )
+    confirm(ada)
+    assert not ada.evaluate("'toJSON' in PublicKeyCredential.prototype")
+    add_passkey(ada)
+    ada.get_by_role("link", name="I have kept them").click()
+    sign_out(ada)
+    ada.goto("/login")
+    ada.get_by_role("button", name="Sign in with a passkey").click()
+    expect(ada.get_by_role("link", name="Account of ada")).to_be_visible()
+
+
+def test_by_keyboard_alone_with_an_app(ada: Page) -> None:
+    confirm(ada)
+    ada.get_by_role("button", name="Add an app").press("Enter")
+    app = pyotp.TOTP(ada.locator(".enrol-key code").inner_text().replace(" ", ""))
+    ada.get_by_role("textbox", name="Code").fill(app.at(int(time.time()) - 30))
+    ada.keyboard.press("Enter")
+    expect(ada.locator(".codes li")).to_have_count(10)
+    sign_out(ada)
+    ada.goto("/login")
+    ada.keyboard.type("ada")
+    ada.keyboard.press("Tab")
+    ada.keyboard.type(PASSWORD)
+    ada.keyboard.press("Enter")
+    expect(ada.get_by_role("textbox", name="Code")).to_be_focused()
+    ada.keyboard.type(app.now())
+    ada.keyboard.press("Enter")
+    expect(ada.get_by_role("link", name="Account of ada")).to_be_visible()
+
+
+def test_without_scripts_no_button_is_shown_that_does_nothing(open_browser: Callable[..., Page]) -> None:
+    page = open_browser(java_script_enabled=False)
+    page.goto("/login")
+    expect(page.get_by_role("button", name="Sign in", exact=True)).to_be_visible()
+    expect(page.get_by_role("button", name=re.compile("passkey"))).to_have_count(0)
+
+
+# For everyone
+
+
+def walk(page: Page) -> Iterator[str]:
+    """Go through the pages of the second factor, and tell where we are."""
+    yield "off"
+    page.get_by_label("Password", exact=True).fill("wrong")
+    page.get_by_role("button", name="Go on").click()
+    page.get_by_text("That is not your password").wait_for()
+    yield "a wrong password"
+    confirm(page)
+    yield "to be changed"
+    page.get_by_role("button", name="Add an app").click()
+    page.get_by_role("heading", name="Add an authenticator app").wait_for()
+    secret = page.locator(".enrol-key code").inner_text().replace(" ", "")
+    yield "a new app"
+    page.get_by_role("textbox", name="Code").fill("12345")
+    page.get_by_role("button", name="Add the app").click()
+    page.get_by_text("That code is not right").wait_for()
+    yield "a wrong first code"
+    page.get_by_role("textbox", name="Code").fill(pyotp.TOTP(secret).at(int(time.time()) - 30))
+    page.get_by_role("button", name="Add the app").click()
+    page.locator(".codes").wait_for()
+    yield "recovery codes"
+    page.get_by_role("link", name="I have kept them").click()
+    add_passkey(page)
+    page.locator(".factor-name").get_by_text("My laptop").wait_for()
+    yield "on"
+    page.context.clear_cookies(name="seatweb_confirmed")
+    page.reload()
+    yield "on, to be confirmed"
+    page.goto("/account")
+    yield "account"
+    page.get_by_role("button", name="Sign out").first.click()
+    page.goto("/login")
+    page.get_by_role("button", name="Sign in with a passkey").wait_for()
+    yield "login"
+    page.get_by_label("Username").fill("ada")
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.get_by_role("button", name="Sign in", exact=True).click()
+    page.get_by_role("heading", name="One more step").wait_for()
+    yield "second step"
+    page.get_by_role("textbox", name="Code").fill("123")
+    page.get_by_role("button", name="Sign in", exact=True).click()
+    page.get_by_text("is not right").wait_for()
+    yield "a wrong code"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [PHONE, DESK], ids=["phone", "desk"])
+def test_axe_finds_nothing(open_browser: Callable[..., Page], viewport: Any, scheme: Any) -> None:
+    touch = {"has_touch": True, "is_mobile": True} if viewport is PHONE else {}
+    page = open_browser(viewport=viewport, color_scheme=scheme, reduced_motion="reduce", **touch)
+    page.goto("/register?next=/account/second-factor")
+    page.get_by_label("Username").fill("ada")
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.get_by_role("button", name="Register").click()
+    page.wait_for_url(f"**{PAGE}")
+    Device(page)
+    axe, least = Axe(), 44 if touch else 24
+    for name in walk(page):
+        results = axe.run(page, options={"resultTypes": ["violations", "incomplete"]})
+        assert results.violations_count == 0, f"{name}: {results.generate_report()}"
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
+        small = page.evaluate(
+            """least => [...document.querySelectorAll('main a, main button, main input:not([type=hidden])')]
+                .filter(element => {
+                    const box = element.getBoundingClientRect();
+                    const inText = element.closest('p') && getComputedStyle(element).display === 'inline';
+                    const away = box.width <= 1 || element.matches('.visually-hidden');
+                    return !away && !inText && (box.width < least - 0.5 || box.height < least - 0.5);
+                }).map(element => element.outerHTML)""",
+            least,
+        )
+        assert small == [], name
