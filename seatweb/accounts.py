@@ -15,6 +15,7 @@ import structlog
 
 from seatweb.database import Database, Transaction
 from seatweb.errors import BadCredentials, InvalidInput, Overloaded
+from seatweb.limits import Limits
 from seatweb.memory import Kept, Memory
 from seatweb.model import Session, User
 from seatweb.passwords import LONGEST, Passwords
@@ -35,20 +36,30 @@ INVISIBLE: Final = frozenset("\u115f\u1160\u3164\uffa0")  # Hangul fillers: lett
 class Accounts:
     """People and their sign-ins."""
 
-    def __init__(self, database: Database, passwords: Passwords, *, session_days: int, shortest_password: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        passwords: Passwords,
+        limits: Limits,
+        *,
+        session_days: int,
+        shortest_password: int,
+    ) -> None:
         self._database = database
         self._passwords = passwords
+        self._limits = limits
         self._session_length = timedelta(days=session_days)
         self._shortest_password = shortest_password
         self._sessions = Memory(self._read_session, seconds=SESSION_SECONDS, entries=SESSIONS_KEPT)
         self._seen: Kept[tuple[UUID, int], float] = Kept(SESSIONS_KEPT)
 
-    async def register(self, username: str, password: str) -> Session:
-        """Return the first session of a new user; both are there or neither is.
+    async def register(self, username: str, password: str, address: str) -> Session:
+        """Return the first session of a new user; both are there or neither is. The address is the client's.
 
         Raises:
             InvalidInput: with a text for each field that cannot be used.
             UsernameTaken: someone has the name, in whatever case.
+            TooManyAttempts: too many were tried from this address.
             Overloaded: too many passwords are being hashed.
         """
         name = unicodedata.normalize("NFC", username.strip())
@@ -59,6 +70,7 @@ class Accounts:
         fields = {field: problem for field, problem in problems.items() if problem}
         if fields:
             raise InvalidInput(fields=fields)
+        await self._limits.registration(address)
         password_hash = await self._passwords.hash(password)
 
         async def register(transaction: Transaction) -> Session:
@@ -67,21 +79,27 @@ class Accounts:
 
         return await self._database.transaction(register)
 
-    async def sign_in(self, username: str, password: str) -> Session:
-        """Return a new session of the user whose name and password these are.
+    async def sign_in(self, username: str, password: str, address: str) -> Session:
+        """Return a new session of the user whose name and password these are. The address is the client's.
 
         Raises:
             BadCredentials: they do not go together, or the account is disabled; no one can tell which.
+            TooManyAttempts: that failed too often with this username or from this address.
             Overloaded: too many passwords are being verified.
         """
         name = unicodedata.normalize("NFC", username.strip())
+        async with self._limits.sign_in_attempt(_username_key(name), address):
+            user = await self._check_password(name, password)
+        return await self._database.write(lambda queries: self._start_session(queries, user))
+
+    async def _check_password(self, name: str, password: str) -> User:
         known = None
         if not _username_problem(name):
             known = await self._database.run(lambda queries: queries.find_credentials(_username_key(name)))
         right = await self._passwords.verify(password[: LONGEST + 1], known.password_hash if known else None)
         if known is None or not right or known.disabled:
             raise BadCredentials
-        return await self._database.write(lambda queries: self._start_session(queries, known.user))
+        return known.user
 
     async def find_session(self, session_id: UUID, user_id: int) -> Session | None:
         """Return the session while it counts: not ended, not over, its user not disabled."""

@@ -30,8 +30,10 @@ from seatweb.api.seats import SeatController
 from seatweb.bookings import Bookings
 from seatweb.changes import Changes
 from seatweb.database import Database
+from seatweb.limits import Limits, Rules
 from seatweb.live import Live
 from seatweb.passwords import Passwords
+from seatweb.proxies import Proxies
 from seatweb.redis_client import RedisClient
 from seatweb.reservations import Reservations
 from seatweb.section_cache import SectionCache
@@ -81,8 +83,19 @@ def create_app(
             RedisClient.open(backends.redis_url) as redis,
             Changes.open(redis) as changes,
         ):
+            limits = Limits(
+                redis,
+                _rules(settings),
+                secret=backends.jwt_secret,
+                workers=settings.workers,
+                now=lambda: datetime.now(zone),
+            )
             accounts = Accounts(
-                database, passwords, session_days=settings.session_days, shortest_password=settings.shortest_password
+                database,
+                passwords,
+                limits,
+                session_days=settings.session_days,
+                shortest_password=settings.shortest_password,
             )
             bookings = Bookings(
                 database,
@@ -90,6 +103,7 @@ def create_app(
                 Reservations(redis, settings.hold_seconds),
                 changes,
                 today or (lambda: datetime.now(zone).date()),
+                limits,
             )
             async with (
                 Live.open(bookings, changes) as live,
@@ -102,6 +116,7 @@ def create_app(
                     redis=redis,
                     accounts=accounts,
                     bookings=bookings,
+                    limits=limits,
                     live=live,
                     answers=MapAnswers(bookings, renderer, sections, day_pages),
                     streams=Streams(bookings, sections),
@@ -164,8 +179,21 @@ def create_app(
         logging_config=None,
     )
     https = {"strict-transport-security": "max-age=31536000"} if settings.secure_cookies else {}
+    networks, unix = settings.proxies
+    proxies = Proxies(networks, unix=unix)
     warm = WarmPages(app, app.state, security, sections, day_pages)
-    return Telemetry(warm, HEADERS | https, FILE_HEADERS | https, log_request)
+    return Telemetry(warm, HEADERS | https, FILE_HEADERS | https, log_request, proxies)
+
+
+def _rules(settings: Settings) -> Rules:
+    return Rules(
+        failures_per_account=settings.limit_failures_per_account,
+        failures_per_address=settings.limit_failures_per_address,
+        registrations=settings.limit_registrations,
+        holds=settings.limit_holds,
+        bookings=settings.limit_bookings,
+        requests=settings.limit_requests,
+    )
 
 
 API_PATHS: Final = ("/auth/", "/seats/", "/sections/", "/bookings/", "/me/", "/health/", "/openapi")

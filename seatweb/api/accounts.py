@@ -15,6 +15,7 @@ from seatweb.api.problems import REFUSED
 from seatweb.api.requests import ApiRequest, signed_in
 from seatweb.api.schemas import Credentials, Token, UserOut
 from seatweb.model import Session
+from seatweb.proxies import address_of
 from seatweb.security import API_AUDIENCE, Security
 
 JSON = Annotated[Credentials, Body(description="Username and password.")]
@@ -29,17 +30,17 @@ class AuthController(Controller):
 
     @post("/register", operation_id="register", responses=REFUSED)
     async def register(
-        self, data: JSON, accounts: NamedDependency[Accounts], security: NamedDependency[Security]
+        self, request: ApiRequest, data: JSON, accounts: NamedDependency[Accounts], security: NamedDependency[Security]
     ) -> Response[Token]:
         """Create an account and sign in."""
-        return _token(security, await accounts.register(data.username, data.password), 201)
+        return _token(security, await accounts.register(data.username, data.password, address_of(request)), 201)
 
     @post("/login", operation_id="login", status_code=200, responses=REFUSED)
     async def login(
-        self, data: JSON, accounts: NamedDependency[Accounts], security: NamedDependency[Security]
+        self, request: ApiRequest, data: JSON, accounts: NamedDependency[Accounts], security: NamedDependency[Security]
     ) -> Response[Token]:
         """Sign in and get a token."""
-        return _token(security, await accounts.sign_in(data.username, data.password), 200)
+        return _token(security, await accounts.sign_in(data.username, data.password, address_of(request)), 200)
 
 
 class MeController(Controller):

@@ -18,7 +18,15 @@ from seatweb import __version__
 from seatweb.api.operations import ADVICE, EXPLANATIONS, HEADERS, OPERATIONS, PARAMETERS, About
 from seatweb.api.problems import PROBLEM_JSON
 from seatweb.api.schemas import Credentials, Move, NewBooking
-from seatweb.errors import InvalidInput, NotSignedIn, Overloaded, RequestInProgress, SeatHeld, SeatwebError
+from seatweb.errors import (
+    InvalidInput,
+    NotSignedIn,
+    Overloaded,
+    RequestInProgress,
+    SeatHeld,
+    SeatwebError,
+    TooManyAttempts,
+)
 
 DESCRIPTION: Final = """\
 Book seats from a program, by the same rules as on the pages. Requests and answers are JSON in UTF-8; every path works
@@ -146,7 +154,7 @@ def _refusal(errors: list[type[SeatwebError]]) -> dict[str, Any]:
     }
     if NotSignedIn in errors:
         answer["headers"] = _headers("WWW-Authenticate")
-    if {Overloaded, RequestInProgress, SeatHeld} & {*errors}:
+    if {Overloaded, RequestInProgress, SeatHeld, TooManyAttempts} & {*errors}:
         answer["headers"] = _headers("Retry-After")
     return answer
 

@@ -47,13 +47,14 @@ SEATS: Final = [
 WELL: Final = {"status": "ok", "postgresql": "ok", "redis": "ok", "migrations": "ok"}
 CREDENTIALS: Final = {"username": "john", "password": "secret"}
 
-READ: Final = ("malformed_request", "not_signed_in", "invalid_input", "overloaded")
+READ: Final = ("malformed_request", "not_signed_in", "invalid_input", "too_many_attempts", "overloaded")
 WRITE: Final = (
     "malformed_request",
     "malformed_json",
     "invalid_input",
     "too_large",
     "unsupported_media_type",
+    "too_many_attempts",
     "overloaded",
 )
 
@@ -108,6 +109,7 @@ ADVICE: Final = {
     "idempotency_key_reused": "Use a new key for each booking; a key goes with one request and its repetitions.",
     "request_in_progress": "Wait the seconds in `Retry-After`, then send the same request with the same key.",
     "forbidden": "Only the pages' forms can meet this; the API never answers it.",
+    "too_many_attempts": "Wait the seconds in `Retry-After`. Asking sooner changes nothing, and costs nothing.",
     "too_many_streams": "Only the live map of the pages can meet this; the API never answers it.",
     "overloaded": "Wait the seconds in `Retry-After` and ask again. With an `Idempotency-Key` nothing is done twice.",
     "malformed_request": "Check the address and the headers; the same request fails again.",

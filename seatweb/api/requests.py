@@ -17,8 +17,10 @@ from litestar.datastructures import State
 from seatweb.accounts import Accounts
 from seatweb.api.problems import MalformedJSON, UnsupportedMediaType
 from seatweb.errors import InvalidInput, NotSignedIn
+from seatweb.limits import Limits
 from seatweb.model import Session
-from seatweb.security import API_AUDIENCE, Security
+from seatweb.proxies import address_of
+from seatweb.security import API_AUDIENCE, Claims, Security
 
 ApiRequest: TypeAlias = Request[None, None, State]
 
@@ -32,7 +34,12 @@ async def check_request(request: ApiRequest) -> None:
     Raises:
         UnsupportedMediaType, MalformedJSON: the body is not JSON.
         InvalidInput: a parameter comes twice, or a text holds what no text should.
+        TooManyAttempts: the user, or the address where no one is signed in, sends too many.
     """
+    limits: Limits = request.app.state.limits
+    if limits.counts_requests:
+        claims = _claims(request)
+        await limits.request(claims.user_id if claims else None, address_of(request))
     twice = _twice(request.query_params.multi_items())
     if twice:
         raise InvalidInput(fields=twice)
@@ -60,14 +67,18 @@ async def signed_in(request: ApiRequest) -> Session:
     Raises:
         NotSignedIn: there is no token, or it does not count (any more).
     """
-    security: Security = request.app.state.security
     accounts: Accounts = request.app.state.accounts
-    match = BEARER.fullmatch(request.headers.get("authorization", ""))
-    claims = security.read(match[1], API_AUDIENCE) if match else None
+    claims = _claims(request)
     session = await accounts.find_session(claims.session_id, claims.user_id) if claims else None
     if session is None:
         raise NotSignedIn("Send a valid token as Authorization: Bearer …")
     return session
+
+
+def _claims(request: ApiRequest) -> Claims | None:
+    security: Security = request.app.state.security
+    match = BEARER.fullmatch(request.headers.get("authorization", ""))
+    return security.read(match[1], API_AUDIENCE) if match else None
 
 
 def idempotency_key(request: ApiRequest) -> str | None:

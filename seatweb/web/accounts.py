@@ -8,7 +8,8 @@ from litestar.response import Response
 
 from seatweb.accounts import Accounts
 from seatweb.bookings import Bookings
-from seatweb.errors import BadCredentials, InvalidInput, UsernameTaken
+from seatweb.errors import BadCredentials, InvalidInput, TooManyAttempts, UsernameTaken
+from seatweb.proxies import address_of
 from seatweb.security import Security, own_path
 from seatweb.settings import Settings
 from seatweb.web.contexts import AccountPage, CredentialsPage
@@ -45,9 +46,13 @@ class AccountController(Controller):
         """Sign in."""
         fields = await read_form(request)
         try:
-            session = await accounts.sign_in(fields.get("username", ""), fields.get("password", ""))
+            session = await accounts.sign_in(
+                fields.get("username", ""), fields.get("password", ""), address_of(request)
+            )
         except BadCredentials as error:
             return _again(request, renderer, settings, "pages/login.html", fields, {"form": error.text})
+        except TooManyAttempts as error:
+            return _again(request, renderer, settings, "pages/login.html", fields, {"wait": error.text}, error)
         await _end_current(request, accounts)
         cookie = security.sign_in_cookie(session)
         return renderer.redirect(request, own_path(fields.get("next", "/")), say="signed_in", cookies=[cookie])
@@ -64,7 +69,11 @@ class AccountController(Controller):
         """Register, which also signs in."""
         fields = await read_form(request)
         try:
-            session = await accounts.register(fields.get("username", ""), fields.get("password", ""))
+            session = await accounts.register(
+                fields.get("username", ""), fields.get("password", ""), address_of(request)
+            )
+        except TooManyAttempts as error:
+            return _again(request, renderer, settings, "pages/register.html", fields, {"wait": error.text}, error)
         except InvalidInput as error:
             return _again(request, renderer, settings, "pages/register.html", fields, error.fields)
         except UsernameTaken:
@@ -120,6 +129,7 @@ def _again(
     template: str,
     fields: dict[str, str],
     errors: dict[str, str],
+    too_many: TooManyAttempts | None = None,
 ) -> Response[str]:
     """Show the form once more, with what was typed (but the password) and what is wrong beside it."""
     page = CredentialsPage(
@@ -128,6 +138,9 @@ def _again(
         errors=errors,
         shortest_password=settings.shortest_password,
     )
+    if too_many:
+        headers = {"retry-after": str(too_many.retry_after)}
+        return renderer.page(request, template, page, status=too_many.status, headers=headers)
     return renderer.page(request, template, page, status=422)
 
 
