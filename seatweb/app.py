@@ -25,7 +25,7 @@ from seatweb.api.accounts import AuthController, MeController
 from seatweb.api.bookings import BookingController
 from seatweb.api.documentation import document, openapi_config, openapi_json
 from seatweb.api.health import HealthController
-from seatweb.api.requests import check_request
+from seatweb.api.requests import check_request, count_and_check_request
 from seatweb.api.seats import SeatController
 from seatweb.bookings import Bookings
 from seatweb.changes import Changes
@@ -139,7 +139,7 @@ def create_app(
     api = Router(
         "/",
         route_handlers=[AuthController, MeController, SeatController, BookingController],
-        before_request=check_request,
+        before_request=count_and_check_request if settings.limit_requests else check_request,
         security=[{"bearer": []}],
     )
     origins = settings.allowed_origins

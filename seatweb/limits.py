@@ -38,7 +38,8 @@ local function take(keys, args)
   local id, at = args[1], 2
   local wait, settled, lengths = 0, 0, {}
   for i, key in ipairs(keys) do
-    local count, length, pending, known = tonumber(args[at]), tonumber(args[at + 1]), tonumber(args[at + 2]), args[at + 3]
+    local count, length, pending = tonumber(args[at]), tonumber(args[at + 1]), tonumber(args[at + 2])
+    local known = tonumber(args[at + 3])
     lengths[i], at = length, at + 4
     for _ = 1, known do
       redis.call('ZADD', key, 'NX', now - args[at + 1], args[at])
@@ -171,11 +172,6 @@ class Limits:
             TooManyAttempts: the user took too many.
         """
         await self._take(self._log("{hold}", str(user_id), self._rules.holds))
-
-    @property
-    def counts_requests(self) -> bool:
-        """Whether requests to the API are limited at all."""
-        return self._rules.requests is not None
 
     async def request(self, user_id: int | None, address: str) -> None:
         """Count a request to the API.

@@ -68,6 +68,7 @@ class Site:
                 timeout_graceful_shutdown=1,
                 timeout_keep_alive=60,  # a slow test's connection must not end as it is used again
                 access_log=False,
+                proxy_headers=False,  # as Seatweb runs it: who is believed is its own affair
             ),
             self._ready,
         )

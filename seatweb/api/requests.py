@@ -28,18 +28,25 @@ BEARER: Final = re.compile(r"bearer ([A-Za-z0-9._-]{1,4096})", re.IGNORECASE | r
 KEY: Final = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 
 
+async def count_and_check_request(request: ApiRequest) -> None:
+    """Do what `check_request` does, where requests are limited.
+
+    Raises:
+        TooManyAttempts: the user, or the address where no one is signed in, sends too many.
+    """
+    limits: Limits = request.app.state.limits
+    claims = _claims(request)
+    await limits.request(claims.user_id if claims else None, address_of(request))
+    await check_request(request)
+
+
 async def check_request(request: ApiRequest) -> None:
     """Let a request through whose parameters come once, and whose body says it is JSON, is, and holds usable text.
 
     Raises:
         UnsupportedMediaType, MalformedJSON: the body is not JSON.
         InvalidInput: a parameter comes twice, or a text holds what no text should.
-        TooManyAttempts: the user, or the address where no one is signed in, sends too many.
     """
-    limits: Limits = request.app.state.limits
-    if limits.counts_requests:
-        claims = _claims(request)
-        await limits.request(claims.user_id if claims else None, address_of(request))
     twice = _twice(request.query_params.multi_items())
     if twice:
         raise InvalidInput(fields=twice)

@@ -88,6 +88,12 @@ async def overloaded(scene: Scene) -> httpx.Response:
         return await booking
 
 
+async def too_many_attempts(scene: Scene) -> httpx.Response:
+    for _ in range(10):
+        await scene.ada.post("/auth/login", JOHN)
+    return await scene.ada.post("/auth/login", JOHN)
+
+
 async def internal_error(scene: Scene) -> httpx.Response:
     await scene.connection.execute("alter table seats rename to chairs")
     return await scene.ada.get("/seats")
@@ -125,6 +131,7 @@ STORIES: Final[dict[str, tuple[int, Callable[[Scene], Awaitable[httpx.Response]]
     "username_taken": (409, username_taken),
     "too_large": (413, request("POST", "/bookings", content=b" " * 70_000, headers=JSON)),
     "unsupported_media_type": (415, request("POST", "/bookings", data={"seat_id": "1"})),
+    "too_many_attempts": (429, too_many_attempts),
     "idempotency_key_reused": (422, idempotency_key_reused),
     "invalid_input": (422, request("POST", "/bookings", json={})),
     "outside_booking_window": (422, request("GET", "/seats?booking_date=2026-11-22")),
@@ -145,7 +152,9 @@ async def test_every_code(
     assert answer.headers["x-request-id"] == problem["request_id"]
     assert problems()[code].status == status
     assert ("www-authenticate" in answer.headers) is (status == 401)
-    assert ("retry-after" in answer.headers) is (code in {"overloaded", "request_in_progress", "seat_held"})
+    assert ("retry-after" in answer.headers) is (
+        code in {"overloaded", "request_in_progress", "seat_held", "too_many_attempts"}
+    )
     assert ("allow" in answer.headers) is (status == 405)
 
 

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 
 import asyncpg
 import httpx
 import pytest
 
-from tests.support import Clock, Site, Visitor, one, soup, together
+from tests.support import NO_LIMITS, Clock, Site, Visitor, one, soup, together
 
 pytestmark = pytest.mark.alone
+
+
+@pytest.fixture
+def site(start_site: Callable[..., Site]) -> Site:
+    """Give a Seatweb that takes whatever comes: so much in a minute no one does."""
+    return start_site(**NO_LIMITS)
 
 
 def codes(answers: list[httpx.Response]) -> Counter[int]:
