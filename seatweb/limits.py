@@ -12,8 +12,6 @@ import asyncio
 import hmac
 import ipaddress
 import secrets
-import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
@@ -23,6 +21,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from seatweb.attempts import PENDING_SECONDS, Log, OwnAttempts, Refusal
 from seatweb.errors import BadCredentials, TooManyAttempts
 from seatweb.memory import Kept
 from seatweb.redis_client import Question, RedisAway, RedisClient
@@ -77,7 +76,6 @@ if answer[1] == 0 then
 end
 return answer
 """
-PENDING_SECONDS: Final = 5.0  # longer than any request: an attempt this old is not given back any more
 PATIENCE_SECONDS: Final = 0.2
 PATIENCE_TIMES: Final = 10
 WAITING_AT_MOST: Final = 64
@@ -98,21 +96,6 @@ class Rules(Struct, frozen=True):
     """By user, else by address."""
 
 
-class _Log(Struct, frozen=True):
-    key: str
-    limit: Limit
-
-
-class _Counted(Struct):
-    at: float  # on the monotonic clock
-    failed: bool = False
-
-
-class _Refusal(Struct, frozen=True):
-    seconds: float
-    settled: bool
-
-
 class Limits:
     """Counts attempts and refuses those that are too many; `now` tells the time in the site's time zone."""
 
@@ -124,7 +107,7 @@ class Limits:
         self._hash_key = hmac.digest(secret.encode(), b"seatweb limits", "sha256")
         self._workers = workers
         self._now = now
-        self._own = _OwnLogs(ATTEMPTS_KEPT)
+        self._own = OwnAttempts(ATTEMPTS_KEPT)
         self._take_alone = redis.script(TAKE_ALONE)
         self._asking: Kept[str, Callable[..., Any]] = Kept(8)
         self._waiting = 0
@@ -196,11 +179,11 @@ class Limits:
         except RedisAway:
             return None
 
-    def _log(self, name: str, who: str, limit: Limit | None) -> list[_Log]:
+    def _log(self, name: str, who: str, limit: Limit | None) -> list[Log]:
         if limit is None:
             return []
         hashed = hmac.digest(self._hash_key, f"{name} {who}".encode(), "sha256").hex()[:32]
-        return [_Log(f"limit:{name}:{hashed}", limit)]
+        return [Log(f"limit:{name}:{hashed}", limit)]
 
     def _script(self, name: str, text: str) -> Callable[..., Any]:
         known = self._asking.get(name)
@@ -208,7 +191,7 @@ class Limits:
             known = self._asking[name] = self._redis.script(text)
         return known
 
-    async def _take_patiently(self, logs: list[_Log]) -> str:
+    async def _take_patiently(self, logs: list[Log]) -> str:
         """Count an attempt, and return its id; where others are only not given back yet, wait for them a moment.
 
         Else many who sign in at once behind one address would be refused, all with the right password.
@@ -226,15 +209,13 @@ class Limits:
                 self._waiting -= 1
         return attempt
 
-    async def _take(self, logs: list[_Log], question: Question | None = None) -> Any:  # noqa: ANN401
+    async def _take(self, logs: list[Log], question: Question | None = None) -> Any:  # noqa: ANN401
         refusal, answer = await self._try(logs, self._new_attempt(), question)
         if refusal:
             raise self._too_many(refusal)
         return answer
 
-    async def _try(
-        self, logs: list[_Log], attempt: str, question: Question | None = None
-    ) -> tuple[_Refusal | None, Any]:
+    async def _try(self, logs: list[Log], attempt: str, question: Question | None = None) -> tuple[Refusal | None, Any]:
         """Count the attempt by every log or by none; return why not, and the answer to the question."""
         if not logs:
             return None, None
@@ -259,12 +240,12 @@ class Limits:
             raise
         else:
             wait, settled, answer = (*found, None)[:3]
-            refusal = _Refusal(wait / 1000, bool(settled)) if wait else None
+            refusal = Refusal(wait / 1000, bool(settled)) if wait else None
         if refusal:
             self._own.remove(logs, attempt)
         return refusal, answer
 
-    async def _give_back(self, logs: list[_Log], attempt: str) -> None:
+    async def _give_back(self, logs: list[Log], attempt: str) -> None:
         self._own.remove(logs, attempt)
         with suppress(RedisAway):  # then it counts as a failure for a while: stricter, never looser
             await self._redis.batch([("ZREM", log.key, attempt) for log in logs])
@@ -272,85 +253,9 @@ class Limits:
     def _new_attempt(self) -> str:
         return f"{self._process}{next(self._attempts):x}"
 
-    def _too_many(self, refusal: _Refusal) -> TooManyAttempts:
+    def _too_many(self, refusal: Refusal) -> TooManyAttempts:
         seconds = max(1, ceil(refusal.seconds))
         return TooManyAttempts(retry_after=seconds, until=self._now() + timedelta(seconds=seconds))
-
-
-class _OwnLogs:
-    """When this process counted what: at most so many attempts; beyond, the log is forgotten that was idle longest."""
-
-    def __init__(self, attempts: int) -> None:
-        self._attempts = attempts
-        self._logs: OrderedDict[str, OrderedDict[str, _Counted]] = OrderedDict()
-        self._size = 0
-
-    def add(self, logs: list[_Log], attempt: str) -> _Refusal | None:
-        """Count the attempt, unless this process alone has counted as many as all may."""
-        if refusal := self.refusal(logs, attempt):
-            return refusal
-        now = time.monotonic()
-        for log in logs:
-            self._logs.setdefault(log.key, OrderedDict())[attempt] = _Counted(now)
-            self._logs.move_to_end(log.key)
-            self._size += 1
-        while self._size > self._attempts:
-            self._size -= len(self._logs.popitem(last=False)[1])
-        return None
-
-    def refusal(self, logs: list[_Log], attempt: str, share: int = 1) -> _Refusal | None:
-        """Return why the attempt is too much by this process's own count, with that share of the limit."""
-        found = None
-        now = time.monotonic()
-        for log in logs:
-            most = max(1, log.limit.count // share)
-            times = self._before(log, attempt, now, most)
-            if len(times) >= most:
-                wait = times[len(times) - most] + log.limit.seconds - now
-                settled = now - times[most - 1] >= PENDING_SECONDS
-                found = (
-                    _Refusal(max(wait, found.seconds), settled or found.settled) if found else _Refusal(wait, settled)
-                )
-        return found
-
-    def fail(self, logs: list[_Log], attempt: str) -> None:
-        """Keep that the attempt failed: it is not given back any more."""
-        for log in logs:
-            counted = self._logs.get(log.key, {}).get(attempt)
-            if counted:
-                counted.failed = True
-
-    def failed(self, log: _Log) -> list[tuple[str, int]]:
-        """Return the attempts that failed, with their age in milliseconds."""
-        now = time.monotonic()
-        known = self._logs.get(log.key, {})
-        return [(attempt, round(1000 * (now - one.at))) for attempt, one in known.items() if one.failed]
-
-    def remove(self, logs: list[_Log], attempt: str) -> None:
-        """Forget the attempt."""
-        for log in logs:
-            known = self._logs.get(log.key)
-            if known and known.pop(attempt, None) is not None:
-                self._size -= 1
-                if not known:
-                    del self._logs[log.key]
-
-    def _before(self, log: _Log, attempt: str, now: float, most: int) -> list[float]:
-        """Return when the attempts before this one were counted that still count, oldest first; none if not so many."""
-        known = self._logs.get(log.key)
-        if not known:
-            return []
-        while known and known[next(iter(known))].at <= now - log.limit.seconds:
-            known.popitem(last=False)
-            self._size -= 1
-        if len(known) - (attempt in known) < most:
-            return []
-        times = []
-        for other, counted in known.items():
-            if other == attempt:
-                break
-            times.append(counted.at)
-        return times
 
 
 def _group(address: str) -> str:

@@ -7,10 +7,12 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
+from seatweb.attempts import Log, OwnAttempts
 from seatweb.errors import BadCredentials, SeatwebError, TooManyAttempts
-from seatweb.limits import TAKE_ALONE, Limits, Rules, _Log, _OwnLogs
+from seatweb.limits import TAKE_ALONE, Limits, Rules
 from seatweb.redis_client import Question, RedisClient
 from seatweb.reservations import Reservations
 from seatweb.settings import Limit
@@ -70,7 +72,7 @@ async def guess(limits: Limits, account: str = "ada", address: str = "192.0.2.1"
     return found
 
 
-async def guesses(limits: list[Limits], times: int, **options: str) -> list[Guess]:
+async def guesses(limits: list[Limits], times: int, **options: Any) -> list[Guess]:
     """Guess so many times at once, by turns in each process."""
     return list(await asyncio.gather(*(guess(limits[n % len(limits)], **options) for n in range(times))))
 
@@ -152,9 +154,10 @@ async def test_the_window_slides_by_the_clock_of_redis(process: Start, own: OwnR
     await limits.hold(7)
     (key,) = own.store.keys("limit:*")
     (first,) = own.store.zrange(key, 0, 0)
+    assert isinstance(first, bytes)
     now = own.store.time()[0] * 1000
     own.store.zadd(
-        key, {first: now - 50_000, "another": now - 30_000, "over": now - 60_001, "to come": now + 3_600_000}
+        key, {first: now - 50_000, b"another": now - 30_000, b"over": now - 60_001, b"to come": now + 3_600_000}
     )
     other = await process(Rules(holds=Limit(3, 60)))
     await other.hold(7)
@@ -236,7 +239,7 @@ async def test_keys_end_by_themselves_and_tell_no_names(process: Start, own: Own
     limits = await process(RULES)
     for name in ("ada", "x" * 60_000, "", "\0\ud7ff{}", "192.0.2.1"):
         await guess(limits, account=name, address="2001:db8::1")
-    keys = [key.decode() for key in own.store.keys("*")]
+    keys = [str(key, "ascii") for key in own.store.keys("*") if isinstance(key, bytes)]
     assert len(keys) == 6
     for key in keys:
         assert len(key) < 64
@@ -375,15 +378,14 @@ async def test_the_local_window_slides(process: Start, own: OwnRedis) -> None:
 
 
 def test_what_a_process_remembers_is_bounded() -> None:
-    own = _OwnLogs(1000)
+    own = OwnAttempts(1000)
     for number in range(5000):
         assert (
-            own.add([_Log(f"account {number}", Limit(10, 3600)), _Log("address", Limit(10_000, 60))], f"{number}")
-            is None
+            own.add([Log(f"account {number}", Limit(10, 3600)), Log("address", Limit(10_000, 60))], f"{number}") is None
         )
         assert own._size == sum(map(len, own._logs.values())) <= 1000
     for number in range(4990, 5000):
-        own.remove([_Log(f"account {number}", Limit(10, 3600)), _Log("address", Limit(10_000, 60))], f"{number}")
+        own.remove([Log(f"account {number}", Limit(10, 3600)), Log("address", Limit(10_000, 60))], f"{number}")
     assert own._size == sum(map(len, own._logs.values()))
     assert all(own._logs.values())
 
