@@ -96,6 +96,8 @@ class OwnAttempts:
         while known and known[next(iter(known))].at <= now - log.limit.seconds:
             known.popitem(last=False)
             self._size -= 1
+        if not known:
+            del self._logs[log.key]
         if len(known) - (attempt in known) < most:
             return []
         times = []

@@ -390,6 +390,16 @@ def test_what_a_process_remembers_is_bounded() -> None:
     assert all(own._logs.values())
 
 
+async def test_what_is_over_is_forgotten_also_when_the_next_is_refused() -> None:
+    own = OwnAttempts(1000)
+    short, full = Log("short", Limit(1, 1)), Log("full", Limit(1, 3600))
+    assert own.add([short, full], "first") is None
+    await until(lambda: own.refusal([short], "") is None)
+    assert own.add([short, full], "second")
+    assert list(own._logs) == ["full"]
+    assert own._size == 1
+
+
 @pytest.mark.parametrize(
     ("seconds", "now", "words"),
     [
