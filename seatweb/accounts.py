@@ -8,6 +8,7 @@ from uuid import UUID
 
 from seatweb.database import Database, Transaction
 from seatweb.errors import BadCredentials, InvalidInput
+from seatweb.limits import Limits
 from seatweb.model import Client, Session, User
 from seatweb.passwords import PasswordRules, Passwords
 from seatweb.sessions import Sessions
@@ -21,10 +22,13 @@ NOWHERE: Final = Client()
 class Accounts:
     """People and their passwords."""
 
-    def __init__(self, database: Database, passwords: Passwords, sessions: Sessions, rules: PasswordRules) -> None:
+    def __init__(
+        self, database: Database, passwords: Passwords, sessions: Sessions, limits: Limits, rules: PasswordRules
+    ) -> None:
         self._database = database
         self._passwords = passwords
         self._sessions = sessions
+        self._limits = limits
         self._rules = rules
 
     async def register(self, username: str, password: str, client: Client = NOWHERE) -> Session:
@@ -33,6 +37,7 @@ class Accounts:
         Raises:
             InvalidInput: with a text for each field that cannot be used.
             UsernameTaken: someone has the name, in whatever case.
+            TooManyAttempts: too many were tried from this address.
             Overloaded: too many passwords are being hashed.
         """
         name = unicodedata.normalize("NFC", username.strip())
@@ -43,6 +48,7 @@ class Accounts:
         fields = {field: problem for field, problem in problems.items() if problem}
         if fields:
             raise InvalidInput(fields=fields)
+        await self._limits.registration(client.address)
         password_hash = await self._passwords.hash(password)
 
         async def register(transaction: Transaction) -> Session:
@@ -51,14 +57,19 @@ class Accounts:
 
         return await self._database.transaction(register)
 
-    async def check_password(self, username: str, password: str) -> User:
+    async def check_password(self, username: str, password: str, client: Client = NOWHERE) -> User:
         """Return the user whose name and password these are.
 
         Raises:
             BadCredentials: they do not go together, or the account is disabled; no one can tell which.
+            TooManyAttempts: that failed too often with this username or from this address.
             Overloaded: too many passwords are being verified.
         """
         name = unicodedata.normalize("NFC", username.strip())
+        async with self._limits.sign_in_attempt(username_key(name), client.address):
+            return await self._check_password(name, password)
+
+    async def _check_password(self, name: str, password: str) -> User:
         known = None
         if not _username_problem(name):
             known = await self._database.run(lambda queries: queries.find_credentials(username_key(name)))
@@ -85,8 +96,13 @@ class Accounts:
             Overloaded: too many passwords are being verified.
         """
         known_hash = await self._database.run(lambda queries: queries.find_password(user.id))
-        if not await self._passwords.verify(password, known_hash):
-            raise InvalidInput(fields={"password": "That is not your password."})
+        try:
+            # Counted apart from sign-ins: whoever tries those from elsewhere does not keep the user from this.
+            async with self._limits.sign_in_attempt(f"\x01{user.id}", None):
+                if not await self._passwords.verify(password, known_hash):
+                    raise BadCredentials
+        except BadCredentials:
+            raise InvalidInput(fields={"password": "That is not your password."}) from None
 
     async def change_password(self, session: Session, password: str, new_password: str) -> None:
         """Give the user a new password, and end all their sessions but this one.

@@ -25,15 +25,17 @@ from seatweb.api.accounts import AuthController, MeController
 from seatweb.api.bookings import BookingController
 from seatweb.api.documentation import document, openapi_config, openapi_json
 from seatweb.api.health import HealthController
-from seatweb.api.requests import check_request
+from seatweb.api.requests import check_request, count_and_check_request
 from seatweb.api.seats import SeatController
 from seatweb.bookings import Bookings
 from seatweb.changes import Changes
 from seatweb.database import Database
+from seatweb.limits import Limits, Rules
 from seatweb.live import Live
 from seatweb.own_data import OwnData
 from seatweb.passkeys import Passkeys, relying_party
 from seatweb.passwords import PasswordRules, Passwords
+from seatweb.proxies import Proxies
 from seatweb.redis_client import RedisClient
 from seatweb.reservations import Reservations
 from seatweb.rights import Rights
@@ -41,7 +43,7 @@ from seatweb.second_factor import SecondFactors
 from seatweb.section_cache import SectionCache
 from seatweb.security import FILE_HEADERS, HEADERS, Security, send_cookies, strict_transport
 from seatweb.sessions import Sessions
-from seatweb.settings import Backends, Settings
+from seatweb.settings import Backends, Settings, split_ring
 from seatweb.signing_in import SigningIn
 from seatweb.telemetry import Deadline, Telemetry, configure_logging
 from seatweb.web.accounts import AccountController
@@ -99,8 +101,15 @@ def create_app(
             RedisClient.open(backends.redis_url) as redis,
             Changes.open(redis) as changes,
         ):
+            limits = Limits(
+                redis,
+                _rules(settings),
+                secret=split_ring(backends.jwt_secret)[-1],
+                workers=settings.workers,
+                now=lambda: datetime.now(zone),
+            )
             sessions = Sessions(database, days=settings.session_days, idle_hours=settings.session_idle_hours)
-            accounts = Accounts(database, passwords, sessions, rules)
+            accounts = Accounts(database, passwords, sessions, limits, rules)
             factors, passkeys = SecondFactors(database, passwords, settings.site_name), Passkeys(database)
             bookings = Bookings(
                 database,
@@ -108,6 +117,7 @@ def create_app(
                 Reservations(redis, settings.hold_seconds),
                 changes,
                 this_day,
+                limits,
                 names=settings.names == "signed-in",
             )
             async with (
@@ -127,6 +137,7 @@ def create_app(
                     passkeys=passkeys,
                     signing_in=SigningIn(accounts, factors, passkeys),
                     bookings=bookings,
+                    limits=limits,
                     live=live,
                     answers=MapAnswers(bookings, renderer, sections, day_pages),
                     streams=Streams(bookings, sections),
@@ -159,7 +170,7 @@ def create_app(
     api = Router(
         "/",
         route_handlers=[AuthController, MeController, SeatController, BookingController],
-        before_request=check_request,
+        before_request=count_and_check_request if settings.limit_requests else check_request,
         security=[{"bearer": []}],
     )
     origins = settings.allowed_origins
@@ -215,8 +226,21 @@ def create_app(
         logging_config=None,
     )
     https = strict_transport(settings)
+    networks, unix = settings.proxies
+    proxies = Proxies(networks, unix=unix)
     warm = WarmPages(app, app.state, security, sections, day_pages)
-    return Telemetry(warm, HEADERS | https, FILE_HEADERS | https, log_request)
+    return Telemetry(warm, HEADERS | https, FILE_HEADERS | https, log_request, proxies)
+
+
+def _rules(settings: Settings) -> Rules:
+    return Rules(
+        failures_per_account=settings.limit_failures_per_account,
+        failures_per_address=settings.limit_failures_per_address,
+        registrations=settings.limit_registrations,
+        holds=settings.limit_holds,
+        bookings=settings.limit_bookings,
+        requests=settings.limit_requests,
+    )
 
 
 API_PATHS: Final = ("/auth/", "/seats/", "/sections/", "/bookings/", "/me/", "/health/", "/openapi")

@@ -25,6 +25,7 @@ from seatweb.errors import (
     SeatwebError,
     SectionNotFound,
 )
+from seatweb.limits import Limits
 from seatweb.memory import Kept, Memory
 from seatweb.model import Booking, DayView, Hold, Seat, Section, SectionView, Status, User
 from seatweb.queries import Queries, SeatInSection, SectionSeats
@@ -58,6 +59,7 @@ class Bookings:
         reservations: Reservations,
         changes: Changes,
         today: Callable[[], date],
+        limits: Limits,
         *,
         names: bool = True,
     ) -> None:
@@ -67,6 +69,7 @@ class Bookings:
         self._changes = changes
         self.today = today
         self.names = names
+        self._limits = limits
         self._wanted: Kept[tuple[date, int], None] = Kept(SEATS_KEPT)  # those that someone wanted here lately
         self._sections: Kept[tuple[int, date], SectionView] = Kept(SECTION_VIEWS_KEPT)
         self._days = Memory(self._read_day, seconds=MEMORY_SECONDS, entries=2 * DAYS_AHEAD)
@@ -184,9 +187,11 @@ class Bookings:
 
         Raises:
             SeatHeld, SeatTaken, SeatClosed, SeatNotFound, OutsideBookingWindow: the user holds nothing new.
+            TooManyAttempts: the user took too many holds.
         """
         self._check_day(day)
         _check_id(seat_id, SeatNotFound)
+        await self._limits.hold(user.id)
         reservation = await self._reservations.hold(day, seat_id, user.id, token)
         try:
             # Asked after the hold was taken: a booking before it is seen here, one after it ends the hold or sees it.
@@ -219,18 +224,27 @@ class Bookings:
 
     # Bookings
 
+    async def admit(self, user: User, day: date) -> dict[int, Hold]:
+        """Count what the user is about to book or to move, and return who is choosing which seat now, by seat id.
+
+        Raises:
+            TooManyAttempts: the user booked or moved too often.
+        """
+        return self._reservations.read(await self._limits.booking(user.id, self._reservations.asking(day)))
+
     async def book(self, user: User, seat_id: int, day: date, session_id: UUID | None = None) -> Booking:
         """Give the user the seat for the day and return the booking.
 
         Raises:
-            SeatTaken, SeatHeld, DayAlreadyBooked, SeatClosed, SeatNotFound, OutsideBookingWindow: nothing was changed.
+            SeatTaken, SeatHeld, DayAlreadyBooked, SeatClosed, SeatNotFound, OutsideBookingWindow, TooManyAttempts:
+                nothing was changed.
             Overloaded: whether it was booked is not known; the user's bookings tell.
         """
         self._check_day(day)
         _check_id(seat_id, SeatNotFound)
         if (day, seat_id) in self._wanted:  # who comes too late learns it before they queue behind the winners
             await self._database.run(lambda queries: _check_free(queries, user, seat_id, day))
-        holds = await self.holds(day)
+        holds = await self.admit(user, day)
         self._wanted[day, seat_id] = None
         async with self.changing(user, day):
             return await self._database.write(
@@ -274,11 +288,11 @@ class Bookings:
         """Give the user a free seat with room around it, in the section or in the emptiest one.
 
         Raises:
-            NoFreeSeat, DayAlreadyBooked, SectionNotFound, OutsideBookingWindow: nothing was changed.
+            NoFreeSeat, DayAlreadyBooked, SectionNotFound, OutsideBookingWindow, TooManyAttempts: nothing was changed.
             Overloaded: whether it was booked is not known; the user's bookings tell.
         """
         self._check_day(day)
-        holds = await self.holds(day)
+        holds = await self.admit(user, day)
         # Who comes too late learns it before they queue behind the winners.
         sections = await self._database.run(lambda queries: _check_any_free(queries, user, day, section, holds))
         async with self.changing(user, day):
@@ -304,14 +318,15 @@ class Bookings:
         """Give the user's booking another seat in one step; the first seat is kept until the second is sure.
 
         Raises:
-            BookingNotFound, SeatTaken, SeatHeld, SeatClosed, SeatNotFound, OutsideBookingWindow: nothing was changed.
+            BookingNotFound, SeatTaken, SeatHeld, SeatClosed, SeatNotFound, OutsideBookingWindow, TooManyAttempts:
+                nothing was changed.
             Overloaded: whether it was moved is not known; the user's bookings tell.
         """
         _check_id(booking_id, BookingNotFound)
         _check_id(seat_id, SeatNotFound)
 
         day = await self._day_of(user, booking_id)
-        holds = await self.holds(day)
+        holds = await self.admit(user, day)
 
         async def work(queries: Queries) -> Booking:
             booking = await queries.lock_booking(booking_id, user.id)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+from math import ceil
 from typing import ClassVar
 
 
@@ -140,14 +142,6 @@ class BadCode(SeatwebError):
     message = "That code is not right, or was used already. Wait for the next one, and try again."
 
 
-class TooManyAttempts(SeatwebError):
-    """There were too many wrong tries; what is right is refused as well for a while."""
-
-    code = "too_many_attempts"
-    status = 429
-    message = "There were too many wrong tries."
-
-
 class NotSignedIn(SeatwebError):
     """Only signed-in users may do this."""
 
@@ -196,6 +190,19 @@ class Forbidden(SeatwebError):
     message = "This form was open for too long, or was not sent from our pages."
 
 
+class TooManyAttempts(SeatwebError):
+    """As many were made as may be in that time; the next can be made after the seconds in `Retry-After`."""
+
+    code = "too_many_attempts"
+    status = 429
+    message = "Too many attempts."
+
+    def __init__(self, message: str | None = None, *, retry_after: int, until: datetime | None = None) -> None:
+        """`until` is when they are over, in the time zone of who reads it; it is told where there is no message."""
+        told = f"{self.message} Try again {_spoken(retry_after, until)}." if until else None
+        super().__init__(message or told, retry_after=retry_after)
+
+
 class TooManyStreams(SeatwebError):
     """This user, or everyone together, watches the live map in as many places as this process can serve."""
 
@@ -216,3 +223,13 @@ class Overloaded(SeatwebError):
 
     def __init__(self, message: str | None = None, *, retry_after: int = 2) -> None:
         super().__init__(message, retry_after=retry_after)
+
+
+def _spoken(seconds: int, until: datetime) -> str:
+    """Return when that is, never sooner than it is: by the clock and in minutes or hours, if it is not a moment."""
+    if seconds < 60:
+        return f"in {seconds} second{'' if seconds == 1 else 's'}"
+    day = "" if (until - timedelta(seconds=seconds)).date() == until.date() else " tomorrow"
+    at = until + timedelta(seconds=(-until.second) % 60 if until.second else 60 * bool(until.microsecond))
+    count, unit = (ceil(seconds / 60), "minute") if seconds < 2 * 3600 else (ceil(seconds / 3600), "hour")
+    return f"at {at:%H:%M}{day}, in {count} {unit}{'' if count == 1 else 's'}"

@@ -13,6 +13,7 @@ from typing import Any, Final, Self, TypeAlias, TypeVar
 
 import redis.asyncio as redis
 import structlog
+from msgspec import Struct
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
@@ -29,6 +30,14 @@ OLDEST_REDIS: Final = 7
 QUIET_SECONDS: Final = 2.0  # a subscription that heard nothing for so long asks whether the other side is there
 
 log = structlog.get_logger(__name__)
+
+
+class Question(Struct, frozen=True):
+    """A Lua script that reads, with what it needs: it can be asked by itself or together with others."""
+
+    script: str
+    keys: list[str]
+    arguments: list[str | int] = []
 
 
 class RedisUnusable(Exception):

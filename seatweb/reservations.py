@@ -12,14 +12,14 @@ import secrets
 import time
 from datetime import date
 from math import ceil
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
 from seatweb.errors import SeatHeld
 from seatweb.memory import Kept
 from seatweb.model import Hold
-from seatweb.redis_client import Command, RedisAway, RedisClient
+from seatweb.redis_client import Command, Question, RedisAway, RedisClient
 
 # A hold counts from its begin to its end. One that begins in the future is void: the clock was set back since.
 READ: Final = """
@@ -164,13 +164,20 @@ class Reservations:
     async def active(self, day: date) -> dict[int, Hold]:
         """Return the holds of the day by seat id; none with Redis away."""
         try:
-            found = await self._active([_key(day)], [])
+            return self.read(await self._active([_key(day)], []))
         except RedisAway:
             return {}
+
+    def asking(self, day: date) -> Question:
+        """Return what `active` asks, for who has more to ask at the same time; `read` understands the answer."""
+        return Question(script=ACTIVE, keys=[_key(day)])
+
+    def read(self, found: Any) -> dict[int, Hold]:  # noqa: ANN401 - what the script returns
+        """Return the holds of an answer by seat id; none if there was no answer."""
         now = time.monotonic()
         return {
             seat: Hold(seat_id=seat, user_id=user, begun=begun, until=now + left / 1000)
-            for seat, user, left, begun in found
+            for seat, user, left, begun in found or ()
         }
 
 

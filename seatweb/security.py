@@ -21,6 +21,7 @@ from msgspec import Struct
 from seatweb.errors import Forbidden
 from seatweb.memory import Kept
 from seatweb.model import Client, Session
+from seatweb.proxies import address_of
 from seatweb.settings import Settings, split_ring
 
 ALGORITHM: Final = "HS256"
@@ -307,8 +308,7 @@ async def send_cookies(message: Message, scope: Scope) -> None:
 
 def client_of(connection: ASGIConnection) -> Client:  # type: ignore[type-arg]
     """Return where a request came from."""
-    address = connection.client.host if connection.client else ""
-    return Client(address=address[:64], device=connection.headers.get("user-agent", "")[:300])
+    return Client(address=address_of(connection)[:64], device=connection.headers.get("user-agent", "")[:300])
 
 
 def key_id(secret: str) -> str:

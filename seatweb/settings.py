@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from platformdirs import user_data_path
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 CONTACT = re.compile(r"(mailto:[!-~]+@[!-~]+|tel:\+?[0-9-]+|https://[!-~]+)")  # RFC 9116, section 2.5.3
 JWT_SECRET_MIN_BYTES = 32  # RFC 7518, section 3.2: a key of the hash's size or larger for HS256.
@@ -24,6 +34,12 @@ KNOWN_BAD_SECRETS = frozenset(
         "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",  # FastAPI's tutorial
     }
 )
+
+
+UNITS: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
+LIMIT: Final = re.compile(rf"([1-9][0-9]{{0,3}}|10000)/({'|'.join(UNITS)})", re.ASCII)
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class SettingsError(Exception):
@@ -41,6 +57,33 @@ class Backends:
     database_url: str
     redis_url: str
     jwt_secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """At most `count` in any stretch of so many seconds."""
+
+    count: int
+    seconds: int
+
+    def __str__(self) -> str:
+        """Return it as it is written in a setting."""
+        unit = next(unit for unit, seconds in UNITS.items() if seconds == self.seconds)
+        return f"{self.count}/{unit}"
+
+
+def _read_limit(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if value == "off":
+        return None
+    match = LIMIT.fullmatch(value)
+    if match is None:
+        raise ValueError("must look like 10/hour (1 to 10000, each second, minute, hour or day) or be off")
+    return Limit(int(match[1]), UNITS[match[2]])
+
+
+OptionalLimit: TypeAlias = Annotated[Limit | None, BeforeValidator(_read_limit)]
 
 
 class Settings(BaseModel):
@@ -189,6 +232,48 @@ class Settings(BaseModel):
             description="Origins whose pages may use the JSON API from a browser, separated by commas.",
         ),
     ] = None
+    limit_failures_per_account: Annotated[
+        OptionalLimit,
+        Field(
+            alias="SEATWEB_LIMIT_SIGN_IN_FAILURES_PER_ACCOUNT",
+            description="Failed sign-ins of one username, known or not, such as `10/hour`, or `off`. "
+            "Who is signed in stays so.",
+        ),
+    ] = Limit(10, 3600)
+    limit_failures_per_address: Annotated[
+        OptionalLimit,
+        Field(
+            alias="SEATWEB_LIMIT_SIGN_IN_FAILURES_PER_ADDRESS",
+            description="Failed sign-ins from one address (IPv6: one /64 network).",
+        ),
+    ] = Limit(30, 60)
+    limit_registrations: Annotated[
+        OptionalLimit,
+        Field(alias="SEATWEB_LIMIT_REGISTRATIONS", description="Registrations from one address."),
+    ] = Limit(100, 3600)
+    limit_holds: Annotated[
+        OptionalLimit,
+        Field(alias="SEATWEB_LIMIT_HOLDS", description="Seats that one user chooses."),
+    ] = Limit(60, 60)
+    limit_bookings: Annotated[
+        OptionalLimit,
+        Field(alias="SEATWEB_LIMIT_BOOKINGS", description="Bookings and moves that one user tries."),
+    ] = Limit(60, 60)
+    limit_requests: Annotated[
+        OptionalLimit,
+        Field(
+            alias="SEATWEB_LIMIT_REQUESTS",
+            description="Requests to the JSON API of one user, or of one address where no one is signed in.",
+        ),
+    ] = None
+    trusted_proxies: Annotated[
+        str | None,
+        Field(
+            alias="SEATWEB_TRUSTED_PROXIES",
+            description="Addresses or networks of your reverse proxies, separated by commas, whose `X-Forwarded-For` "
+            "tells the client's address; `unix` for one on a unix socket.",
+        ),
+    ] = None
     log_format: Annotated[
         Literal["auto", "console", "json"],
         Field(alias="SEATWEB_LOG_FORMAT", description="`console`, `json`, or `auto`: console on a terminal."),
@@ -276,6 +361,12 @@ class Settings(BaseModel):
                 raise ValueError(f"{origin.strip()!r} is not an origin such as https://intranet.example.org")
         return value
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _named_proxies(cls, value: str | None) -> str | None:
+        _split_proxies(value)
+        return value
+
     @field_validator("time_zone")
     @classmethod
     def _known_zone(cls, value: str) -> str:
@@ -307,6 +398,11 @@ class Settings(BaseModel):
         return [origin.strip() for origin in (self.cors_origins or "").split(",") if origin.strip()]
 
     @property
+    def proxies(self) -> tuple[list[Network], bool]:
+        """The networks of the proxies whose word is believed, and whether that of a unix socket's other side is."""
+        return _split_proxies(self.trusted_proxies)
+
+    @property
     def zone(self) -> ZoneInfo:
         """The site's time zone."""
         return ZoneInfo(self.time_zone)
@@ -333,6 +429,22 @@ def _with_scheme(value: SecretStr | None, schemes: set[str], example: str) -> Se
     if value is not None and urlsplit(value.get_secret_value()).scheme not in schemes:
         raise ValueError(f"must look like {example}")
     return value
+
+
+def _split_proxies(value: str | None) -> tuple[list[Network], bool]:
+    names = [name.strip() for name in (value or "").split(",") if name.strip()]
+    networks = []
+    for name in names:
+        if name == "unix":
+            continue
+        try:
+            network = ipaddress.ip_network(name)
+        except ValueError:
+            raise ValueError(f"{name!r} is no address or network such as 10.0.0.5 or 10.0.0.0/24") from None
+        if network.prefixlen == 0:
+            raise ValueError(f"{name!r} is everyone: then anyone could claim any address")
+        networks.append(network)
+    return networks, "unix" in names
 
 
 def _problem(detail: dict[str, Any]) -> str:

@@ -25,7 +25,7 @@ class SigningIn:
         Raises:
             BadCredentials, Overloaded: as `Accounts.check_password` does.
         """
-        user = await self._accounts.check_password(username, password)
+        user = await self._accounts.check_password(username, password, client)
         if await self._factors.missing(user):
             return await self._accounts.start_session(user, client)
         return await self._factors.begin_waiting(user)
@@ -38,7 +38,7 @@ class SigningIn:
             BadCode, TooManyAttempts: as `SecondFactors.check_code` does.
             BadCredentials, Overloaded: as `Accounts.check_password` does.
         """
-        user = await self._accounts.check_password(username, password)
+        user = await self._accounts.check_password(username, password, client)
         if not await self._factors.missing(user):
             if not code:
                 raise SecondFactorNeeded

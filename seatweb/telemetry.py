@@ -23,6 +23,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.tracebacks import ExceptionDictTransformer
 
 from seatweb.errors import Overloaded
+from seatweb.proxies import STATE_KEY, Proxies
 
 DEADLINE_SECONDS: Final = 4.5
 HOSTS_KEPT: Final = 64
@@ -107,15 +108,21 @@ class _StandardError:
 
 
 class Telemetry:
-    """The outermost layer: gives every request an id, sets the headers of every answer, and writes one line for it.
+    """The outermost layer: gives requests an id and their client's address, and answers their headers and a log line.
 
     The line has the method, the path, the status and the time; never a query, a cookie or a body.
     """
 
     def __init__(
-        self, app: ASGIApp, headers: dict[str, str], file_headers: dict[str, str], log_request: LogRequest
+        self,
+        app: ASGIApp,
+        headers: dict[str, str],
+        file_headers: dict[str, str],
+        log_request: LogRequest,
+        proxies: Proxies,
     ) -> None:
         self._app = app
+        self._proxies = proxies
         self._headers = _raw(headers)
         self._file_headers = _raw(file_headers)
         self._log_request = log_request
@@ -132,7 +139,9 @@ class Telemetry:
         request_id = f"{self._process}{next(self._requests):08x}"
         status = 0
         REQUEST_ID.set(request_id)
-        scope.setdefault("state", {})["request_id"] = request_id
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        state[STATE_KEY] = self._proxies.client_address(scope)
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status

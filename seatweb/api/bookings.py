@@ -133,7 +133,7 @@ async def _book_once(
 ) -> Response[bytes]:
     """Book what the request asks for, and return the first answer to its key, however often it is delivered."""
     user, day = session.user, data.booking_date or bookings.today()
-    holds = await bookings.holds(day)
+    holds = await bookings.admit(user, day)
     request_id = request.scope["state"]["request_id"]
     refused: SeatwebError | None = None
 

@@ -47,13 +47,14 @@ SEATS: Final = [
 WELL: Final = {"status": "ok", "postgresql": "ok", "redis": "ok", "migrations": "ok"}
 CREDENTIALS: Final = {"username": "john", "password": "secret"}
 
-READ: Final = ("malformed_request", "not_signed_in", "invalid_input", "overloaded")
+READ: Final = ("malformed_request", "not_signed_in", "invalid_input", "too_many_attempts", "overloaded")
 WRITE: Final = (
     "malformed_request",
     "malformed_json",
     "invalid_input",
     "too_large",
     "unsupported_media_type",
+    "too_many_attempts",
     "overloaded",
 )
 
@@ -106,11 +107,13 @@ ADVICE: Final = {
     "bad_credentials": "Ask for username and password again.",
     "second_factor_needed": "Ask for a code of the authenticator app, or a recovery code, and send it too, as `code`.",
     "bad_code": "Ask for the next code. Each works once; a wrong clock on the device makes all of them wrong.",
-    "too_many_attempts": "Wait the seconds in `Retry-After`.",
     "not_signed_in": "Get a new token from `POST /auth/login` and send it as `Authorization: Bearer …`.",
     "idempotency_key_reused": "Use a new key for each booking; a key goes with one request and its repetitions.",
     "request_in_progress": "Wait the seconds in `Retry-After`, then send the same request with the same key.",
     "forbidden": "Only the pages' forms can meet this; the API never answers it.",
+    "too_many_attempts": "Wait the seconds in `Retry-After`. Asking sooner changes nothing, and costs nothing.",
+    "not_allowed": "Only the pages of administrators can meet this; the API never answers it.",
+    "user_not_found": "Only the pages of administrators can meet this; the API never answers it.",
     "too_many_streams": "Only the live map of the pages can meet this; the API never answers it.",
     "overloaded": "Wait the seconds in `Retry-After` and ask again. With an `Idempotency-Key` nothing is done twice.",
     "malformed_request": "Check the address and the headers; the same request fails again.",
@@ -138,7 +141,7 @@ OPERATIONS: Final[dict[str, About]] = {
         "of it: six digits of the authenticator app, or a recovery code. The token works until it ends by itself after "
         "`expires_in` seconds, or until its session is ended.",
         answers={200: "A token."},
-        refusals=(*WRITE, "bad_credentials", "second_factor_needed", "bad_code", "too_many_attempts"),
+        refusals=(*WRITE, "bad_credentials", "second_factor_needed", "bad_code"),
         requests={
             "john": ("A username and its password", CREDENTIALS),
             "code": ("With a second factor", CREDENTIALS | {"code": "492039"}),

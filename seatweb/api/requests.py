@@ -16,14 +16,28 @@ from litestar.datastructures import State
 
 from seatweb.api.problems import MalformedJSON, UnsupportedMediaType
 from seatweb.errors import InvalidInput, NotSignedIn
+from seatweb.limits import Limits
 from seatweb.model import Session
-from seatweb.security import API_AUDIENCE, Security
+from seatweb.proxies import address_of
+from seatweb.security import API_AUDIENCE, Claims, Security
 from seatweb.sessions import Sessions
 
 ApiRequest: TypeAlias = Request[None, None, State]
 
 BEARER: Final = re.compile(r"bearer ([A-Za-z0-9._-]{1,4096})", re.IGNORECASE | re.ASCII)
 KEY: Final = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
+
+
+async def count_and_check_request(request: ApiRequest) -> None:
+    """Do what `check_request` does, where requests are limited.
+
+    Raises:
+        TooManyAttempts: the user, or the address where no one is signed in, sends too many.
+    """
+    limits: Limits = request.app.state.limits
+    claims = _claims(request)
+    await limits.request(claims.user_id if claims else None, address_of(request))
+    await check_request(request)
 
 
 async def check_request(request: ApiRequest) -> None:
@@ -60,14 +74,18 @@ async def signed_in(request: ApiRequest) -> Session:
     Raises:
         NotSignedIn: there is no token, or it does not count (any more).
     """
-    security: Security = request.app.state.security
     sessions: Sessions = request.app.state.sessions
-    match = BEARER.fullmatch(request.headers.get("authorization", ""))
-    claims = security.read(match[1], API_AUDIENCE) if match else None
+    claims = _claims(request)
     session = await sessions.find(claims.session_id, claims.user_id) if claims else None
     if session is None:
         raise NotSignedIn("Send a valid token as Authorization: Bearer …")
     return session
+
+
+def _claims(request: ApiRequest) -> Claims | None:
+    security: Security = request.app.state.security
+    match = BEARER.fullmatch(request.headers.get("authorization", ""))
+    return security.read(match[1], API_AUDIENCE) if match else None
 
 
 def idempotency_key(request: ApiRequest) -> str | None:

@@ -12,7 +12,7 @@ from litestar.di import NamedDependency
 from litestar.response import Response
 
 from seatweb.accounts import Accounts
-from seatweb.errors import BadCredentials, InvalidInput, UsernameTaken
+from seatweb.errors import BadCredentials, InvalidInput, TooManyAttempts, UsernameTaken
 from seatweb.model import Session
 from seatweb.passwords import PasswordRules
 from seatweb.second_factor import WAITING_SECONDS
@@ -59,6 +59,8 @@ class AccountController(Controller):
             begun = await signing_in.begin(username, password, client_of(request))
         except BadCredentials as error:
             return sign_in_again(request, renderer, rules, fields, error.text)
+        except TooManyAttempts as error:
+            return _again(request, renderer, rules, "pages/login.html", fields, {"wait": error.text}, error)
         next_path = own_path(fields.get("next", "/"))
         if isinstance(begun, UUID):
             step = security.step_cookie(SECOND_FACTOR_AUDIENCE, {"waiting": str(begun)}, WAITING_SECONDS)
@@ -81,6 +83,8 @@ class AccountController(Controller):
             session = await accounts.register(
                 fields.get("username", ""), fields.get("password", ""), client_of(request)
             )
+        except TooManyAttempts as error:
+            return _again(request, renderer, rules, "pages/register.html", fields, {"wait": error.text}, error)
         except InvalidInput as error:
             return _again(request, renderer, rules, "pages/register.html", fields, error.fields)
         except UsernameTaken:
@@ -146,6 +150,7 @@ def _again(
     template: str,
     fields: dict[str, str],
     errors: dict[str, str],
+    too_many: TooManyAttempts | None = None,
 ) -> Response[str]:
     """Show the form once more, with what was typed (but the password) and what is wrong beside it."""
     page = CredentialsPage(
@@ -155,6 +160,9 @@ def _again(
         shortest_password=rules.shortest,
         passkeys=party_of(request) is not None,
     )
+    if too_many:
+        headers = {"retry-after": str(too_many.retry_after)}
+        return renderer.page(request, template, page, status=too_many.status, headers=headers)
     return renderer.page(request, template, page, status=422)
 
 

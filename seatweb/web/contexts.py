@@ -222,7 +222,7 @@ class CredentialsPage(Struct, frozen=True):
     next: str
     """The path to go to afterwards, always one of ours."""
     errors: dict[str, str]
-    """By field name; `form` for the whole form."""
+    """By field name; `form` for the whole form, `wait` where nothing is wrong with it but that it came too often."""
     shortest_password: int
     passkeys: bool = False
     """Whether passkeys work at this address."""

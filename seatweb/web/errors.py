@@ -10,7 +10,7 @@ import structlog
 from litestar.exceptions import HTTPException
 from litestar.response import Response
 
-from seatweb.errors import NotSignedIn, SeatwebError
+from seatweb.errors import NotSignedIn, SeatwebError, TooManyAttempts
 from seatweb.web.contexts import ErrorPage, Notice
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import SAFE_METHODS, PageRequest, wants_partial
@@ -70,7 +70,7 @@ def explain(request: PageRequest, error: Exception) -> Response[str]:
         text=text,
         request_id=request.scope["state"].get("request_id", ""),
         links=[("/", "Today's map"), ("/my/bookings", "My bookings")],
-        retry_after=retry_after,
+        retry_after=None if isinstance(error, TooManyAttempts) else retry_after,  # its text says when
     )
     return renderer.page(request, "pages/error.html", page, status=status, headers=headers)
 

@@ -20,6 +20,7 @@ from seatweb.errors import (
     SeatTaken,
     SeatwebError,
     SectionNotFound,
+    TooManyAttempts,
 )
 from seatweb.model import Booking, Status
 from seatweb.reservations import Reservation
@@ -99,7 +100,7 @@ class MapAnswers:
         """Await a booking or a move and show what came of it: the new map, or why not and the map as it is."""
         try:
             booking = await action
-        except REFUSALS as error:
+        except (*REFUSALS, TooManyAttempts) as error:
             page = await self._page(request, place, problem=error.text)
             if page.mine is None or page.mine.seat.id != place.seat_id or page.state != "open":
                 return self.refuse(request, page, error)

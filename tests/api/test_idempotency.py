@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 
 import asyncpg
 import httpx
 import pytest
 
 from tests.api.conftest import Program, Programs, held_back, refused, waiting_for_a_lock
-from tests.support import Clock, together
+from tests.support import NO_LIMITS, Clock, Site, together
 
 KEY = "6f1f3f0e-8d0a-4f5e-9b53-0c5a3c2f7a11"
+
+
+@pytest.fixture
+def site(start_site: Callable[..., Site]) -> Site:
+    """Give a Seatweb that takes whatever comes: so many deliveries in a minute no one sends."""
+    return start_site(**NO_LIMITS)
 
 
 def again(first: httpx.Response, second: httpx.Response) -> None:

@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import date, timedelta
 from pathlib import Path
@@ -23,7 +24,7 @@ import schemathesis
 from jsonschema_rs import Draft202012Validator
 
 from tests.api.conftest import PROBLEM_JSON, Programs
-from tests.support import Site
+from tests.support import NO_LIMITS, Site
 
 CASES = int(os.environ.get("SEATWEB_TEST_FUZZ_CASES", "0"))
 CHECKS = (
@@ -52,6 +53,11 @@ def map_body(context: schemathesis.HookContext, body: Any) -> Any:
     if isinstance(name, str):
         body["username"] = f"{name[:40]}john"
     return body
+
+
+@pytest.fixture
+def site(start_site: Callable[..., Site]) -> Site:
+    return start_site(**NO_LIMITS)
 
 
 @pytest.fixture

@@ -51,7 +51,8 @@ def own() -> Iterator[OwnRedis]:
 @pytest.fixture
 def start(start_site: Callable[..., Site], backends: Backends, own: OwnRedis) -> Callable[..., Site]:
     """Give a function that starts a process on a Redis of this test's own."""
-    return partial(start_site, with_backends=with_redis(backends, own.url))
+    # Some ask again and again until something works.
+    return partial(start_site, with_backends=with_redis(backends, own.url), SEATWEB_LIMIT_HOLDS="off")
 
 
 async def timed(request: Awaitable[httpx.Response]) -> tuple[float, httpx.Response]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import pytest
 from seatweb.bookings import Bookings
 from seatweb.changes import Changes
 from seatweb.database import Database
+from seatweb.limits import Limits, Rules
 from seatweb.redis_client import RedisClient
 from seatweb.reservations import Reservations
 from seatweb.section_cache import SectionCache
@@ -39,6 +41,12 @@ def reservations(redis_client: RedisClient) -> Reservations:
 
 
 @pytest.fixture
+def limits(redis_client: RedisClient) -> Limits:
+    """Give no limits at all: they have tests of their own."""
+    return Limits(redis_client, Rules(), secret="", workers=1, now=lambda: datetime.now(UTC))
+
+
+@pytest.fixture
 async def changes(redis_client: RedisClient) -> AsyncIterator[Changes]:
     async with Changes.open(redis_client) as changes:
         await until(lambda: changes.connected)
@@ -47,16 +55,26 @@ async def changes(redis_client: RedisClient) -> AsyncIterator[Changes]:
 
 @pytest.fixture
 async def bookings(
-    database: Database, cache: SectionCache, reservations: Reservations, changes: Changes, clock: Clock
+    database: Database,
+    cache: SectionCache,
+    reservations: Reservations,
+    changes: Changes,
+    clock: Clock,
+    limits: Limits,
 ) -> Bookings:
-    return Bookings(database, cache, reservations, changes, clock)
+    return Bookings(database, cache, reservations, changes, clock, limits)
 
 
 @pytest.fixture
 async def another(
-    database: Database, cache: SectionCache, reservations: Reservations, redis_client: RedisClient, clock: Clock
+    database: Database,
+    cache: SectionCache,
+    reservations: Reservations,
+    redis_client: RedisClient,
+    clock: Clock,
+    limits: Limits,
 ) -> AsyncIterator[Bookings]:
     """Give the bookings as another process sees them: the same database and Redis, a memory of its own."""
     async with Changes.open(redis_client) as changes:
         await until(lambda: changes.connected)
-        yield Bookings(database, cache, reservations, changes, clock)
+        yield Bookings(database, cache, reservations, changes, clock, limits)

@@ -23,6 +23,7 @@ from seatweb.errors import (
     SecondFactorNeeded,
     TooManyAttempts,
 )
+from seatweb.limits import Limits
 from seatweb.model import Session
 from seatweb.passkeys import Challenge, Passkeys, RelyingParty, relying_party
 from seatweb.passwords import PasswordRules, Passwords
@@ -50,10 +51,10 @@ class Clock:
 class House:
     """The accounts of a site, and ada, who has a session."""
 
-    def __init__(self, database: Database, passwords: Passwords) -> None:
+    def __init__(self, database: Database, passwords: Passwords, limits: Limits) -> None:
         self.clock = Clock()
         sessions = Sessions(database, days=14, idle_hours=72)
-        self.accounts = Accounts(database, passwords, sessions, PasswordRules(shortest=1, refuse_common=False))
+        self.accounts = Accounts(database, passwords, sessions, limits, PasswordRules(shortest=1, refuse_common=False))
         self.factors = SecondFactors(database, passwords, "Seatweb", self.clock)
         self.passkeys = Passkeys(database)
         self.signing_in = SigningIn(self.accounts, self.factors, self.passkeys)
@@ -85,8 +86,8 @@ def passwords() -> Iterator[Passwords]:
 
 
 @pytest.fixture
-async def house(database: Database, passwords: Passwords) -> House:
-    house = House(database, passwords)
+async def house(database: Database, passwords: Passwords, limits: Limits) -> House:
+    house = House(database, passwords, limits)
     house.ada = await house.accounts.register("ada", PASSWORD)
     return house
 

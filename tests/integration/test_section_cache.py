@@ -13,6 +13,7 @@ import redis
 from seatweb.bookings import Bookings
 from seatweb.changes import Changes
 from seatweb.database import Database
+from seatweb.limits import Limits
 from seatweb.model import DayView, User
 from seatweb.queries import Queries
 from seatweb.redis_client import RedisClient, RedisUnusable, check_redis
@@ -196,10 +197,10 @@ async def test_a_redis_that_refuses_the_password(redis_url: str) -> None:
         client.acl_deluser("keeper")
 
 
-async def test_a_slow_redis_does_not_hold_up_a_page(database: Database, clock: Clock) -> None:
+async def test_a_slow_redis_does_not_hold_up_a_page(database: Database, clock: Clock, limits: Limits) -> None:
     with running_redis() as own:
         async with RedisClient.open(own.url) as client, Changes.open(client) as changes:
-            bookings = Bookings(database, SectionCache(client), Reservations(client, 90), changes, clock)
+            bookings = Bookings(database, SectionCache(client), Reservations(client, 90), changes, clock, limits)
             await bookings.view(clock.today)
             own.pause()
             async with asyncio.timeout(1.2):

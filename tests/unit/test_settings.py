@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from seatweb.settings import Settings, SettingsError
+from seatweb.settings import Limit, Settings, SettingsError
 
 GOOD = "k7Qd0vJr1mZp8sXw4tYb6nEh3uGf9aLc"
 ROOT = Path(__file__).parents[2]
@@ -52,13 +52,15 @@ def test_every_problem_is_told_at_once() -> None:
         REDIS_URL="db:6379",
         JWT_SECRET="short",
         SEATWEB_PUBLIC_URL="seats.example.org",
+        SEATWEB_LIMIT_HOLDS="many",
+        SEATWEB_TRUSTED_PROXIES="*",
     )
     for name in (
         "SEATWEB_PORT", "SEATWEB_TIME_ZONE", "SEATWEB_WORKERS", "SEATWEB_COLOUR", "DATABASE_URL", "REDIS_URL",
-        "JWT_SECRET", "SEATWEB_PUBLIC_URL",
+        "JWT_SECRET", "SEATWEB_PUBLIC_URL", "SEATWEB_LIMIT_HOLDS", "SEATWEB_TRUSTED_PROXIES",
     ):  # fmt: skip
         assert len([line for line in found if line.startswith(name)]) == 1, name
-    assert len(found) == 8
+    assert len(found) == 10
 
 
 @pytest.mark.parametrize(
@@ -109,6 +111,71 @@ def test_the_public_address_is_kept_as_browsers_send_it(given: str, kept: str) -
     assert Settings.from_environment({"SEATWEB_PUBLIC_URL": given}).public_url == kept
 
 
+LIMITS = {
+    name: alias
+    for name, field in Settings.model_fields.items()
+    if (alias := str(field.alias)).startswith("SEATWEB_LIMIT_")
+}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+@pytest.mark.parametrize(
+    ("written", "limit"),
+    [
+        ("1/second", Limit(1, 1)),
+        ("10/minute", Limit(10, 60)),
+        (" 10/hour ", Limit(10, 3600)),
+        ("10000/day", Limit(10_000, 86_400)),
+        ("off", None),
+    ],
+)
+def test_a_limit_is_written_as_people_say_it(name: str, written: str, limit: Limit | None) -> None:
+    assert getattr(Settings.from_environment({LIMITS[name]: written}), name) == limit
+    assert limit is None or str(limit) == written.strip()
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "0/hour", "-1/hour", "10001/day", "1.5/hour", "10/week", "10/hours", "10 / hour", "10", "/hour", "none", "OFF",
+        "0", "١/hour", "1e3/hour", "10/hour,5/minute", "10/Hour", "999999999999/second",
+    ],
+)  # fmt: skip
+def test_anything_else_is_told_in_one_line(written: str) -> None:
+    (found,) = problems(SEATWEB_LIMIT_BOOKINGS=written)
+    assert found.startswith("SEATWEB_LIMIT_BOOKINGS: must look like 10/hour")
+    assert "\n" not in found
+
+
+def test_six_things_are_limited() -> None:
+    settings = Settings.from_environment({})
+    assert {alias: str(getattr(settings, name) or "off") for name, alias in LIMITS.items()} == {
+        "SEATWEB_LIMIT_SIGN_IN_FAILURES_PER_ACCOUNT": "10/hour",
+        "SEATWEB_LIMIT_SIGN_IN_FAILURES_PER_ADDRESS": "30/minute",
+        "SEATWEB_LIMIT_REGISTRATIONS": "100/hour",
+        "SEATWEB_LIMIT_HOLDS": "60/minute",
+        "SEATWEB_LIMIT_BOOKINGS": "60/minute",
+        "SEATWEB_LIMIT_REQUESTS": "off",
+    }
+
+
+def test_proxies_are_addresses_and_networks() -> None:
+    settings = Settings.from_environment({"SEATWEB_TRUSTED_PROXIES": "10.0.0.5, 10.1.0.0/24,2001:db8::/48 ,unix"})
+    networks, unix = settings.proxies
+    assert [str(network) for network in networks] == ["10.0.0.5/32", "10.1.0.0/24", "2001:db8::/48"]
+    assert unix
+    assert Settings.from_environment({}).proxies == ([], False)
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["*", "10.0.0.5,*", "proxy.example.org", "10.0.0.5/24", "0.0.0.0/0", "::/0", "10.0.0", "UNIX", "10.0.0.5:80"],
+)
+def test_a_proxy_that_is_none_is_refused(written: str) -> None:
+    (found,) = problems(SEATWEB_TRUSTED_PROXIES=written)
+    assert found.startswith("SEATWEB_TRUSTED_PROXIES: ")
+
+
 def test_the_table_of_the_readme_has_every_setting() -> None:
     table = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \| (.*?) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
     documented = {name: meaning for name, _, meaning in table}
@@ -116,6 +183,8 @@ def test_the_table_of_the_readme_has_every_setting() -> None:
     assert documented == fields
     defaults = {name: default.strip("`") for name, default, _ in table}
     for name, field in ((field.alias, field) for field in Settings.model_fields.values()):
+        if str(name).startswith("SEATWEB_LIMIT_"):
+            assert defaults[str(name)] == str(field.default or "off"), name
         if isinstance(field.default, (int, str)):
             assert defaults[str(name)] == str(field.default), name
 

@@ -112,4 +112,4 @@ async def test_every_table_that_names_a_user_is_thought_of(connection: asyncpg.C
     ]
     queries = (resources.folder("sql") / "queries" / "rights.sql").read_text()
     for table in ("code_tries", "idempotency_keys", "passkeys", "recovery_codes", "sessions", "totp_secrets"):
-        assert re.search(rf"delete from {table}\b", queries), table
+        assert table in re.findall(r"delete from (\w+)", queries)

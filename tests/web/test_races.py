@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 
 import asyncpg
 import httpx
 import pytest
 
-from tests.support import Clock, Site, one, soup, together, until_definite
+from tests.support import NO_LIMITS, Clock, Site, one, soup, together, until_definite
 
 pytestmark = pytest.mark.alone
+
+
+@pytest.fixture
+def site(start_site: Callable[..., Site]) -> Site:
+    """Give a Seatweb that takes whatever comes: so much in a minute no one does."""
+    return start_site(**NO_LIMITS)
 
 
 def codes(answers: list[httpx.Response]) -> Counter[int]:

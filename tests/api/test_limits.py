@@ -1,0 +1,113 @@
+"""Limits as programs meet them: 429 with Retry-After, and the same request is right again when that is over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+
+import asyncpg
+import httpx
+import pytest
+from seatweb.settings import Backends
+
+from tests.api.conftest import refused, running_programs
+from tests.support import Clock, Site, together
+
+
+def too_many(answer: httpx.Response, seconds: int) -> None:
+    problem = refused(answer, 429, "too_many_attempts")
+    assert 0 < int(answer.headers["retry-after"]) <= seconds
+    assert problem["detail"].startswith("Too many attempts. Try again ")
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("name", ["john", "nobody"])
+async def test_failed_sign_ins_and_live_tokens(site: Site, name: str) -> None:
+    async with httpx.AsyncClient(base_url=site.url, timeout=30) as http:
+        john = {"username": "john", "password": "secret"}
+        token = (await http.post("/auth/register", json=john)).json()["access_token"]
+        wrong = {"username": name, "password": "wrong"}
+        answers = await together(*(http.post("/auth/login", json=wrong) for _ in range(40)))
+        assert Counter(answer.status_code for answer in answers) == {401: 10, 429: 30}
+        for answer in (*answers, await http.post("/auth/login", json=wrong | {"password": "secret"})):
+            if answer.status_code == 429:
+                too_many(answer, 3600)
+        headers = {"authorization": f"Bearer {token}"}
+        assert (await http.get("/me", headers=headers)).status_code == 200
+        assert (await http.post("/bookings", json={"seat_id": 7}, headers=headers)).status_code == 201
+
+
+async def test_registrations(start_site: Callable[..., Site]) -> None:
+    site = start_site(SEATWEB_LIMIT_REGISTRATIONS="2/hour")
+    async with httpx.AsyncClient(base_url=site.url) as http:
+        for name in ("john", "john", "jane"):  # also asking whether a name is taken is bounded
+            answer = await http.post("/auth/register", json={"username": name, "password": "secret"})
+        too_many(answer, 3600)
+
+
+async def test_bookings_moves_and_repeated_requests(
+    start_site: Callable[..., Site], clock: Clock, connection: asyncpg.Connection
+) -> None:
+    site = start_site(SEATWEB_LIMIT_BOOKINGS="4/second")
+    async with running_programs(site, 2) as (ada, grace):
+        days = [str(clock.ahead(n)) for n in range(10)]
+        answers = await together(*(ada.book(7, booking_date=day, key=f"key-{day}") for day in days))
+        assert Counter(answer.status_code for answer in answers) == {201: 4, 429: 6}
+        for answer in answers:
+            if answer.status_code == 429:
+                too_many(answer, 1)
+        assert await connection.fetchval("select count(*) from bookings") == 4
+        assert (await grace.book(8)).status_code == 201
+        # A refusal is no answer that is kept for the key: after the time that it says, the same request is done.
+        for day in days:
+            while (answer := await ada.book(7, booking_date=day, key=f"key-{day}")).status_code == 429:
+                await asyncio.sleep(int(answer.headers["retry-after"]))
+            assert answer.status_code == 201
+        assert await connection.fetchval("select count(*) from bookings where user_id = $1", ada.user.id) == 10
+        booking = (await ada.get("/bookings")).json()[0]["id"]
+        moves = await together(*(ada.move(booking, seat_id) for seat_id in range(10, 20)))
+        assert 429 in Counter(answer.status_code for answer in moves)
+
+
+async def test_requests_of_a_user_and_of_an_address(start_site: Callable[..., Site]) -> None:
+    site = start_site(SEATWEB_LIMIT_REQUESTS="5/hour")
+    async with running_programs(site, 2) as (ada, grace), httpx.AsyncClient(base_url=site.url) as http:
+        answers = [await ada.get("/me") for _ in range(5)]
+        assert {answer.status_code for answer in answers} == {200}
+        for path in ("/me", "/seats", "/sections", "/bookings", "/me?x=1&x=2"):
+            too_many(await ada.get(path), 3600)
+        too_many(await ada.book(7), 3600)
+        assert (await grace.get("/me")).status_code == 200
+        strangers = [await http.get("/me", headers={"authorization": f"Bearer {n}"}) for n in range(6)]
+        assert [answer.status_code for answer in strangers] == [401] * 5 + [429]
+        assert (await http.get("/health")).status_code == 200
+        assert (await http.get("/")).status_code == 200  # pages are no calls of the API
+
+
+async def test_requests_are_not_limited_by_default(site: Site) -> None:
+    async with running_programs(site, 1) as (ada,):
+        answers = await together(*(ada.get("/me") for _ in range(300)))
+        assert {answer.status_code for answer in answers} == {200}
+
+
+async def test_the_document_tells_of_it(site: Site) -> None:
+    async with httpx.AsyncClient(base_url=site.url) as http:
+        api = (await http.get("/openapi.json")).json()
+    for path, methods in api["paths"].items():
+        for operation in methods.values():
+            answer = operation["responses"].get("429")
+            assert (answer is None) == path.startswith("/health"), path
+            if answer:
+                assert set(answer["content"]["application/problem+json"]["examples"]) == {"too_many_attempts"}
+                assert "Retry-After" in answer["headers"]
+
+
+@pytest.mark.alone
+async def test_limits_hold_without_redis(
+    start_site: Callable[..., Site], without_redis: Backends, clock: Clock
+) -> None:
+    site = start_site(with_backends=without_redis, SEATWEB_LIMIT_BOOKINGS="8/hour", SEATWEB_WORKERS=2)
+    async with running_programs(site, 1) as (ada,):
+        answers = [await ada.book(7, booking_date=str(clock.ahead(n))) for n in range(10)]
+        assert Counter(answer.status_code for answer in answers) == {201: 4, 429: 6}

@@ -1,0 +1,63 @@
+"""Four worker processes, as `seatweb serve` runs them: a limit is the limit of all together, with Redis and without."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+
+import httpx
+import psutil  # type: ignore[import-untyped]
+import pytest
+
+from tests.faults.test_serve import Seatweb, data, wait_for
+from tests.support import together
+
+__all__ = ["data"]  # a fixture
+
+pytestmark = pytest.mark.alone
+
+WORKERS = 4
+
+
+async def guess(url: str, name: str) -> httpx.Response:
+    """Guess a password over a connection of its own, so that any of the workers may take it."""
+    async with httpx.AsyncClient(base_url=url, timeout=30) as http:
+        return await http.post("/auth/login", json={"username": name, "password": "wrong"})
+
+
+async def guesses(url: str, times: int, name: str) -> list[httpx.Response]:
+    found = await together(*(guess(url, name) for _ in range(times)), at_a_time=40)
+    workers = {answer.headers["x-request-id"][:8] for answer in found}
+    assert len(workers) > 1, "one worker took them all"
+    return found
+
+
+async def test_ten_failed_sign_ins_are_ten_for_all_workers(data: Path) -> None:
+    with Seatweb(data, SEATWEB_WORKERS=str(WORKERS)).ready() as seatweb:
+        url = f"http://127.0.0.1:{seatweb.port}"
+        async with httpx.AsyncClient(base_url=url, timeout=30) as http:
+            john = {"username": "john", "password": "secret"}
+            token = (await http.post("/auth/register", json=john)).json()["access_token"]
+            answers = await guesses(url, 200, "john")
+            assert Counter(answer.status_code for answer in answers) == {401: 10, 429: 190}
+            assert all(3500 < int(one.headers["retry-after"]) <= 3600 for one in answers if one.status_code == 429)
+
+            (valkey,) = [one for one in seatweb.family() if "valkey" in one.name()]
+            valkey.suspend()  # away, but our own server's death would end everything
+            try:
+                answers = await guesses(url, 100, "nobody")
+                by_worker = Counter(one.headers["x-request-id"][:8] for one in answers if one.status_code == 401)
+                assert set(by_worker.values()) <= {1, 2}  # 10 by 4 workers
+                assert sum(by_worker.values()) <= 8
+                headers = {"authorization": f"Bearer {token}"}
+                assert (await http.get("/me", headers=headers)).status_code == 200
+                assert (await http.post("/bookings", json={"seat_id": 7}, headers=headers)).status_code == 201
+            finally:
+                valkey.resume()
+        assert await asyncio.to_thread(_all_live, seatweb)
+
+
+def _all_live(seatweb: Seatweb) -> bool:
+    wait_for(lambda: seatweb.get("/health").json()["redis"] == "ok", "Redis being there again")
+    return all(isinstance(one, psutil.Process) and one.is_running() for one in seatweb.family())

@@ -1,0 +1,197 @@
+"""Limits as people meet them: a page that says when, the form as it was, and nobody who is signed in thrown out."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import httpx
+import pytest
+from seatweb.settings import Backends
+
+from tests.support import HTMX, Clock, Site, Visitor, one, says, soup, together
+
+DAY = "2026-11-23"
+WORDS = re.compile(r"Too many attempts\. Try again at (\d\d:\d\d)( tomorrow)?, in (\d+) (minute|hour)s?\.")
+
+
+def refused(answer: httpx.Response, seconds: int = 3600) -> str:
+    """Return the words of a refusal that says when to come again, in the header and to people."""
+    assert answer.status_code == 429, answer.text
+    wait = int(answer.headers["retry-after"])
+    assert 0 < wait <= seconds
+    words = says(answer)
+    if wait < 60:
+        assert re.search(r"Too many attempts\. Try again in \d+ seconds?\.", words), words
+        return words
+    match = WORDS.search(words)
+    assert match, words
+    at = datetime.now(UTC) + timedelta(seconds=wait)
+    assert match[1] in {f"{at + timedelta(minutes=n):%H:%M}" for n in (0, 1)}
+    return words
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("name", ["ada", "nobody at all"])
+async def test_an_account_has_ten_wrong_passwords_an_hour_whether_it_exists_or_not(site: Site, name: str) -> None:
+    ada, guesser = site.visitor(), site.visitor()
+    await ada.register("ada")
+    await guesser.csrf()
+    answers = await together(*(guesser.login(name, "wrong") for _ in range(25)))
+    assert Counter(answer.status_code for answer in answers) == {422: 10, 429: 15}
+    for answer in answers:
+        if answer.status_code == 429:
+            refused(answer)
+    page = await guesser.login(name.upper())  # with the right password, too
+    refused(page)
+    form = soup(page)
+    assert one(form, "form[action='/login'] input[name=username]")["value"] == name.upper()
+    assert not one(form, "input[name=password]").get("value")
+    assert not form.select("[aria-invalid]")  # nothing is wrong with what was typed
+    assert page.headers["cache-control"] == "no-store"
+    refused(await guesser.http.post("/login", data={"_csrf_token": guesser.token, "username": name}, headers=HTMX))
+    assert len(soup(page).select("[role=alert]")) >= 1
+    # Who is signed in stays so, and can do everything.
+    assert (await ada.get("/account")).status_code == 200
+    assert (await ada.post(f"/days/{DAY}/seats/7/book")).status_code == 303
+    assert (await site.visitor().register("grace")).status_code == 303
+
+
+async def test_unknown_and_known_are_told_the_same(site: Site) -> None:
+    await site.visitor().register("ada")
+    pages = []
+    for name in ("ada", "eve"):
+        visitor = site.visitor()
+        for _ in range(10):
+            await visitor.login(name, "wrong")
+        page = await visitor.login(name, "wrong")
+        assert page.status_code == 429
+        text = re.sub(r"[0-9a-f]{96}", "", page.text).replace(f'value="{name}"', "")
+        pages.append((re.sub(r"at \d\d:\d\d", "at", text), sorted(page.headers)))
+    assert pages[0] == pages[1]
+
+
+async def test_an_address_has_thirty_a_minute(site: Site) -> None:
+    visitor = site.visitor()
+    await visitor.csrf()
+    answers = [await visitor.login(f"user {n}", "wrong") for n in range(31)]
+    assert [answer.status_code for answer in answers] == [422] * 30 + [429]
+    refused(answers[-1], 60)
+
+
+async def test_a_right_password_costs_nothing_and_forgives_nothing(site: Site) -> None:
+    await site.visitor().register("ada")
+    for _ in range(9):
+        assert (await site.visitor().login("ada", "wrong")).status_code == 422
+    for _ in range(12):
+        assert (await site.visitor().login("ada")).status_code == 303
+    assert (await site.visitor().login("ada", "wrong")).status_code == 422
+    refused(await site.visitor().login("ada"))
+
+
+async def test_registrations_of_an_address(start_site: Callable[..., Site], connection: asyncpg.Connection) -> None:
+    site = start_site(SEATWEB_LIMIT_REGISTRATIONS="3/day", SEATWEB_TRUSTED_PROXIES="127.0.0.1")
+    visitor = site.visitor()
+    assert (await visitor.register("x")).status_code == 422  # what cannot be used is no attempt
+    for n in range(3):
+        assert (await site.visitor().register(f"user {n}")).status_code == 303
+    page = await visitor.register("ada")
+    assert "tomorrow" in refused(page, 86_400)
+    assert one(soup(page), "form[action='/register'] input[name=username]")["value"] == "ada"
+    assert await connection.fetchval("select count(*) from users") == 3
+    elsewhere = site.visitor(headers={"x-forwarded-for": "198.51.100.7"})
+    assert (await elsewhere.register("ada")).status_code == 303
+
+
+async def test_a_header_of_a_stranger_is_not_believed(start_site: Callable[..., Site]) -> None:
+    site = start_site(SEATWEB_LIMIT_REGISTRATIONS="1/day")
+    assert (await site.visitor(headers={"x-forwarded-for": "198.51.100.1"}).register("ada")).status_code == 303
+    for header in ("198.51.100.2", "", ",,,", "unknown", "a" * 5000, "::1, ::2"):
+        refused(await site.visitor(headers={"x-forwarded-for": header}).register("eve"), 86_400)
+
+
+@pytest.mark.parametrize("how", ["plain", "htmx"])
+async def test_bookings_and_moves_of_a_user(
+    start_site: Callable[..., Site], connection: asyncpg.Connection, clock: Clock, how: str
+) -> None:
+    site = start_site(SEATWEB_LIMIT_BOOKINGS="3/hour")
+    async with site.people(2) as (ada, grace):
+        post = ada.post if how == "plain" else ada.post_htmx
+        done = 303 if how == "plain" else 200
+        assert (await post(f"/days/{DAY}/seats/7/book")).status_code == done
+        assert (await post(f"/days/{DAY}/seats/8/move")).status_code == done
+        assert (await post(f"/days/{clock.ahead(1)}/any")).status_code == done
+        for path in (
+            f"/days/{clock.ahead(2)}/seats/9/book",
+            f"/days/{DAY}/seats/9/move",
+            f"/days/{clock.ahead(2)}/any",
+        ):
+            answer = await post(path)
+            refused(answer)
+            assert one(soup(answer), "#say-alert").get_text(strip=True).startswith("Too many attempts.")
+            assert ("<html" in answer.text) == (how == "plain")
+            assert len(soup(answer).select("[data-seat-id]")) >= 80  # the map as it is
+        assert await connection.fetchval("select count(*) from bookings where status = 'confirmed'") == 2
+        # Everything else goes on, for everyone.
+        booking = await connection.fetchval("select id from bookings where seat_id = 8")
+        assert (await ada.post(f"/my/bookings/{booking}/cancel")).status_code == 303
+        assert (await grace.book(clock.today, 7)).status_code == 303
+
+
+async def test_holds_of_a_user(start_site: Callable[..., Site]) -> None:
+    """The panel stays as it is, so it does not ask again by itself; booking needs no hold."""
+    site = start_site(SEATWEB_LIMIT_HOLDS="2/minute")
+    async with site.people(1) as (ada,):
+        for seat_id in (7, 8):
+            assert (await ada.post_htmx(f"/days/{DAY}/seats/{seat_id}/hold")).status_code == 200
+        answer = await ada.post_htmx(f"/days/{DAY}/seats/9/hold")
+        refused(answer, 60)
+        assert (answer.headers["hx-retarget"], answer.headers["hx-reswap"]) == ("#announcement", "outerMorph")
+        assert not soup(answer).select("#panel, #hold")
+        plain = await ada.post(f"/days/{DAY}/seats/9/hold")
+        assert plain.status_code == 429
+        assert "Too many attempts" in plain.text
+        assert plain.text.count("Try again") == 1
+        assert (await ada.post(f"/days/{DAY}/seats/9/book")).status_code == 303
+
+
+async def test_one_click_each_meets_no_limit(site: Site, clock: Clock) -> None:
+    """A flash sale from one address: 150 users, 80 seats, one click each."""
+    async with site.people(150) as people:
+        answers = await together(*(visitor.book(clock.today, n % 80 + 1) for n, visitor in enumerate(people)))
+        assert set(Counter(answer.status_code for answer in answers)) <= {303, 409, 503}
+
+
+async def ask_four(sites: list[Site], visitors: list[Visitor], name: str) -> Counter[int]:
+    turns = [visitors[n % len(sites)].login(name, "wrong") for n in range(60)]
+    return Counter(answer.status_code for answer in await together(*turns))
+
+
+@pytest.mark.alone
+async def test_four_sites_on_one_redis_let_ten_in(start_site: Callable[..., Site]) -> None:
+    sites = [start_site(SEATWEB_WORKERS=4) for _ in range(4)]
+    visitors = [site.visitor() for site in sites]
+    await asyncio.gather(*(visitor.csrf() for visitor in visitors))
+    assert await ask_four(sites, visitors, "ada") == {422: 10, 429: 50}
+
+
+@pytest.mark.alone
+async def test_without_redis_nothing_is_let_in_and_everything_works(
+    start_site: Callable[..., Site], backends: Backends
+) -> None:
+    away = Backends(
+        database_url=backends.database_url, redis_url="redis://127.0.0.1:1/0", jwt_secret=backends.jwt_secret
+    )
+    sites = [start_site(with_backends=away, SEATWEB_WORKERS=4) for _ in range(4)]
+    visitors = [site.visitor() for site in sites]
+    await visitors[0].register("ada")
+    assert (await visitors[0].get("/account")).status_code == 200
+    guessers = [site.visitor() for site in sites]
+    await asyncio.gather(*(visitor.csrf() for visitor in guessers))
+    assert await ask_four(sites, guessers, "ada") == {422: 8, 429: 52}
+    assert (await visitors[0].book(sites[0].clock.today, 7)).status_code == 303
+    assert (await visitors[0].get("/account")).status_code == 200
