@@ -171,7 +171,6 @@ class SignInRow(Struct, frozen=True):
     id: str
     device: str
     address: str
-    since: datetime
     seen_at: datetime
     here: bool
     """Whether it is the session of this very request."""

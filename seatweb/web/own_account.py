@@ -53,7 +53,6 @@ class OwnAccountController(Controller):
                     id=str(found.id),
                     device=device_name(found),
                     address=found.client.address,
-                    since=found.created_at.astimezone(zone),
                     seen_at=found.seen_at.astimezone(zone),
                     here=found.id == session.id,
                 )
