@@ -10,13 +10,22 @@ from litestar import Request
 from litestar.datastructures import State
 from litestar.exceptions import ClientException
 
-from seatweb.errors import BookingNotFound, InvalidInput, NotSignedIn, SeatNotFound, SeatwebError, UserNotFound
+from seatweb.errors import (
+    BookingNotFound,
+    Forbidden,
+    InvalidInput,
+    NotSignedIn,
+    SeatNotFound,
+    SeatwebError,
+    UserNotFound,
+)
 from seatweb.model import Session
 from seatweb.security import CSRF_FIELD, Security, set_cookie
 from seatweb.sessions import Sessions
 
 PageRequest: TypeAlias = Request[None, None, State]
 
+VISITORS_FORMS: Final = ("/login", "/register")
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 ID: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
@@ -50,7 +59,12 @@ async def prepare(request: PageRequest) -> None:
     if request.method not in SAFE_METHODS:
         # A session that ended has still signed the forms of its pages; those of today's visitor are signed by none.
         signers = (claims.session_id, None) if claims and not session else (session.id if session else None,)
-        security.check_csrf(request, (await read_form(request)).get(CSRF_FIELD, ""), signers)
+        try:
+            security.check_csrf(request, (await read_form(request)).get(CSRF_FIELD, ""), signers)
+        except Forbidden:
+            if session is None and not request.url.path.startswith(VISITORS_FORMS):
+                raise NotSignedIn from None  # signed out meanwhile, in another tab: nothing is done but to ask again
+            raise
 
 
 def session_of(request: PageRequest) -> Session | None:

@@ -51,7 +51,7 @@ def test_a_newcomer_books_a_first_seat_and_leaves(open_browser: Callable[..., Pa
     announced(page, "A-07 is free again")
     expect(page.get_by_role("main").get_by_role("button", name=re.compile("^Cancel"))).to_have_count(0)
     page.goto("/account")
-    page.get_by_role("main").get_by_role("button", name="Sign out").click()
+    page.get_by_role("main").get_by_role("button", name="Sign out", exact=True).click()
     announced(page, "signed out")
     expect(page.get_by_role("link", name="Sign in", exact=True)).to_be_visible()
 
@@ -169,7 +169,7 @@ def test_without_javascript(open_browser: Callable[..., Page]) -> None:
     page.get_by_role("main").get_by_role("button", name=re.compile("^Cancel")).click()
     announced(page, "A-01 is free again")
     page.goto("/account")
-    page.get_by_role("main").get_by_role("button", name="Sign out").click()
+    page.get_by_role("main").get_by_role("button", name="Sign out", exact=True).click()
     page.get_by_role("link", name="Sign in", exact=True).click()
     page.get_by_label("Username").fill("ADA")
     page.get_by_label("Password", exact=True).fill("wrong")
@@ -337,7 +337,7 @@ def test_back_online_is_said_with_the_map_as_it_is(page: Page, guard: Guard, boo
 def test_a_session_that_ended_elsewhere_leads_to_signing_in(page: Page, sign_in: Callable[..., Any]) -> None:
     sign_in(page)
     page.goto(f"{DAY}/seats/7")
-    page.context.clear_cookies(name="seatweb_session")
+    page.context.clear_cookies(name=re.compile("seatweb_(session|renewal)"))
     page.get_by_role("button", name="Book A-07").click()
     expect(page).to_have_url(re.compile(r"/login\?next=/days/2026-11-23/seats/7$"))
 

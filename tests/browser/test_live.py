@@ -11,7 +11,7 @@ from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from tests.browser.conftest import Guard
 from tests.browser.test_journeys import DAY, announced, seat
-from tests.support import Site, run
+from tests.support import Site, Visitor, run
 
 SECOND = 1000  # within so many milliseconds others see a change
 BROKEN = 5000  # or within so many, while something is broken
@@ -169,7 +169,7 @@ def test_signing_out_elsewhere_is_said_and_ends_the_stream(page: Page, sign_in: 
     page.on("request", lambda request: asked.append(request.url) if STREAM.search(request.url) else None)
     other = page.context.new_page()
     other.goto("/account")
-    other.get_by_role("main").get_by_role("button", name="Sign out").click()
+    other.get_by_role("main").get_by_role("button", name="Sign out", exact=True).click()
     announced(page, "You were signed out.", "alert")
     expect(page.locator(".live")).to_be_hidden()
     page.get_by_role("alert").get_by_role("link", name="Sign in again").click()
@@ -342,23 +342,23 @@ def test_a_full_day_offers_no_seat_and_then_one_again(page: Page, site: Site, si
     open_live(page)
     expect(page.get_by_role("button", name="Any free seat")).to_be_visible()
 
-    async def fill() -> list[str]:
+    async def fill() -> tuple[str, Visitor]:
         async with site.people(80, prefix="crowd") as visitors:
             for seat_id, visitor in enumerate(visitors, 1):
                 assert (await visitor.book(site.clock.today, seat_id)).status_code == 303
             answer = await visitors[6].get("/my/bookings")
             path = re.search(r'action="(/my/bookings/\d+/cancel)"', answer.text)
             assert path
-            return [path[1], visitors[6].http.cookies.get(site.security.session_cookie) or ""]
+            return path[1], visitors[6]
 
-    path, cookie = run(fill())
+    path, sitter = run(fill())
     expect(page.locator("#tally")).to_contain_text("Full")
     expect(page.get_by_role("button", name="Any free seat")).to_be_hidden()
 
     async def cancel_one() -> None:
-        async with site.people(1, prefix="nobody") as (visitor,):
-            visitor.http.cookies.set(site.security.session_cookie, cookie)
-            assert (await visitor.post(path)).status_code == 303
+        visitor = site.visitor(cookies=sitter.http.cookies)
+        visitor.use_token(sitter.token)
+        assert (await visitor.post(path)).status_code == 303
 
     run(cancel_one())
     expect(page.locator("#tally")).to_contain_text("1 seat free")
