@@ -1,0 +1,66 @@
+"""What is logged: after every journey no password, cookie, token or code is in any line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import httpx
+import pyotp
+import pytest
+
+from tests.faults.test_serve import Seatweb, data
+from tests.support import Visitor, one, soup
+
+pytestmark = pytest.mark.alone
+__all__ = ["data"]
+
+PASSWORD, NEW = "a very secret battery", "another secret staple"
+
+
+async def test_no_line_holds_a_secret(data: Path) -> None:
+    with Seatweb(data, SEATWEB_LOG_FORMAT="json") as site:
+        site.ready()
+        visitor, secrets = Visitor(f"http://127.0.0.1:{site.port}"), {PASSWORD, NEW}
+
+        def remember(answer: httpx.Response) -> httpx.Response:
+            for cookie in visitor.http.cookies.jar:
+                if cookie.value and len(cookie.value) > 8:
+                    secrets.update(cookie.value.split("."))
+            secrets.update(re.findall(r'name="_csrf_token" value="([0-9a-f]+)"', answer.text))
+            return answer
+
+        remember(await visitor.register("ada", PASSWORD))
+        for path in ("/", "/account", "/account/password", "/account/second-factor", "/my/bookings", "/nowhere"):
+            remember(await visitor.get(path))
+        remember(await visitor.post("/days/2020-01-01/seats/7/book"))
+        remember(await visitor.post("/account/password", password="wrong secret", new_password=NEW))
+        remember(await visitor.post("/account/password", password=PASSWORD, new_password=NEW))
+        secrets.add("wrong secret")
+        remember(await visitor.post("/account/second-factor/confirm", password=NEW))
+        remember(await visitor.post("/account/second-factor/app"))
+        page = remember(await visitor.get("/account/second-factor/app"))
+        key = re.sub(r"\s", "", one(soup(page), ".enrol-key code").get_text())
+        code = pyotp.TOTP(key).now()
+        secrets.update({key, code})
+        done = remember(await visitor.post("/account/second-factor/app/code", code=code))
+        assert done.status_code in {200, 303}
+        remember(await visitor.get("/account/data"))
+        token = (await visitor.http.post("/auth/login", json={"username": "ada", "password": NEW})).text
+        assert "second_factor_needed" in token
+        registered = await visitor.http.post("/auth/register", json={"username": "grace", "password": PASSWORD})
+        bearer = registered.json()["access_token"]
+        secrets.update(bearer.split("."))
+        await visitor.get("/me", headers={"authorization": f"Bearer {bearer}"})
+        await visitor.get("/me", headers={"authorization": "Bearer nonsense-but-secret"})
+        secrets.add("nonsense-but-secret")
+        await visitor.get("/", headers={"x-anything": "a-header-of-mine"})
+        await visitor.get("/?q=a-query-of-mine")
+        secrets.update({"a-header-of-mine", "a-query-of-mine"})
+        remember(await visitor.post("/logout"))
+        secrets.add((data / "jwt_secret").read_text().strip())
+        site.ends(by=site.terminate)
+        log = site.err.read_text()
+        assert log.count('"path":"/account/password"') >= 3  # it is the log
+        assert len(secrets) > 20
+        assert [secret for secret in secrets if len(secret) > 5 and secret in log] == []
