@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from tests.faults.support import (
     with_redis,
 )
 from tests.faults.test_serve import Seatweb
-from tests.support import Clock, Site, Visitor, one, soup, together, until
+from tests.support import NO_LIMITS, Clock, Site, Visitor, one, soup, together, until
 
 pytestmark = pytest.mark.alone
 
@@ -52,8 +53,8 @@ def own() -> Iterator[OwnRedis]:
 @pytest.fixture
 def two(start_site: Callable[..., Site], backends: Backends, own: OwnRedis) -> tuple[Site, Site]:
     """Give two processes on one database and a Redis of this test's own."""
-    own_backends = with_redis(backends, own.url)
-    return start_site(with_backends=own_backends), start_site(with_backends=own_backends)
+    start = partial(start_site, with_backends=with_redis(backends, own.url), **NO_LIMITS)
+    return start(), start()
 
 
 @pytest.fixture
