@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
+import sys
+import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final
@@ -12,10 +15,14 @@ from typing import Any, Final
 LAST_MOMENT_SECONDS: Final = 2.8
 
 
+AGAIN_SECONDS: Final = 0.01
+
+
 def take_signals() -> None:
     """Let SIGINT and SIGTERM raise KeyboardInterrupt in the main thread, once."""
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
+    sys.unraisablehook = _unraisable
 
 
 def before_end(callback: Callable[[], None]) -> None:
@@ -55,3 +62,12 @@ def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - 
     # Once only: the clean-up on the way out is not to be interrupted again.
     if end_in_time():
         raise KeyboardInterrupt
+
+
+def _unraisable(unraisable: sys.UnraisableHookArgs) -> None:
+    """Take up an interrupt that came while a destructor ran: Python only prints and forgets what is raised there."""
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), signal.SIGINT)).start()
+        signal.setitimer(signal.ITIMER_REAL, 0)  # as if it came only then
+    else:
+        sys.__unraisablehook__(unraisable)

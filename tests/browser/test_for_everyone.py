@@ -153,10 +153,21 @@ def test_targets_are_large_enough(furnished: Any, options: dict[str, Any], least
         assert small == [], name
 
 
-def test_the_first_page_is_light_and_stands_still(open_browser: Callable[..., Page], site: Site) -> None:
+SLOW_NETWORK = {"offline": False, "latency": 150, "downloadThroughput": 40_000, "uploadThroughput": 40_000}  # ms, B/s
+
+
+@pytest.mark.parametrize(
+    ("slower", "network"), [(1, None), (8, None), (1, SLOW_NETWORK)], ids=["quick", "slow phone", "slow network"]
+)
+def test_the_first_page_is_light_and_stands_still(
+    open_browser: Callable[..., Page], site: Site, slower: int, network: dict[str, Any] | None
+) -> None:
     page = open_browser(viewport=PHONE)
     devtools = page.context.new_cdp_session(page)
     devtools.send("Network.enable")
+    devtools.send("Emulation.setCPUThrottlingRate", {"rate": slower})
+    if network:
+        devtools.send("Network.emulateNetworkConditions", network)
     bytes_received: list[float] = []
     devtools.on("Network.loadingFinished", lambda event: bytes_received.append(event["encodedDataLength"]))
     page.add_init_script(

@@ -1,0 +1,55 @@
+"""Ctrl-C is never lost."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def test_a_signal_during_a_destructor_still_ends_the_process_quietly() -> None:
+    program = """
+        import signal, threading
+        from seatweb.signals import all_ended, take_signals
+
+        class Ended:
+            def __del__(self):
+                signal.raise_signal(signal.SIGTERM)
+                for _ in range(1000):  # the handler runs in here
+                    pass
+
+        take_signals()
+        try:
+            Ended()
+            threading.Event().wait(2)
+            print("lost")
+        except KeyboardInterrupt:
+            print("ended")
+        finally:
+            all_ended()
+    """
+    ended = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "ended\n", "")
+
+
+def test_other_failures_of_a_destructor_are_still_told() -> None:
+    program = """
+        from seatweb.signals import all_ended, take_signals
+
+        class Ended:
+            def __del__(self):
+                raise ValueError("told")
+
+        take_signals()
+        Ended()
+        all_ended()
+    """
+    ended = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert "ValueError: told" in ended.stderr
