@@ -6,12 +6,16 @@ import unicodedata
 from typing import Final
 from uuid import UUID
 
+import structlog
+
 from seatweb.database import Database, Transaction
 from seatweb.errors import BadCredentials, InvalidInput
 from seatweb.limits import Limits
 from seatweb.model import Client, Session, User
 from seatweb.passwords import PasswordRules, Passwords
 from seatweb.sessions import Sessions
+
+log = structlog.get_logger(__name__)
 
 SHORTEST_USERNAME: Final = 3
 LONGEST_USERNAME: Final = 50
@@ -75,6 +79,7 @@ class Accounts:
             known = await self._database.run(lambda queries: queries.find_credentials(username_key(name)))
         right = await self._passwords.verify(password, known.password_hash if known else None)
         if known is None or not right or known.disabled:
+            log.info("sign-in refused", user_id=known.user.id if known else None)
             raise BadCredentials
         if self._passwords.is_outdated(known.password_hash):
             await self._rehash(known.user, known.password_hash, password)
@@ -100,6 +105,7 @@ class Accounts:
             # Counted apart from sign-ins: whoever tries those from elsewhere does not keep the user from this.
             async with self._limits.sign_in_attempt(f"\x01{user.id}", None):
                 if not await self._passwords.verify(password, known_hash):
+                    log.info("password refused", user_id=user.id)
                     raise BadCredentials
         except BadCredentials:
             raise InvalidInput(fields={"password": "That is not your password."}) from None

@@ -12,6 +12,7 @@ from seatweb.database import Database, check_schema
 from seatweb.embedded import reachable_database
 from seatweb.errors import UserNotFound
 from seatweb.model import Role
+from seatweb.password_resets import CODE_HOURS, ResetCodes
 from seatweb.queries import Queries
 from seatweb.rights import Rights
 from seatweb.sessions import Sessions
@@ -51,14 +52,18 @@ async def _run(settings: Settings, url: str, action: str, names: list[str]) -> N
                 _say(user.username)
             return
         for name in names:
-            await _change(rights, action, name)
+            try:
+                user_id = await rights.find(name)
+            except UserNotFound:
+                raise CannotDo(f"there is no account {name!r}; they register first") from None
+            if action == "reset":
+                _, code = await ResetCodes(database).make(user_id)
+                _say(f"{name} chooses a new password at /login/reset with {code}, once, within {CODE_HOURS} hours.")
+            else:
+                await _change(rights, action, name, user_id)
 
 
-async def _change(rights: Rights, action: str, name: str) -> None:
-    try:
-        user_id = await rights.find(name)
-    except UserNotFound:
-        raise CannotDo(f"there is no account {name!r}; they register first") from None
+async def _change(rights: Rights, action: str, name: str, user_id: int) -> None:
     changes: dict[str, tuple[Callable[[], Awaitable[bool]], str]] = {
         "grant": (lambda: rights.change_role(user_id, Role.ADMIN), "administers the site"),
         "revoke": (lambda: rights.change_role(user_id, Role.USER), "does not administer the site"),

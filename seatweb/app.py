@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 from functools import cache, partial
 from typing import Any, Final
 
+import structlog
 from litestar import Litestar, Request, Router, get, route
 from litestar.config.compression import CompressionConfig
 from litestar.config.cors import CORSConfig
@@ -30,10 +31,12 @@ from seatweb.api.seats import SeatController
 from seatweb.bookings import Bookings
 from seatweb.changes import Changes
 from seatweb.database import Database
+from seatweb.errors import Forbidden, NotAllowed
 from seatweb.limits import Limits, Rules
 from seatweb.live import Live
 from seatweb.own_data import OwnData
 from seatweb.passkeys import Passkeys, relying_party
+from seatweb.password_resets import PasswordResets, ResetCodes
 from seatweb.passwords import PasswordRules, Passwords
 from seatweb.proxies import Proxies
 from seatweb.redis_client import RedisClient
@@ -56,6 +59,7 @@ from seatweb.web.live import Streams, live_map
 from seatweb.web.map_answers import MapAnswers
 from seatweb.web.my_bookings import MyBookingsController
 from seatweb.web.own_account import OwnAccountController
+from seatweb.web.password_reset import PasswordResetController
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import PageNotFound, prepare
 from seatweb.web.second_factor import SecondFactorController
@@ -65,6 +69,22 @@ from seatweb.web.static_files import static_router
 from seatweb.web.warm import WarmPages
 from seatweb.web.well_known import robots, security_txt
 
+log = structlog.get_logger(__name__)
+
+PARTS: Final = (
+    "answers",
+    "bookings",
+    "accounts",
+    "sessions",
+    "rights",
+    "own_data",
+    "factors",
+    "passkeys",
+    "signing_in",
+    "password_resets",
+    "reset_codes",
+)
+"""What handlers may ask for of what the lifespan makes."""
 LARGEST_BODY: Final = 64 * 1024  # bytes; our forms have a few hundred
 
 
@@ -89,7 +109,11 @@ def create_app(
         access=timedelta(minutes=settings.access_minutes),
     )
     renderer = Renderer(security, settings.site_name, settings.public_url)
-    rules = PasswordRules(shortest=settings.shortest_password, refuse_common=settings.in_service)
+    rules = PasswordRules(
+        shortest=settings.shortest_password,
+        refuse_common=settings.in_service,
+        site_words=("seatweb", settings.site_name, settings.site_name.replace(" ", "")),
+    )
     sections = Sections(renderer.environment)
     day_pages = DayPages(renderer, security, sections)
 
@@ -136,6 +160,8 @@ def create_app(
                     factors=factors,
                     passkeys=passkeys,
                     signing_in=SigningIn(accounts, factors, passkeys),
+                    password_resets=PasswordResets(database, passwords, sessions, limits, rules),
+                    reset_codes=ResetCodes(database),
                     bookings=bookings,
                     limits=limits,
                     live=live,
@@ -155,6 +181,7 @@ def create_app(
             AccountController,
             OwnAccountController,
             AdminController,
+            PasswordResetController,
             SecondStepController,
             SecondFactorController,
             documentation,
@@ -199,16 +226,8 @@ def create_app(
             "settings": Provide(lambda: settings, sync_to_thread=False),
             "security": Provide(lambda: security, sync_to_thread=False),
             "renderer": Provide(lambda: renderer, sync_to_thread=False),
-            "answers": Provide(_answers, sync_to_thread=False),
-            "bookings": Provide(_bookings, sync_to_thread=False),
-            "accounts": Provide(_accounts, sync_to_thread=False),
-            "sessions": Provide(_sessions, sync_to_thread=False),
-            "rights": Provide(_rights, sync_to_thread=False),
-            "own_data": Provide(_own_data, sync_to_thread=False),
             "rules": Provide(lambda: rules, sync_to_thread=False),
-            "factors": Provide(_factors, sync_to_thread=False),
-            "passkeys": Provide(_passkeys, sync_to_thread=False),
-            "signing_in": Provide(_signing_in, sync_to_thread=False),
+            **{name: _of_state(name) for name in PARTS},
         },
         state=State(
             {
@@ -248,6 +267,9 @@ API_PATHS: Final = ("/auth/", "/seats/", "/sections/", "/bookings/", "/me/", "/h
 
 def _explain(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Return the answer to a failed request: a problem for programs, a page for people."""
+    if isinstance(error, Forbidden | NotAllowed):
+        session = request.state.get("session")
+        log.warning("refused", code=error.code, user_id=session.user.id if session else None)
     for_programs = f"{request.url.path}/".startswith(API_PATHS)
     return problems.explain(request, error) if for_programs else explain(request, error)
 
@@ -264,46 +286,10 @@ async def missing_any(path: FromPath[str]) -> None:  # noqa: ARG001 - the route 
     raise PageNotFound
 
 
-def _answers(state: State) -> MapAnswers:
-    answers: MapAnswers = state.answers
-    return answers
+def _of_state(name: str) -> Provide:
+    """Return what hands over a part of the app that its lifespan made."""
 
+    def part(state: State) -> Any:  # noqa: ANN401 - whatever it is
+        return state[name]
 
-def _bookings(state: State) -> Bookings:
-    bookings: Bookings = state.bookings
-    return bookings
-
-
-def _sessions(state: State) -> Sessions:
-    sessions: Sessions = state.sessions
-    return sessions
-
-
-def _rights(state: State) -> Rights:
-    rights: Rights = state.rights
-    return rights
-
-
-def _own_data(state: State) -> OwnData:
-    own_data: OwnData = state.own_data
-    return own_data
-
-
-def _accounts(state: State) -> Accounts:
-    accounts: Accounts = state.accounts
-    return accounts
-
-
-def _factors(state: State) -> SecondFactors:
-    factors: SecondFactors = state.factors
-    return factors
-
-
-def _passkeys(state: State) -> Passkeys:
-    passkeys: Passkeys = state.passkeys
-    return passkeys
-
-
-def _signing_in(state: State) -> SigningIn:
-    signing_in: SigningIn = state.signing_in
-    return signing_in
+    return Provide(part, sync_to_thread=False)

@@ -28,8 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("migrate", help="create or migrate the schema, then exit")
     admin = commands.add_parser("admin", help="say who administers the site")
     _with_names(admin.add_subparsers(dest="action", required=True), "grant", "revoke").add_parser("list")
-    user = commands.add_parser("user", help="disable accounts, or enable them again")
-    _with_names(user.add_subparsers(dest="action", required=True), "disable", "enable")
+    user = commands.add_parser("user", help="disable accounts, enable them again, or reset passwords")
+    _with_names(user.add_subparsers(dest="action", required=True), "disable", "enable", "reset")
     commands.add_parser("prune", help="forget old sessions, idempotency keys and bookings (SEATWEB_KEEP_DAYS)")
     parsed = parser.parse_args(arguments)
     try:

@@ -19,6 +19,7 @@ from itertools import count
 from math import ceil
 from typing import Any, Final
 
+import structlog
 from msgspec import Struct
 
 from seatweb.attempts import PENDING_SECONDS, Log, OwnAttempts, Refusal
@@ -26,6 +27,8 @@ from seatweb.errors import BadCredentials, TooManyAttempts
 from seatweb.memory import Kept
 from seatweb.redis_client import Question, RedisAway, RedisClient
 from seatweb.settings import Limit
+
+log = structlog.get_logger(__name__)
 
 # An attempt counts for as long as the limit's stretch. One in the future is void: the clock was set back since.
 # What a process knows to have failed it tells again with each attempt, for Redis may have been away or emptied.
@@ -200,7 +203,7 @@ class Limits:
         tries = 1
         while refusal := (await self._try(logs, attempt))[0]:
             if refusal.settled or tries > PATIENCE_TIMES or self._waiting >= WAITING_AT_MOST:
-                raise self._too_many(refusal)
+                raise self._too_many(refusal, logs)
             tries += 1
             self._waiting += 1
             try:
@@ -212,7 +215,7 @@ class Limits:
     async def _take(self, logs: list[Log], question: Question | None = None) -> Any:  # noqa: ANN401
         refusal, answer = await self._try(logs, self._new_attempt(), question)
         if refusal:
-            raise self._too_many(refusal)
+            raise self._too_many(refusal, logs)
         return answer
 
     async def _try(self, logs: list[Log], attempt: str, question: Question | None = None) -> tuple[Refusal | None, Any]:
@@ -253,7 +256,8 @@ class Limits:
     def _new_attempt(self) -> str:
         return f"{self._process}{next(self._attempts):x}"
 
-    def _too_many(self, refusal: Refusal) -> TooManyAttempts:
+    def _too_many(self, refusal: Refusal, logs: list[Log]) -> TooManyAttempts:
+        log.warning("limit met", limits=[one.key.removeprefix("limit:").rpartition(":")[0] for one in logs])
         seconds = max(1, ceil(refusal.seconds))
         return TooManyAttempts(retry_after=seconds, until=self._now() + timedelta(seconds=seconds))
 

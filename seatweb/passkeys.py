@@ -212,6 +212,7 @@ class Passkeys:
                 raise BadCredentials(REFUSED)
 
         await self._database.transaction(use)
+        log.info("passkey taken", user_id=known.user.id)
         return known.user
 
     async def remove(self, session: Session, passkey_id: int) -> None:

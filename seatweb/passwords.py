@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 LONGEST: Final = 128  # characters; a bound on the work, far above what people type
 WAITING_PER_THREAD: Final = 16
-FEWEST_OF_ONES_OWN: Final = 4  # characters of a password beside the username
+FEWEST_OF_ONES_OWN: Final = 4  # characters of a password beside words that anyone would try
 
 # OWASP Password Storage Cheat Sheet: argon2id with m=47104 (46 MiB), t=1, p=1.
 _hasher: Final = PasswordHasher(time_cost=1, memory_cost=47104, parallelism=1)
@@ -31,7 +31,7 @@ _NOBODY: Final = "$argon2id$v=19$m=47104,t=1,p=1$c2VhdHdlYi1ub2JvZHktMQ$0F5gJ7ds
 
 
 class PasswordRules(Struct, frozen=True):
-    """What a new password must be: long enough, and with `refuse_common` neither widely used nor like the username.
+    """What a new password must be: long enough, and with `refuse_common` nothing that anyone would try.
 
     Nothing is asked of what it is made of (NIST SP 800-63B, 3.1.1.2; OWASP ASVS 5.0, 6.2).
     """
@@ -39,6 +39,8 @@ class PasswordRules(Struct, frozen=True):
     shortest: int
     """In characters."""
     refuse_common: bool
+    site_words: tuple[str, ...] = ()
+    """What anyone would try here first: the names of the site and of its software."""
 
     def problem(self, password: str, username: str) -> str | None:
         """Return what is wrong with a new password of this user, in words for them; None if nothing is."""
@@ -49,12 +51,21 @@ class PasswordRules(Struct, frozen=True):
             return f"Use at least {self.shortest} characters."
         if len(normal) > LONGEST:
             return f"Use at most {LONGEST} characters."
-        if self.refuse_common:
-            if normal.casefold() in _common():
-                return "This is one of the passwords that are tried first. Choose another."
-            if len(normal.casefold().replace(_normal(username).casefold(), "")) < FEWEST_OF_ONES_OWN:
-                return "This is too much like your username. Choose another."
+        return self._too_common(normal, username) if self.refuse_common else None
+
+    def _too_common(self, normal: str, username: str) -> str | None:
+        if normal.casefold() in _common():
+            return "This is one of the passwords that are tried first. Choose another."
+        if _is_little_more_than(normal, username):
+            return "This is too much like your username. Choose another."
+        if any(_is_little_more_than(normal, word) for word in self.site_words):
+            return "This is too much like the name of this site. Choose another."
         return None
+
+
+def _is_little_more_than(password: str, word: str) -> bool:
+    folded = _normal(word).casefold()
+    return folded in password.casefold() and len(password.casefold().replace(folded, "")) < FEWEST_OF_ONES_OWN
 
 
 @cache

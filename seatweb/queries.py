@@ -240,9 +240,23 @@ class Queries(FactorQueries):
         password_hash: str | None = await self._one("find_password", user_id=user_id)
         return password_hash
 
-    async def change_password(self, user_id: int, password_hash: str, session_id: UUID) -> None:
+    async def change_password(self, user_id: int, password_hash: str, session_id: UUID | None) -> None:
         """Give the user a new password."""
         await self._one("change_password", user_id=user_id, password_hash=password_hash, session_id=session_id)
+
+    async def put_password_reset(self, user_id: int, code_hash: str, hours: int, actor_id: int | None) -> None:
+        """Keep a code for a forgotten password in the place of any before."""
+        values = {"user_id": user_id, "code_hash": code_hash, "hours": hours, "actor_id": actor_id}
+        await self._one("put_password_reset", **values)
+
+    async def find_password_reset(self, username_key: str, code_hash: str) -> int | None:
+        """Return the id of the user whose code this is, while it counts."""
+        found: int | None = await self._one("find_password_reset", username_key=username_key, code_hash=code_hash)
+        return found
+
+    async def use_password_reset(self, user_id: int, code_hash: str) -> bool:
+        """Let a code count no more; False when it did not."""
+        return await self._one("use_password_reset", user_id=user_id, code_hash=code_hash) is not None
 
     async def rehash_password(self, user_id: int, known_hash: str, password_hash: str) -> None:
         """Keep the same password under a new hash, unless it was changed meanwhile."""
@@ -303,6 +317,11 @@ class Queries(FactorQueries):
         """Return the id of the account with this name."""
         user_id: int | None = await self._one("find_user_id", username_key=username_key)
         return user_id
+
+    async def find_user(self, user_id: int) -> User | None:
+        """Return the user with this id, unless deleted."""
+        row = await self._one("find_user", user_id=user_id)
+        return row and _user(row)
 
     async def change_role(self, user_id: int, role: Role, actor_id: int | None) -> bool:
         """Give a user a role; return whether they had another."""

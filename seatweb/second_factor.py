@@ -10,6 +10,7 @@ from typing import Final
 from uuid import UUID
 
 import pyotp
+import structlog
 from msgspec import Struct
 from pyotp.exceptions import OTPVerificationError
 
@@ -17,6 +18,8 @@ from seatweb.database import Database, Transaction
 from seatweb.errors import BadCode, NotSignedIn, TooManyAttempts
 from seatweb.model import Factors, Session, User
 from seatweb.passwords import Passwords
+
+log = structlog.get_logger(__name__)
 
 WAITING_SECONDS: Final = 300  # between the password and the second factor
 WAITING_TRIES: Final = 5  # of one sign-in
@@ -151,8 +154,11 @@ class SecondFactors:
         digits = SEPARATORS.sub("", code)
         recovery = RECOVERY.fullmatch(digits)
         right = await (self._use_recovery(user, int(recovery[1]), recovery[2]) if recovery else self._use(user, digits))
+        kind = "recovery code" if recovery else "authenticator app"
         if not right:
+            log.info("code refused", user_id=user.id, kind=kind)
             raise BadCode
+        log.info("code taken", user_id=user.id, kind=kind)
         await self._database.write(lambda queries: queries.forget_code_tries(user.id))
 
     async def _use(self, user: User, code: str) -> bool:

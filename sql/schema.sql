@@ -100,7 +100,7 @@ create table audit (
             'register', 'sign_in', 'sign_out', 'book', 'move', 'cancel', 'password_change',
             'grant', 'revoke', 'disable', 'enable', 'delete_account',
             'second_factor_add', 'second_factor_remove', 'recovery_codes', 'recovery_code_use', 'passkey_add',
-            'passkey_remove'
+            'passkey_remove', 'password_reset_code'
         )
     )
 );
@@ -278,4 +278,10 @@ create table code_tries (
     user_id bigint primary key references users,
     tries smallint not null,
     last_at timestamptz not null
+);
+
+create table password_resets (
+    user_id bigint primary key references users,
+    code_hash text not null,
+    expires_at timestamptz not null
 );

@@ -173,7 +173,7 @@ class Visitor:
         """Return a token for a form; it is bound to the session."""
         if not self.token or self._session() != self._token_of:
             answer = await self.get("/register")
-            page = soup(answer if answer.status_code == 200 else await self.get("/account/password"))
+            page = soup(answer if answer.status_code == 200 else await self.get("/account"))
             self.use_token(str(page.select("input[name=_csrf_token]")[0]["value"]))
         return self.token
 

@@ -28,6 +28,7 @@ class AuthController(Controller):
     path = "/auth"
     tags = ["Accounts"]  # noqa: RUF012 - Litestar declares it so
     security = []  # noqa: RUF012
+    opt = {"for_everyone": True}  # noqa: RUF012
 
     @post("/register", operation_id="register", responses=REFUSED)
     async def register(
@@ -57,7 +58,7 @@ class MeController(Controller):
     @get("/me", operation_id="me", responses=REFUSED)
     async def me(self, request: ApiRequest) -> UserOut:
         """Tell who the token belongs to."""
-        return UserOut.of((await signed_in(request)).user)
+        return UserOut.of(signed_in(request).user)
 
 
 def _token(security: Security, session: Session, status: int) -> Response[Token]:

@@ -62,7 +62,7 @@ class BookingController(Controller):
         key: Key = None,  # noqa: ARG002 - documented here, read from the request
     ) -> Response[bytes]:
         """Book a seat, or any free one, for a day."""
-        session = await signed_in(request)
+        session = signed_in(request)
         _check_choice(data)
         if (idempotent := idempotency_key(request)) is not None:
             return await _book_once(request, bookings, state.database, session, data, idempotent)
@@ -85,7 +85,7 @@ class BookingController(Controller):
         cursor: Cursor = None,
     ) -> Response[list[BookingOut]]:
         """List one's own bookings by day; the Link header leads to the next page."""
-        session = await signed_in(request)
+        session = signed_in(request)
         wanted = None if status == "all" else status
         first, last = from_date or bookings.today(), to_date or date.max
         found = await bookings.page(session.user, first, last, wanted, _after(cursor), limit + 1)
@@ -105,7 +105,7 @@ class BookingController(Controller):
         bookings: NamedDependency[Bookings],
     ) -> BookingOut:
         """Move a booking to another seat of its day, in one step."""
-        session = await signed_in(request)
+        session = signed_in(request)
         return BookingOut.of(await bookings.move(session.user, _id(booking_id), data.seat_id, session.id))
 
     @delete("/{booking_id:str}", operation_id="cancel", status_code=200, responses=REFUSED)
@@ -113,7 +113,7 @@ class BookingController(Controller):
         self, request: ApiRequest, booking_id: FromPath[str], bookings: NamedDependency[Bookings]
     ) -> Cancelled:
         """Cancel a booking."""
-        session = await signed_in(request)
+        session = signed_in(request)
         booking = await bookings.cancel(session.user, _id(booking_id), session.id)
         return Cancelled(message="Booking cancelled successfully", booking=BookingOut.of(booking))
 

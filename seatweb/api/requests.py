@@ -44,9 +44,12 @@ async def check_request(request: ApiRequest) -> None:
     """Let a request through whose parameters come once, and whose body says it is JSON, is, and holds usable text.
 
     Raises:
+        NotSignedIn: there is no token, or it does not count (any more).
         UnsupportedMediaType, MalformedJSON: the body is not JSON.
         InvalidInput: a parameter comes twice, or a text holds what no text should.
     """
+    if not request.route_handler.opt.get("for_everyone"):
+        request.state.session = await _find_session(request)  # before anything is said of the request itself
     twice = _twice(request.query_params.multi_items())
     if twice:
         raise InvalidInput(fields=twice)
@@ -68,8 +71,14 @@ async def check_request(request: ApiRequest) -> None:
         raise InvalidInput(fields=wrong)
 
 
-async def signed_in(request: ApiRequest) -> Session:
-    """Return the session of the bearer token; a cookie counts for nothing here.
+def signed_in(request: ApiRequest) -> Session:
+    """Return the session of the bearer token; a cookie counts for nothing here."""
+    session: Session = request.state.session
+    return session
+
+
+async def _find_session(request: ApiRequest) -> Session:
+    """Return the session of the bearer token.
 
     Raises:
         NotSignedIn: there is no token, or it does not count (any more).

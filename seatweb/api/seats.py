@@ -45,7 +45,7 @@ class SeatController(Controller):
         status: Status = "free",
     ) -> Response[list[SeatOut]]:
         """List the free seats of a day, or all with `status=all`."""
-        user = (await signed_in(request)).user
+        user = signed_in(request).user
         view = await bookings.bookable(booking_date or bookings.today())
         shown = view.shown(section)
         if not shown and section is not None:
@@ -59,7 +59,7 @@ class SeatController(Controller):
         self, request: ApiRequest, bookings: NamedDependency[Bookings], booking_date: BookingDate = None
     ) -> Response[list[SectionOut]]:
         """List the sections and how many seats each has left."""
-        user = (await signed_in(request)).user
+        user = signed_in(request).user
         view = await bookings.bookable(booking_date or bookings.today())
         sections = [SectionOut.of(section, view.free_count(section, user.id)) for section in view.sections]
         return _unless_known(request, sections, view, view.sections, user)

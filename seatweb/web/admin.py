@@ -9,10 +9,11 @@ from litestar.response import Response
 
 from seatweb.errors import NotAllowed, UserNotFound
 from seatweb.model import Role, Session
+from seatweb.password_resets import CODE_HOURS, ResetCodes
 from seatweb.rights import ROWS, Rights
 from seatweb.second_factor import SecondFactors
 from seatweb.settings import Settings
-from seatweb.web.contexts import PeoplePage
+from seatweb.web.contexts import PeoplePage, ResetCodePage
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import PageRequest, query_value, read_id, signed_in
 
@@ -72,6 +73,22 @@ class AdminController(Controller):
         session = await administrator(request, settings, factors)
         await rights.change_disabled(read_id(user_text, UserNotFound), disabled=True, by=session)
         return renderer.redirect(request, "/admin/people", say="account_disabled")
+
+    @post("/people/{user_text:str}/reset-code", status_code=200)
+    async def reset_code(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        settings: NamedDependency[Settings],
+        factors: NamedDependency[SecondFactors],
+        reset_codes: NamedDependency[ResetCodes],
+        user_text: FromPath[str],
+    ) -> Response[str]:
+        """Show a code for someone who forgot their password, once."""
+        session = await administrator(request, settings, factors)
+        user, code = await reset_codes.make(read_id(user_text, UserNotFound), session)
+        page = ResetCodePage(username=user.username, code=code, hours=CODE_HOURS)
+        return renderer.page(request, "pages/reset_code.html", page)
 
     @post("/people/{user_text:str}/enable", status_code=200)
     async def enable(

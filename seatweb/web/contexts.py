@@ -261,6 +261,8 @@ class FactorsPage(Struct, frozen=True):
     """Whether passkeys work at this address."""
     local_address: str | None
     """Where they do work, if this is the machine itself under its number."""
+    afterwards: str | None
+    """The name of what the user came to prove who they are for; None to see and change this page."""
     errors: dict[str, str]
     """Of `password` and `code`, or of the whole `form`."""
 
@@ -268,6 +270,30 @@ class FactorsPage(Struct, frozen=True):
     def any(self) -> bool:
         """Whether there is a second factor."""
         return self.app_since is not None or bool(self.passkeys)
+
+    @property
+    def asking(self) -> bool:
+        """Whether the page only asks who the user is, to go on elsewhere afterwards."""
+        return self.afterwards is not None and self.any and not self.confirmed
+
+
+class PasswordResetPage(Struct, frozen=True):
+    """`pages/password_reset.html`: a new password for a forgotten one."""
+
+    username: str
+    shortest: int
+    """The fewest characters of a new password."""
+    errors: dict[str, str]
+    """Of a field, of the whole `form`, or how long to `wait`."""
+
+
+class ResetCodePage(Struct, frozen=True):
+    """`pages/reset_code.html`: a code for someone who forgot their password, shown once to an administrator."""
+
+    username: str
+    code: str
+    hours: int
+    """How long it counts."""
 
 
 class EnrolmentPage(Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -24,12 +25,14 @@ from seatweb.settings import Settings
 from seatweb.web.contexts import AccountPage, DeletePage, PasswordPage, SignInRow
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import PageNotFound, PageRequest, read_form, signed_in
+from seatweb.web.second_factor import NotConfirmed, confirmed_where_needed, to_confirm
 
 
 class OwnAccountController(Controller):
     """What people see and change of their own account."""
 
     path = "/account"
+    exception_handlers: Any = {NotConfirmed: to_confirm}  # noqa: RUF012 - Litestar declares it so
 
     @get("/")
     async def account(
@@ -92,10 +95,14 @@ class OwnAccountController(Controller):
 
     @get("/password")
     async def password_form(
-        self, request: PageRequest, renderer: NamedDependency[Renderer], rules: NamedDependency[PasswordRules]
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        rules: NamedDependency[PasswordRules],
+        factors: NamedDependency[SecondFactors],
     ) -> Response[str]:
         """Show the form for a new password."""
-        signed_in(request)
+        await confirmed_where_needed(request, factors, "password")
         return renderer.page(request, "pages/password.html", PasswordPage(shortest=rules.shortest, errors={}))
 
     @post("/password", status_code=200)
@@ -105,9 +112,11 @@ class OwnAccountController(Controller):
         renderer: NamedDependency[Renderer],
         accounts: NamedDependency[Accounts],
         rules: NamedDependency[PasswordRules],
+        factors: NamedDependency[SecondFactors],
     ) -> Response[str]:
         """Change the password; every other session ends."""
-        session, fields = signed_in(request), await read_form(request)
+        session = await confirmed_where_needed(request, factors, "password")
+        fields = await read_form(request)
         try:
             await accounts.change_password(session, fields.get("password", ""), fields.get("new_password", ""))
         except InvalidInput as error:
@@ -124,10 +133,15 @@ class OwnAccountController(Controller):
 
     @get("/delete")
     async def delete_form(
-        self, request: PageRequest, renderer: NamedDependency[Renderer], bookings: NamedDependency[Bookings]
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        bookings: NamedDependency[Bookings],
+        factors: NamedDependency[SecondFactors],
     ) -> Response[str]:
         """Ask whether the account is to be deleted."""
-        page = DeletePage(coming_count=len(await bookings.coming(signed_in(request).user)), errors={})
+        session = await confirmed_where_needed(request, factors, "delete")
+        page = DeletePage(coming_count=len(await bookings.coming(session.user)), errors={})
         return renderer.page(request, "pages/delete_account.html", page)
 
     @post("/delete", status_code=200)
@@ -138,9 +152,11 @@ class OwnAccountController(Controller):
         bookings: NamedDependency[Bookings],
         own_data: NamedDependency[OwnData],
         security: NamedDependency[Security],
+        factors: NamedDependency[SecondFactors],
     ) -> Response[str]:
         """Delete the account."""
-        session, fields = signed_in(request), await read_form(request)
+        session = await confirmed_where_needed(request, factors, "delete")
+        fields = await read_form(request)
         try:
             await own_data.delete(session, fields.get("password", ""))
         except InvalidInput as error:

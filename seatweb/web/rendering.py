@@ -39,6 +39,8 @@ NOTICES: Final = {
     "sign_in_over": "That took too long, or there were too many wrong codes. Sign in again.",
     "confirm_first": "Enter your password first.",
     "confirmed": "Thank you. You can make changes for ten minutes.",
+    "confirmed_for": "Thank you. Now go on.",
+    "password_reset": "Your password is changed. Sign in with the new one.",
     "app_added": "The authenticator app is added.",
     "app_removed": "The authenticator app is removed.",
     "passkey_added": "The passkey is added.",

@@ -22,10 +22,12 @@ from seatweb.signing_in import SigningIn
 from seatweb.web.contexts import EnrolmentPage, FactorsPage, PasskeyRow, RecoveryCodesPage
 from seatweb.web.passkey_forms import options, party_here, party_of, read_challenge
 from seatweb.web.rendering import Renderer
-from seatweb.web.requests import ID, PageNotFound, PageRequest, read_form, signed_in
+from seatweb.web.requests import ID, PageNotFound, PageRequest, query_value, read_form, signed_in
 
 PATH: Final = "/account/second-factor"
 CONFIRMED_SECONDS: Final = 600
+AFTERWARDS: Final = {"password": "/account/password", "delete": "/account/delete"}
+"""Where one goes on, by the name in the address, after having proved who one is."""
 
 
 class NotConfirmed(SeatwebError):
@@ -35,11 +37,30 @@ class NotConfirmed(SeatwebError):
     status = 403
     message = "Enter your password first."
 
+    def __init__(self, afterwards: str = "") -> None:
+        """`afterwards` is a name of `AFTERWARDS`; without one, the changes are those of the second factor."""
+        super().__init__()
+        self.afterwards = afterwards
 
-def to_confirm(request: PageRequest, _: NotConfirmed) -> Response[str]:
+
+def to_confirm(request: PageRequest, error: NotConfirmed) -> Response[str]:
     """Return to where the user can prove who they are."""
     renderer: Renderer = request.app.state.renderer
+    if error.afterwards:
+        return renderer.redirect(request, f"{PATH}?for={error.afterwards}")  # that page says why
     return renderer.redirect(request, PATH, say="confirm_first")
+
+
+async def confirmed_where_needed(request: PageRequest, factors: SecondFactors, afterwards: str) -> Session:
+    """Return the session of a user who has no second factor, or proved a moment ago to have it.
+
+    Raises:
+        NotSignedIn, NotConfirmed
+    """
+    session = signed_in(request)
+    if not _is_confirmed(request, session) and not await factors.missing(session.user):
+        raise NotConfirmed(afterwards)
+    return session
 
 
 class SecondFactorController(Controller):
@@ -57,7 +78,7 @@ class SecondFactorController(Controller):
         factors: NamedDependency[SecondFactors],
     ) -> Response[str]:
         """Show what there is."""
-        return await _show(request, renderer, settings, factors)
+        return await _show(request, renderer, settings, factors, afterwards=query_value(request, "for"))
 
     @post("/confirm", status_code=200)
     async def confirm(
@@ -71,13 +92,15 @@ class SecondFactorController(Controller):
     ) -> Response[str]:
         """Prove who one is by password, and by a code where there is a second factor."""
         session, fields = signed_in(request), await read_form(request)
+        afterwards = fields.get("for")
         try:
             await signing_in.confirm(session, fields.get("password", ""), fields.get("code", ""))
         except InvalidInput as error:
-            return await _show(request, renderer, settings, factors, error.fields)
+            return await _show(request, renderer, settings, factors, error.fields, afterwards=afterwards)
         except (BadCode, TooManyAttempts) as error:
-            return await _show(request, renderer, settings, factors, {"code": error.text}, error.retry_after)
-        return _confirm(request, renderer, security, session)
+            errors = {"code": error.text}
+            return await _show(request, renderer, settings, factors, errors, error.retry_after, afterwards=afterwards)
+        return _confirm(request, renderer, security, session, afterwards)
 
     @post("/confirm/options", status_code=200)
     async def confirm_options(
@@ -103,8 +126,9 @@ class SecondFactorController(Controller):
         try:
             await signing_in.confirm_with_passkey(session, party_here(request), challenge, fields.get("credential", ""))
         except BadCredentials as error:
-            return await _show(request, renderer, settings, factors, {"form": error.text})
-        return _confirm(request, renderer, security, session)
+            errors = {"form": error.text}
+            return await _show(request, renderer, settings, factors, errors, afterwards=fields.get("for"))
+        return _confirm(request, renderer, security, session, fields.get("for"))
 
     # The authenticator app
 
@@ -226,10 +250,13 @@ def _is_confirmed(request: PageRequest, session: Session) -> bool:
     return security.read_step(request, CONFIRMED_AUDIENCE).get("session") == str(session.id)
 
 
-def _confirm(request: PageRequest, renderer: Renderer, security: Security, session: Session) -> Response[str]:
+def _confirm(
+    request: PageRequest, renderer: Renderer, security: Security, session: Session, afterwards: str | None
+) -> Response[str]:
     step = security.step_cookie(CONFIRMED_AUDIENCE, {"session": str(session.id)}, CONFIRMED_SECONDS)
     cookies = [step, security.no_step_cookie(PASSKEY_AUDIENCE)]
-    return renderer.redirect(request, PATH, say="confirmed", cookies=cookies)
+    path = AFTERWARDS.get(afterwards or "")
+    return renderer.redirect(request, path or PATH, say="confirmed_for" if path else "confirmed", cookies=cookies)
 
 
 async def _added(
@@ -256,6 +283,7 @@ async def _show(
     factors: SecondFactors,
     errors: dict[str, str] | None = None,
     retry_after: int | None = None,
+    afterwards: str | None = None,
 ) -> Response[str]:
     session = signed_in(request)
     found = await factors.of(session.user)
@@ -279,6 +307,7 @@ async def _show(
         recovery_left=found.recovery_left,
         passkeys_here=party_of(request) is not None,
         local_address=_local_address(request, settings),
+        afterwards=afterwards if afterwards in AFTERWARDS else None,
         errors=errors or {},
     )
     status = 429 if retry_after else 422 if errors else 200

@@ -26,11 +26,15 @@ from users
 where id = :user_id and disabled_at is null;
 
 -- name: change_password(user_id, password_hash, session_id)!
--- A new password, written down.
+-- A new password, written down; a code for a forgotten one counts no more.
 with changed as (
     update users set password_hash = :password_hash
     where id = :user_id
     returning id
+),
+resets as (
+    delete from password_resets
+    where user_id = :user_id
 )
 insert into audit (action, user_id, session_id)
 select 'password_change', id, :session_id

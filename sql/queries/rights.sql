@@ -19,6 +19,12 @@ select id
 from users
 where username_key = :username_key and deleted_at is null;
 
+-- name: find_user(user_id)^
+-- Who this is.
+select id, username, created_at, role
+from users
+where id = :user_id and deleted_at is null;
+
 -- name: change_role(user_id, role, actor_id)$
 -- Give a user a role and write it down; the id, or null where they have it already.
 with changed as (
@@ -74,6 +80,10 @@ codes as (
 ),
 devices as (
     delete from passkeys
+    where user_id = :user_id
+),
+resets as (
+    delete from password_resets
     where user_id = :user_id
 ),
 waiting as (

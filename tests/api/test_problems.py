@@ -21,7 +21,7 @@ from seatweb.reservations import Reservations
 from seatweb.settings import Backends, Settings
 
 from tests.api.conftest import PROBLEM_JSON, Program, Programs, held_back, refused, running_programs, waiting_for_a_lock
-from tests.support import Clock, Site, soup
+from tests.support import NO_TLS, Clock, Site, soup
 
 JOHN = {"username": "john", "password": "secret"}
 
@@ -447,3 +447,12 @@ async def test_only_named_origins_may(start_site: Callable[..., Site]) -> None:
 def test_the_documentation_is_made_without_a_server(backends: Backends, clock: Clock) -> None:
     app = create_app(Settings.model_validate({}), backends)
     assert document(app._app._app)["openapi"].startswith("3.1")  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE"])
+async def test_who_it_is_comes_before_what_they_want(site: Site, method: str) -> None:
+    """Whoever has no token learns nothing of what a request must be."""
+    path = {"GET": "/bookings?limit=x&limit=y", "POST": "/bookings"}.get(method, "/bookings/x")
+    for content in (b"{", b'{"seat_id": "x"}', b"[]", b'{"any": true}'):
+        async with httpx.AsyncClient(base_url=site.url, verify=NO_TLS) as http:
+            refused(await http.request(method, path, content=content), 401, "not_signed_in")

@@ -25,6 +25,7 @@ PAGES = {
     "past": "/days/2026-11-02",
     "login": "/login",
     "register": "/register",
+    "forgotten password": "/login/reset",
     "not found": "/nowhere",
     "documentation": "/docs",
 }

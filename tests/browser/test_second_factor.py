@@ -126,6 +126,23 @@ def test_a_passkey_after_the_password_and_to_make_changes(ada: Page) -> None:
     expect(ada.get_by_text("Off.")).to_be_visible()
 
 
+def test_a_passkey_lets_its_user_go_on_to_delete_the_account(ada: Page) -> None:
+    Device(ada)
+    confirm(ada)
+    add_passkey(ada)
+    ada.get_by_role("link", name="I have kept them").click()
+    ada.context.clear_cookies(name=re.compile("confirmed"))
+    ada.goto("/account")
+    ada.get_by_role("link", name="Delete").click()
+    ada.get_by_role("heading", name="First, show that it is you").wait_for()
+    assert Axe().run(ada).violations_count == 0
+    ada.get_by_role("button", name="Use a passkey").click()
+    ada.wait_for_url("**/account/delete")
+    ada.get_by_label("Password", exact=True).fill(PASSWORD)
+    ada.get_by_role("button", name="Delete the account").click()
+    expect(ada.get_by_text("Your account is deleted")).to_be_visible()
+
+
 def test_a_second_passkey_on_the_same_device_is_refused_in_words(ada: Page) -> None:
     device = Device(ada)
     confirm(ada)

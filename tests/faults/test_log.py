@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -57,10 +58,26 @@ async def test_no_line_holds_a_secret(data: Path) -> None:
         await visitor.get("/", headers={"x-anything": "a-header-of-mine"})
         await visitor.get("/?q=a-query-of-mine")
         secrets.update({"a-header-of-mine", "a-query-of-mine"})
+        await visitor.post("/account/second-factor/confirm", password=NEW, code="000000")
         remember(await visitor.post("/logout"))
+        await visitor.post("/login", username="ada", password="a guessed secret")
+        await visitor.post("/login", username="name-or-password", password=PASSWORD)
+        await visitor.post("/login/reset", username="ada", code="QWER-TYUI-OPAS-DFGH", new_password="fully new secret")
+        secrets.update({"a guessed secret", "name-or-password", "QWER-TYUI-OPAS-DFGH", "fully new secret"})
+        await visitor.http.post("/my/bookings/1/cancel", data={"_csrf_token": "made-up-token"})
+        secrets.add("made-up-token")
         secrets.add((data / "jwt_secret").read_text().strip())
         site.ends(by=site.terminate)
         log = site.err.read_text()
         assert log.count('"path":"/account/password"') >= 3  # it is the log
+        told = [json.loads(line) for line in log.splitlines() if '"event"' in line]
+        refused = [(line["event"], line.get("user_id")) for line in told if "refused" in line["event"]]
+        assert refused == [
+            ("password refused", 1),
+            ("code refused", 1),
+            ("sign-in refused", 1),
+            ("sign-in refused", None),
+            ("password reset refused", None),
+        ]
         assert len(secrets) > 20
         assert [secret for secret in secrets if len(secret) > 5 and secret in log] == []

@@ -65,6 +65,15 @@ async def test_disabling_and_enabling(site: Site, environment: dict[str, str]) -
     assert (await site.visitor().login("ada")).status_code == 303
 
 
+async def test_a_forgotten_password_is_replaced(site: Site, environment: dict[str, str]) -> None:
+    await site.visitor().register("ada")
+    (line,) = seatweb(environment, "user", "reset", "ada")
+    code = line.split(" with ")[1].split(",")[0]
+    answer = await site.visitor().post("/login/reset", username="ada", code=code, new_password="a new one of mine")
+    assert answer.status_code == 303
+    assert (await site.visitor().login("ada", "a new one of mine")).status_code == 303
+
+
 def test_what_cannot_be_done_is_told_in_one_line(environment: dict[str, str], empty_database_url: str) -> None:
     assert seatweb(environment, "admin", "grant", "nobody", code=1) == [
         "seatweb: there is no account 'nobody'; they register first"

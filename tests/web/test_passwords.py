@@ -63,12 +63,19 @@ async def test_without_signing_in_there_is_nothing_to_change(site: Site) -> None
     assert (await visitor.post("/account/password", password=OLD, new_password=NEW)).status_code == 303
 
 
-@pytest.mark.parametrize("password", ["password1", "PassWord1", "qwertyuiop", "Grace Hopper", "xGrace Hopper1"])
+@pytest.mark.parametrize(
+    "password",
+    ["password1", "PassWord1", "qwertyuiop", "Grace Hopper", "xGrace Hopper1", "Seatweb1", "12seatweb", "ReadingRoom1"],
+)
 async def test_in_service_common_passwords_and_ones_own_name_are_refused(
     start_site: Callable[..., Site], connection: asyncpg.Connection, password: str
 ) -> None:
     # The addresses say that it is in service; the servers are those of the test.
-    site = start_site(DATABASE_URL="postgresql://db/seatweb", JWT_SECRET="k7Qd0vJr1mZp8sXw4tYb6nEh3uGf9aLc")
+    site = start_site(
+        DATABASE_URL="postgresql://db/seatweb",
+        JWT_SECRET="k7Qd0vJr1mZp8sXw4tYb6nEh3uGf9aLc",
+        SEATWEB_SITE_NAME="Reading Room",
+    )
     answer = await site.visitor().register("Grace Hopper", password)
     assert answer.status_code == 422
     assert one(soup(answer), "#password-error").get_text(strip=True)

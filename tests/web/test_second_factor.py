@@ -46,6 +46,49 @@ async def add_app(visitor: Visitor) -> tuple[pyotp.TOTP, list[str]]:
     return app, [code.get_text() for code in soup(answer).select(".codes code")]
 
 
+@pytest.mark.parametrize(
+    ("path", "name", "fields"),
+    [
+        ("/account/password", "password", {"new_password": "a staple for the battery"}),
+        ("/account/delete", "delete", {}),
+    ],
+)
+async def test_with_a_second_factor_the_password_alone_changes_or_deletes_nothing(
+    site: Site, connection: asyncpg.Connection, ada: Visitor, path: str, name: str, fields: dict[str, str]
+) -> None:
+    app, _ = await add_app(ada)
+    thief = site.visitor()  # has the password, and a session that was left open
+    for cookie in ada.http.cookies.jar:
+        if "confirmed" not in cookie.name:
+            thief.http.cookies.jar.set_cookie(cookie)
+    there = f"{PAGE}?for={name}"
+    assert (await thief.get(path)).headers["location"] == there
+    assert (await thief.post(path, password=PASSWORD, **fields)).headers["location"] == there
+    rows = await connection.fetch("select 1 from audit where action in ('password_change', 'delete_account')")
+    assert not rows
+    asked = await thief.get(there)
+    check(asked, f"show that it is you, {name}")
+    assert [section["aria-labelledby"] for section in soup(asked).select("main section")] == ["confirm-name"]
+    assert one(soup(asked), ".confirm-form input[name=for]")["value"] == name
+    again = await thief.post(f"{PAGE}/confirm", password=PASSWORD, code="000000", **{"for": name})
+    assert again.status_code == 422
+    assert one(soup(again), ".confirm-form input[name=for]")["value"] == name
+    shown = await thief.post(f"{PAGE}/confirm", password=PASSWORD, code=app.now(), **{"for": name})
+    assert shown.headers["location"] == path
+    assert "Thank you" in says(await thief.get(path))
+    assert (await thief.post(path, password=PASSWORD, **fields)).status_code == 303
+    actions = {row["action"] for row in await connection.fetch("select action from audit")}
+    assert actions & {"password_change", "delete_account"}
+
+
+async def test_what_one_is_asked_for_is_one_of_ours(ada: Visitor) -> None:
+    await add_app(ada)
+    ada.http.cookies.delete(next(cookie.name for cookie in ada.http.cookies.jar if "confirmed" in cookie.name))
+    page = soup(await ada.get(f"{PAGE}?for=//elsewhere.example"))
+    assert one(page, "h1").get_text() == "Second factor"
+    assert not page.select("input[name=for]")
+
+
 async def waiting(site: Site, **fields: str) -> Visitor:
     """Return someone whose password was right."""
     visitor = site.visitor()
