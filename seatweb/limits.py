@@ -120,12 +120,14 @@ class Limits:
 
         So guesses that come all at once are no more than the limit. Only the attempt itself is given back: a right
         password forgets nobody's wrong ones. Whether there is such an account makes no difference. Without an address
-        only the account counts.
+        only the account counts, apart from what is tried from elsewhere.
 
         Raises:
             TooManyAttempts: the account or the address has failed too often; nothing inside was done.
         """
-        logs = self._log("{sign-in}:account", account, self._rules.failures_per_account)
+        # By names that no username can stand in for: people type what they like.
+        kind = "{sign-in}:confirmation" if address is None else "{sign-in}:account"
+        logs = self._log(kind, account, self._rules.failures_per_account)
         if address is not None:
             logs += self._log("{sign-in}:address", _group(address), self._rules.failures_per_address)
         attempt = await self._take_patiently(logs)
