@@ -15,6 +15,9 @@ from seatweb.sessions import Sessions
 
 SHORTEST_USERNAME: Final = 3
 LONGEST_USERNAME: Final = 50
+# Of what is typed no more is looked at: to bring it into one form takes time that grows with the square of its length.
+# No four characters become fewer than one (Unicode Standard Annex 15), so what is longer than this stays too long.
+LONGEST_TYPED: Final = 4 * (LONGEST_USERNAME + 1)
 INVISIBLE: Final = frozenset("\u115f\u1160\u3164\uffa0")  # Hangul fillers: letters that show nothing
 NOWHERE: Final = Client()
 
@@ -40,7 +43,7 @@ class Accounts:
             TooManyAttempts: too many were tried from this address.
             Overloaded: too many passwords are being hashed.
         """
-        name = unicodedata.normalize("NFC", username.strip())
+        name = _normal(username)
         problems = {
             "username": _username_problem(name),
             "password": self._rules.problem(password, name),
@@ -65,7 +68,7 @@ class Accounts:
             TooManyAttempts: that failed too often with this username or from this address.
             Overloaded: too many passwords are being verified.
         """
-        name = unicodedata.normalize("NFC", username.strip())
+        name = _normal(username)
         async with self._limits.sign_in_attempt(username_key(name), client.address):
             return await self._check_password(name, password)
 
@@ -125,6 +128,10 @@ class Accounts:
             return await transaction.end_sessions(user.id, session.id)
 
         self._sessions.forget(user.id, await self._database.transaction(change))
+
+
+def _normal(username: str) -> str:
+    return unicodedata.normalize("NFC", username.strip()[:LONGEST_TYPED])
 
 
 def _username_problem(name: str) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -85,6 +87,18 @@ async def test_usernames_are_unique_in_whatever_case(site: Site, again: str) -> 
     answer = await site.visitor().register(again)
     assert answer.status_code == 422
     assert "taken" in one(soup(answer), "#username-error").get_text()
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("path", ["/auth/login", "/auth/register"])
+@pytest.mark.parametrize("field", ["username", "password"])
+async def test_marks_without_end_keep_nobody_waiting(site: Site, path: str, field: str) -> None:
+    marks = "a" + "\u0301" * 15_500 + "\u0323" * 15_500  # to bring these into order would take two seconds
+    body = json.dumps({"username": "ada", "password": "correct horse battery"} | {field: marks}, ensure_ascii=False)
+    began = time.perf_counter()
+    answer = await site.visitor().http.post(path, content=body.encode(), headers={"content-type": "application/json"})
+    assert time.perf_counter() - began < 0.8
+    assert answer.status_code in {401, 422}
 
 
 async def test_two_who_want_one_name_at_the_same_time(site: Site, connection: asyncpg.Connection) -> None:
