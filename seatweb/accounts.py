@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Final
 from uuid import UUID
@@ -18,7 +19,10 @@ LONGEST_USERNAME: Final = 50
 # Of what is typed no more is looked at: to bring it into one form takes time that grows with the square of its length.
 # No four characters become fewer than one (Unicode Standard Annex 15), so what is longer than this stays too long.
 LONGEST_TYPED: Final = 4 * (LONGEST_USERNAME + 1)
-INVISIBLE: Final = frozenset("\u115f\u1160\u3164\uffa0")  # Hangul fillers: letters that show nothing
+# What shows nothing though it counts as printable: of Unicode's Default_Ignorable_Code_Point, and the empty Braille cell.
+INVISIBLE: Final = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 NOWHERE: Final = Client()
 
 
@@ -141,7 +145,7 @@ def _username_problem(name: str) -> str | None:
         return f"Use {SHORTEST_USERNAME} to {LONGEST_USERNAME} characters."
     if not name.isprintable():
         return "Use letters, digits, spaces and punctuation only."
-    letters = [character for character in name if character.isalnum() and character not in INVISIBLE]
+    letters = [character for character in INVISIBLE.sub("", name) if character.isalnum()]
     marks = [character for character in name if unicodedata.combining(character)]
     if not letters or len(marks) > 2 * len(letters):
         return "Use at least one letter or digit."
@@ -149,5 +153,9 @@ def _username_problem(name: str) -> str | None:
 
 
 def username_key(name: str) -> str:
-    """Return what makes two usernames the same: compatibility forms and case do not count (Unicode's NFKC casefold)."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    """Return what makes two usernames the same: compatibility forms, case and what nobody sees do not count.
+
+    That is Unicode's NFKC_Casefold, and pages show several spaces as one.
+    """
+    visible = unicodedata.normalize("NFKC", INVISIBLE.sub("", name))
+    return " ".join(unicodedata.normalize("NFKC", visible.casefold()).split())

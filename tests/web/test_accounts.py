@@ -89,6 +89,18 @@ async def test_usernames_are_unique_in_whatever_case(site: Site, again: str) -> 
     assert "taken" in one(soup(answer), "#username-error").get_text()
 
 
+LOOK_ALIKES = ["ada\u3164", "ad\u034fa", "ada\ufe0f", "a\u17b4da", "\u2800ada", "ada\U000e0100", "ad\u115fa"]
+
+
+@pytest.mark.parametrize(
+    ("first", "again"), [*(("ada", again) for again in LOOK_ALIKES), ("ada lovelace", "Ada  Lovelace")]
+)
+async def test_a_name_that_looks_the_same_is_the_same(site: Site, first: str, again: str) -> None:
+    await site.visitor().register(first)
+    assert (await site.visitor().register(again)).status_code == 422
+    assert (await site.visitor().login(again)).status_code == 303  # typed so, it is its owner's all the same
+
+
 @pytest.mark.alone
 @pytest.mark.parametrize("path", ["/auth/login", "/auth/register"])
 @pytest.mark.parametrize("field", ["username", "password"])
