@@ -12,6 +12,7 @@ from seatweb.errors import BadCredentials, InvalidInput
 from seatweb.limits import Limits
 from seatweb.model import Client, Session, User
 from seatweb.passwords import PasswordRules, Passwords
+from seatweb.queries import Credentials
 from seatweb.sessions import Sessions
 
 SHORTEST_USERNAME: Final = 3
@@ -64,8 +65,8 @@ class Accounts:
 
         return await self._database.transaction(register)
 
-    async def check_password(self, username: str, password: str, client: Client = NOWHERE) -> User:
-        """Return the user whose name and password these are.
+    async def check_password(self, username: str, password: str, client: Client = NOWHERE) -> Credentials:
+        """Return the user whose name and password these are, with the hash that the session is then started under.
 
         Raises:
             BadCredentials: they do not go together, or the account is disabled; no one can tell which.
@@ -76,7 +77,7 @@ class Accounts:
         async with self._limits.sign_in_attempt(username_key(name), client.address):
             return await self._check_password(name, password)
 
-    async def _check_password(self, name: str, password: str) -> User:
+    async def _check_password(self, name: str, password: str) -> Credentials:
         known = None
         if not _username_problem(name):
             known = await self._database.run(lambda queries: queries.find_credentials(username_key(name)))
@@ -85,11 +86,18 @@ class Accounts:
             raise BadCredentials
         if self._passwords.is_outdated(known.password_hash):
             await self._rehash(known.user, known.password_hash, password)
-        return known.user
+            return await self._check_password(name, password)  # under the hash of today
+        return known
 
-    async def start_session(self, user: User, client: Client = NOWHERE) -> Session:
-        """Return a new session of the user."""
-        return await self._database.write(lambda queries: self._sessions.start(queries, user, client))
+    async def start_session(
+        self, user: User, client: Client = NOWHERE, password_hash: str | None = None
+    ) -> Session:
+        """Return a new session of the user; one for a password starts only while that is still the password.
+
+        Raises:
+            BadCredentials: it was changed meanwhile, or the account disabled or deleted.
+        """
+        return await self._database.write(lambda queries: self._sessions.start(queries, user, client, password_hash))
 
     async def _rehash(self, user: User, known_hash: str, password: str) -> None:
         password_hash = await self._passwords.hash(password)

@@ -250,10 +250,17 @@ class Queries(FactorQueries):
 
     # Sessions
 
-    async def start_session(self, user_id: int, expires_at: datetime, client: Client) -> UUID:
-        """Return the id of a new session."""
-        session_id: UUID = await self._one(
-            "start_session", user_id=user_id, expires_at=expires_at, address=client.address, device=client.device
+    async def start_session(
+        self, user_id: int, expires_at: datetime, client: Client, password_hash: str | None
+    ) -> UUID | None:
+        """Return the id of a new session; None where the account does not count, or has not this hash any more."""
+        session_id: UUID | None = await self._one(
+            "start_session",
+            user_id=user_id,
+            expires_at=expires_at,
+            address=client.address,
+            device=client.device,
+            password_hash=password_hash,
         )
         return session_id
 

@@ -13,7 +13,7 @@ from uuid import UUID
 import structlog
 
 from seatweb.database import Database
-from seatweb.errors import Overloaded
+from seatweb.errors import BadCredentials, Overloaded
 from seatweb.memory import Kept, Memory
 from seatweb.model import Client, Session, SignIn, User
 from seatweb.queries import Queries
@@ -38,10 +38,18 @@ class Sessions:
         self._sessions = Memory(self._read, seconds=SESSION_SECONDS, entries=SESSIONS_KEPT)
         self._used: Kept[tuple[UUID, int], float] = Kept(SESSIONS_KEPT)
 
-    async def start(self, queries: Queries, user: User, client: Client) -> Session:
-        """Return a new session, begun in the caller's transaction."""
+    async def start(
+        self, queries: Queries, user: User, client: Client, password_hash: str | None = None
+    ) -> Session:
+        """Return a new session, begun in the caller's transaction; with a hash, only while it is that of the password.
+
+        Raises:
+            BadCredentials: it is another by now, or the account was disabled or deleted.
+        """
         expires_at = datetime.now(UTC) + self._length
-        session_id = await queries.start_session(user.id, expires_at, client)
+        session_id = await queries.start_session(user.id, expires_at, client, password_hash)
+        if session_id is None:
+            raise BadCredentials
         return Session(id=session_id, user=user, expires_at=expires_at)
 
     async def find(self, session_id: UUID, user_id: int) -> Session | None:
