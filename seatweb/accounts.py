@@ -20,7 +20,7 @@ LONGEST_USERNAME: Final = 50
 # Of what is typed no more is looked at: to bring it into one form takes time that grows with the square of its length.
 # No four characters become fewer than one (Unicode Standard Annex 15), so what is longer than this stays too long.
 LONGEST_TYPED: Final = 4 * (LONGEST_USERNAME + 1)
-# What shows nothing though it counts as printable: of Unicode's Default_Ignorable_Code_Point, and the empty Braille cell.
+# What shows nothing though Python prints it: of Unicode's Default_Ignorable_Code_Point, and the empty Braille cell.
 INVISIBLE: Final = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
@@ -89,9 +89,7 @@ class Accounts:
             return await self._check_password(name, password)  # under the hash of today
         return known
 
-    async def start_session(
-        self, user: User, client: Client = NOWHERE, password_hash: str | None = None
-    ) -> Session:
+    async def start_session(self, user: User, client: Client = NOWHERE, password_hash: str | None = None) -> Session:
         """Return a new session of the user; one for a password starts only while that is still the password.
 
         Raises:
