@@ -277,9 +277,9 @@ class Queries(FactorQueries):
         """Return those of the sessions that still count."""
         return {row["id"] for row in await self._all("live_sessions", session_ids=list(session_ids), idle=idle)}
 
-    async def list_sessions(self, user_id: int, idle: timedelta) -> list[SignIn]:
-        """Return the user's sessions that still count, the one that was used last first."""
-        return [_sign_in(row) for row in await self._all("list_sessions", user_id=user_id, idle=idle)]
+    async def list_sessions(self, user_id: int, idle: timedelta, rows: int) -> list[SignIn]:
+        """Return the user's sessions that still count, the one that was used last first, this many at most."""
+        return [_sign_in(row) for row in await self._all("list_sessions", user_id=user_id, idle=idle, rows=rows)]
 
     async def touch_sessions(self, session_ids: Iterable[UUID], idle: timedelta) -> None:
         """Note that these sessions were used just now, if they still count."""

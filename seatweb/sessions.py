@@ -24,6 +24,7 @@ VERIFY_SECONDS: Final = 0.4
 USED_SECONDS: Final = 60.0
 TOUCH_SECONDS: Final = 60.0
 SESSIONS_KEPT: Final = 10_000
+LISTED: Final = 50  # to name a device takes milliseconds, and a program may have signed in a thousand times
 
 log = structlog.get_logger(__name__)
 
@@ -38,9 +39,7 @@ class Sessions:
         self._sessions = Memory(self._read, seconds=SESSION_SECONDS, entries=SESSIONS_KEPT)
         self._used: Kept[tuple[UUID, int], float] = Kept(SESSIONS_KEPT)
 
-    async def start(
-        self, queries: Queries, user: User, client: Client, password_hash: str | None = None
-    ) -> Session:
+    async def start(self, queries: Queries, user: User, client: Client, password_hash: str | None = None) -> Session:
         """Return a new session, begun in the caller's transaction; with a hash, only while it is that of the password.
 
         Raises:
@@ -63,8 +62,8 @@ class Sessions:
         return self._sessions.peek((session_id, user_id))
 
     async def of(self, user: User) -> list[SignIn]:
-        """Return the user's sessions that still count, the one that was used last first."""
-        return await self._database.run(lambda queries: queries.list_sessions(user.id, self._idle))
+        """Return the user's sessions that still count, the one that was used last first, `LISTED` at most."""
+        return await self._database.run(lambda queries: queries.list_sessions(user.id, self._idle, LISTED))
 
     async def end(self, user: User, session_id: UUID) -> None:
         """End a session of the user; ending it twice, or one that is not theirs, changes nothing and is no error."""

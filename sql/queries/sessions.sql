@@ -51,8 +51,8 @@ where
     and sessions.seen_at > now() - :idle::interval
     and users.disabled_at is null;
 
--- name: list_sessions(user_id, idle)
--- The sessions of a user that still count, the one that was used last first.
+-- name: list_sessions(user_id, idle, rows)
+-- The sessions of a user that still count, the one that was used last first, this many at most.
 select id, created_at, seen_at, address, device
 from sessions
 where
@@ -60,7 +60,8 @@ where
     and ended_at is null
     and expires_at > now()
     and seen_at > now() - :idle::interval
-order by seen_at desc, id;
+order by seen_at desc, id
+limit :rows;
 
 -- name: touch_sessions(session_ids, idle)!
 -- That these sessions were used within the last minute; one that was idle for too long stays so.
