@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Final
 from uuid import UUID
@@ -13,13 +14,20 @@ from seatweb.errors import BadCredentials, InvalidInput
 from seatweb.limits import Limits
 from seatweb.model import Client, Session, User
 from seatweb.passwords import PasswordRules, Passwords
+from seatweb.queries import Credentials
 from seatweb.sessions import Sessions
 
 log = structlog.get_logger(__name__)
 
 SHORTEST_USERNAME: Final = 3
 LONGEST_USERNAME: Final = 50
-INVISIBLE: Final = frozenset("\u115f\u1160\u3164\uffa0")  # Hangul fillers: letters that show nothing
+# Of what is typed no more is looked at: to bring it into one form takes time that grows with the square of its length.
+# No four characters become fewer than one (Unicode Standard Annex 15), so what is longer than this stays too long.
+LONGEST_TYPED: Final = 4 * (LONGEST_USERNAME + 1)
+# What shows nothing though Python prints it: of Unicode's Default_Ignorable_Code_Point, and the empty Braille cell.
+INVISIBLE: Final = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 NOWHERE: Final = Client()
 
 
@@ -44,7 +52,7 @@ class Accounts:
             TooManyAttempts: too many were tried from this address.
             Overloaded: too many passwords are being hashed.
         """
-        name = unicodedata.normalize("NFC", username.strip())
+        name = typed_username(username)
         problems = {
             "username": _username_problem(name),
             "password": self._rules.problem(password, name),
@@ -61,19 +69,19 @@ class Accounts:
 
         return await self._database.transaction(register)
 
-    async def check_password(self, username: str, password: str, client: Client = NOWHERE) -> User:
-        """Return the user whose name and password these are.
+    async def check_password(self, username: str, password: str, client: Client = NOWHERE) -> Credentials:
+        """Return the user whose name and password these are, with the hash that the session is then started under.
 
         Raises:
             BadCredentials: they do not go together, or the account is disabled; no one can tell which.
             TooManyAttempts: that failed too often with this username or from this address.
             Overloaded: too many passwords are being verified.
         """
-        name = unicodedata.normalize("NFC", username.strip())
+        name = typed_username(username)
         async with self._limits.sign_in_attempt(username_key(name), client.address):
             return await self._check_password(name, password)
 
-    async def _check_password(self, name: str, password: str) -> User:
+    async def _check_password(self, name: str, password: str) -> Credentials:
         known = None
         if not _username_problem(name):
             known = await self._database.run(lambda queries: queries.find_credentials(username_key(name)))
@@ -83,11 +91,16 @@ class Accounts:
             raise BadCredentials
         if self._passwords.is_outdated(known.password_hash):
             await self._rehash(known.user, known.password_hash, password)
-        return known.user
+            return await self._check_password(name, password)  # under the hash of today
+        return known
 
-    async def start_session(self, user: User, client: Client = NOWHERE) -> Session:
-        """Return a new session of the user."""
-        return await self._database.write(lambda queries: self._sessions.start(queries, user, client))
+    async def start_session(self, user: User, client: Client = NOWHERE, password_hash: str | None = None) -> Session:
+        """Return a new session of the user; one for a password starts only while that is still the password.
+
+        Raises:
+            BadCredentials: it was changed meanwhile, or the account disabled or deleted.
+        """
+        return await self._database.write(lambda queries: self._sessions.start(queries, user, client, password_hash))
 
     async def _rehash(self, user: User, known_hash: str, password: str) -> None:
         password_hash = await self._passwords.hash(password)
@@ -103,7 +116,7 @@ class Accounts:
         known_hash = await self._database.run(lambda queries: queries.find_password(user.id))
         try:
             # Counted apart from sign-ins: whoever tries those from elsewhere does not keep the user from this.
-            async with self._limits.sign_in_attempt(f"\x01{user.id}", None):
+            async with self._limits.sign_in_attempt(str(user.id), None, "confirmation"):
                 if not await self._passwords.verify(password, known_hash):
                     log.info("password refused", user_id=user.id)
                     raise BadCredentials
@@ -133,6 +146,11 @@ class Accounts:
         self._sessions.forget(user.id, await self._database.transaction(change))
 
 
+def typed_username(username: str) -> str:
+    """Return a username as it is kept (NFC), of as much of what was typed as could be one."""
+    return unicodedata.normalize("NFC", username.strip()[:LONGEST_TYPED])
+
+
 def _username_problem(name: str) -> str | None:
     if not name:
         return "Choose a username."
@@ -140,7 +158,7 @@ def _username_problem(name: str) -> str | None:
         return f"Use {SHORTEST_USERNAME} to {LONGEST_USERNAME} characters."
     if not name.isprintable():
         return "Use letters, digits, spaces and punctuation only."
-    letters = [character for character in name if character.isalnum() and character not in INVISIBLE]
+    letters = [character for character in INVISIBLE.sub("", name) if character.isalnum()]
     marks = [character for character in name if unicodedata.combining(character)]
     if not letters or len(marks) > 2 * len(letters):
         return "Use at least one letter or digit."
@@ -148,5 +166,9 @@ def _username_problem(name: str) -> str | None:
 
 
 def username_key(name: str) -> str:
-    """Return what makes two usernames the same: compatibility forms and case do not count (Unicode's NFKC casefold)."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    """Return what makes two usernames the same: compatibility forms, case and what nobody sees do not count.
+
+    That is Unicode's NFKC_Casefold, and pages show several spaces as one.
+    """
+    visible = unicodedata.normalize("NFKC", INVISIBLE.sub("", name))
+    return " ".join(unicodedata.normalize("NFKC", visible.casefold()).split())

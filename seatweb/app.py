@@ -14,6 +14,7 @@ from litestar.config.compression import CompressionConfig
 from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.di import Provide
+from litestar.exceptions import InternalServerException
 from litestar.middleware import DefineMiddleware
 from litestar.middleware.compression import CompressionMiddleware
 from litestar.params import FromPath
@@ -262,6 +263,7 @@ def _rules(settings: Settings) -> Rules:
     )
 
 
+LEFT: Final = "client disconnected prematurely"  # what Litestar says
 API_PATHS: Final = ("/auth/", "/seats/", "/sections/", "/bookings/", "/me/", "/health/", "/openapi")
 
 
@@ -270,6 +272,8 @@ def _explain(request: Request[Any, Any, Any], error: Exception) -> Response[Any]
     if isinstance(error, Forbidden | NotAllowed):
         session = request.state.get("session")
         log.warning("refused", code=error.code, user_id=session.user.id if session else None)
+    if isinstance(error, InternalServerException) and error.detail == LEFT:
+        return Response("", status_code=400)  # nobody reads it, and nothing of ours failed
     for_programs = f"{request.url.path}/".startswith(API_PATHS)
     return problems.explain(request, error) if for_programs else explain(request, error)
 

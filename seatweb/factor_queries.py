@@ -129,9 +129,11 @@ class FactorQueries(Statements):
         """Let the tries so far not count."""
         await self._one("forget_code_tries", user_id=user_id)
 
-    async def begin_waiting(self, user_id: int, seconds: int) -> UUID:
+    async def begin_waiting(self, user_id: int, password_hash: str, seconds: int) -> UUID:
         """Return the id of a sign-in that waits for the second factor."""
-        waiting_id: UUID = await self._one("begin_waiting", user_id=user_id, seconds=seconds)
+        waiting_id: UUID = await self._one(
+            "begin_waiting", user_id=user_id, password_hash=password_hash, seconds=seconds
+        )
         return waiting_id
 
     async def find_waiting(self, waiting_id: UUID, seconds: int) -> User | None:
@@ -143,9 +145,10 @@ class FactorQueries(Statements):
         """Count a try of this sign-in; False after so many."""
         return await self._one("count_waiting_try", waiting_id=waiting_id, most=most) is not None
 
-    async def end_waiting(self, waiting_id: UUID) -> bool:
-        """End the wait; False when it was ended before."""
-        return await self._one("end_waiting", waiting_id=waiting_id) is not None
+    async def end_waiting(self, waiting_id: UUID) -> str | None:
+        """End the wait, and return the hash of the password that it began with; None when it was ended before."""
+        password_hash: str | None = await self._one("end_waiting", waiting_id=waiting_id)
+        return password_hash
 
     # Passkeys
 

@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from itertools import count
 from math import ceil
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 import structlog
 from msgspec import Struct
@@ -27,6 +27,8 @@ from seatweb.errors import BadCredentials, TooManyAttempts
 from seatweb.memory import Kept
 from seatweb.redis_client import Question, RedisAway, RedisClient
 from seatweb.settings import Limit
+
+AttemptKind: TypeAlias = Literal["account", "confirmation", "reset"]
 
 log = structlog.get_logger(__name__)
 
@@ -118,17 +120,19 @@ class Limits:
         self._attempts = count()
 
     @asynccontextmanager
-    async def sign_in_attempt(self, account: str, address: str | None) -> AsyncIterator[None]:
+    async def sign_in_attempt(
+        self, account: str, address: str | None, kind: AttemptKind = "account"
+    ) -> AsyncIterator[None]:
         """Count a failed sign-in before it is one, and give it back unless what is done inside raises BadCredentials.
 
         So guesses that come all at once are no more than the limit. Only the attempt itself is given back: a right
         password forgets nobody's wrong ones. Whether there is such an account makes no difference. Without an address
-        only the account counts.
+        only the account counts. Each kind counts apart, under a name that no username can stand in for.
 
         Raises:
             TooManyAttempts: the account or the address has failed too often; nothing inside was done.
         """
-        logs = self._log("{sign-in}:account", account, self._rules.failures_per_account)
+        logs = self._log(f"{{sign-in}}:{kind}", account, self._rules.failures_per_account)
         if address is not None:
             logs += self._log("{sign-in}:address", _group(address), self._rules.failures_per_address)
         attempt = await self._take_patiently(logs)

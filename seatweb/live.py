@@ -31,6 +31,7 @@ BEAT_SECONDS: Final = 15.0  # so that proxies and browsers know that the stream 
 CHANGES_KEPT: Final = 64
 STREAMS_OF_A_USER: Final = 8  # in each process; a tab in the background has none
 STREAMS: Final = 10_000
+STREAMS_OF_VISITORS: Final = STREAMS // 2  # of those who are not signed in: they leave room for those who are
 
 K = TypeVar("K", int, UUID)
 State = Literal["live", "catching-up"]
@@ -223,7 +224,8 @@ class Live:
             TooManyStreams: of this user, or in all.
         """
         user_id = session.user.id if session else 0
-        if self.closing or self._users.total() >= STREAMS or (session and self._users[user_id] >= STREAMS_OF_A_USER):
+        most = STREAMS_OF_A_USER if session else STREAMS_OF_VISITORS
+        if self.closing or self._users.total() >= STREAMS or self._users[user_id] >= most:
             raise TooManyStreams
         self._users[user_id] += 1
         if session:

@@ -6,13 +6,12 @@ import base64
 import hashlib
 import re
 import secrets
-import unicodedata
 from typing import Final
 from uuid import UUID
 
 import structlog
 
-from seatweb.accounts import NOWHERE, username_key
+from seatweb.accounts import NOWHERE, typed_username, username_key
 from seatweb.database import Database, Transaction
 from seatweb.errors import BadCredentials, InvalidInput, NotAllowed, UserNotFound
 from seatweb.limits import Limits
@@ -24,6 +23,7 @@ log = structlog.get_logger(__name__)
 
 CODE_HOURS: Final = 24
 CODE_BYTES: Final = 15  # 120 random bits: unlike a password, it needs no slow hash
+LONGEST_TYPED: Final = 100  # characters; a code has 29
 SEPARATORS: Final = re.compile(r"[\s-]+")
 MISREAD: Final = str.maketrans("018", "OIB")  # base32 (RFC 4648) has none of these digits
 
@@ -77,12 +77,12 @@ class PasswordResets:
             TooManyAttempts: that failed too often with this username or from this address.
             Overloaded: too many passwords are being hashed.
         """
-        key, code_hash = username_key(unicodedata.normalize("NFC", username.strip())), _hash(code)
+        key, code_hash = username_key(typed_username(username)), _hash(code)
         problem = self._rules.problem(new_password, username)
         if problem:
             raise InvalidInput(fields={"new_password": problem})
         # Counted apart from sign-ins: whoever tries codes keeps nobody from signing in.
-        async with self._limits.sign_in_attempt(f"\x02{key}", client.address):
+        async with self._limits.sign_in_attempt(key, client.address, "reset"):
             user_id = await self._database.run(lambda queries: queries.find_password_reset(key, code_hash))
             if user_id is None:
                 log.info("password reset refused")
@@ -100,5 +100,5 @@ class PasswordResets:
 
 
 def _hash(code: str) -> str:
-    plain = SEPARATORS.sub("", code).upper().translate(MISREAD)
+    plain = SEPARATORS.sub("", code[:LONGEST_TYPED]).upper().translate(MISREAD)
     return hashlib.sha256(plain.encode("utf-8", "replace")).hexdigest()

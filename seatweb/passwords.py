@@ -21,6 +21,7 @@ from seatweb.errors import Overloaded
 T = TypeVar("T")
 
 LONGEST: Final = 128  # characters; a bound on the work, far above what people type
+LONGEST_TYPED: Final = 4 * (LONGEST + 1)  # no four characters become fewer than one: what is longer stays too long
 WAITING_PER_THREAD: Final = 16
 FEWEST_OF_ONES_OWN: Final = 4  # characters of a password beside words that anyone would try
 
@@ -133,4 +134,5 @@ def _give_way() -> None:
 
 
 def _normal(password: str) -> str:
-    return unicodedata.normalize("NFC", password)
+    # Not all of it: the time that this takes grows with the square of its length.
+    return unicodedata.normalize("NFC", password[:LONGEST_TYPED])

@@ -264,10 +264,17 @@ class Queries(FactorQueries):
 
     # Sessions
 
-    async def start_session(self, user_id: int, expires_at: datetime, client: Client) -> UUID:
-        """Return the id of a new session."""
-        session_id: UUID = await self._one(
-            "start_session", user_id=user_id, expires_at=expires_at, address=client.address, device=client.device
+    async def start_session(
+        self, user_id: int, expires_at: datetime, client: Client, password_hash: str | None
+    ) -> UUID | None:
+        """Return the id of a new session; None where the account does not count, or has not this hash any more."""
+        session_id: UUID | None = await self._one(
+            "start_session",
+            user_id=user_id,
+            expires_at=expires_at,
+            address=client.address,
+            device=client.device,
+            password_hash=password_hash,
         )
         return session_id
 
@@ -284,9 +291,9 @@ class Queries(FactorQueries):
         """Return those of the sessions that still count."""
         return {row["id"] for row in await self._all("live_sessions", session_ids=list(session_ids), idle=idle)}
 
-    async def list_sessions(self, user_id: int, idle: timedelta) -> list[SignIn]:
-        """Return the user's sessions that still count, the one that was used last first."""
-        return [_sign_in(row) for row in await self._all("list_sessions", user_id=user_id, idle=idle)]
+    async def list_sessions(self, user_id: int, idle: timedelta, rows: int) -> list[SignIn]:
+        """Return the user's sessions that still count, the one that was used last first, this many at most."""
+        return [_sign_in(row) for row in await self._all("list_sessions", user_id=user_id, idle=idle, rows=rows)]
 
     async def touch_sessions(self, session_ids: Iterable[UUID], idle: timedelta) -> None:
         """Note that these sessions were used just now, if they still count."""

@@ -187,9 +187,11 @@ class SecondFactors:
 
     # Sign-ins that wait for a second factor
 
-    async def begin_waiting(self, user: User) -> UUID:
+    async def begin_waiting(self, user: User, password_hash: str) -> UUID:
         """Return the id of a sign-in whose password was right; it waits for five minutes."""
-        return await self._database.write(lambda queries: queries.begin_waiting(user.id, WAITING_SECONDS))
+        return await self._database.write(
+            lambda queries: queries.begin_waiting(user.id, password_hash, WAITING_SECONDS)
+        )
 
     async def find_waiting(self, waiting_id: UUID) -> User:
         """Return whose sign-in it is.
@@ -211,11 +213,13 @@ class SecondFactors:
         if not await self._database.write(lambda queries: queries.count_waiting_try(waiting_id, WAITING_TRIES)):
             raise NotSignedIn("Those were too many wrong codes. Sign in again.")
 
-    async def end_waiting(self, waiting_id: UUID) -> None:
-        """Let the sign-in wait no more: it goes on.
+    async def end_waiting(self, waiting_id: UUID) -> str:
+        """Let the sign-in wait no more: it goes on. Return the hash of its password.
 
         Raises:
             NotSignedIn: another request was faster.
         """
-        if not await self._database.write(lambda queries: queries.end_waiting(waiting_id)):
+        password_hash = await self._database.write(lambda queries: queries.end_waiting(waiting_id))
+        if password_hash is None:
             raise NotSignedIn("That took too long. Sign in again.")
+        return password_hash

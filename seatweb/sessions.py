@@ -13,7 +13,7 @@ from uuid import UUID
 import structlog
 
 from seatweb.database import Database
-from seatweb.errors import Overloaded
+from seatweb.errors import BadCredentials, Overloaded
 from seatweb.memory import Kept, Memory
 from seatweb.model import Client, Session, SignIn, User
 from seatweb.queries import Queries
@@ -24,6 +24,7 @@ VERIFY_SECONDS: Final = 0.4
 USED_SECONDS: Final = 60.0
 TOUCH_SECONDS: Final = 60.0
 SESSIONS_KEPT: Final = 10_000
+LISTED: Final = 50  # to name a device takes milliseconds, and a program may have signed in a thousand times
 
 log = structlog.get_logger(__name__)
 
@@ -38,10 +39,16 @@ class Sessions:
         self._sessions = Memory(self._read, seconds=SESSION_SECONDS, entries=SESSIONS_KEPT)
         self._used: Kept[tuple[UUID, int], float] = Kept(SESSIONS_KEPT)
 
-    async def start(self, queries: Queries, user: User, client: Client) -> Session:
-        """Return a new session, begun in the caller's transaction."""
+    async def start(self, queries: Queries, user: User, client: Client, password_hash: str | None = None) -> Session:
+        """Return a new session, begun in the caller's transaction; with a hash, only while it is that of the password.
+
+        Raises:
+            BadCredentials: it is another by now, or the account was disabled or deleted.
+        """
         expires_at = datetime.now(UTC) + self._length
-        session_id = await queries.start_session(user.id, expires_at, client)
+        session_id = await queries.start_session(user.id, expires_at, client, password_hash)
+        if session_id is None:
+            raise BadCredentials
         return Session(id=session_id, user=user, expires_at=expires_at)
 
     async def find(self, session_id: UUID, user_id: int) -> Session | None:
@@ -55,8 +62,8 @@ class Sessions:
         return self._sessions.peek((session_id, user_id))
 
     async def of(self, user: User) -> list[SignIn]:
-        """Return the user's sessions that still count, the one that was used last first."""
-        return await self._database.run(lambda queries: queries.list_sessions(user.id, self._idle))
+        """Return the user's sessions that still count, the one that was used last first, `LISTED` at most."""
+        return await self._database.run(lambda queries: queries.list_sessions(user.id, self._idle, LISTED))
 
     async def end(self, user: User, session_id: UUID) -> None:
         """End a session of the user; ending it twice, or one that is not theirs, changes nothing and is no error."""

@@ -25,10 +25,10 @@ class SigningIn:
         Raises:
             BadCredentials, Overloaded: as `Accounts.check_password` does.
         """
-        user = await self._accounts.check_password(username, password, client)
-        if await self._factors.missing(user):
-            return await self._accounts.start_session(user, client)
-        return await self._factors.begin_waiting(user)
+        known = await self._accounts.check_password(username, password, client)
+        if await self._factors.missing(known.user):
+            return await self._accounts.start_session(known.user, client, known.password_hash)
+        return await self._factors.begin_waiting(known.user, known.password_hash)
 
     async def at_once(self, username: str, password: str, code: str | None, client: Client = NOWHERE) -> Session:
         """Return a new session for a password and, where there is a second factor, a code of it.
@@ -38,12 +38,12 @@ class SigningIn:
             BadCode, TooManyAttempts: as `SecondFactors.check_code` does.
             BadCredentials, Overloaded: as `Accounts.check_password` does.
         """
-        user = await self._accounts.check_password(username, password, client)
-        if not await self._factors.missing(user):
+        known = await self._accounts.check_password(username, password, client)
+        if not await self._factors.missing(known.user):
             if not code:
                 raise SecondFactorNeeded
-            await self._factors.check_code(user, code)
-        return await self._accounts.start_session(user, client)
+            await self._factors.check_code(known.user, code)
+        return await self._accounts.start_session(known.user, client, known.password_hash)
 
     async def finish(self, waiting_id: UUID, code: str, client: Client = NOWHERE) -> Session:
         """Return a new session for a sign-in that waits and a code.
@@ -109,8 +109,8 @@ class SigningIn:
         await self._passkeys.use(party, _only_of(session.user, challenge), "confirm", answer)
 
     async def _go_on(self, waiting_id: UUID, user: User, client: Client) -> Session:
-        await self._factors.end_waiting(waiting_id)
-        return await self._accounts.start_session(user, client)
+        password_hash = await self._factors.end_waiting(waiting_id)
+        return await self._accounts.start_session(user, client, password_hash)
 
 
 def _only_of(user: User, challenge: Challenge | None) -> Challenge | None:

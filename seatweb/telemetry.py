@@ -47,7 +47,12 @@ def configure_logging(log_format: Literal["auto", "console", "json"]) -> LogRequ
     ]
     # Tracebacks without the values of variables: those hold passwords, cookies and secrets.
     renderer: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
+        [
+            _without_controls,
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            ),
+        ]
         if as_text
         else [
             structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
@@ -87,6 +92,14 @@ def _with_request_id(_: object, __: str, event: structlog.typing.EventDict) -> s
     if request_id := REQUEST_ID.get():
         event["request_id"] = request_id
     return event
+
+
+def _without_controls(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Write what would steer a terminal as text: the renderer itself does so only beside spaces and quotes."""
+    return {
+        name: repr(value) if isinstance(value, str) and not value.isprintable() else value
+        for name, value in event.items()
+    }
 
 
 def _raw(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:

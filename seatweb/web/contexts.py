@@ -185,6 +185,8 @@ class AccountPage(Struct, frozen=True):
     second_factor: bool
     sign_ins: list[SignInRow]
     """The one that was used last first."""
+    more_sign_ins: bool
+    """Whether there may be others, which are not listed."""
 
 
 class PeoplePage(Struct, frozen=True):

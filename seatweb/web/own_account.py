@@ -20,7 +20,7 @@ from seatweb.own_data import OwnData
 from seatweb.passwords import PasswordRules
 from seatweb.second_factor import SecondFactors
 from seatweb.security import Security
-from seatweb.sessions import Sessions
+from seatweb.sessions import LISTED, Sessions
 from seatweb.settings import Settings
 from seatweb.web.contexts import AccountPage, DeletePage, PasswordPage, SignInRow
 from seatweb.web.rendering import Renderer
@@ -46,6 +46,7 @@ class OwnAccountController(Controller):
     ) -> Response[str]:
         """Show who is signed in, and where."""
         session, zone = signed_in(request), settings.zone
+        sign_ins = await sessions.of(session.user)
         page = AccountPage(
             user=session.user,
             here_since=session.user.created_at.astimezone(zone).date(),
@@ -59,8 +60,9 @@ class OwnAccountController(Controller):
                     seen_at=found.seen_at.astimezone(zone),
                     here=found.id == session.id,
                 )
-                for found in await sessions.of(session.user)
+                for found in sign_ins
             ],
+            more_sign_ins=len(sign_ins) == LISTED,
         )
         return renderer.page(request, "pages/account.html", page)
 

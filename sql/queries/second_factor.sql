@@ -122,16 +122,14 @@ where user_id = :user_id;
 delete from code_tries
 where user_id = :user_id;
 
--- name: begin_waiting(user_id, seconds)$
--- A sign-in that waits for the second factor; it counts for the password of this moment. Those that are over go.
+-- name: begin_waiting(user_id, password_hash, seconds)$
+-- A sign-in that waits for the second factor; it counts for the password that was verified. Those that are over go.
 with gone as (
     delete from waiting_sign_ins
     where created_at < now() - make_interval(secs => :seconds)
 )
 insert into waiting_sign_ins (user_id, password_hash)
-select id, password_hash
-from users
-where id = :user_id
+values (:user_id, :password_hash)
 returning id;
 
 -- name: find_waiting(waiting_id, seconds)^
@@ -155,4 +153,4 @@ returning tries;
 -- A sign-in waits no more; null when another request ended it.
 delete from waiting_sign_ins
 where id = :waiting_id
-returning id;
+returning password_hash;

@@ -1,8 +1,19 @@
--- name: start_session(user_id, expires_at, address, device)$
--- A new session of a user, with its audit row.
-with started as (
+-- name: start_session(user_id, expires_at, address, device, password_hash)$
+-- A new session of a user, with its audit row; null where the account is disabled, or a password was verified against
+-- a hash that is not its own any more. It waits for who is changing that, and who changes it later ends the session.
+with counting as (
+    select id
+    from users
+    where
+        id = :user_id
+        and disabled_at is null
+        and (:password_hash::text is null or password_hash = :password_hash)
+    for share
+),
+started as (
     insert into sessions (user_id, expires_at, address, device)
-    values (:user_id, :expires_at, :address, :device)
+    select id, :expires_at, :address, :device
+    from counting
     returning id, user_id
 ),
 audited as (
@@ -40,8 +51,8 @@ where
     and sessions.seen_at > now() - :idle::interval
     and users.disabled_at is null;
 
--- name: list_sessions(user_id, idle)
--- The sessions of a user that still count, the one that was used last first.
+-- name: list_sessions(user_id, idle, rows)
+-- The sessions of a user that still count, the one that was used last first, this many at most.
 select id, created_at, seen_at, address, device
 from sessions
 where
@@ -49,7 +60,8 @@ where
     and ended_at is null
     and expires_at > now()
     and seen_at > now() - :idle::interval
-order by seen_at desc, id;
+order by seen_at desc, id
+limit :rows;
 
 -- name: touch_sessions(session_ids, idle)!
 -- That these sessions were used within the last minute; one that was idle for too long stays so.

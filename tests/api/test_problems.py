@@ -21,7 +21,7 @@ from seatweb.reservations import Reservations
 from seatweb.settings import Backends, Settings
 
 from tests.api.conftest import PROBLEM_JSON, Program, Programs, held_back, refused, running_programs, waiting_for_a_lock
-from tests.support import NO_TLS, Clock, Site, soup
+from tests.support import NO_TLS, Clock, Site, soup, until
 
 JOHN = {"username": "john", "password": "secret"}
 
@@ -456,3 +456,25 @@ async def test_who_it_is_comes_before_what_they_want(site: Site, method: str) ->
     for content in (b"{", b'{"seat_id": "x"}', b"[]", b'{"any": true}'):
         async with httpx.AsyncClient(base_url=site.url, verify=NO_TLS) as http:
             refused(await http.request(method, path, content=content), 401, "not_signed_in")
+
+
+@pytest.mark.parametrize(("path", "kind"), [("/auth/login", "json"), ("/login", "x-www-form-urlencoded")])
+async def test_who_leaves_in_the_middle_of_a_request_is_no_error_of_ours(
+    site: Site, capsys: pytest.CaptureFixture[str], path: str, kind: str
+) -> None:
+    capsys.readouterr()
+    _, writer = await asyncio.open_connection(*site.socket.getsockname())
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/{kind}\r\nContent-Length: 99\r\n\r\n"
+    writer.write(head.encode() + b"{")
+    await writer.drain()
+    assert (await site.visitor().get("/health/live")).status_code == 200  # the head was read by now
+    writer.close()
+    lines: list[str] = []
+
+    def is_logged() -> bool:
+        lines.append(capsys.readouterr().err)
+        return f'"path":"{path}"' in "".join(lines)
+
+    await until(is_logged)
+    assert '"status":400' in "".join(lines)
+    assert '"level":"error"' not in "".join(lines)

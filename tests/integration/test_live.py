@@ -14,6 +14,7 @@ from typing import Any
 import asyncpg
 import pytest
 import redis
+from seatweb import live as module
 from seatweb.bookings import Bookings
 from seatweb.changes import CHANNEL, Changes
 from seatweb.database import Database
@@ -336,6 +337,15 @@ async def test_a_user_has_eight_streams_and_a_place_is_free_again_when_one_ends(
                 await asyncio.sleep(0.01)
         await stack.enter_async_context(live(ada, clock.today))
         assert (await ada.http.head(f"/days/{DAY}/live")).status_code == 429
+
+
+async def test_visitors_leave_room_for_users(site: Site, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STREAMS_OF_VISITORS", 3)
+    async with site.people(1) as (ada,), AsyncExitStack() as stack:
+        for _ in range(3):
+            await stack.enter_async_context(live(site.visitor(), clock.today))
+        assert (await site.visitor().http.head(f"/days/{DAY}/live")).status_code == 429
+        await stack.enter_async_context(live(ada, clock.today))
 
 
 async def test_when_the_last_stream_leaves_nothing_is_kept_of_the_day(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -85,6 +87,30 @@ async def test_usernames_are_unique_in_whatever_case(site: Site, again: str) -> 
     answer = await site.visitor().register(again)
     assert answer.status_code == 422
     assert "taken" in one(soup(answer), "#username-error").get_text()
+
+
+LOOK_ALIKES = ["ada\u3164", "ad\u034fa", "ada\ufe0f", "a\u17b4da", "\u2800ada", "ada\U000e0100", "ad\u115fa"]
+
+
+@pytest.mark.parametrize(
+    ("first", "again"), [*(("ada", again) for again in LOOK_ALIKES), ("ada lovelace", "Ada  Lovelace")]
+)
+async def test_a_name_that_looks_the_same_is_the_same(site: Site, first: str, again: str) -> None:
+    await site.visitor().register(first)
+    assert (await site.visitor().register(again)).status_code == 422
+    assert (await site.visitor().login(again)).status_code == 303  # typed so, it is its owner's all the same
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("path", ["/auth/login", "/auth/register"])
+@pytest.mark.parametrize("field", ["username", "password"])
+async def test_marks_without_end_keep_nobody_waiting(site: Site, path: str, field: str) -> None:
+    marks = "a" + "\u0301" * 15_500 + "\u0323" * 15_500  # to bring these into order would take two seconds
+    body = json.dumps({"username": "ada", "password": "correct horse battery"} | {field: marks}, ensure_ascii=False)
+    began = time.perf_counter()
+    answer = await site.visitor().http.post(path, content=body.encode(), headers={"content-type": "application/json"})
+    assert time.perf_counter() - began < 0.8
+    assert answer.status_code in {401, 422}
 
 
 async def test_two_who_want_one_name_at_the_same_time(site: Site, connection: asyncpg.Connection) -> None:

@@ -61,6 +61,19 @@ async def test_an_account_has_ten_wrong_passwords_an_hour_whether_it_exists_or_n
     assert (await site.visitor().register("grace")).status_code == 303
 
 
+@pytest.mark.alone
+@pytest.mark.parametrize("written", ["{}", "\x01{}", "user {}"])
+async def test_no_username_spends_the_tries_of_another_s_own_password(
+    site: Site, connection: asyncpg.Connection, written: str
+) -> None:
+    ada, guesser = site.visitor(), site.visitor()
+    await ada.register("ada")
+    name = written.format(await connection.fetchval("select id from users"))
+    assert {(await guesser.login(name, "wrong")).status_code for _ in range(12)} == {422, 429}
+    change = {"password": "correct horse battery", "new_password": "another horse battery"}
+    assert (await ada.post("/account/password", **change)).status_code == 303
+
+
 async def test_unknown_and_known_are_told_the_same(site: Site) -> None:
     await site.visitor().register("ada")
     pages = []

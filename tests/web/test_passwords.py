@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 
 import asyncpg
 import pytest
@@ -35,6 +36,45 @@ async def test_a_new_password_ends_every_other_session(site: Site, connection: a
     assert (await site.visitor().login("ada", NEW)).status_code == 303
     actions = [row["action"] for row in await connection.fetch("select action from audit order by id")]
     assert actions.count("password_change") == 1
+
+
+async def by_form(visitor: Visitor) -> bool:
+    return (await visitor.login("ada", OLD)).status_code == 303
+
+
+async def by_api(visitor: Visitor) -> bool:
+    credentials = {"username": "ada", "password": OLD}
+    return (await visitor.http.post("/auth/login", json=credentials)).status_code == 200
+
+
+@pytest.mark.parametrize("sign_in", [by_form, by_api])
+@pytest.mark.parametrize(
+    "change", ["update users set password_hash = 'another'", "update users set disabled_at = now()"]
+)
+async def test_who_signs_in_while_the_password_changes_is_not_left_in(
+    site: Site,
+    connection: asyncpg.Connection,
+    database_url: str,
+    sign_in: Callable[[Visitor], Awaitable[bool]],
+    change: str,
+) -> None:
+    await site.visitor().register("ada")
+    thief = site.visitor()
+    await thief.csrf()
+    watcher = await asyncpg.connect(database_url)
+
+    async def waits() -> bool:
+        waiting = "select exists (select from pg_stat_activity where datname = $1 and wait_event_type = 'Lock')"
+        name = database_url.rpartition("/")[2].partition("?")[0]
+        return entering.done() or bool(await watcher.fetchval(waiting, name))
+
+    async with connection.transaction():
+        await connection.execute(change)
+        entering = asyncio.ensure_future(sign_in(thief))
+        await within(2, waits)  # the password was right when it was looked at
+    assert not await entering
+    assert await connection.fetchval("select count(*) from sessions") == 1  # that of registering
+    await watcher.close()
 
 
 @pytest.mark.parametrize(

@@ -278,3 +278,19 @@ async def test_a_stream_ends_with_its_session(site: Site) -> None:
         async with asyncio.timeout(5):
             words = [line async for line in stream.aiter_lines()]
         assert "event: bye" in words
+
+
+async def test_the_page_lists_the_fifty_that_were_used_last(site: Site, connection: asyncpg.Connection) -> None:
+    async with site.people(1) as (ada,):
+        assert "that were used last" not in (await ada.get("/account")).text
+        await connection.execute(
+            """
+            insert into sessions (user_id, expires_at, seen_at, device)
+            select user_id, expires_at, now() - n * interval '1 minute', 'Program/' || n
+            from sessions, generate_series(1, 300) as n
+            """
+        )
+        page = soup(await ada.get("/account"))
+    assert len(rows(page)) == 50
+    assert "This device" in rows(page)[0]
+    assert "These are the 50 that were used last" in page.get_text()
