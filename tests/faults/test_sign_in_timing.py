@@ -17,9 +17,11 @@ __all__ = ["data"]  # a fixture
 pytestmark = pytest.mark.alone
 
 KINDS = KNOWN[:4]
-BLOCKS = 25  # of four known and four unknown names for each route: 400 sign-ins
+BLOCKS = 20  # of four known and four unknown names for each route: 320 sign-ins
 # Where nothing tells them apart, any order of a block's times is as likely as another, however noisy the machine is,
-# and the area is 0.5 with a standard error of 0.031. Four of them are exceeded once in 16,000 runs.
+# and the area is 0.5 with a standard error of 0.034. Four of them are exceeded once in 16,000 runs.
+# With others at work on the machine, known names that took 6 ms longer were seen each time this was tried, 3 ms only in
+# quiet moments. A query more for known names is not seen here, but in `web/test_sign_in_work.py`.
 SIGMAS = 4
 
 
@@ -29,7 +31,7 @@ def test_a_failed_sign_in_does_not_tell_by_its_time_who_has_an_account(data: Pat
         register(site.database_url, attempts)
         seconds = run(measure(Address("127.0.0.1", site.port), attempts))
     row = compare("all", attempts, seconds, with_those_around=True)
-    assert (len(row.known), len(row.unknown)) == (200, 200)
+    assert (len(row.known), len(row.unknown)) == (160, 160)
     assert abs(row.told.area - 0.5) <= SIGMAS * row.told.error, f"{row.told}"
 
     # It would have been seen if known names had taken half a verification longer, also on this machine in this state.
