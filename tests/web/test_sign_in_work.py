@@ -41,12 +41,12 @@ class Work(NamedTuple):
 class Watch:
     """Sees what a site sends to PostgreSQL and to Redis, and what it verifies."""
 
-    def __init__(self, store: redis.Redis) -> None:
+    def __init__(self, store: redis.Redis, hashes: list[str]) -> None:
         self.statements: list[str] = []
-        self.hashes: list[str] = []
+        self.hashes = hashes
         self._store = store
         self._database = store.connection_pool.connection_kwargs["db"]
-        self._monitor = store.monitor()
+        self._monitor = store.monitor()  # type: ignore[no-untyped-call]
         self._monitor.__enter__()
 
     async def connected(self, connection: asyncpg.Connection) -> None:
@@ -70,18 +70,18 @@ class Watch:
 @pytest.fixture
 def watch(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
     """Give what sees the sites that are started after this."""
-    hasher = passwords._hasher
+    hasher, hashes = passwords._hasher, list[str]()
 
     class Watched:
         def __getattr__(self, name: str) -> Any:
             return getattr(hasher, name)
 
         def verify(self, known: str, password: str) -> bool:
-            watch.hashes.append(known.rsplit("$", 2)[0])
+            hashes.append(known.rsplit("$", 2)[0])
             return hasher.verify(known, password)
 
     with redis.Redis.from_url(redis_url) as store:
-        watch = Watch(store)
+        watch = Watch(store, hashes)
         monkeypatch.setattr(passwords, "_hasher", Watched())
         monkeypatch.setattr(asyncpg, "create_pool", partial(asyncpg.create_pool, init=watch.connected))
         yield watch
