@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
+from urllib.parse import urlencode
 
 from seatweb.model import Session, User
-from seatweb.security import API_AUDIENCE, Security
+from seatweb.security import API_AUDIENCE, CSRF_FIELD, Security
 
 from benchmarks.load import request
 from benchmarks.servers import SECRET, execute
@@ -72,6 +73,14 @@ def sign_in(database_url: str, count: int) -> list[Person]:
             )
         )
     return people
+
+
+def sign_in_form(username: str, password: str) -> bytes:
+    """Return what a browser sends from the page of /login."""
+    token = SECURITY.csrf_token(CSRF_SECRET)
+    form = urlencode({CSRF_FIELD: token, "username": username, "password": password}).encode()
+    headers = {"Cookie": f"{SECURITY.csrf_cookie}={CSRF_SECRET}"}
+    return request("POST", "/login", headers, form, content_type="application/x-www-form-urlencoded")
 
 
 def today() -> date:

@@ -6,13 +6,11 @@ import asyncio
 import itertools
 import sys
 from typing import Final
-from urllib.parse import urlencode
 
 from seatweb.passwords import Passwords
-from seatweb.security import CSRF_FIELD
 
 from benchmarks import data, people
-from benchmarks.load import BenchmarkError, Exchange, Outcome, load, request, run
+from benchmarks.load import BenchmarkError, Exchange, Outcome, load, run
 from benchmarks.measure import Bench, Result, median, milliseconds, per_second
 from benchmarks.servers import Servers
 
@@ -82,11 +80,7 @@ async def _hash() -> str:
 
 
 def _login(username: str) -> Exchange:
-    token = people.SECURITY.csrf_token(people.CSRF_SECRET)
-    form = urlencode({CSRF_FIELD: token, "username": username, "password": PASSWORD}).encode()
-    headers = {"Cookie": f"{people.SECURITY.csrf_cookie}={people.CSRF_SECRET}"}
-    asked = request("POST", "/login", headers, form, content_type="application/x-www-form-urlencoded")
-    return Exchange(asked, {b"303": people.SECURITY.session_cookie.encode()})
+    return Exchange(people.sign_in_form(username, PASSWORD), {b"303": people.SECURITY.session_cookie.encode()})
 
 
 def _alone(servers: Servers, seconds: float) -> float:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
+import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from argon2 import PasswordHasher
 from seatweb import passwords as module
 from seatweb.errors import Overloaded
 from seatweb.passwords import Passwords
@@ -44,16 +48,34 @@ async def test_an_unknown_name_costs_a_whole_verification(
     passwords: Passwords, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     verified: list[str] = []
-    original = module._hasher.verify
+    original = module._hasher
 
     class Watched:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(original, name)
+
         def verify(self, stored: str, password: str) -> bool:
             verified.append(stored)
-            return original(stored, password)
+            return original.verify(stored, password)
 
     monkeypatch.setattr(module, "_hasher", Watched())
     assert not await passwords.verify("anything", None)
-    assert verified[0].startswith("$argon2id$v=19$m=47104,t=1,p=1$")
+    assert not original.check_needs_rehash(verified[0])
+    assert len(verified) == 1
+
+
+async def test_a_cheap_hash_of_other_days_takes_as_long_as_one_of_today(passwords: Passwords) -> None:
+    old = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash("correct horse")
+    today = await passwords.hash("correct horse")
+    for stored in (today, None, today, None):
+        await passwords.verify("wrong horse", stored)
+    least = min(passwords._times)
+    assert len(passwords._times) == 4
+    for stored, password in itertools.product((old, "not a hash"), ("correct horse", "wrong horse")):
+        started = time.perf_counter()
+        assert await passwords.verify(password, stored) == (password == "correct horse" and stored == old)
+        assert time.perf_counter() - started >= least
+    assert len(passwords._times) == 4  # it does not count itself
 
 
 async def test_too_many_at_once_are_refused_politely(passwords: Passwords) -> None:

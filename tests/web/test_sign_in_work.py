@@ -1,0 +1,145 @@
+"""A failed sign-in makes Seatweb do the same, whether there is such an account or not, and whatever it is like."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import asyncpg
+import httpx
+import pytest
+import redis
+from seatweb import passwords
+
+from tests.support import Site, Visitor, says
+
+RIGHT, WRONG = "correct horse battery", "wrong horse battery"
+# What is tried: a username as it is typed, and a password.
+TRIED = {
+    "unknown": ("nobody", WRONG),
+    "unknown, in capitals": ("NO ONE", WRONG),
+    "known": ("ada", WRONG),
+    "known, in capitals": ("EVE", WRONG),
+    "disabled": ("bob", WRONG),
+    "disabled, with its password": ("bobby", RIGHT),
+    "with a second factor": ("carol", WRONG),
+    "administrator": ("dora", WRONG),
+}
+
+
+class Work(NamedTuple):
+    """What one sign-in made Seatweb do."""
+
+    statements: list[str]
+    commands: list[str]
+    """To Redis, those in scripts too: the name, and how many arguments, which are hashes and times."""
+    hashes: list[str]
+    """The parameters of those that the password was compared with."""
+
+
+class Watch:
+    """Sees what a site sends to PostgreSQL and to Redis, and what it verifies."""
+
+    def __init__(self, store: redis.Redis, hashes: list[str]) -> None:
+        self.statements: list[str] = []
+        self.hashes = hashes
+        self._store = store
+        self._database = store.connection_pool.connection_kwargs["db"]
+        self._monitor = store.monitor()  # type: ignore[no-untyped-call]
+        self._monitor.__enter__()
+
+    async def connected(self, connection: asyncpg.Connection) -> None:
+        connection.add_query_logger(lambda sent: self.statements.append(sent.query))
+
+    def work(self) -> Work:
+        """Return what was done since this was asked last."""
+        work = Work([*self.statements], [*self._commands()], [*self.hashes])
+        self.statements.clear()
+        self.hashes.clear()
+        return work
+
+    def _commands(self) -> Iterator[str]:
+        self._store.echo("until here")
+        while not (said := self._monitor.next_command())["command"].startswith("ECHO"):
+            name, *arguments = said["command"].split()
+            if said["db"] == self._database and name != "PING":  # which asks by itself whether Redis is there
+                yield f"{name} with {len(arguments)}"
+
+
+@pytest.fixture
+def watch(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
+    """Give what sees the sites that are started after this."""
+    hasher, hashes = passwords._hasher, list[str]()
+
+    class Watched:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(hasher, name)
+
+        def verify(self, known: str, password: str) -> bool:
+            hashes.append(known.rsplit("$", 2)[0])
+            return hasher.verify(known, password)
+
+    with redis.Redis.from_url(redis_url) as store:
+        watch = Watch(store, hashes)
+        monkeypatch.setattr(passwords, "_hasher", Watched())
+        monkeypatch.setattr(asyncpg, "create_pool", partial(asyncpg.create_pool, init=watch.connected))
+        yield watch
+
+
+async def by_page(visitor: Visitor, username: str, password: str) -> httpx.Response:
+    answer = await visitor.login(username, password)
+    assert answer.status_code == 422
+    assert says(answer) == "That username and password do not go together."
+    return answer
+
+
+async def by_api(visitor: Visitor, username: str, password: str) -> httpx.Response:
+    answer = await visitor.http.post("/auth/login", json={"username": username, "password": password})
+    assert answer.status_code == 401
+    assert answer.json()["code"] == "bad_credentials"
+    return answer
+
+
+@pytest.mark.parametrize("sign_in", [by_page, by_api])
+async def test_every_failed_sign_in_is_the_same_work(
+    watch: Watch,
+    start_site: Callable[..., Site],
+    connection: asyncpg.Connection,
+    sign_in: Callable[[Visitor, str, str], Any],
+) -> None:
+    await connection.execute(
+        """
+        insert into users (username, username_key, password_hash, disabled_at, role)
+        select
+            name, name, $1, case when name ~ 'bob' then now() end, case when name = 'dora' then 'admin' else 'user' end
+        from unnest(array['ada', 'eve', 'bob', 'bobby', 'carol', 'dora']) as given (name)
+        """,
+        passwords._hasher.hash(RIGHT),
+    )
+    await connection.execute(
+        """
+        insert into totp_secrets (user_id, secret, confirmed_at)
+        select id, 'A', now() from users where username = 'carol'
+        """
+    )
+    site = start_site(SEATWEB_TRUSTED_PROXIES="127.0.0.1")
+    done, lengths = {}, set()
+    for number, (what, (username, password)) in enumerate([("first", ("warm", WRONG)), *TRIED.items()]):
+        # From an address of its own: what failed from one is told again with each attempt.
+        visitor = site.visitor(headers={"x-forwarded-for": f"192.0.2.{number}"})
+        await visitor.csrf()
+        watch.work()
+        answer = await sign_in(visitor, username, password)
+        done[what] = watch.work()
+        if number:
+            lengths.add(len(answer.content) - len(username) * (sign_in is by_page))
+        await visitor.http.aclose()
+    del done["first"]  # which brings the scripts to Redis
+
+    expected = done["unknown"]
+    assert [sent.split()[0] for sent in expected.statements] == ["select"]
+    assert [name.split()[0] for name in expected.commands].count("EVALSHA") == 1
+    assert expected.hashes == ["$argon2id$v=19$m=47104,t=1,p=1"]
+    assert {what: work for what, work in done.items() if work != expected} == {}
+    assert len(lengths) == 1
