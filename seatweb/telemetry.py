@@ -19,7 +19,8 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 import structlog
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.exceptions import ClientException
+from litestar.types import ASGIApp, HTTPReceiveMessage, Message, Receive, Scope, Send, WebSocketReceiveMessage
 from structlog.tracebacks import ExceptionDictTransformer
 
 from seatweb.errors import Overloaded
@@ -188,7 +189,7 @@ class Telemetry:
 
 
 class Deadline:
-    """Ends what takes too long with a definite answer, unless the answer has begun."""
+    """Ends what takes too long with a definite answer, unless the answer has begun; and what its client left midway."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -198,8 +199,17 @@ class Deadline:
 
         Raises:
             Overloaded: there was no answer in time.
+            ClientException: the client left before it had sent all; the framework would call that our mistake.
         """
-        begun = False
+        begun = whole = False
+
+        async def receive_all() -> HTTPReceiveMessage | WebSocketReceiveMessage:
+            nonlocal whole
+            message = await receive()
+            if message["type"] == "http.disconnect" and not (begun or whole):
+                raise ClientException("The client left before it had sent all.")
+            whole = whole or not message.get("more_body", False)
+            return message
 
         async def send_once_begun(message: Message) -> None:
             nonlocal begun
@@ -211,7 +221,7 @@ class Deadline:
 
         try:
             async with timeout(DEADLINE_SECONDS) as deadline:
-                await self.app(scope, receive, send_once_begun)
+                await self.app(scope, receive_all, send_once_begun)
         except TimeoutError:
             if not begun:
                 raise Overloaded from None
