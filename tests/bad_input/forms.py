@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 TODAY, LONG_AGO, TOMORROW = b"2026-11-23", b"2020-01-01", b"2026-11-24"
@@ -16,8 +18,8 @@ class Base(NamedTuple):
 
     says: int
     """The status of the answer."""
-    path: dict[str, bytes] = {}
-    fields: dict[str, bytes | None] = {}
+    path: Mapping[str, bytes] = MappingProxyType({})
+    fields: Mapping[str, bytes | None] = MappingProxyType({})
     """Of the form, or JSON texts; None: it is left out here."""
     spoilers: tuple[frozenset[str], ...] = ()
     """Parts for whose sake it is refused: one of these groups stays as it is. Without any, nothing makes it right."""

@@ -7,8 +7,8 @@ import socket
 from contextlib import suppress
 from typing import NamedTuple
 
-import httpx
 import httptools
+import httpx
 
 from tests.bad_input.requests import Attempt
 

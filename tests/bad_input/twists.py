@@ -140,6 +140,10 @@ def _cookie(name: bytes, value: bytes, choose: random.Random) -> Twist:
     return Twist(f"cookie {written[:60]!r}", carry)
 
 
+def _set(name: str, value: object, draft: Draft) -> None:
+    setattr(draft, name, value)
+
+
 # The kinds
 
 
@@ -181,9 +185,13 @@ def _tokens(route: Route, people: People, choose: random.Random) -> Iterator[Twi
     if not route.has_body:
         return
     good = people["user"].token
+
+    def give(value: bytes, draft: Draft) -> None:
+        draft.give(TOKEN, value)
+
     wrong = (people["stranger"].token, good[:-1], good + b"0", good.upper(), good[:95] + b"\xd9\xa0", b"0" * 96)
     for value in (*EVERY, *wrong):
-        yield Twist(f"token {value[:60]!r}", lambda draft, value=value: draft.give(TOKEN, value), forges=True)
+        yield Twist(f"token {value[:60]!r}", partial(give, value), forges=True)
 
     def no_token(draft: Draft) -> None:
         draft.fields = [pair for pair in draft.fields if pair[0] != TOKEN]
@@ -228,9 +236,12 @@ def _headers(route: Route, people: People, choose: random.Random) -> Iterator[Tw
 
 
 def _cookies(route: Route, people: People, choose: random.Random) -> Iterator[Twist]:
+    def carry(draft: Draft, *, also: bytes | None = None, only: bytes | None = None) -> None:
+        draft.cookies = [*draft.cookies, also] if also is not None else [only or b""]
+
     for header in COOKIE_HEADERS:
-        yield Twist(f"also cookies {header[:60]!r}", lambda draft, header=header: draft.cookies.append(header))
-        yield Twist(f"cookies {header[:60]!r}", lambda draft, header=header: setattr(draft, "cookies", [header]))
+        yield Twist(f"also cookies {header[:60]!r}", partial(carry, also=header))
+        yield Twist(f"cookies {header[:60]!r}", partial(carry, only=header))
     known = {cookie.partition(b"=")[0] for person in people.values() for cookie in person.cookies}
     names = sorted(known | {b"seatweb_notice", b"seatweb_changed"})
     yield from (_cookie(choose.choice(names), value, choose) for value in EVERY)
@@ -243,7 +254,7 @@ def _bodies(route: Route, people: People, choose: random.Random) -> Iterator[Twi
     if route.program:
         bodies = [(b"application/json", body) for body in JSON_BODIES]
     for body in bodies:
-        yield Twist(f"body {body[0]!r} {body[1][:60]!r}", lambda draft, body=body: setattr(draft, "body", body))
+        yield Twist(f"body {body[0]!r} {body[1][:60]!r}", partial(_set, "body", body))
     for kind in CONTENT_TYPES:
         yield _header(b"Content-Type", kind)
 
@@ -252,7 +263,7 @@ def _methods(route: Route, people: People, choose: random.Random) -> Iterator[Tw
     touches = frozenset(route.fields)  # another method need not look at them
     for method in METHODS:
         if method.decode() != route.method:
-            yield Twist(f"method {method!r}", lambda draft, method=method: setattr(draft, "method", method), touches)
+            yield Twist(f"method {method!r}", partial(_set, "method", method), touches)
 
 
 def _wires(route: Route, people: People, choose: random.Random) -> Iterator[Twist]:

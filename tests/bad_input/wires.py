@@ -53,7 +53,7 @@ WIRES: Final[dict[str, Wire]] = {
     "leaves before the last chunk": _chunked(b"%x\r\n%s\r\n"),
     "leaves at 3/10": _cut_at(3),
     "leaves at 9/10": _cut_at(9),
-    "leaves at once": lambda line, headers, body: b"",
+    "leaves at once": lambda *_: b"",
     "a shorter length": _of_length(-5),
     "no length": _of_length(-(10**9)),
     "chunked": _chunked(b"%x\r\n%s\r\n0\r\n\r\n"),
