@@ -25,7 +25,7 @@ class Answer(NamedTuple):
     @property
     def from_server(self) -> bool:
         """Whether the server below the app refused it as no HTTP."""
-        return self.status == 400 and self.body == b"Invalid HTTP request received."
+        return self.status == 400 and "x-request-id" not in self.headers
 
 
 class _Reader:
@@ -91,7 +91,7 @@ class Line:
     def _ask(self, attempt: Attempt) -> Answer | None:
         if self._socket is None:
             self._socket = socket.create_connection(self._address, timeout=SECONDS)
-        line, reader = self._socket, _Reader(bodiless=attempt.sent.startswith(b"HEAD "))
+        line, reader = self._socket, _Reader(bodiless=attempt.bodiless)
         keep = False
         try:
             line.sendall(attempt.sent)
@@ -103,7 +103,7 @@ class Line:
                 reader.end()  # the end of the connection is the end of the answer
             headers = reader.answer.headers if reader.answer else httpx.Headers()
             closing = headers.get("connection") == "close" or "event-stream" in headers.get("content-type", "")
-            keep = reader.answer is not None and not (closing or attempt.last or attempt.sent.startswith(b"HEAD "))
+            keep = reader.answer is not None and not (closing or attempt.last or attempt.bodiless)
         except ConnectionError:
             with suppress(OSError):
                 while reader.answer is None and (data := line.recv(262_144)):

@@ -55,6 +55,8 @@ class Attempt(NamedTuple):
     """Whether the client goes away before all is sent, so that no answer is needed."""
     last: bool = False
     """Whether nothing more can be sent on this connection."""
+    bodiless: bool = False
+    """Whether the answer has a head only."""
 
 
 class Draft:

@@ -50,10 +50,13 @@ def sound(route: Route, people: People, host: bytes) -> list[tuple[Base, Attempt
 def attempts(route: Route, people: People, host: bytes) -> Iterator[Attempt]:
     """Yield requests without end: first each twist by itself, of each kind in turn, then several at once."""
     choose = random.Random(route.name)  # noqa: S311 - the same ones each time
-    kinds = [kind for kind in (list(make(route, people, choose)) for make in KINDS) if kind]
-    for kind in kinds:
-        choose.shuffle(kind)
-    single = [twist for row in zip_longest(*kinds) for twist in row if twist]
+    kinds, turns = [], []
+    for make, times in KINDS.items():
+        if kind := list(make(route, people, choose)):
+            choose.shuffle(kind)
+            kinds.append(kind)
+            turns += [kind[start::times] for start in range(times)]
+    single = [twist for turn in zip_longest(*turns) for twist in turn if twist]
     forging = [twist for twist in single if twist.forges]
 
     def attempt(*twists: Twist) -> Iterator[Attempt]:
@@ -67,7 +70,8 @@ def attempts(route: Route, people: People, host: bytes) -> Iterator[Attempt]:
         draft = Draft(route, base, people[base.who], host)
         for twist in twists:
             twist.apply(draft)
-        yield Attempt(draft.render(), ", ".join(twist.name for twist in twists), draft.leaves, draft.last)
+        names, sent = ", ".join(twist.name for twist in twists), draft.render()
+        yield Attempt(sent, names, draft.leaves, draft.last, bodiless=draft.method == b"HEAD")
 
     for twist in single:
         yield from attempt(twist)
@@ -276,4 +280,17 @@ def _wires(route: Route, people: People, choose: random.Random) -> Iterator[Twis
         yield Twist(name, send)
 
 
-KINDS: Final = (_fields, _shapes, _tokens, _strangers, _paths, _queries, _headers, _cookies, _bodies, _methods, _wires)
+# Each with how many of it come in one turn.
+KINDS: Final = {
+    _fields: 3,
+    _paths: 3,
+    _bodies: 2,
+    _tokens: 1,
+    _strangers: 1,
+    _shapes: 1,
+    _queries: 1,
+    _headers: 1,
+    _cookies: 1,
+    _methods: 1,
+    _wires: 1,
+}
