@@ -146,7 +146,7 @@ class Bookings:
 
     async def _read_week(self, key: tuple[int, date]) -> dict[date, Booking]:
         user_id, monday = key
-        sunday = monday + timedelta(days=6)
+        sunday = monday + min(timedelta(days=6), date.max - monday)  # the calendar's last week has five days
         found = await self._database.run(lambda queries: queries.list_confirmed_bookings(user_id, monday, sunday))
         return {booking.day: booking for booking in found}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 import time
@@ -125,7 +126,7 @@ class SecondFactors:
         codes = [
             f"{number}{secrets.randbelow(10**RECOVERY_DIGITS):0{RECOVERY_DIGITS}}" for number in range(RECOVERY_CODES)
         ]
-        hashes = [await self._passwords.hash(code[1:]) for code in codes]
+        hashes = await asyncio.gather(*(self._passwords.hash(code[1:]) for code in codes))
 
         async def replace(transaction: Transaction) -> None:
             await transaction.lock_user(session.user.id)

@@ -10,6 +10,7 @@ from litestar import Request
 from litestar.datastructures import State
 from litestar.exceptions import ClientException
 
+from seatweb.bookings import LARGEST_ID
 from seatweb.errors import (
     BookingNotFound,
     Forbidden,
@@ -150,9 +151,9 @@ def read_day(text: str) -> date:
     raise PageNotFound("There is no such day. Days look like 2026-11-23.")
 
 
-def read_id(text: str, error: type[SeatNotFound | BookingNotFound | UserNotFound]) -> int:
+def read_id(text: str, error: type[SeatNotFound | BookingNotFound | UserNotFound | PageNotFound]) -> int:
     """Return the id in an address; whatever is not one is not found."""
-    if not ID.fullmatch(text):
+    if not ID.fullmatch(text) or int(text) > LARGEST_ID:
         raise error
     return int(text)
 

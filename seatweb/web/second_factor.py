@@ -22,7 +22,7 @@ from seatweb.signing_in import SigningIn
 from seatweb.web.contexts import EnrolmentPage, FactorsPage, PasskeyRow, RecoveryCodesPage
 from seatweb.web.passkey_forms import options, party_here, party_of, read_challenge
 from seatweb.web.rendering import Renderer
-from seatweb.web.requests import ID, PageNotFound, PageRequest, query_value, read_form, signed_in
+from seatweb.web.requests import PageNotFound, PageRequest, query_value, read_form, read_id, signed_in
 
 PATH: Final = "/account/second-factor"
 CONFIRMED_SECONDS: Final = 600
@@ -214,9 +214,7 @@ class SecondFactorController(Controller):
     ) -> Response[str]:
         """Take a passkey away."""
         session = _confirmed(request)
-        if not ID.fullmatch(passkey_text):
-            raise PageNotFound
-        await passkeys.remove(session, int(passkey_text))
+        await passkeys.remove(session, read_id(passkey_text, PageNotFound))
         return renderer.redirect(request, PATH, say="passkey_removed")
 
     # Recovery codes

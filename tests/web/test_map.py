@@ -262,6 +262,15 @@ async def test_bad_addresses_get_a_page(site: Site, path: str, status: int) -> N
         assert "x-request-id" in answer.headers
 
 
+@pytest.mark.parametrize(("day", "status"), [("9999-12-31", 422), ("9999-12-27", 422), ("0001-01-01", 200)])
+async def test_the_first_and_last_days_of_the_calendar_have_pages_for_users_too(
+    site: Site, day: str, status: int
+) -> None:
+    async with site.people(1) as (ada,):
+        assert (await ada.get(f"/days/{day}")).status_code == status
+        assert (await ada.post(f"/days/{day}/seats/7/book")).status_code == 422
+
+
 async def test_a_wrong_method_names_the_right_one(site: Site) -> None:
     answer = await site.visitor().http.delete("/login")
     assert answer.status_code == 405

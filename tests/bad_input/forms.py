@@ -1,0 +1,169 @@
+"""What every route takes, and what makes a request to it one that must change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+TODAY, LONG_AGO, TOMORROW = b"2026-11-23", b"2020-01-01", b"2026-11-24"
+TAKEN, NO_SEAT = b"7", b"999999"  # another has it on both days
+# Ids begin with these, which are in no table of bad input.
+FIRST_USER, FIRST_BOOKING, FIRST_PASSKEY = 5_000_000_011, 7_000_000_013, 6_000_000_017
+OTOWN, OWN = (b"%d" % (FIRST_BOOKING + n) for n in (0, 2))
+
+
+class Base(NamedTuple):
+    """A request that is sound but refused, or does nothing: bad input takes the place of its parts."""
+
+    says: int
+    """The status of the answer."""
+    path: Mapping[str, bytes] = MappingProxyType({})
+    fields: Mapping[str, bytes | None] = MappingProxyType({})
+    """Of the form, or JSON texts; None: it is left out here."""
+    spoilers: tuple[frozenset[str], ...] = ()
+    """Parts for whose sake it is refused: one of these groups stays as it is. Without any, nothing makes it right."""
+    who: str = "user"
+    """Who asks, see `people` of the test."""
+
+    def is_refused_without(self, touched: frozenset[str]) -> bool:
+        """Return whether it is still refused when these parts are not as they were."""
+        return not self.spoilers or any(not spoiler & touched for spoiler in self.spoilers)
+
+
+class Form(NamedTuple):
+    """What a route takes."""
+
+    bases: tuple[Base, ...]
+    only_forged: str = ""
+    """Why every form with a good token is rightly obeyed: only such are sent that come from elsewhere."""
+    never: str = "$^"
+    """A pattern of values that could be right by chance."""
+    again: str = ""
+    """SQL between a few requests each: the tries are counted, and would be used up."""
+    kept: str = ""
+    """A table that rightly changes."""
+    hashes: bool = False
+    """Whether a password is hashed for each."""
+
+
+def _form(says: int, who: str = "user", /, **fields: bytes | None) -> Form:
+    return Form((Base(says, {}, fields, who=who),), hashes="password" in fields)
+
+
+def _each(*names: str) -> tuple[frozenset[str], ...]:
+    """Return spoilers each of which is enough."""
+    return tuple(frozenset({name}) for name in names)
+
+
+def _seat(says_then: int, says_taken: int, day: bytes = TODAY, **fields: bytes) -> Form:
+    """Return the form of a seat: one that is not there on a day that is over, and one that another has."""
+    return Form(
+        (
+            Base(says_then, {"day_text": LONG_AGO, "seat_text": NO_SEAT}, {**fields}, _each("day_text", "seat_text")),
+            Base(
+                says_taken,
+                {"day_text": day, "seat_text": TAKEN},
+                {**fields},
+                (frozenset({"day_text", "seat_text"}),),
+            ),
+        )
+    )
+
+
+REGISTER: Final[dict[str, bytes | None]] = {"username": b"x", "password": b""}  # too short, both
+FORGET_TRIES: Final = "update waiting_sign_ins set tries = 0; delete from code_tries"
+SECOND: Final = "/account/second-factor"
+
+FORMS: Final[dict[str, Form]] = {
+    "POST /register": Form((Base(422, {}, {**REGISTER, "next": b"/"}, _each("username", "password"), "nobody"),)),
+    # Nobody knows eve's password; to guess it is what the limits are for.
+    "POST /login": _form(422, "nobody", username=b"eve1", password=b"wrong", next=b"/"),
+    "POST /logout": Form((Base(303),), only_forged="it signs out"),
+    "POST /login/reset": _form(
+        422, "nobody", username=b"eve1", code=b"AAAA-BBBB", new_password=b"correct horse battery"
+    ),
+    "POST /login/second": Form(
+        (Base(422, {}, {"code": b"12345", "next": b"/"}, who="waiting"),),
+        never=r"(\d[\s-]*){6}",
+        again=FORGET_TRIES,
+    ),
+    "POST /login/second/options": _form(200, "waiting"),  # a challenge that only a cookie keeps
+    "POST /login/second/passkey": _form(422, "waiting", credential=b"{}", next=b"/"),
+    "POST /login/passkey/options": _form(200, "nobody"),
+    "POST /login/passkey": _form(422, "unlocking", credential=b"{}", next=b"/"),
+    # People of tests have no password: none is right.
+    "POST /account/password": _form(422, password=b"wrong", new_password=b"correct horse battery"),
+    "POST /account/delete": _form(422, password=b"wrong"),
+    "POST /account/sessions/end": Form((Base(303),), only_forged="it ends every session"),
+    "POST /account/sessions/{session_text}/end": Form((Base(303, {"session_text": b"0" * 32}),)),
+    f"POST {SECOND}/confirm": _form(422, password=b"wrong", code=b"12345", **{"for": b"password"}),
+    f"POST {SECOND}/confirm/options": _form(200),
+    f"POST {SECOND}/confirm/passkey": _form(422, "confirming", credential=b"{}", **{"for": b"delete"}),
+    f"POST {SECOND}/app": _form(303),  # without having confirmed who one is
+    f"POST {SECOND}/app/code": Form((Base(422, {}, {"code": b"12345"}, who="confirmed"),), never=r"(\d[\s-]*){6}"),
+    f"POST {SECOND}/app/remove": _form(303),
+    f"POST {SECOND}/passkeys/options": _form(200, "confirmed"),
+    f"POST {SECOND}/passkeys": _form(422, "confirmed", credential=b"{}", name=b"Phone"),
+    f"POST {SECOND}/passkeys/{{passkey_text}}/remove": Form(
+        (Base(303, {"passkey_text": b"%d" % FIRST_PASSKEY}, who="confirmed"),)
+    ),
+    f"POST {SECOND}/recovery-codes": _form(303),
+    "POST /admin/people/{user_text}/disable": Form((Base(303, {"user_text": b"1"}, who="admin"),)),
+    "POST /admin/people/{user_text}/enable": Form((Base(303, {"user_text": b"1"}, who="admin"),)),
+    "POST /admin/people/{user_text}/reset-code": Form((Base(404, {"user_text": b"1"}, who="admin"),)),
+    "POST /my/bookings/{booking_text}/cancel": Form(
+        (Base(404, {"booking_text": OTOWN}, {"back": b"day", "day": TODAY}),)
+    ),
+    "POST /days/{day_text}/any": Form(
+        (
+            Base(404, {"day_text": LONG_AGO}, {"section": b"ZZ"}, _each("day_text", "section")),
+            Base(422, {"day_text": LONG_AGO}, {"section": b"A"}, _each("day_text")),
+        )
+    ),
+    "POST /days/{day_text}/seats/{seat_text}/book": _seat(404, 409),
+    "POST /days/{day_text}/seats/{seat_text}/move": _seat(404, 409, TOMORROW),
+    "POST /days/{day_text}/seats/{seat_text}/hold": _seat(404, 409, token=b"no-token"),
+    "POST /days/{day_text}/seats/{seat_text}/release": _seat(303, 303, token=b"no-token"),
+    # Pages that not everyone is shown
+    "GET /admin/people": Form((Base(200, who="admin"), Base(403))),
+    "GET /login/second": Form((Base(200, who="waiting"), Base(303, who="nobody"))),
+    f"GET {SECOND}/app": Form((Base(200, who="confirmed"), Base(303))),
+    # The JSON API
+    "POST /auth/register": Form(
+        (Base(422, {}, {"username": b'"x"', "password": b'""'}, _each("username", "password"), "nobody"),)
+    ),
+    "POST /auth/login": _form(401, "nobody", username=b'"eve1"', password=b'"wrong"', code=None),
+    "POST /bookings": Form(
+        (
+            Base(
+                422,
+                {},
+                {"seat_id": NO_SEAT, "booking_date": b'"2020-01-01"', "section": None, "any": None},
+                _each("seat_id", "booking_date"),
+            ),
+            Base(
+                409,
+                {},
+                {"seat_id": TAKEN, "booking_date": b'"2026-11-23"', "section": None, "any": None},
+                (frozenset({"seat_id", "booking_date"}),),
+            ),
+        ),
+        kept="idempotency_keys",  # a refusal is kept under its key, too: that is what a key is for
+    ),
+    "PATCH /bookings/{booking_id}": Form(
+        (
+            Base(404, {"booking_id": OTOWN}, {"seat_id": NO_SEAT}, _each("booking_id", "seat_id")),
+            Base(404, {"booking_id": OWN}, {"seat_id": NO_SEAT}, _each("seat_id")),
+        )
+    ),
+    "DELETE /bookings/{booking_id}": Form((Base(404, {"booking_id": OTOWN}),)),
+    **{
+        f"{method} /{{path}}": Form((Base(404, {"path": b"nowhere"}),)) for method in ("POST", "PUT", "PATCH", "DELETE")
+    },
+}
+
+# The parameters in the paths of what is only read.
+READ: Final[dict[str, bytes]] = {
+    "day_text": TODAY, "seat_text": TAKEN, "name": b"A", "path": b"nowhere/at/all", "file_path": b"icons/favicon.svg",
+}  # fmt: skip

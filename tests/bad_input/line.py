@@ -1,0 +1,114 @@
+"""A connection that sends bytes as they are, which no client of HTTP would."""
+
+from __future__ import annotations
+
+import gzip
+import socket
+from contextlib import suppress
+from typing import NamedTuple
+
+import httptools
+import httpx
+
+from tests.bad_input.requests import Attempt
+
+SECONDS = 10  # promised are 5
+
+
+class Answer(NamedTuple):
+    """What came back."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+    @property
+    def from_server(self) -> bool:
+        """Whether the server below the app refused it as no HTTP."""
+        return self.status == 400 and "x-request-id" not in self.headers
+
+
+class _Reader:
+    """Collects the first answer that is final."""
+
+    def __init__(self, *, bodiless: bool) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._body = b""
+        self._bodiless = bodiless
+        self.answer: Answer | None = None
+        self.begun = False
+
+    def feed(self, data: bytes) -> None:
+        self._parser.feed_data(data)
+
+    def on_message_begin(self) -> None:
+        self._headers, self._body = [], b""
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        self.begun = self._parser.get_status_code() >= 200
+        is_stream = (b"content-type", b"text/event-stream; charset=utf-8") in self._headers
+        if self.begun and (self._bodiless or is_stream):
+            self.end()
+
+    def on_body(self, body: bytes) -> None:
+        self._body += body
+
+    def on_message_complete(self) -> None:
+        if self.begun:
+            self.end()
+
+    def end(self) -> None:
+        if self.answer is None:
+            headers = httpx.Headers(self._headers)
+            body = gzip.decompress(self._body) if headers.get("content-encoding") == "gzip" else self._body
+            self.answer = Answer(self._parser.get_status_code(), headers, body)
+
+
+class Line:
+    """Sends attempts one after the other."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self._address = address
+        self._socket: socket.socket | None = None
+
+    def ask(self, attempt: Attempt) -> Answer | None:
+        """Return the answer; None where there was none."""
+        known = self._socket is not None
+        answer = self._ask(attempt)
+        if answer is None and known and not attempt.leaves:
+            answer = self._ask(attempt)  # the connection had ended meanwhile
+        return answer
+
+    def close(self) -> None:
+        if self._socket:
+            self._socket.close()
+        self._socket = None
+
+    def _ask(self, attempt: Attempt) -> Answer | None:
+        if self._socket is None:
+            self._socket = socket.create_connection(self._address, timeout=SECONDS)
+        line, reader = self._socket, _Reader(bodiless=attempt.bodiless)
+        keep = False
+        try:
+            line.sendall(attempt.sent)
+            if attempt.leaves:
+                line.shutdown(socket.SHUT_WR)
+            while reader.answer is None and (data := line.recv(262_144)):
+                reader.feed(data)
+            if reader.answer is None and reader.begun:
+                reader.end()  # the end of the connection is the end of the answer
+            headers = reader.answer.headers if reader.answer else httpx.Headers()
+            closing = headers.get("connection") == "close" or "event-stream" in headers.get("content-type", "")
+            keep = reader.answer is not None and not (closing or attempt.last or attempt.bodiless)
+        except ConnectionError:
+            with suppress(OSError):
+                while reader.answer is None and (data := line.recv(262_144)):
+                    reader.feed(data)
+        finally:
+            if not keep:
+                self.close()
+        return reader.answer

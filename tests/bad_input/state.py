@@ -1,0 +1,114 @@
+"""A site with people in every step of something, and all that it keeps of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import asyncpg
+import redis
+from seatweb.security import API_AUDIENCE, CONFIRMED_AUDIENCE, PASSKEY_AUDIENCE, SECOND_FACTOR_AUDIENCE, Security
+from webauthn.helpers import bytes_to_base64url
+
+from tests.api.conftest import whose
+from tests.bad_input import forms
+from tests.bad_input.requests import Person
+from tests.support import Clock, Site, Visitor
+from tests.web.test_rights import make_admin
+
+# What rightly changes while one looks: that a session is in use is noted once a minute.
+TOUCHED: Final = {("sessions", "seen_at")}
+# What Redis only remembers: views of sections.
+VIEWS: Final = b"view:"
+
+
+async def people(
+    site: Site, connection: asyncpg.Connection, ada: Visitor, grace: Visitor, root: Visitor
+) -> dict[str, Person]:
+    """Return everyone who sends something, in every step of something."""
+    security = site.security
+    await make_admin(connection, root)
+    assert ada.user
+    assert grace.user
+    user, session = whose(site, ada)
+    waiting = await connection.fetchval(
+        "insert into waiting_sign_ins (user_id, password_hash, created_at)"
+        " values ($1, 'none', now() + interval '1 day') returning id",
+        grace.user.id,
+    )
+
+    def challenge(purpose: str, user_id: object = "") -> bytes:
+        words = {"purpose": purpose, "challenge": bytes_to_base64url(bytes(32)), "user": str(user_id)}
+        return step(PASSKEY_AUDIENCE, {**words, "handle": "0" * 32 if purpose == "add" else ""})
+
+    def step(audience: str, content: dict[str, str]) -> bytes:
+        cookie = security.step_cookie(audience, content, 10**6)
+        return f"{cookie.key}={cookie.value}".encode()
+
+    def person(visitor: Visitor, *cookies: bytes, bearer: str = "") -> Person:
+        own = (f"{name}={value}".encode() for name, value in visitor.http.cookies.items())
+        return Person((*own, *cookies), visitor.token.encode(), bearer.encode())
+
+    secret = "1" * 64
+    nobody = Person((f"{security.csrf_cookie}={secret}".encode(),), security.csrf_token(secret).encode())
+    confirmed = step(CONFIRMED_AUDIENCE, {"session": str(session.id)})
+    elsewhere = Security("another-secret-another-secret-another", secure=False, public_url=None)
+    in_sign_in = (step(SECOND_FACTOR_AUDIENCE, {"waiting": str(waiting)}), challenge("second", grace.user.id))
+    return {
+        "nobody": nobody,
+        "unlocking": nobody._replace(cookies=(*nobody.cookies, challenge("sign_in"))),
+        "waiting": nobody._replace(cookies=(*nobody.cookies, *in_sign_in)),
+        "user": person(ada, bearer=security.issue(session, API_AUDIENCE)),
+        "confirmed": person(ada, confirmed, challenge("add", user.id)),
+        "confirming": person(ada, challenge("confirm", user.id)),
+        "admin": person(root),
+        "stranger": Person((), elsewhere.csrf_token(f"{'0' * 64}:{session.id}").encode()),
+    }
+
+
+@asynccontextmanager
+async def populated(site: Site, connection: asyncpg.Connection, clock: Clock) -> AsyncIterator[dict[str, Person]]:
+    """Yield people, with bookings, a passkey and an app of their own, under ids that are in no table."""
+    for name, first in (
+        ("users", forms.FIRST_USER),
+        ("bookings", forms.FIRST_BOOKING),
+        ("passkeys", forms.FIRST_PASSKEY),
+    ):
+        await connection.execute(f"alter table {name} alter column id restart with {first}")
+    async with site.people(3, "eve") as (grace, ada, root):
+        found = await people(site, connection, ada, grace, root)
+        assert grace.user
+        assert ada.user
+        for visitor, days, seat_id in ((grace, 0, forms.TAKEN), (grace, 1, forms.TAKEN), (ada, 1, b"8")):
+            assert (await visitor.book(clock.ahead(days), int(seat_id))).status_code == 303
+        await connection.execute(
+            "insert into passkeys (user_id, user_handle, credential_id, public_key, sign_count, transports, name)"
+            " values ($1, gen_random_uuid(), 'id', 'key', 0, '{}', 'Phone')",
+            grace.user.id,
+        )
+        totp = "insert into totp_secrets (user_id, secret, confirmed_at) values ($1, repeat('JBSWY3DP', 4), $2)"
+        await connection.execute(totp, ada.user.id, None)
+        await connection.execute(totp, grace.user.id, ada.user.created_at)
+        yield found
+
+
+async def everything(connection: asyncpg.Connection, redis_url: str, kept: str) -> dict[str, list[str]]:
+    """Return all that is kept: every row of every table but one, and who holds what."""
+    columns = await connection.fetch(
+        "select table_schema, table_name, column_name from information_schema.columns"
+        " join information_schema.tables using (table_schema, table_name)"
+        " where table_type = 'BASE TABLE' and table_schema not in ('pg_catalog', 'information_schema')"
+    )
+    tables: dict[str, list[str]] = {}
+    for schema, name, column in columns:
+        if (name, column) not in TOUCHED and name != kept:
+            tables.setdefault(f'"{schema}"."{name}"', []).append(f'"{column}"')
+    assert len(tables) > 12
+    found = {}
+    for name, names in tables.items():
+        rows = await connection.fetch(f"select r::text from (select {', '.join(names)} from {name}) r order by 1")  # noqa: S608
+        found[name] = [row[0] for row in rows]
+    with redis.Redis.from_url(redis_url) as client:
+        found["Redis"] = sorted(key.decode() for key in client.scan_iter() if not key.startswith(b"view:"))
+    return found
