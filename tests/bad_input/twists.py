@@ -21,6 +21,7 @@ from tests.bad_input.values import (
     JSON_BODIES,
     JSON_VALUES,
     METHODS,
+    TELLING,
     anything,
 )
 from tests.bad_input.wires import WIRES
@@ -38,6 +39,8 @@ class Twist(NamedTuple):
     """Which parts of the sound request are not as they were."""
     forges: bool = False
     """Whether the form cannot come from a page of its sender any more."""
+    telling: bool = False
+    """Whether it comes first."""
 
 
 def sound(route: Route, people: People, host: bytes) -> list[tuple[Base, Attempt]]:
@@ -54,6 +57,7 @@ def attempts(route: Route, people: People, host: bytes) -> Iterator[Attempt]:
     for make, times in KINDS.items():
         if kind := list(make(route, people, choose)):
             choose.shuffle(kind)
+            kind.sort(key=lambda twist: not twist.telling)
             kinds.append(kind)
             turns += [kind[start::times] for start in range(times)]
     single = [twist for turn in zip_longest(*turns) for twist in turn if twist]
@@ -111,14 +115,16 @@ def _field(route: Route, name: str, value: bytes, choose: random.Random) -> Twis
         draft.encoding = encoding
         draft.give(name.encode(), value)
 
-    return Twist(f"{name}={value[:60]!r} ({encoding})", give, frozenset({name}))
+    telling = value in TELLING or value in map(_as_json, TELLING)
+    return Twist(f"{name}={value[:60]!r} ({encoding})", give, frozenset({name}), telling=telling)
 
 
 def _path(name: str, value: bytes, choose: random.Random) -> Twist:
     written = choose.choice((quoted(value), quoted(quoted(value)), value))
     if not RAW_IN_TARGET.fullmatch(written):
         written = quoted(value)
-    return Twist(f"{{{name}}}={written[:60]!r}", lambda draft: draft.path.update({name: written}), frozenset({name}))
+    told, touches = f"{{{name}}}={written[:60]!r}", frozenset({name})
+    return Twist(told, lambda draft: draft.path.update({name: written}), touches, telling=value in TELLING)
 
 
 def _query(name: str, value: bytes, choose: random.Random) -> Twist:

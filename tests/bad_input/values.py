@@ -80,6 +80,15 @@ VALUES: Final[dict[str, tuple[bytes, ...]]] = {
         b"a",
     ),
 }  # fmt: skip
+# Those that find the most; they come first.
+TELLING: Final = (
+    b'"><bad-input onload=alert(1)>',
+    b"a\0b",
+    b"\xed\xa0\x80",
+    b"9999-12-31",
+    b"9223372036854775808",
+    "٧".encode(),
+)
 EVERY: Final = tuple(value for values in VALUES.values() for value in values)
 
 # JSON texts in the place of a value, and of a whole body.
