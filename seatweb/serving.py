@@ -30,6 +30,7 @@ from uvicorn.supervisors import Multiprocess
 from seatweb import database, redis_client, telemetry
 from seatweb.embedded import EmbeddedError, running_backends
 from seatweb.errors import SeatwebError
+from seatweb.http_protocol import BoundedHttp
 from seatweb.settings import Backends, Settings, SettingsError
 from seatweb.signals import before_end, end_in_time, take_signals
 
@@ -182,7 +183,7 @@ def _answer(settings: Settings, backends: Backends, listener: socket.socket) -> 
         factory=True,
         workers=settings.workers,
         loop="uvloop",
-        http="httptools",
+        http=BoundedHttp,
         ws="none",
         lifespan="on",
         log_config=None,

@@ -168,8 +168,8 @@ class Telemetry:
                 message["headers"] = headers
             await send(message)
 
-        host = next((value for name, value in scope["headers"] if name == b"host"), b"")
-        if host and not self._is_host(host):  # its address could not be read anywhere below
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        if len(hosts) > 1 or (hosts and hosts[0] and not self._is_host(hosts[0])):  # which could be read in two ways
             as_text = [(b"content-type", b"text/plain; charset=utf-8")]
             await send_with_headers({"type": "http.response.start", "status": 400, "headers": as_text})
             await send({"type": "http.response.body", "body": b"Bad Host header", "more_body": False})

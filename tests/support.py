@@ -20,6 +20,7 @@ import jwt
 import uvicorn
 from bs4 import BeautifulSoup, Tag
 from seatweb.app import create_app
+from seatweb.http_protocol import BoundedHttp
 from seatweb.model import Session, User
 from seatweb.security import Security
 from seatweb.settings import Backends, Settings
@@ -68,6 +69,7 @@ class Site:
                 partial(create_app, settings, backends, clock, self._at_end),
                 factory=True,
                 log_config=None,
+                http=BoundedHttp,
                 lifespan="on",
                 timeout_graceful_shutdown=1,
                 timeout_keep_alive=60,  # a slow test's connection must not end as it is used again
