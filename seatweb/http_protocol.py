@@ -16,7 +16,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     _timer: TimerHandle | None = None
     _reading_head = True
-    _unread = 0  # bytes that came for a head that is not whole yet
+    _received = 0  # bytes that came while a head was awaited and is not whole yet
     _head = 0  # bytes of it that were read
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
@@ -33,9 +33,10 @@ class BoundedHttp(HttpToolsProtocol):
         """Read on, unless the head grew too large."""
         if self._reading_head and self._timer is None:
             self._expect_head()
-        super().data_received(data)
-        self._unread = self._unread + len(data) if self._reading_head else 0
-        if self._unread > LARGEST_HEAD and not self.transport.is_closing():
+        if self._reading_head:
+            self._received += len(data)
+        super().data_received(data)  # it sets the count back when the head is whole
+        if self._received > LARGEST_HEAD and not self.transport.is_closing():
             self.send_400_response("The head of the request is too large.")
 
     def on_message_begin(self) -> None:
@@ -56,6 +57,7 @@ class BoundedHttp(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Go on to the body, which has bounds of its own."""
         self._reading_head = False
+        self._received = 0
         self._stop_timer()
         super().on_headers_complete()
 

@@ -39,6 +39,21 @@ async def test_a_head_of_usual_size_is_read(site: Site) -> None:
     assert (await ask(site, START + cookie)).startswith(b"HTTP/1.1 200")
 
 
+async def test_a_body_that_comes_with_its_head_is_none_of_it(site: Site) -> None:
+    body = b"x" * LARGEST_HEAD
+    head = b"POST /health/live HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
+    assert (await ask(site, head + body)).startswith(b"HTTP/1.1 405")
+
+
+async def test_the_heads_of_one_connection_are_not_added_up(site: Site) -> None:
+    padding = b"X-Padding: " + b"x" * (LARGEST_HEAD // 3) + b"\r\n\r\n"
+    async with wire(site) as (reader, writer), asyncio.timeout(10):
+        for _ in range(8):
+            writer.write(START + padding)
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+            await reader.readuntil(b"}")
+
+
 @pytest.mark.parametrize(
     "parts",
     [
