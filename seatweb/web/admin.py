@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from litestar import Controller, get, post
-from litestar.di import NamedDependency
+from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath
 from litestar.response import Response
 
@@ -18,7 +18,9 @@ from seatweb.web.rendering import Renderer
 from seatweb.web.requests import PageRequest, query_value, read_id, signed_in
 
 
-async def administrator(request: PageRequest, settings: Settings, factors: SecondFactors) -> Session:
+async def administrator(
+    request: PageRequest, settings: NamedDependency[Settings], factors: NamedDependency[SecondFactors]
+) -> Session:
     """Return the session of an administrator, who has a second factor where the site asks for one.
 
     Raises:
@@ -37,18 +39,17 @@ class AdminController(Controller):
     """Who has an account, and who may use it."""
 
     path = "/admin"
+    dependencies = {"session": Provide(administrator)}  # noqa: RUF012 - Litestar declares it so
 
     @get("/people")
     async def people(
         self,
         request: PageRequest,
         renderer: NamedDependency[Renderer],
-        settings: NamedDependency[Settings],
-        factors: NamedDependency[SecondFactors],
+        session: NamedDependency[Session],
         rights: NamedDependency[Rights],
     ) -> Response[str]:
         """List the accounts, 50 at a time."""
-        session = await administrator(request, settings, factors)
         name, after = query_value(request, "name") or "", query_value(request, "after") or ""
         accounts = await rights.accounts(name[:50], after[:200])
         page = PeoplePage(
@@ -64,13 +65,11 @@ class AdminController(Controller):
         self,
         request: PageRequest,
         renderer: NamedDependency[Renderer],
-        settings: NamedDependency[Settings],
-        factors: NamedDependency[SecondFactors],
+        session: NamedDependency[Session],
         rights: NamedDependency[Rights],
         user_text: FromPath[str],
     ) -> Response[str]:
         """Disable an account: it is signed out everywhere at once."""
-        session = await administrator(request, settings, factors)
         await rights.change_disabled(read_id(user_text, UserNotFound), disabled=True, by=session)
         return renderer.redirect(request, "/admin/people", say="account_disabled")
 
@@ -79,13 +78,11 @@ class AdminController(Controller):
         self,
         request: PageRequest,
         renderer: NamedDependency[Renderer],
-        settings: NamedDependency[Settings],
-        factors: NamedDependency[SecondFactors],
+        session: NamedDependency[Session],
         reset_codes: NamedDependency[ResetCodes],
         user_text: FromPath[str],
     ) -> Response[str]:
         """Show a code for someone who forgot their password, once."""
-        session = await administrator(request, settings, factors)
         user, code = await reset_codes.make(read_id(user_text, UserNotFound), session)
         page = ResetCodePage(username=user.username, code=code, hours=CODE_HOURS)
         return renderer.page(request, "pages/reset_code.html", page)
@@ -95,12 +92,10 @@ class AdminController(Controller):
         self,
         request: PageRequest,
         renderer: NamedDependency[Renderer],
-        settings: NamedDependency[Settings],
-        factors: NamedDependency[SecondFactors],
+        session: NamedDependency[Session],
         rights: NamedDependency[Rights],
         user_text: FromPath[str],
     ) -> Response[str]:
         """Enable an account again."""
-        session = await administrator(request, settings, factors)
         await rights.change_disabled(read_id(user_text, UserNotFound), disabled=False, by=session)
         return renderer.redirect(request, "/admin/people", say="account_enabled")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import asyncpg
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from tests.browser.conftest import Guard
-from tests.support import Site
+from tests.support import Site, run
 
 DAY = "/days/2026-11-23"
 PHONE = {"width": 390, "height": 844}
@@ -75,6 +76,64 @@ def test_axe_finds_nothing(furnished: Any, guard: Guard, viewport: Any, scheme: 
         page.goto(path)
         results = axe.run(page, options={"resultTypes": ["violations", "incomplete"]})
         assert results.violations_count == 0, f"{name}: {results.generate_report()}"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [PHONE, DESK], ids=["phone", "desk"])
+def test_axe_finds_nothing_for_administrators(
+    site: Site,
+    sign_in: Callable[..., Any],
+    book: Callable[[int], str],
+    open_browser: Callable[..., Page],
+    viewport: Any,
+    scheme: str,
+) -> None:
+    book(9)
+    book(44)
+    page = open_browser(viewport=viewport, color_scheme=scheme, reduced_motion="reduce")
+    admin = sign_in(page)
+
+    async def make_admin() -> None:
+        connection = await asyncpg.connect(site.backends.database_url)
+        await connection.execute("update users set role = 'admin' where id = $1", admin.id)
+        await connection.execute("update users set disabled_at = now() where username like 'someone-1-%'")
+        await connection.close()
+
+    run(make_admin())
+    page.goto("/admin/people")
+    page.get_by_role("heading", name="People").wait_for()
+    assert page.get_by_text("Disabled").count() == 1
+    results = Axe().run(page)
+    assert results.violations_count == 0, results.generate_report()
+    page.get_by_role("button", name="Password code for someone-0-").click()
+    page.get_by_role("heading", name="Password code").wait_for()
+    results = Axe().run(page)
+    assert results.violations_count == 0, results.generate_report()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [PHONE, DESK], ids=["phone", "desk"])
+def test_axe_finds_nothing_where_a_limit_is_met(browser: Browser, start_site: Any, viewport: Any, scheme: str) -> None:
+    site = start_site(SEATWEB_LIMIT_REGISTRATIONS="1/hour", SEATWEB_LIMIT_SIGN_IN_FAILURES_PER_ACCOUNT="1/hour")
+    page = browser.new_page(base_url=site.url, viewport=viewport, color_scheme=scheme, reduced_motion="reduce")
+
+    def send(path: str, name: str) -> None:
+        page.context.clear_cookies()
+        page.goto(path)
+        page.get_by_label("Username").fill(name)
+        page.get_by_label("Password", exact=True).fill(f"a wrong one for {path}")
+        with page.expect_response(lambda answer: answer.request.method == "POST"):
+            page.locator("main button[type=submit]").first.click()
+
+    try:
+        for path, names in (("/register", ("ada", "grace")), ("/login", ("ada", "ada"))):
+            for name in names:
+                send(path, name)
+            page.get_by_text("Too many attempts. Try again at").wait_for()
+            results = Axe().run(page)
+            assert results.violations_count == 0, f"{path}: {results.generate_report()}"
+    finally:
+        page.context.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
