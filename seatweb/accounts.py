@@ -65,7 +65,7 @@ class Accounts:
 
         async def register(transaction: Transaction) -> Session:
             user = await transaction.register_user(name, username_key(name), password_hash)
-            return await self._sessions.start(transaction, user, client)
+            return await self._sessions.start(transaction, user, client, with_factor=False)
 
         return await self._database.transaction(register)
 
@@ -94,13 +94,19 @@ class Accounts:
             return await self._check_password(name, password)  # under the hash of today
         return known
 
-    async def start_session(self, user: User, client: Client = NOWHERE, password_hash: str | None = None) -> Session:
+    async def start_session(
+        self, user: User, client: Client = NOWHERE, password_hash: str | None = None, *, with_factor: bool = True
+    ) -> Session:
         """Return a new session of the user; one for a password starts only while that is still the password.
+
+        `with_factor` is as in `Sessions.start`.
 
         Raises:
             BadCredentials: it was changed meanwhile, or the account disabled or deleted.
         """
-        return await self._database.write(lambda queries: self._sessions.start(queries, user, client, password_hash))
+        return await self._database.write(
+            lambda queries: self._sessions.start(queries, user, client, password_hash, with_factor=with_factor)
+        )
 
     async def _rehash(self, user: User, known_hash: str, password: str) -> None:
         password_hash = await self._passwords.hash(password)

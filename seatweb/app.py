@@ -133,9 +133,16 @@ def create_app(
                 workers=settings.workers,
                 now=lambda: datetime.now(zone),
             )
-            sessions = Sessions(database, days=settings.session_days, idle_hours=settings.session_idle_hours)
+            sessions = Sessions(
+                database,
+                days=settings.session_days,
+                idle_hours=settings.session_idle_hours,
+                factor_needed=settings.second_factor == "everyone",
+            )
+            await sessions.mark_enrolling()
             accounts = Accounts(database, passwords, sessions, limits, rules)
-            factors, passkeys = SecondFactors(database, passwords, settings.site_name), Passkeys(database)
+            factors = SecondFactors(database, passwords, settings.site_name, needed=sessions.factor_needed)
+            passkeys = Passkeys(database)
             bookings = Bookings(
                 database,
                 SectionCache(redis),

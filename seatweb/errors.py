@@ -134,6 +134,14 @@ class SecondFactorNeeded(SeatwebError):
     message = "This account has a second factor. Send a code of it as well."
 
 
+class SecondFactorMissing(SeatwebError):
+    """The site asks everyone for a second factor, which programs cannot add."""
+
+    code = "second_factor_missing"
+    status = 403
+    message = "Everyone needs a second factor here. Sign in on the site's pages and add one first."
+
+
 class BadCode(SeatwebError):
     """The code of the second factor is not right, too old, or was used before."""
 
@@ -156,6 +164,12 @@ class NotAllowed(SeatwebError):
     code = "not_allowed"
     status = 403
     message = "Only administrators of this site may do that."
+
+
+class LastFactor(NotAllowed):
+    """The site asks everyone for a second factor, and this is the user's last one."""
+
+    message = "You need a second factor here. Add another one before you remove this."
 
 
 class UserNotFound(SeatwebError):

@@ -201,6 +201,8 @@ class Session(Struct, frozen=True):
     id: UUID
     user: User
     expires_at: datetime
+    enrolling: bool = False
+    """Whether it counts for nothing but adding the second factor, which its site asks everyone for."""
 
 
 class Client(Struct, frozen=True):

@@ -215,17 +215,6 @@ class Passkeys:
         log.info("passkey taken", user_id=known.user.id)
         return known.user
 
-    async def remove(self, session: Session, passkey_id: int) -> None:
-        """Take a passkey of the user away; removing it twice, or one that is not theirs, changes nothing."""
-
-        async def remove(transaction: Transaction) -> None:
-            await transaction.lock_user(session.user.id)
-            await transaction.remove_passkey(passkey_id, session.user.id, session.id)
-            if not await transaction.has_second_factor(session.user.id):
-                await transaction.remove_recovery_codes(session.user.id)
-
-        await self._database.transaction(remove)
-
     async def _known(self, user: User) -> list[KnownCredential]:
         found = await self._database.run(lambda queries: queries.list_passkeys(user.id))
         return [credential for _, credential in found]

@@ -265,7 +265,7 @@ class Queries(FactorQueries):
     # Sessions
 
     async def start_session(
-        self, user_id: int, expires_at: datetime, client: Client, password_hash: str | None
+        self, user_id: int, expires_at: datetime, client: Client, password_hash: str | None, *, enrolling: bool
     ) -> UUID | None:
         """Return the id of a new session; None where the account does not count, or has not this hash any more."""
         session_id: UUID | None = await self._one(
@@ -275,6 +275,7 @@ class Queries(FactorQueries):
             address=client.address,
             device=client.device,
             password_hash=password_hash,
+            enrolling=enrolling,
         )
         return session_id
 
@@ -285,7 +286,12 @@ class Queries(FactorQueries):
             id=row["id"],
             user=_user(row, "user_id"),
             expires_at=row["expires_at"],
+            enrolling=row["enrolling"],
         )
+
+    async def mark_enrolling(self, *, needed: bool) -> None:
+        """Let the sessions of users without a second factor be enrolling ones where it is needed, else none."""
+        await self._one("mark_enrolling", needed=needed)
 
     async def live_sessions(self, session_ids: Iterable[UUID], idle: timedelta) -> set[UUID]:
         """Return those of the sessions that still count."""

@@ -6,7 +6,7 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 from uuid import UUID
 
@@ -16,7 +16,7 @@ from msgspec import Struct
 from pyotp.exceptions import OTPVerificationError
 
 from seatweb.database import Database, Transaction
-from seatweb.errors import BadCode, NotSignedIn, TooManyAttempts
+from seatweb.errors import BadCode, LastFactor, NotSignedIn, TooManyAttempts
 from seatweb.model import Factors, Session, User
 from seatweb.passwords import Passwords
 
@@ -48,8 +48,16 @@ class SecondFactors:
     """What people have beside their passwords."""
 
     def __init__(
-        self, database: Database, passwords: Passwords, issuer: str, now: Callable[[], float] = time.time
+        self,
+        database: Database,
+        passwords: Passwords,
+        issuer: str,
+        now: Callable[[], float] = time.time,
+        *,
+        needed: bool = False,
     ) -> None:
+        """`issuer` is what an authenticator app calls the site; `needed` says whether everyone must have one."""
+        self.needed: Final = needed
         self._database = database
         self._passwords = passwords
         self._issuer = issuer
@@ -99,12 +107,29 @@ class SecondFactors:
             raise BadCode
 
     async def remove_totp(self, session: Session) -> None:
-        """Take the authenticator app away; removing it twice is no error."""
+        """Take the authenticator app away; removing it twice is no error.
 
+        Raises:
+            LastFactor: a second factor is needed, and there is no other.
+        """
+        await self._remove(session, lambda transaction: transaction.remove_totp(session.user.id, session.id))
+
+    async def remove_passkey(self, session: Session, passkey_id: int) -> None:
+        """Take a passkey of the user away; removing it twice, or one that is not theirs, changes nothing.
+
+        Raises:
+            LastFactor: a second factor is needed, and there is no other.
+        """
+        user_id = session.user.id
+        await self._remove(session, lambda transaction: transaction.remove_passkey(passkey_id, user_id, session.id))
+
+    async def _remove(self, session: Session, work: Callable[[Transaction], Awaitable[None]]) -> None:
         async def remove(transaction: Transaction) -> None:
             await transaction.lock_user(session.user.id)
-            await transaction.remove_totp(session.user.id, session.id)
+            await work(transaction)
             if not await transaction.has_second_factor(session.user.id):
+                if self.needed:
+                    raise LastFactor
                 await transaction.remove_recovery_codes(session.user.id)
 
         await self._database.transaction(remove)

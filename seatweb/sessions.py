@@ -12,8 +12,8 @@ from uuid import UUID
 
 import structlog
 
-from seatweb.database import Database
-from seatweb.errors import BadCredentials, Overloaded
+from seatweb.database import Database, Transaction
+from seatweb.errors import BadCredentials, NotSignedIn, Overloaded
 from seatweb.memory import Kept, Memory
 from seatweb.model import Client, Session, SignIn, User
 from seatweb.queries import Queries
@@ -30,36 +30,77 @@ log = structlog.get_logger(__name__)
 
 
 class Sessions:
-    """The sessions of everyone; each lasts for `days`, and ends when it is not used for `idle_hours`."""
+    """The sessions of everyone; each lasts for `days`, and ends when it is not used for `idle_hours`.
 
-    def __init__(self, database: Database, *, days: int, idle_hours: int) -> None:
+    With `factor_needed`, those that a password alone started are enrolling ones, until there is a second factor.
+    """
+
+    def __init__(self, database: Database, *, days: int, idle_hours: int, factor_needed: bool = False) -> None:
         self._database = database
+        self.factor_needed: Final = factor_needed
         self._length = timedelta(days=days)
         self._idle = timedelta(hours=idle_hours)
         self._sessions = Memory(self._read, seconds=SESSION_SECONDS, entries=SESSIONS_KEPT)
         self._used: Kept[tuple[UUID, int], float] = Kept(SESSIONS_KEPT)
 
-    async def start(self, queries: Queries, user: User, client: Client, password_hash: str | None = None) -> Session:
+    async def start(
+        self,
+        queries: Queries,
+        user: User,
+        client: Client,
+        password_hash: str | None = None,
+        *,
+        with_factor: bool = True,
+    ) -> Session:
         """Return a new session, begun in the caller's transaction; with a hash, only while it is that of the password.
+
+        `with_factor` says whether a second factor was proved, or is not there.
 
         Raises:
             BadCredentials: it is another by now, or the account was disabled or deleted.
         """
         expires_at = datetime.now(UTC) + self._length
-        session_id = await queries.start_session(user.id, expires_at, client, password_hash)
+        enrolling = self.factor_needed and not with_factor
+        session_id = await queries.start_session(user.id, expires_at, client, password_hash, enrolling=enrolling)
         if session_id is None:
             raise BadCredentials
-        return Session(id=session_id, user=user, expires_at=expires_at)
+        return Session(id=session_id, user=user, expires_at=expires_at, enrolling=enrolling)
+
+    async def mark_enrolling(self) -> None:
+        """Bring the sessions that live in line with whether a second factor is needed."""
+        await self._database.write(lambda queries: queries.mark_enrolling(needed=self.factor_needed))
+
+    async def finish_enrolling(self, session: Session, client: Client) -> Session:
+        """Return the session that follows an enrolling one, now that there is a second factor; all others end.
+
+        Raises:
+            NotSignedIn: the session was ended meanwhile.
+            BadCredentials: the account was disabled or deleted meanwhile.
+        """
+
+        async def finish(transaction: Transaction) -> tuple[set[UUID], Session]:
+            ended = await transaction.end_sessions(session.user.id, None)
+            if session.id not in ended:
+                raise NotSignedIn
+            return ended, await self.start(transaction, session.user, client)
+
+        ended, new = await self._database.transaction(finish)
+        self.forget(session.user.id, ended)
+        return new
 
     async def find(self, session_id: UUID, user_id: int) -> Session | None:
-        """Return the session while it counts: not ended, not over, not idle for too long, its user not disabled."""
+        """Return the session while it counts: not ended, not over, not idle for too long, its user not disabled.
+
+        An enrolling one counts for most things as none: see `Session.enrolling`.
+        """
         self._used[session_id, user_id] = time.monotonic()
         return await self._sessions.get((session_id, user_id))
 
     def peek(self, session_id: UUID, user_id: int) -> Session | None:
-        """Return the session while it counts, if that is known without asking the database."""
+        """Return the session while it counts for everything, if that is known without asking the database."""
         self._used[session_id, user_id] = time.monotonic()
-        return self._sessions.peek((session_id, user_id))
+        session = self._sessions.peek((session_id, user_id))
+        return session if session and not session.enrolling else None
 
     async def of(self, user: User) -> list[SignIn]:
         """Return the user's sessions that still count, the one that was used last first, `LISTED` at most."""

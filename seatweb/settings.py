@@ -197,11 +197,12 @@ class Settings(BaseModel):
             description="Who sees the names of those who have a seat: everyone `signed-in`, or `nobody`.",
         ),
     ] = "signed-in"
-    admin_second_factor: Annotated[
-        Literal["optional", "required"],
+    second_factor: Annotated[
+        Literal["optional", "administrators", "everyone"],
         Field(
-            alias="SEATWEB_ADMIN_SECOND_FACTOR",
-            description="Whether administrators need a second factor for their pages: `optional` or `required`.",
+            alias="SEATWEB_SECOND_FACTOR",
+            description="Who needs a second factor: nobody (`optional`), `administrators` for their pages, "
+            "or `everyone` for all but looking at the map.",
         ),
     ] = "optional"
     keep_days: Annotated[

@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from seatweb.accounts import NOWHERE, Accounts
-from seatweb.errors import SecondFactorNeeded
+from seatweb.errors import SecondFactorMissing, SecondFactorNeeded
 from seatweb.model import Client, Session, User
 from seatweb.passkeys import Challenge, Passkeys, RelyingParty
 from seatweb.second_factor import SecondFactors
@@ -27,7 +27,7 @@ class SigningIn:
         """
         known = await self._accounts.check_password(username, password, client)
         if await self._factors.missing(known.user):
-            return await self._accounts.start_session(known.user, client, known.password_hash)
+            return await self._accounts.start_session(known.user, client, known.password_hash, with_factor=False)
         return await self._factors.begin_waiting(known.user, known.password_hash)
 
     async def at_once(self, username: str, password: str, code: str | None, client: Client = NOWHERE) -> Session:
@@ -35,11 +35,15 @@ class SigningIn:
 
         Raises:
             SecondFactorNeeded: there is one, and no code.
+            SecondFactorMissing: there is none, and the site asks everyone for one.
             BadCode, TooManyAttempts: as `SecondFactors.check_code` does.
             BadCredentials, Overloaded: as `Accounts.check_password` does.
         """
         known = await self._accounts.check_password(username, password, client)
-        if not await self._factors.missing(known.user):
+        if await self._factors.missing(known.user):
+            if self._factors.needed:
+                raise SecondFactorMissing
+        else:
             if not code:
                 raise SecondFactorNeeded
             await self._factors.check_code(known.user, code)

@@ -44,6 +44,7 @@ create table sessions (
     seen_at timestamptz not null default now(),
     address text not null default '',
     device text not null default '',
+    enrolling boolean not null default false,
     constraint sessions_address_check check (char_length(address) <= 64),
     constraint sessions_device_check check (char_length(device) <= 300)
 );

@@ -174,8 +174,11 @@ class Visitor:
     async def csrf(self) -> str:
         """Return a token for a form; it is bound to the session."""
         if not self.token or self._session() != self._token_of:
-            answer = await self.get("/register")
-            page = soup(answer if answer.status_code == 200 else await self.get("/account"))
+            for path in ("/register", "/account", "/account/second-factor"):
+                answer = await self.get(path)
+                if answer.status_code == 200:
+                    break
+            page = soup(answer)
             self.use_token(str(page.select("input[name=_csrf_token]")[0]["value"]))
         return self.token
 

@@ -14,7 +14,9 @@ from seatweb.accounts import Accounts
 from seatweb.api.problems import REFUSED
 from seatweb.api.requests import ApiRequest, signed_in
 from seatweb.api.schemas import Credentials, SignInCredentials, Token, UserOut
+from seatweb.errors import SecondFactorMissing
 from seatweb.model import Session
+from seatweb.second_factor import SecondFactors
 from seatweb.security import API_AUDIENCE, Security, client_of
 from seatweb.signing_in import SigningIn
 
@@ -32,9 +34,16 @@ class AuthController(Controller):
 
     @post("/register", operation_id="register", responses=REFUSED)
     async def register(
-        self, request: ApiRequest, data: JSON, accounts: NamedDependency[Accounts], security: NamedDependency[Security]
+        self,
+        request: ApiRequest,
+        data: JSON,
+        accounts: NamedDependency[Accounts],
+        factors: NamedDependency[SecondFactors],
+        security: NamedDependency[Security],
     ) -> Response[Token]:
         """Create an account and sign in."""
+        if factors.needed:
+            raise SecondFactorMissing
         return _token(security, await accounts.register(data.username, data.password, client_of(request)), 201)
 
     @post("/login", operation_id="login", status_code=200, responses=REFUSED)

@@ -106,6 +106,7 @@ ADVICE: Final = {
     "username_taken": "Choose another username, or sign in if it is yours. Case makes no difference.",
     "bad_credentials": "Ask for username and password again.",
     "second_factor_needed": "Ask for a code of the authenticator app, or a recovery code, and send it too, as `code`.",
+    "second_factor_missing": "Send the user to the site's pages: only there a second factor can be added.",
     "bad_code": "Ask for the next code. Each works once; a wrong clock on the device makes all of them wrong.",
     "not_signed_in": "Get a new token from `POST /auth/login` and send it as `Authorization: Bearer …`.",
     "idempotency_key_reused": "Use a new key for each booking; a key goes with one request and its repetitions.",
@@ -130,7 +131,7 @@ OPERATIONS: Final[dict[str, About]] = {
         summary="Create an account",
         description="Creates an account and signs in: the answer is a token, as from `POST /auth/login`.",
         answers={201: "The account exists; this is its first token."},
-        refusals=(*WRITE, "username_taken"),
+        refusals=(*WRITE, "username_taken", "second_factor_missing"),
         requests={"john": ("A new account", CREDENTIALS)},
         examples={201: {"token": ("A token", TOKEN)}},
         public=True,
@@ -141,7 +142,7 @@ OPERATIONS: Final[dict[str, About]] = {
         "of it: six digits of the authenticator app, or a recovery code. The token works until it ends by itself after "
         "`expires_in` seconds, or until its session is ended.",
         answers={200: "A token."},
-        refusals=(*WRITE, "bad_credentials", "second_factor_needed", "bad_code"),
+        refusals=(*WRITE, "bad_credentials", "second_factor_needed", "second_factor_missing", "bad_code"),
         requests={
             "john": ("A username and its password", CREDENTIALS),
             "code": ("With a second factor", CREDENTIALS | {"code": "492039"}),

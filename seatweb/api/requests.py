@@ -86,7 +86,7 @@ async def _find_session(request: ApiRequest) -> Session:
     sessions: Sessions = request.app.state.sessions
     claims = _claims(request)
     session = await sessions.find(claims.session_id, claims.user_id) if claims else None
-    if session is None:
+    if session is None or session.enrolling:
         raise NotSignedIn("Send a valid token as Authorization: Bearer …")
     return session
 

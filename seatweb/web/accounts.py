@@ -23,6 +23,8 @@ from seatweb.web.contexts import CredentialsPage
 from seatweb.web.passkey_forms import party_of
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import PageRequest, query_value, read_form, session_of
+from seatweb.web.second_factor import PATH as SECOND_FACTOR_PATH
+from seatweb.web.second_factor import confirmed_cookie
 
 
 class AccountController(Controller):
@@ -90,9 +92,8 @@ class AccountController(Controller):
         except UsernameTaken:
             taken = {"username": "That username is taken. Choose another, or sign in if it is yours."}
             return _again(request, renderer, rules, "pages/register.html", fields, taken)
-        await _end_current(request, sessions)
-        cookies = security.session_cookies(session)
-        return renderer.redirect(request, own_path(fields.get("next", "/")), say="welcome", cookies=cookies)
+        next_path = own_path(fields.get("next", "/"))
+        return await enter(request, renderer, sessions, security, session, next_path, say="welcome")
 
     @post("/logout", status_code=200)
     async def logout(
@@ -115,17 +116,22 @@ async def enter(
     session: Session,
     next_path: str,
     cookies: Iterable[Cookie] = (),
+    say: str = "signed_in",
 ) -> Response[str]:
-    """Go on with the new session; the one before ends."""
+    """Go on with the new session, to the second factor where it has to be added first; the one before ends."""
     await _end_current(request, sessions)
     cookies = [*security.session_cookies(session), *cookies]
-    return renderer.redirect(request, next_path, say="signed_in", cookies=cookies)
+    if session.enrolling:
+        return renderer.redirect(request, SECOND_FACTOR_PATH, cookies=[*cookies, confirmed_cookie(security, session)])
+    return renderer.redirect(request, next_path, say=say, cookies=cookies)
 
 
 def _form(request: PageRequest, renderer: Renderer, rules: PasswordRules, template: str) -> Response[str]:
     next_path = own_path(query_value(request, "next") or "/")
     if session_of(request):
         return renderer.redirect(request, next_path)
+    if getattr(request.state, "enrolling", False):
+        return renderer.redirect(request, SECOND_FACTOR_PATH)
     page = CredentialsPage(
         username="",
         next=next_path,

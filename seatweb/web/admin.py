@@ -30,7 +30,7 @@ async def administrator(
     session = signed_in(request)
     if session.user.role is not Role.ADMIN:
         raise NotAllowed
-    if settings.admin_second_factor == "required" and await factors.missing(session.user):
+    if settings.second_factor != "optional" and await factors.missing(session.user):
         raise NotAllowed("Administrators of this site need a second factor. Add one to your account first.")
     return session
 

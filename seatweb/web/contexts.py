@@ -265,8 +265,20 @@ class FactorsPage(Struct, frozen=True):
     """Where they do work, if this is the machine itself under its number."""
     afterwards: str | None
     """The name of what the user came to prove who they are for; None to see and change this page."""
+    needed: bool
+    """Whether the site asks everyone for a second factor."""
     errors: dict[str, str]
     """Of `password` and `code`, or of the whole `form`."""
+
+    @property
+    def enrolling(self) -> bool:
+        """Whether there has to be one before anything else can be done."""
+        return self.needed and not self.any
+
+    @property
+    def removable(self) -> bool:
+        """Whether one may be removed."""
+        return not self.needed or len(self.passkeys) + (self.app_since is not None) > 1
 
     @property
     def any(self) -> bool:

@@ -10,7 +10,7 @@ import structlog
 from litestar.exceptions import HTTPException
 from litestar.response import Response
 
-from seatweb.errors import NotSignedIn, SeatwebError, TooManyAttempts
+from seatweb.errors import NotAllowed, NotSignedIn, SeatwebError, TooManyAttempts
 from seatweb.web.contexts import ErrorPage, Notice
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import SAFE_METHODS, PageRequest, wants_partial
@@ -66,7 +66,7 @@ def explain(request: PageRequest, error: Exception) -> Response[str]:
         return renderer.page(request, "partials/announcement.html", status=status, say=say, headers=headers | swap)
     page = ErrorPage(
         status=status,
-        title=TITLES.get(status) or HTTPStatus(status).phrase,
+        title="Not allowed" if isinstance(error, NotAllowed) else TITLES.get(status) or HTTPStatus(status).phrase,
         text=text,
         request_id=request.scope["state"].get("request_id", ""),
         links=[("/", "Today's map"), ("/my/bookings", "My bookings")],

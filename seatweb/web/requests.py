@@ -21,12 +21,14 @@ from seatweb.errors import (
     UserNotFound,
 )
 from seatweb.model import Session
+from seatweb.second_factor import SecondFactors
 from seatweb.security import CSRF_FIELD, Security, set_cookie
 from seatweb.sessions import Sessions
 
 PageRequest: TypeAlias = Request[None, None, State]
 
 VISITORS_FORMS: Final = ("/login", "/register")
+ENROLLING: Final = ("/account/second-factor", "/logout")
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 ID: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
@@ -54,6 +56,8 @@ async def prepare(request: PageRequest) -> None:
     if renewing:
         claims = security.renewal_claims(request)
     session = await sessions.find(claims.session_id, claims.user_id) if claims else None
+    if session and session.enrolling:
+        session = await _enrolling(request, session)
     request.state.session = session
     if renewing and session:
         set_cookie(request, security.access_cookie(session))
@@ -66,6 +70,15 @@ async def prepare(request: PageRequest) -> None:
             if session is None and not request.url.path.startswith(VISITORS_FORMS):
                 raise NotSignedIn from None  # signed out meanwhile, in another tab: nothing is done but to ask again
             raise
+
+
+async def _enrolling(request: PageRequest, session: Session) -> Session | None:
+    """Return the enrolling session where the second factor is added; elsewhere, and when there is one by now, None."""
+    factors: SecondFactors = request.app.state.factors
+    if not await factors.missing(session.user):
+        return None
+    request.state.enrolling = True
+    return session if request.url.path.startswith(ENROLLING) else None
 
 
 def session_of(request: PageRequest) -> Session | None:

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 
 import segno
 from litestar import Controller, get, post
+from litestar.datastructures import Cookie
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.response import Response
@@ -16,7 +17,8 @@ from seatweb.errors import BadCode, BadCredentials, InvalidInput, SeatwebError, 
 from seatweb.model import Session
 from seatweb.passkeys import Passkeys
 from seatweb.second_factor import Enrolment, SecondFactors
-from seatweb.security import CONFIRMED_AUDIENCE, PASSKEY_AUDIENCE, Security
+from seatweb.security import CONFIRMED_AUDIENCE, PASSKEY_AUDIENCE, Security, client_of, set_cookie
+from seatweb.sessions import Sessions
 from seatweb.settings import Settings
 from seatweb.signing_in import SigningIn
 from seatweb.web.contexts import EnrolmentPage, FactorsPage, PasskeyRow, RecoveryCodesPage
@@ -49,6 +51,11 @@ def to_confirm(request: PageRequest, error: NotConfirmed) -> Response[str]:
     if error.afterwards:
         return renderer.redirect(request, f"{PATH}?for={error.afterwards}")  # that page says why
     return renderer.redirect(request, PATH, say="confirm_first")
+
+
+def confirmed_cookie(security: Security, session: Session) -> Cookie:
+    """Return the cookie that says that whoever has the session proved to be its user; it counts for ten minutes."""
+    return security.step_cookie(CONFIRMED_AUDIENCE, {"session": str(session.id)}, CONFIRMED_SECONDS)
 
 
 async def confirmed_where_needed(request: PageRequest, factors: SecondFactors, afterwards: str) -> Session:
@@ -209,12 +216,12 @@ class SecondFactorController(Controller):
         self,
         request: PageRequest,
         renderer: NamedDependency[Renderer],
-        passkeys: NamedDependency[Passkeys],
+        factors: NamedDependency[SecondFactors],
         passkey_text: FromPath[str],
     ) -> Response[str]:
         """Take a passkey away."""
         session = _confirmed(request)
-        await passkeys.remove(session, read_id(passkey_text, PageNotFound))
+        await factors.remove_passkey(session, read_id(passkey_text, PageNotFound))
         return renderer.redirect(request, PATH, say="passkey_removed")
 
     # Recovery codes
@@ -251,8 +258,7 @@ def _is_confirmed(request: PageRequest, session: Session) -> bool:
 def _confirm(
     request: PageRequest, renderer: Renderer, security: Security, session: Session, afterwards: str | None
 ) -> Response[str]:
-    step = security.step_cookie(CONFIRMED_AUDIENCE, {"session": str(session.id)}, CONFIRMED_SECONDS)
-    cookies = [step, security.no_step_cookie(PASSKEY_AUDIENCE)]
+    cookies = [confirmed_cookie(security, session), security.no_step_cookie(PASSKEY_AUDIENCE)]
     path = AFTERWARDS.get(afterwards or "")
     return renderer.redirect(request, path or PATH, say="confirmed_for" if path else "confirmed", cookies=cookies)
 
@@ -262,9 +268,21 @@ async def _added(
 ) -> Response[str]:
     """Show the recovery codes that come with the first factor, or go back to the list."""
     codes = await factors.first_recovery_codes(session)
+    if session.enrolling:
+        session = await _enrolled(request, session)
     if not codes:
         return renderer.redirect(request, PATH, say=f"{what}_added")
     return renderer.page(request, "pages/recovery_codes.html", RecoveryCodesPage(codes=codes, added=what))
+
+
+async def _enrolled(request: PageRequest, session: Session) -> Session:
+    """Go on with the session that counts for everything, now that there is a second factor."""
+    security: Security = request.app.state.security
+    sessions: Sessions = request.app.state.sessions
+    request.state.session = new = await sessions.finish_enrolling(session, client_of(request))
+    for cookie in (*security.session_cookies(new), confirmed_cookie(security, new)):
+        set_cookie(request, cookie)
+    return new
 
 
 def _enrolment(enrolment: Enrolment, errors: dict[str, str]) -> EnrolmentPage:
@@ -306,6 +324,7 @@ async def _show(
         passkeys_here=party_of(request) is not None,
         local_address=_local_address(request, settings),
         afterwards=afterwards if afterwards in AFTERWARDS else None,
+        needed=factors.needed,
         errors=errors or {},
     )
     status = 429 if retry_after else 422 if errors else 200

@@ -1,4 +1,4 @@
--- name: start_session(user_id, expires_at, address, device, password_hash)$
+-- name: start_session(user_id, expires_at, address, device, password_hash, enrolling)$
 -- A new session of a user, with its audit row; null where the account is disabled, or a password was verified against
 -- a hash that is not its own any more. It waits for who is changing that, and who changes it later ends the session.
 with counting as (
@@ -11,8 +11,8 @@ with counting as (
     for share
 ),
 started as (
-    insert into sessions (user_id, expires_at, address, device)
-    select id, :expires_at, :address, :device
+    insert into sessions (user_id, expires_at, address, device, enrolling)
+    select id, :expires_at, :address, :device, :enrolling
     from counting
     returning id, user_id
 ),
@@ -27,7 +27,7 @@ from started;
 -- name: find_session(session_id, user_id, idle)^
 -- A session that still counts: not ended, not over, not idle for too long, of a user who is not disabled.
 select
-    sessions.id, sessions.expires_at,
+    sessions.id, sessions.expires_at, sessions.enrolling,
     users.id as user_id, users.username, users.created_at, users.role
 from sessions
 inner join users on users.id = sessions.user_id
@@ -50,6 +50,19 @@ where
     and sessions.expires_at > now()
     and sessions.seen_at > now() - :idle::interval
     and users.disabled_at is null;
+
+-- name: mark_enrolling(needed)!
+-- Where everyone needs a second factor, let the sessions of those without one count for nothing but adding it; where
+-- nobody does, let all count.
+update sessions
+set enrolling = not enrolling
+where
+    ended_at is null
+    and enrolling <> (
+        :needed::boolean
+        and not exists (select from totp_secrets as t where t.user_id = sessions.user_id and t.confirmed_at is not null)
+        and not exists (select from passkeys as p where p.user_id = sessions.user_id)
+    );
 
 -- name: list_sessions(user_id, idle, rows)
 -- The sessions of a user that still count, the one that was used last first, this many at most.

@@ -35,6 +35,7 @@ class Scene:
     connection: asyncpg.Connection
     url: str
     backends: Backends
+    start_site: Callable[..., Site]
 
 
 async def seat_taken(scene: Scene) -> httpx.Response:
@@ -108,6 +109,12 @@ async def too_many_attempts(scene: Scene) -> httpx.Response:
     return await scene.ada.post("/auth/login", JOHN)
 
 
+async def second_factor_missing(scene: Scene) -> httpx.Response:
+    site = scene.start_site(SEATWEB_SECOND_FACTOR="everyone")
+    async with httpx.AsyncClient(base_url=site.url) as http:
+        return await http.post("/auth/register", json=JOHN)
+
+
 async def internal_error(scene: Scene) -> httpx.Response:
     await scene.connection.execute("alter table seats rename to chairs")
     return await scene.ada.get("/seats")
@@ -133,6 +140,7 @@ STORIES: Final[dict[str, tuple[int, Callable[[Scene], Awaitable[httpx.Response]]
     "second_factor_needed": (401, with_app),
     "bad_code": (401, lambda scene: with_app(scene, "12345")),
     "too_many_attempts": (429, too_many_attempts),
+    "second_factor_missing": (403, second_factor_missing),
     "not_signed_in": (401, request("GET", "/me", headers={"authorization": "Bearer none"})),
     "booking_not_found": (404, request("DELETE", "/bookings/1")),
     "not_found": (404, request("GET", "/bookings/1/seat")),
@@ -158,11 +166,16 @@ STORIES: Final[dict[str, tuple[int, Callable[[Scene], Awaitable[httpx.Response]]
 
 @pytest.mark.parametrize("code", STORIES)
 async def test_every_code(
-    programs: Programs, connection: asyncpg.Connection, database_url: str, backends: Backends, code: str
+    programs: Programs,
+    connection: asyncpg.Connection,
+    database_url: str,
+    backends: Backends,
+    start_site: Callable[..., Site],
+    code: str,
 ) -> None:
     status, story = STORIES[code]
     async with programs(2) as (ada, grace):
-        answer = await story(Scene(ada, grace, connection, database_url, backends))
+        answer = await story(Scene(ada, grace, connection, database_url, backends, start_site))
     problem = refused(answer, status, code, *({"seat_id"} if code == "invalid_input" else ()))
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["x-request-id"] == problem["request_id"]

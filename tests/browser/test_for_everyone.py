@@ -115,7 +115,8 @@ def test_axe_finds_nothing_for_administrators(
 @pytest.mark.parametrize("viewport", [PHONE, DESK], ids=["phone", "desk"])
 def test_axe_finds_nothing_where_a_limit_is_met(browser: Browser, start_site: Any, viewport: Any, scheme: str) -> None:
     site = start_site(SEATWEB_LIMIT_REGISTRATIONS="1/hour", SEATWEB_LIMIT_SIGN_IN_FAILURES_PER_ACCOUNT="1/hour")
-    page = browser.new_page(base_url=site.url, viewport=viewport, color_scheme=scheme, reduced_motion="reduce")
+    looks: Any = {"viewport": viewport, "color_scheme": scheme, "reduced_motion": "reduce"}
+    page = browser.new_page(base_url=site.url, **looks)
 
     def send(path: str, name: str) -> None:
         page.context.clear_cookies()

@@ -18,13 +18,14 @@ from seatweb.errors import (
     BadCode,
     BadCredentials,
     InvalidInput,
+    LastFactor,
     NotSignedIn,
     SeatwebError,
     SecondFactorNeeded,
     TooManyAttempts,
 )
 from seatweb.limits import Limits
-from seatweb.model import Session
+from seatweb.model import Client, Session
 from seatweb.passkeys import Challenge, Passkeys, RelyingParty, relying_party
 from seatweb.passwords import PasswordRules, Passwords
 from seatweb.second_factor import CODE_TRIES, RECOVERY_CODES, WAITING_TRIES, SecondFactors
@@ -51,11 +52,12 @@ class Clock:
 class House:
     """The accounts of a site, and ada, who has a session."""
 
-    def __init__(self, database: Database, passwords: Passwords, limits: Limits) -> None:
+    def __init__(self, database: Database, passwords: Passwords, limits: Limits, *, needed: bool = False) -> None:
         self.clock = Clock()
-        sessions = Sessions(database, days=14, idle_hours=72)
-        self.accounts = Accounts(database, passwords, sessions, limits, PasswordRules(shortest=1, refuse_common=False))
-        self.factors = SecondFactors(database, passwords, "Seatweb", self.clock)
+        self.sessions = Sessions(database, days=14, idle_hours=72, factor_needed=needed)
+        rules = PasswordRules(shortest=1, refuse_common=False)
+        self.accounts = Accounts(database, passwords, self.sessions, limits, rules)
+        self.factors = SecondFactors(database, passwords, "Seatweb", self.clock, needed=needed)
         self.passkeys = Passkeys(database)
         self.signing_in = SigningIn(self.accounts, self.factors, self.passkeys)
         self.ada: Session
@@ -88,6 +90,14 @@ def passwords() -> Iterator[Passwords]:
 @pytest.fixture
 async def house(database: Database, passwords: Passwords, limits: Limits) -> House:
     house = House(database, passwords, limits)
+    house.ada = await house.accounts.register("ada", PASSWORD)
+    return house
+
+
+@pytest.fixture
+async def strict(database: Database, passwords: Passwords, limits: Limits) -> House:
+    """Give a house where everyone needs a second factor."""
+    house = House(database, passwords, limits, needed=True)
     house.ada = await house.accounts.register("ada", PASSWORD)
     return house
 
@@ -216,7 +226,7 @@ async def test_the_last_factor_takes_the_recovery_codes_along(house: House, conn
     await house.factors.remove_totp(house.ada)
     assert (await house.factors.of(house.ada.user)).recovery_left == RECOVERY_CODES
     (passkey,) = (await house.factors.of(house.ada.user)).passkeys
-    await house.passkeys.remove(house.ada, passkey.id)
+    await house.factors.remove_passkey(house.ada, passkey.id)
     factors = await house.factors.of(house.ada.user)
     assert (factors.any, factors.recovery_made) == (False, 0)
 
@@ -325,7 +335,7 @@ async def test_a_passkey_signs_in_alone_and_as_second_factor(house: House, conne
     assert (await house.signing_in.finish_with_passkey(waiting, HERE, challenge, device.get(options))).user
     (passkey,) = (await house.factors.of(house.ada.user)).passkeys
     assert passkey.last_used_at
-    await house.passkeys.remove(house.ada, passkey.id)
+    await house.factors.remove_passkey(house.ada, passkey.id)
     assert (await audit(connection))[2:] == ["passkey_add", "sign_in", "sign_in", "passkey_remove"]
     options, challenge = await house.passkeys.options_to_use(HERE, "sign_in")
     with pytest.raises(BadCredentials, match="not known"):
@@ -437,7 +447,7 @@ async def test_a_passkey_of_another_user_is_no_second_factor(house: House) -> No
         with pytest.raises(BadCredentials):
             await house.signing_in.confirm_with_passkey(house.ada, HERE, challenge, device.get(options))
     (passkey,) = (await house.factors.of(eve.user)).passkeys
-    await house.passkeys.remove(house.ada, passkey.id)  # not hers: nothing happens
+    await house.factors.remove_passkey(house.ada, passkey.id)  # not hers: nothing happens
     assert (await house.factors.of(eve.user)).passkeys
 
 
@@ -501,3 +511,50 @@ def test_passkeys_work_at_https_with_a_name_and_at_localhost() -> None:
         party = relying_party(public_url, host, "Seatweb")
         assert (party and party.id) == expected, (public_url, host)
     assert relying_party(None, "localhost:8000", "Seatweb") == HERE
+
+
+# Where everyone needs one
+
+
+async def test_one_enrolling_session_becomes_one_session(strict: House) -> None:
+    other = await strict.signing_in.begin("ada", PASSWORD)
+    assert isinstance(other, Session)
+    assert strict.ada.enrolling
+    assert other.enrolling
+    await strict.add_app()
+    tries = [strict.sessions.finish_enrolling(session, Client()) for session in (strict.ada, other, strict.ada)]
+    assert await outcomes(*tries) == {"done": 1, "NotSignedIn": 2}
+    (left,) = await strict.sessions.of(strict.ada.user)
+    found = await strict.sessions.find(left.id, strict.ada.user.id)
+    assert found
+    assert not found.enrolling
+
+
+async def test_what_is_ended_is_not_gone_on_with(strict: House) -> None:
+    await strict.add_app()
+    await strict.sessions.end(strict.ada.user, strict.ada.id)
+    with pytest.raises(NotSignedIn):
+        await strict.sessions.finish_enrolling(strict.ada, Client())
+
+
+async def test_of_two_factors_one_may_go_also_both_at_once(strict: House) -> None:
+    await strict.add_app()
+    await strict.add_passkey()
+    (passkey,) = (await strict.factors.of(strict.ada.user)).passkeys
+    both = [strict.factors.remove_totp(strict.ada), strict.factors.remove_passkey(strict.ada, passkey.id)]
+    assert await outcomes(*both) == {"done": 1, "LastFactor": 1}
+    assert not await strict.factors.missing(strict.ada.user)
+    left = await strict.factors.of(strict.ada.user)
+    with pytest.raises(LastFactor):
+        await (
+            strict.factors.remove_passkey(strict.ada, passkey.id)
+            if left.passkeys
+            else strict.factors.remove_totp(strict.ada)
+        )
+
+
+async def test_a_session_with_a_factor_is_whole_from_the_start(strict: House) -> None:
+    app = await strict.add_app()
+    waiting = await strict.signing_in.begin("ada", PASSWORD)
+    assert not isinstance(waiting, Session)
+    assert not (await strict.signing_in.finish(waiting, app.at(int(strict.clock())))).enrolling

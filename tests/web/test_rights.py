@@ -177,7 +177,7 @@ async def test_nothing_is_booked_for_a_disabled_account_even_at_once(
 async def test_a_site_can_ask_administrators_for_a_second_factor(
     start_site: Callable[..., Site], connection: asyncpg.Connection
 ) -> None:
-    site = start_site(SEATWEB_ADMIN_SECOND_FACTOR="required")
+    site = start_site(SEATWEB_SECOND_FACTOR="administrators")
     async with site.people(2) as (admin, other):
         await make_admin(connection, admin)
         assert admin.user
