@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pyotp
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import CDPSession, Page, expect
+from playwright.sync_api import Browser, CDPSession, Page, expect
 
+from tests.browser.conftest import Guard
 from tests.browser.test_for_everyone import DESK, PHONE
 from tests.support import Site
 
@@ -48,10 +50,8 @@ class Device:
 
 
 @pytest.fixture
-def guard(site: Site) -> Iterator[Any]:
+def guard(site: Site) -> Iterator[Guard]:
     """Give the watch over pages that are opened as `localhost`, where passkeys work."""
-    from tests.browser.conftest import Guard  # noqa: PLC0415 - the fixture has its name
-
     site.url = site.url.replace("127.0.0.1", "localhost")
     guard = Guard(site)
     yield guard
@@ -93,6 +93,10 @@ def test_a_passkey_is_added_and_signs_in_without_a_password(ada: Page) -> None:
     confirm(ada)
     add_passkey(ada)
     expect(ada.locator(".codes li")).to_have_count(10)
+    with ada.expect_download() as download:
+        ada.get_by_role("link", name="Download").click()
+    kept = Path(download.value.path()).read_text().splitlines()
+    assert kept == ["Seatweb, recovery codes of ada", "", *ada.locator(".codes li").all_inner_texts()]
     ada.get_by_role("link", name="I have kept them").click()
     expect(ada.locator(".factor-name")).to_have_text("My laptop")
     (passkey,) = device.passkeys
@@ -104,6 +108,38 @@ def test_a_passkey_is_added_and_signs_in_without_a_password(ada: Page) -> None:
     ada.wait_for_url("**/my/bookings")
     expect(ada.get_by_role("link", name="Account of ada")).to_be_visible()
     assert device.passkeys[0]["signCount"] > passkey["signCount"]
+
+
+@pytest.mark.parametrize("viewport", [PHONE, DESK], ids=["phone", "desk"])
+def test_where_everyone_needs_one_it_is_added_right_after_registering(
+    browser: Browser, start_site: Callable[..., Site], viewport: Any
+) -> None:
+    site = start_site(SEATWEB_SECOND_FACTOR="everyone")
+    context = browser.new_context(base_url=site.url.replace("127.0.0.1", "localhost"), viewport=viewport)
+    guard = Guard(site)
+    guard.site.url = site.url.replace("127.0.0.1", "localhost")
+    guard.watch(context)
+    page = context.new_page()
+    Device(page)
+    page.goto(f"/register?next=/days/{site.clock.today}/seats/7")
+    page.get_by_label("Username").fill("ada")
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.get_by_role("button", name="Register").click()
+    page.get_by_text("Everyone needs one here").wait_for()
+    assert Axe().run(page).violations_count == 0
+    page.get_by_role("link", name="Seatweb").first.click()  # it can be left, but opens nothing
+    page.get_by_role("link", name="Sign in").first.click()
+    page.get_by_text("Everyone needs one here").wait_for()
+    add_passkey(page)
+    expect(page.locator(".codes li")).to_have_count(10)
+    page.get_by_role("link", name="I have kept them").click()
+    expect(page.locator(".factor-name")).to_have_text("My laptop")
+    expect(page.get_by_role("button", name="Remove My laptop")).to_have_count(0)
+    page.goto(f"/days/{site.clock.today}/seats/7")
+    page.get_by_role("button", name="Book A-07").click()
+    page.get_by_role("link", name="Seat A-07, yours").wait_for()
+    context.close()
+    assert guard.problems == []
 
 
 def test_a_passkey_after_the_password_and_to_make_changes(ada: Page) -> None:
