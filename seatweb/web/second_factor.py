@@ -267,9 +267,9 @@ async def _added(
     request: PageRequest, renderer: Renderer, factors: SecondFactors, session: Session, what: Literal["app", "passkey"]
 ) -> Response[str]:
     """Show the recovery codes that come with the first factor, or go back to the list."""
-    codes = await factors.first_recovery_codes(session)
     if session.enrolling:
         session = await _enrolled(request, session)
+    codes = await factors.first_recovery_codes(session)
     if not codes:
         return renderer.redirect(request, PATH, say=f"{what}_added")
     return renderer.page(request, "pages/recovery_codes.html", RecoveryCodesPage(codes=codes, added=what))
