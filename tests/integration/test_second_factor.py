@@ -538,19 +538,16 @@ async def test_what_is_ended_is_not_gone_on_with(strict: House) -> None:
 
 
 async def test_of_two_factors_one_may_go_also_both_at_once(strict: House) -> None:
-    await strict.add_app()
-    await strict.add_passkey()
-    (passkey,) = (await strict.factors.of(strict.ada.user)).passkeys
-    both = [strict.factors.remove_totp(strict.ada), strict.factors.remove_passkey(strict.ada, passkey.id)]
-    assert await outcomes(*both) == {"done": 1, "LastFactor": 1}
-    assert not await strict.factors.missing(strict.ada.user)
-    left = await strict.factors.of(strict.ada.user)
-    with pytest.raises(LastFactor):
-        await (
-            strict.factors.remove_passkey(strict.ada, passkey.id)
-            if left.passkeys
-            else strict.factors.remove_totp(strict.ada)
-        )
+    for _ in range(10):
+        found = await strict.factors.of(strict.ada.user)
+        if found.totp_since is None:
+            await strict.add_app()
+        if not found.passkeys:
+            await strict.add_passkey()
+        (passkey,) = (await strict.factors.of(strict.ada.user)).passkeys
+        both = [strict.factors.remove_totp(strict.ada), strict.factors.remove_passkey(strict.ada, passkey.id)]
+        assert await outcomes(*both) == {"done": 1, "LastFactor": 1}
+        assert not await strict.factors.missing(strict.ada.user)
 
 
 async def test_a_session_with_a_factor_is_whole_from_the_start(strict: House) -> None:
