@@ -18,7 +18,6 @@ from seatweb.errors import (
     BadCode,
     BadCredentials,
     InvalidInput,
-    LastFactor,
     NotSignedIn,
     SeatwebError,
     SecondFactorNeeded,
