@@ -10,21 +10,43 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import date
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
 import asyncpg
 import pytest
 import redis
+from jinja2 import Environment
+from jinja2.bccache import Bucket, BytecodeCache
 from pydantic import SecretStr
 from seatweb.database import migrate
 from seatweb.embedded import running_backends
 from seatweb.settings import Backends, Settings
+from seatweb.web import rendering
 
 from tests.support import Clock, Site, run
 
 SECRET = "a-secret-for-tests-only-0123456789abcdef"
 TEMPLATE = "seatweb_template"
+
+
+class Compiled(BytecodeCache):
+    """Templates as Jinja compiled them, in memory: else each of a thousand sites would do it anew."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._known:
+            bucket.bytecode_from_string(self._known[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._known[bucket.key] = bucket.bytecode_to_string()
+
+
+vars(rendering)["Environment"] = partial(Environment, bytecode_cache=Compiled())
+
 SERVERS = pytest.StashKey[ExitStack]()
 
 
