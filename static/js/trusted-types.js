@@ -18,7 +18,7 @@
     class id lang title hidden tabindex role
     name type value for method placeholder pattern min max step minlength maxlength rows cols size required readonly
     disabled checked selected label autocomplete autocapitalize autofocus spellcheck inputmode enterkeyhint novalidate
-    open rel datetime alt width height colspan scope
+    open rel download datetime alt width height colspan scope
     viewBox fill stroke stroke-width stroke-linecap stroke-linejoin d x y r rx cx cy focusable
     hx hx-target hx-swap hx-sync hx-morph-skip hx-sse:close
     hx-target:inherited hx-swap:inherited hx-sync:inherited
