@@ -75,6 +75,11 @@ def open_browser(browser: Browser, site: Site, guard: Guard) -> Iterator[Callabl
         yield open_one
 
 
+@pytest.fixture(autouse=True)
+def _patient(patient_with_redis: None) -> None:
+    """Keep a site that starts beside a browser from going on without Redis, and so without holds, for a second."""
+
+
 @pytest.fixture
 def page(open_browser: Callable[..., Page]) -> Page:
     """Give the page of a visitor on a desk."""

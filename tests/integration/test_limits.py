@@ -10,7 +10,6 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from seatweb import redis_client
 from seatweb.attempts import Log, OwnAttempts
 from seatweb.errors import BadCredentials, SeatwebError, TooManyAttempts
 from seatweb.limits import TAKE_ALONE, Limits, Rules
@@ -50,13 +49,6 @@ async def process(own: OwnRedis) -> AsyncIterator[Start]:
         yield start
 
 
-@pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let Redis take its time: on a busy machine hundreds of calls in one process are not answered within a quarter."""
-    monkeypatch.setattr(redis_client, "SOCKET_SECONDS", 30)
-    monkeypatch.setattr(redis_client, "CALL_SECONDS", 30)
-
-
 class Guess:
     """What became of a sign-in: whether the password was looked at, or when to come again."""
 
@@ -89,7 +81,7 @@ def verified(found: list[Guess]) -> int:
     return sum(one.verified for one in found)
 
 
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("patient_with_redis")
 async def test_two_hundred_guesses_at_once_in_four_processes_are_ten(process: Start) -> None:
     four = [await process() for _ in range(4)]
     addresses = [f"192.0.2.{n}" for n in range(200)]
@@ -102,7 +94,7 @@ async def test_two_hundred_guesses_at_once_in_four_processes_are_ten(process: St
     assert (await guess(four[0], account="grace")).verified
 
 
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("patient_with_redis")
 async def test_two_hundred_accounts_at_once_from_one_address_are_thirty(process: Start) -> None:
     four = [await process() for _ in range(4)]
     found = await asyncio.gather(*(guess(four[n % 4], account=f"user {n}") for n in range(200)))
