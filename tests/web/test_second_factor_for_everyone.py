@@ -64,6 +64,8 @@ async def test_a_password_alone_opens_nothing_but_the_second_factor(
         assert soup(seen).select("a[href^='/login']")
     assert not await connection.fetchval("select count(*) from bookings")
     assert not await connection.fetchval("select count(*) from sessions where ended_at is not null")
+    (leave,) = soup(await ada.get(PAGE)).select("main form[action='/logout']")  # the small header has no such button
+    assert leave.get_text(strip=True) == "Not now, sign out"
     assert (await ada.post("/logout")).status_code == 303
     assert await connection.fetchval("select count(*) from sessions where ended_at is not null") == 1
 
