@@ -80,6 +80,8 @@ class OwnAccountController(Controller):
             ended = UUID(session_text)
         except ValueError:
             raise PageNotFound from None
+        if str(ended) != session_text:  # UUID reads other spellings as well, such as one in braces
+            raise PageNotFound
         await sessions.end(session.user, ended)
         return renderer.redirect(request, "/account", say="session_ended")
 
