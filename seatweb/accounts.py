@@ -95,7 +95,7 @@ class Accounts:
         return known
 
     async def start_session(
-        self, user: User, client: Client = NOWHERE, password_hash: str | None = None, *, with_factor: bool = True
+        self, user: User, client: Client = NOWHERE, password_hash: str | None = None, *, with_factor: bool
     ) -> Session:
         """Return a new session of the user; one for a password starts only while that is still the password.
 

@@ -50,11 +50,11 @@ class Sessions:
         client: Client,
         password_hash: str | None = None,
         *,
-        with_factor: bool = True,
+        with_factor: bool,
     ) -> Session:
         """Return a new session, begun in the caller's transaction; with a hash, only while it is that of the password.
 
-        `with_factor` says whether a second factor was proved, or is not there.
+        Where a second factor is needed, it is an enrolling one, unless it starts `with_factor`.
 
         Raises:
             BadCredentials: it is another by now, or the account was disabled or deleted.
@@ -82,7 +82,7 @@ class Sessions:
             ended = await transaction.end_sessions(session.user.id, None)
             if session.id not in ended:
                 raise NotSignedIn
-            return ended, await self.start(transaction, session.user, client)
+            return ended, await self.start(transaction, session.user, client, with_factor=True)
 
         ended, new = await self._database.transaction(finish)
         self.forget(session.user.id, ended)

@@ -40,14 +40,14 @@ class SigningIn:
             BadCredentials, Overloaded: as `Accounts.check_password` does.
         """
         known = await self._accounts.check_password(username, password, client)
-        if await self._factors.missing(known.user):
-            if self._factors.needed:
-                raise SecondFactorMissing
-        else:
+        missing = await self._factors.missing(known.user)
+        if missing and self._factors.needed:
+            raise SecondFactorMissing
+        if not missing:
             if not code:
                 raise SecondFactorNeeded
             await self._factors.check_code(known.user, code)
-        return await self._accounts.start_session(known.user, client, known.password_hash)
+        return await self._accounts.start_session(known.user, client, known.password_hash, with_factor=not missing)
 
     async def finish(self, waiting_id: UUID, code: str, client: Client = NOWHERE) -> Session:
         """Return a new session for a sign-in that waits and a code.
@@ -88,7 +88,7 @@ class SigningIn:
             BadCredentials: as `Passkeys.use` does.
         """
         user = await self._passkeys.use(party, challenge, "sign_in", answer)
-        return await self._accounts.start_session(user, client)
+        return await self._accounts.start_session(user, client, with_factor=True)
 
     async def confirm(self, session: Session, password: str, code: str) -> None:
         """Return when whoever has the session also knows the password, and has the second factor if there is one.
@@ -114,7 +114,7 @@ class SigningIn:
 
     async def _go_on(self, waiting_id: UUID, user: User, client: Client) -> Session:
         password_hash = await self._factors.end_waiting(waiting_id)
-        return await self._accounts.start_session(user, client, password_hash)
+        return await self._accounts.start_session(user, client, password_hash, with_factor=True)
 
 
 def _only_of(user: User, challenge: Challenge | None) -> Challenge | None:

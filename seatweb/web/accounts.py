@@ -22,7 +22,7 @@ from seatweb.signing_in import SigningIn
 from seatweb.web.contexts import CredentialsPage
 from seatweb.web.passkey_forms import party_of
 from seatweb.web.rendering import Renderer
-from seatweb.web.requests import PageRequest, query_value, read_form, session_of
+from seatweb.web.requests import PageRequest, enrolling_of, query_value, read_form, session_of
 from seatweb.web.second_factor import PATH as SECOND_FACTOR_PATH
 from seatweb.web.second_factor import confirmed_cookie
 
@@ -130,7 +130,7 @@ def _form(request: PageRequest, renderer: Renderer, rules: PasswordRules, templa
     next_path = own_path(query_value(request, "next") or "/")
     if session_of(request):
         return renderer.redirect(request, next_path)
-    if getattr(request.state, "enrolling", False):
+    if enrolling_of(request):
         return renderer.redirect(request, SECOND_FACTOR_PATH)
     page = CredentialsPage(
         username="",

@@ -80,7 +80,7 @@ class OwnAccountController(Controller):
             ended = UUID(session_text)
         except ValueError:
             raise PageNotFound from None
-        if str(ended) != session_text:  # UUID reads other spellings as well, such as one in braces
+        if str(ended) != session_text:  # one in braces, in capitals or without hyphens
             raise PageNotFound
         await sessions.end(session.user, ended)
         return renderer.redirect(request, "/account", say="session_ended")

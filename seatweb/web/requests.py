@@ -77,13 +77,19 @@ async def _enrolling(request: PageRequest, session: Session) -> Session | None:
     factors: SecondFactors = request.app.state.factors
     if not await factors.missing(session.user):
         return None
-    request.state.enrolling = True
+    request.state.enrolling = session
     return session if request.url.path.startswith(ENROLLING) else None
 
 
 def session_of(request: PageRequest) -> Session | None:
     """Return the visitor's session, also where the request failed before it was looked for."""
     session: Session | None = getattr(request.state, "session", None)
+    return session
+
+
+def enrolling_of(request: PageRequest) -> Session | None:
+    """Return the session that counts for nothing yet but adding the second factor, if the visitor has one."""
+    session: Session | None = getattr(request.state, "enrolling", None)
     return session
 
 

@@ -149,7 +149,7 @@ async def test_no_one_ends_the_session_of_another(site: Site, connection: asyncp
             answer = await eve.post(f"/account/sessions/{id_}/end")
             assert answer.status_code == 303  # the same, whether there is such a session or not
         own = await connection.fetchval("select id::text from sessions where user_id <> $1", ada.user.id)
-        for odd in ("nonsense", f"{{{own}}}", own.replace("-", ""), own.upper().replace("-", "A")):
+        for odd in ("nonsense", f"{{{own}}}", own.replace("-", ""), own.upper()):
             assert (await eve.post(f"/account/sessions/{odd}/end")).status_code == 404, odd
         assert await connection.fetchval("select count(*) from sessions where ended_at is not null") == 0
         assert await connection.fetchval("select count(*) from audit where action = 'sign_out'") == 0
