@@ -173,6 +173,6 @@ def _again(
 
 
 async def _end_current(request: PageRequest, sessions: Sessions) -> None:
-    session = session_of(request)
+    session = session_of(request) or enrolling_of(request)
     if session:
         await sessions.end(session.user, session.id)

@@ -105,6 +105,14 @@ async def test_a_factor_that_was_added_elsewhere_ends_the_adding(strict: Site, c
     assert (await ada.get("/login")).status_code == 200
 
 
+async def test_signing_in_again_ends_the_session_before(strict: Site, connection: asyncpg.Connection) -> None:
+    ada = await enrolling(strict)
+    assert (await ada.post("/login", username="ada", password=PASSWORD)).headers["location"] == PAGE
+    rows = await connection.fetch("select ended_at is null as counts, enrolling from sessions order by created_at")
+    assert [tuple(row) for row in rows] == [(False, True), (True, True)]
+    assert (await ada.get(PAGE)).status_code == 200
+
+
 async def test_the_last_factor_stays(strict: Site, connection: asyncpg.Connection) -> None:
     ada = await enrolling(strict)
     await add_app_at_once(ada)
