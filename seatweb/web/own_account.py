@@ -80,12 +80,10 @@ class OwnAccountController(Controller):
             ended = UUID(session_text)
         except ValueError:
             raise PageNotFound from None
-        if str(ended) != session_text:  # one in braces, in capitals or without hyphens
-            raise PageNotFound
         await sessions.end(session.user, ended)
         return renderer.redirect(request, "/account", say="session_ended")
 
-    @post("/sessions/end", status_code=200)
+    @post("/sessions/all/end", status_code=200)
     async def end_sessions(
         self,
         request: PageRequest,

@@ -95,7 +95,7 @@ FORMS: Final[dict[str, Form]] = {
     # People of tests have no password: none is right.
     "POST /account/password": _form(422, password=b"wrong", new_password=b"correct horse battery"),
     "POST /account/delete": _form(422, password=b"wrong"),
-    "POST /account/sessions/end": Form((Base(303),), only_forged="it ends every session"),
+    "POST /account/sessions/all/end": Form((Base(303),), only_forged="it ends every session"),
     "POST /account/sessions/{session_text}/end": Form((Base(303, {"session_text": b"0" * 32}),)),
     f"POST {SECOND}/confirm": _form(422, password=b"wrong", code=b"12345", **{"for": b"password"}),
     f"POST {SECOND}/confirm/options": _form(200),

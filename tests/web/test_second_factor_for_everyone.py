@@ -53,7 +53,7 @@ async def test_a_password_alone_opens_nothing_but_the_second_factor(
     day = f"/days/{strict.clock.today}"
     for path in ("/account", "/account/password", "/account/delete", "/account/data", "/my/bookings", "/admin/people"):
         assert (await ada.get(path)).headers["location"] == f"/login?next={path}"
-    for path in (f"{day}/seats/7/book", f"{day}/any", "/account/sessions/end"):
+    for path in (f"{day}/seats/7/book", f"{day}/any", "/account/sessions/all/end"):
         assert (await ada.post(path)).headers["location"].startswith("/login?next="), path
     assert (await ada.get("/login?next=/my/bookings")).headers["location"] == PAGE
     assert (await ada.get("/register")).headers["location"] == PAGE
