@@ -298,6 +298,7 @@ async def test_with_redis_in_trouble_a_process_has_its_share(process: Start, own
     assert verified(await guesses(four, 200, account="joan", address="192.0.2.4")) == 10
 
 
+@pytest.mark.usefixtures("patient_with_redis")
 async def test_a_full_redis_still_counts(process: Start, own: OwnRedis) -> None:
     four = [await process() for _ in range(4)]
     await guess(four[0], account="grace", address="192.0.2.2", right=True)
