@@ -6,6 +6,7 @@ Redis helps and never decides, so whoever calls gets an answer soon: either Redi
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -16,8 +17,7 @@ import structlog
 from msgspec import Struct
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.commands.core import AsyncScript
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, NoPermissionError, NoScriptError, RedisError, ResponseError
 
 T = TypeVar("T")
 Command: TypeAlias = tuple[str | int, ...]
@@ -40,6 +40,16 @@ class Question(Struct, frozen=True):
     arguments: list[str | int] = []
 
 
+class Asked(Struct, frozen=True):
+    """A script that is to be run, and where its answer goes."""
+
+    text: str
+    digest: str
+    arguments: Command
+    answer: asyncio.Future[Any]
+    since: float
+
+
 class RedisUnusable(Exception):
     """Redis cannot be used; the message says in one line what is wrong, without the password."""
 
@@ -56,15 +66,20 @@ class RedisClient:
         self._url = url
         self._rests_until = 0.0
         self._probing = False
+        self._waiting: list[Asked] = []
+        self._asking: asyncio.Task[None] | None = None
 
     @classmethod
     @asynccontextmanager
     async def open(cls, url: str) -> AsyncIterator[Self]:
         """Yield a client; nothing is sent before the first call."""
         client = _client(url)
+        found = cls(client, url)
         try:
-            yield cls(client, url)
+            yield found
         finally:
+            if found._asking:
+                found._asking.cancel()
             await client.aclose()
 
     async def get_many(self, keys: Iterable[str]) -> list[bytes | None]:
@@ -89,12 +104,50 @@ class RedisClient:
 
     def script(self, text: str) -> Callable[[list[str], list[str | int]], Awaitable[Any]]:
         """Return a function that runs the Lua script with keys and arguments, all at once for everyone."""
-        script: AsyncScript = self._client.register_script(text)
+        digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()  # as Redis names a script
 
         async def run(keys: list[str], arguments: list[str | int]) -> Any:  # noqa: ANN401 - what the script returns
-            return await self._call(lambda client: script(keys=keys, args=arguments, client=client))
+            return await self._ask(text, digest, (len(keys), *keys, *arguments))
 
         return run
+
+    async def _ask(self, text: str, digest: str, arguments: Command) -> Any:  # noqa: ANN401 - what the script returns
+        """Run a script together with all that are wanted meanwhile: a round trip costs more than what it carries."""
+        self._check_rest()
+        loop = asyncio.get_running_loop()
+        asked = Asked(text, digest, arguments, loop.create_future(), loop.time())
+        self._waiting.append(asked)
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask_all())
+        return await asked.answer
+
+    async def _ask_all(self) -> None:
+        try:
+            while self._waiting:
+                asked = [one for one in self._waiting if not one.answer.done()]  # some may be wanted no more
+                self._waiting = []
+                await self._ask_together(asked)
+        finally:
+            self._asking = None
+
+    async def _ask_together(self, asked: list[Asked]) -> None:
+        answers: list[Any] = [RedisAway()] * len(asked)
+        try:
+            if asked:
+                waited = asyncio.get_running_loop().time() - asked[0].since
+                answers = await self._call(lambda client: _run_scripts(client, asked), CALL_SECONDS - waited)
+        except RedisAway:
+            pass
+        finally:
+            for one, answer in zip(asked, answers, strict=True):
+                if one.answer.done():
+                    continue
+                if isinstance(answer, ResponseError):
+                    log.warning("redis refused", error=type(answer).__name__)
+                if isinstance(answer, Exception):
+                    one.answer.set_exception(RedisAway())
+                else:
+                    one.answer.set_result(answer)
 
     async def batch(self, commands: Iterable[Command]) -> None:
         """Run the commands one after the other, in one round trip; one that is refused does not stop the others."""
@@ -136,13 +189,16 @@ class RedisClient:
             await subscription.aclose()  # type: ignore[no-untyped-call]
             await client.aclose()
 
-    async def _call(self, work: Callable[[redis.Redis], Awaitable[T]]) -> T:
-        failed = self._rests_until > 0
-        if failed and (self._probing or time.monotonic() < self._rests_until):
+    def _check_rest(self) -> None:
+        if self._rests_until > 0 and (self._probing or time.monotonic() < self._rests_until):
             raise RedisAway
+
+    async def _call(self, work: Callable[[redis.Redis], Awaitable[T]], seconds: float = CALL_SECONDS) -> T:
+        self._check_rest()
+        failed = self._rests_until > 0
         self._probing = failed  # one call tries whether Redis is back; the others go on without it
         try:
-            async with asyncio.timeout(CALL_SECONDS):
+            async with asyncio.timeout(seconds):
                 result = await work(self._client)
         except ResponseError as error:  # it answered: out of memory, or read-only while it fails over
             log.warning("redis refused", error=type(error).__name__)
@@ -159,6 +215,19 @@ class RedisClient:
             log.warning("redis answers again")
             self._rests_until = 0.0
         return result
+
+
+async def _run_scripts(client: redis.Redis, asked: list[Asked]) -> list[Any]:
+    async with client.pipeline(transaction=False) as pipe:
+        for one in asked:
+            pipe.execute_command("EVALSHA", one.digest, *one.arguments)
+        answers: list[Any] = await pipe.execute(raise_on_error=False)
+        unknown = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        for place in unknown:  # a server that was started since learns it this way
+            pipe.execute_command("EVAL", asked[place].text, *asked[place].arguments)
+        for place, answer in zip(unknown, await pipe.execute(raise_on_error=False), strict=True):
+            answers[place] = answer
+    return answers
 
 
 async def _messages(subscription: Any) -> AsyncIterator[str]:  # noqa: ANN401 - redis-py does not type it

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -15,6 +15,7 @@ from seatweb.reservations import Reservations
 from seatweb.section_cache import SectionCache
 from seatweb.settings import Backends
 
+from tests.faults.support import OwnRedis, running_redis
 from tests.support import Clock, until
 
 
@@ -28,6 +29,13 @@ async def database(backends: Backends) -> AsyncIterator[Database]:
 async def redis_client(backends: Backends) -> AsyncIterator[RedisClient]:
     async with RedisClient.open(backends.redis_url) as client:
         yield client
+
+
+@pytest.fixture
+def own() -> Iterator[OwnRedis]:
+    """Give a Redis of this test's own, for trouble."""
+    with running_redis() as own:
+        yield own
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -17,7 +17,7 @@ from seatweb.redis_client import Question, RedisClient
 from seatweb.reservations import Reservations
 from seatweb.settings import Limit
 
-from tests.faults.support import FAULTS, OwnRedis, running_redis
+from tests.faults.support import FAULTS, OwnRedis
 from tests.support import until
 
 pytestmark = pytest.mark.alone
@@ -29,12 +29,6 @@ PAUSE_SECONDS = 9  # longer than anyone waits here for another's attempt to be g
 BREAKS = FAULTS | {"paused": (lambda own: own.store.client_pause(PAUSE_SECONDS * 1000), OwnRedis.unpause)}
 
 Start = Callable[..., Awaitable[Limits]]
-
-
-@pytest.fixture
-def own() -> Iterator[OwnRedis]:
-    with running_redis() as own:
-        yield own
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from seatweb.model import User
 from seatweb.redis_client import RedisClient
 from seatweb.reservations import Reservation, Reservations
 
-from tests.faults.support import FAULTS, HEALED_SECONDS, OwnRedis, running_redis
+from tests.faults.support import FAULTS, HEALED_SECONDS, OwnRedis
 from tests.support import Clock, until
 
 pytestmark = pytest.mark.alone
@@ -37,12 +37,6 @@ async def elsewhere(redis_url: str) -> AsyncIterator[Reservations]:
     """Give the holds as another process sees them."""
     async with RedisClient.open(redis_url) as client:
         yield Reservations(client, seconds=90)
-
-
-@pytest.fixture
-def own() -> Iterator[OwnRedis]:
-    with running_redis() as own:
-        yield own
 
 
 @pytest.fixture
@@ -294,9 +288,6 @@ async def test_a_call_that_is_given_up_leaves_the_way_to_redis_open(own: OwnRedi
     async with asyncio.timeout(2):
         while not await is_given_up():  # they return at once while Redis is left alone
             await asyncio.sleep(0.01)
-    started = time.monotonic()
-    assert await troubled.hold(DAY, 7, 1) is None
-    assert time.monotonic() - started > 0.2  # it has tried
     own.thaw()
     healed = time.monotonic()
     while await troubled.hold(DAY, 7, 1) is None:

@@ -1,0 +1,95 @@
+"""Scripts that are wanted at the same time share a round trip to Redis; each gets its own answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from seatweb.redis_client import CALL_SECONDS, RedisAway, RedisClient
+
+from tests.faults.support import OwnRedis
+from tests.support import within
+
+ECHO = "redis.call('INCR', 'runs') return {KEYS[1], ARGV[1]}"
+MANY = 300
+
+
+async def test_scripts_at_the_same_time_share_round_trips(own: OwnRedis) -> None:
+    async with RedisClient.open(own.url) as client:
+        echo = client.script(ECHO)
+        assert await echo(["first"], ["0"]) == [b"first", b"0"]
+        before = reads(own)
+        answers = await asyncio.gather(*(echo([f"key {n}"], [n]) for n in range(MANY)))
+        read = reads(own) - before
+    assert answers == [[f"key {n}".encode(), str(n).encode()] for n in range(MANY)]
+    assert own.store.get("runs") == str(MANY + 1).encode()
+    assert read < MANY / 10
+
+
+def reads(own: OwnRedis) -> int:
+    """Return how often the server read from a connection."""
+    return int(own.store.info("stats")["total_reads_processed"])
+
+
+async def test_what_is_wanted_while_others_are_on_their_way_is_answered_too(own: OwnRedis) -> None:
+    async with RedisClient.open(own.url) as client:
+        echo = client.script(ECHO)
+
+        async def again_and_again(name: str) -> list[Any]:
+            return [await echo([name], [n]) for n in range(50)]
+
+        found = await asyncio.gather(*(again_and_again(f"task {n}") for n in range(10)))
+        for number, answers in enumerate(found):
+            assert answers == [[f"task {number}".encode(), str(n).encode()] for n in range(50)]
+
+
+async def test_a_script_runs_once_also_where_the_server_does_not_know_it(own: OwnRedis) -> None:
+    async with RedisClient.open(own.url) as client:
+        echo, other = client.script(ECHO), client.script("return 1")
+        for runs in (1, 2):
+            await other([], [])
+            own.store.script_flush()
+            here, one = await asyncio.gather(echo(["here"], ["1"]), other([], []))
+            assert (here, one) == ([b"here", b"1"], 1)
+            assert own.store.get("runs") == str(runs).encode()
+
+
+async def test_one_that_is_refused_or_wanted_no_more_is_no_harm_to_the_others(own: OwnRedis) -> None:
+    async with RedisClient.open(own.url) as client:
+        echo, wrong = client.script(ECHO), client.script("return redis.call('INCR', 'text')")
+        own.store.set("text", "abc")
+        left = asyncio.ensure_future(echo(["left"], ["0"]))
+        asked = [asyncio.ensure_future(run) for run in (echo(["a"], ["1"]), wrong([], []), echo(["b"], ["2"]))]
+        await asyncio.sleep(0)
+        left.cancel()
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        assert (found[0], found[2]) == ([b"a", b"1"], [b"b", b"2"])
+        assert isinstance(found[1], RedisAway)
+        assert await echo(["later"], ["3"]) == [b"later", b"3"]  # a refusal is an answer: Redis is there
+
+
+async def test_with_redis_frozen_everyone_hears_so_in_time_and_later_goes_on(own: OwnRedis) -> None:
+    async with RedisClient.open(own.url) as client:
+        echo = client.script(ECHO)
+        await echo(["warm"], ["0"])
+        own.freeze()
+        try:
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            asked = [asyncio.ensure_future(echo(["first"], [n])) for n in range(20)]
+            await asyncio.sleep(CALL_SECONDS / 5)  # while these are on their way, more come
+            asked += [asyncio.ensure_future(echo(["late"], [n])) for n in range(20)]
+            found = await asyncio.gather(*asked, return_exceptions=True)
+            took = loop.time() - began
+        finally:
+            own.thaw()
+        assert all(isinstance(one, RedisAway) for one in found)
+        assert took < 2 * CALL_SECONDS
+
+        async def answers() -> bool:
+            try:
+                return bool(await echo(["again"], ["1"]))
+            except RedisAway:
+                return False
+
+        await within(10, answers)
