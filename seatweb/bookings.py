@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import date, timedelta
 from typing import Final
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from seatweb.changes import Changes
 from seatweb.database import Database
@@ -36,6 +37,7 @@ DAYS_AHEAD: Final = 90
 ENDED_SHOWN: Final = 50
 LARGEST_ID: Final = 2**63 - 1  # a PostgreSQL bigint
 MEMORY_SECONDS: Final = 0.25
+TURN_SECONDS: Final = 0.9  # who waits longer for a seat's other bookings is told to come back
 SEATS_KEPT: Final = 20_000
 SECTION_VIEWS_KEPT: Final = 512  # of all sections and days, in each process
 
@@ -44,6 +46,14 @@ class Change(Struct):
     """What is done inside `Bookings.changing`; set `made` to False when it turned out to be nothing."""
 
     made: bool = True
+
+
+class Turn(Struct):
+    """One booking of a seat that goes on in this process, for those who want the seat as well and wait for its end."""
+
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    winner: int | None = None
+    overloaded: bool = False
 
 
 class Bookings:
@@ -71,6 +81,7 @@ class Bookings:
         self.names = names
         self._limits = limits
         self._wanted: Kept[tuple[date, int], None] = Kept(SEATS_KEPT)  # those that someone wanted here lately
+        self._turns: dict[tuple[date, int], Turn] = {}
         self._sections: Kept[tuple[int, date], SectionView] = Kept(SECTION_VIEWS_KEPT)
         self._days = Memory(self._read_day, seconds=MEMORY_SECONDS, entries=2 * DAYS_AHEAD)
         self._weeks = Memory(self._read_week, seconds=MEMORY_SECONDS, entries=10_000)
@@ -244,12 +255,48 @@ class Bookings:
         _check_id(seat_id, SeatNotFound)
         if (day, seat_id) in self._wanted:  # who comes too late learns it before they queue behind the winners
             await self._database.run(lambda queries: _check_free(queries, user, seat_id, day))
-        holds = await self.admit(user, day)
-        self._wanted[day, seat_id] = None
-        async with self.changing(user, day):
-            return await self._database.write(
-                lambda queries: self._book(queries, user, seat_id, day, session_id, holds)
-            )
+        async with self._turn(user, seat_id, day):
+            holds = await self.admit(user, day)
+            self._wanted[day, seat_id] = None
+            async with self.changing(user, day):
+                return await self._database.write(
+                    lambda queries: self._book(queries, user, seat_id, day, session_id, holds)
+                )
+
+    @asynccontextmanager
+    async def _turn(self, user: User, seat_id: int, day: date) -> AsyncIterator[None]:
+        """Wait while another booking of the seat goes on in this process, and end with it if it got the seat.
+
+        This decides nothing: the database does. But of all who want a seat in the same moment one can have it, and the
+        others would keep places in the database that those who want other seats need.
+
+        Raises:
+            SeatTaken, DayAlreadyBooked: somebody else, or the user themself, got it just now.
+            Overloaded: so it was for the one who went first, or this takes too long.
+        """
+        seat = (day, seat_id)
+        if seat in self._turns:
+            try:
+                async with asyncio.timeout(TURN_SECONDS):
+                    while (first := self._turns.get(seat)) is not None:
+                        await first.over.wait()
+                        if first.winner is not None:
+                            raise DayAlreadyBooked if first.winner == user.id else SeatTaken
+                        if first.overloaded:
+                            raise Overloaded
+                        await self._database.run(lambda queries: _check_free(queries, user, seat_id, day))
+            except TimeoutError:
+                raise Overloaded from None
+        turn = self._turns[seat] = Turn()
+        try:
+            yield
+            turn.winner = user.id
+        except Overloaded:
+            turn.overloaded = True
+            raise
+        finally:
+            del self._turns[seat]
+            turn.over.set()
 
     async def book_in(
         self,

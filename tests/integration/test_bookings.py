@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable
 from datetime import date, timedelta
@@ -55,6 +56,14 @@ async def outcomes(actions: list[Awaitable[Booking]]) -> Counter[str]:
     return found
 
 
+async def until_locked(connection: asyncpg.Connection) -> None:
+    """Return when a statement waits for a lock."""
+    while not await connection.fetchval(
+        "select exists(select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database())"
+    ):
+        await asyncio.sleep(0.01)
+
+
 async def status_of(bookings: Bookings, day: date, seat_id: int, user: User | None = None) -> Status:
     view = await bookings.view(day)
     return view.status_of(view.seats[seat_id], user.id if user else None)
@@ -68,9 +77,68 @@ async def test_a_booking_is_seen_by_its_user_and_by_others(bookings: Bookings, u
     assert await status_of(bookings, clock.ahead(1), 7, users[1]) is Status.FREE
 
 
-async def test_a_seat_is_never_sold_twice(bookings: Bookings, users: list[User], clock: Clock) -> None:
+async def test_a_seat_is_never_sold_twice(
+    bookings: Bookings, another: Bookings, users: list[User], clock: Clock
+) -> None:
+    for day in (clock.ahead(n) for n in range(10)):
+        found = await outcomes([(bookings, another)[n % 2].book(user, 7, day) for n, user in enumerate(users)])
+        assert found == {"booked": 1, "seat_taken": 11}
+
+
+async def test_of_many_who_want_a_seat_at_once_one_asks_the_database(
+    bookings: Bookings, database: Database, users: list[User], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others would keep places in it from those who want other seats."""
+    written, write = 0, database.write
+
+    async def counted(work: Any) -> Any:
+        nonlocal written
+        written += 1
+        return await write(work)
+
+    monkeypatch.setattr(database, "write", counted)
+    assert await outcomes([bookings.book(user, 7, clock.today) for user in users]) == {"booked": 1, "seat_taken": 11}
+    assert written == 1
+    found = await outcomes([bookings.book(users[0], 8, clock.ahead(1)) for _ in range(5)])
+    assert found == {"booked": 1, "day_already_booked": 4}
+
+
+async def test_the_next_gets_the_seat_when_the_first_may_not_have_it(
+    bookings: Bookings, users: list[User], clock: Clock
+) -> None:
+    await bookings.book(users[0], 1, clock.today)
     found = await outcomes([bookings.book(user, 7, clock.today) for user in users])
-    assert found == {"booked": 1, "seat_taken": 11}
+    assert found == {"day_already_booked": 1, "booked": 1, "seat_taken": 10}
+
+
+@pytest.mark.parametrize("ends", ["leaves", "is cancelled", "is overloaded"])
+async def test_who_waits_for_the_first_is_answered_whatever_becomes_of_it(
+    bookings: Bookings, users: list[User], clock: Clock, connection: asyncpg.Connection, ends: str
+) -> None:
+    """The first one waits for the section, which somebody else has locked."""
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute("insert into generations values (1, $1, 1)", clock.today)
+    first = asyncio.ensure_future(bookings.book(users[0], 7, clock.today))
+    await until_locked(connection)
+    others = asyncio.ensure_future(outcomes([bookings.book(user, 7, clock.today) for user in users[1:]]))
+    if ends == "is overloaded":
+        began = time.monotonic()
+        assert await others == {"overloaded": 11}
+        assert time.monotonic() - began < 2  # and not one after the other
+        await transaction.rollback()
+        assert (await first).user_id == users[0].id
+        return
+    await asyncio.sleep(0)  # the others are waiting now
+    if ends == "is cancelled":
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+    await transaction.rollback()
+    won = 0 if ends == "is cancelled" else 1
+    assert await others == ({"seat_taken": 11} if won else {"booked": 1, "seat_taken": 10})
+    assert won == 0 or (await first).user_id == users[0].id
+    assert await connection.fetchval("select count(*) from bookings") == 1
 
 
 async def test_the_index_decides_also_when_the_check_before_it_saw_nothing(
@@ -83,10 +151,7 @@ async def test_the_index_decides_also_when_the_check_before_it_saw_nothing(
         "insert into bookings (day, seat_id, user_id) values ($1, 7, $2)", clock.today, users[0].id
     )
     second = asyncio.ensure_future(bookings.book(users[1], 7, clock.today))
-    while not await connection.fetchval(
-        "select exists(select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database())"
-    ):
-        await asyncio.sleep(0.01)
+    await until_locked(connection)
     await transaction.commit()
     with pytest.raises(SeatTaken):
         await second
