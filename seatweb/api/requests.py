@@ -60,7 +60,8 @@ async def check_request(request: ApiRequest) -> None:
     body = await request.body()
     try:
         content = msgspec.json.decode(body)
-        twice = _sent_twice(body)
+        # As many colons as names: none comes twice, and there is nothing inside that could have any.
+        twice = {} if isinstance(content, dict) and body.count(b":") == len(content) else _sent_twice(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedJSON from error
     if not isinstance(content, dict):
