@@ -52,7 +52,6 @@ class Turn(Struct):
     """One booking of a seat that goes on in this process, for those who want the seat as well and wait for its end."""
 
     over: asyncio.Event = field(default_factory=asyncio.Event)
-    winner: int | None = None
     overloaded: bool = False
 
 
@@ -265,13 +264,13 @@ class Bookings:
 
     @asynccontextmanager
     async def _turn(self, user: User, seat_id: int, day: date) -> AsyncIterator[None]:
-        """Wait while another booking of the seat goes on in this process, and end with it if it got the seat.
+        """Wait while another booking of the seat goes on in this process, and look whether it got the seat.
 
         This decides nothing: the database does. But of all who want a seat in the same moment one can have it, and the
         others would keep places in the database that those who want other seats need.
 
         Raises:
-            SeatTaken, DayAlreadyBooked: somebody else, or the user themself, got it just now.
+            SeatTaken, DayAlreadyBooked: somebody else, or the user themself, got it meanwhile.
             Overloaded: so it was for the one who went first, or this takes too long.
         """
         seat = (day, seat_id)
@@ -280,8 +279,6 @@ class Bookings:
                 async with asyncio.timeout(TURN_SECONDS):
                     while (first := self._turns.get(seat)) is not None:
                         await first.over.wait()
-                        if first.winner is not None:
-                            raise DayAlreadyBooked if first.winner == user.id else SeatTaken
                         if first.overloaded:
                             raise Overloaded
                         await self._database.run(lambda queries: _check_free(queries, user, seat_id, day))
@@ -290,7 +287,6 @@ class Bookings:
         turn = self._turns[seat] = Turn()
         try:
             yield
-            turn.winner = user.id
         except Overloaded:
             turn.overloaded = True
             raise

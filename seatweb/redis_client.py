@@ -47,7 +47,6 @@ class Asked(Struct, frozen=True):
     digest: str
     arguments: Command
     answer: asyncio.Future[Any]
-    since: float
 
 
 class RedisUnusable(Exception):
@@ -59,7 +58,10 @@ class RedisAway(Exception):
 
 
 class RedisClient:
-    """The few things that Seatweb asks of Redis. Every method raises `RedisAway` within half a second."""
+    """The few things that Seatweb asks of Redis. Every method raises `RedisAway` within half a second.
+
+    A script that is wanted while others are on their way waits for those first, which is half a second more at most.
+    """
 
     def __init__(self, client: redis.Redis, url: str) -> None:
         self._client = client
@@ -114,8 +116,7 @@ class RedisClient:
     async def _ask(self, text: str, digest: str, arguments: Command) -> Any:  # noqa: ANN401 - what the script returns
         """Run a script together with all that are wanted meanwhile: a round trip costs more than what it carries."""
         self._check_rest()
-        loop = asyncio.get_running_loop()
-        asked = Asked(text, digest, arguments, loop.create_future(), loop.time())
+        asked = Asked(text, digest, arguments, asyncio.get_running_loop().create_future())
         self._waiting.append(asked)
         if self._asking is None:
             self._asking = asyncio.create_task(self._ask_all())
@@ -134,8 +135,7 @@ class RedisClient:
         answers: list[Any] = [RedisAway()] * len(asked)
         try:
             if asked:
-                waited = asyncio.get_running_loop().time() - asked[0].since
-                answers = await self._call(lambda client: _run_scripts(client, asked), CALL_SECONDS - waited)
+                answers = await self._call(lambda client: _run_scripts(client, asked))
         except RedisAway:
             pass
         finally:
@@ -193,12 +193,12 @@ class RedisClient:
         if self._rests_until > 0 and (self._probing or time.monotonic() < self._rests_until):
             raise RedisAway
 
-    async def _call(self, work: Callable[[redis.Redis], Awaitable[T]], seconds: float = CALL_SECONDS) -> T:
+    async def _call(self, work: Callable[[redis.Redis], Awaitable[T]]) -> T:
         self._check_rest()
         failed = self._rests_until > 0
         self._probing = failed  # one call tries whether Redis is back; the others go on without it
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(CALL_SECONDS):
                 result = await work(self._client)
         except ResponseError as error:  # it answered: out of memory, or read-only while it fails over
             log.warning("redis refused", error=type(error).__name__)

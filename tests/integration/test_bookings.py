@@ -11,7 +11,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from seatweb.bookings import DAYS_AHEAD, Bookings
+from seatweb.bookings import DAYS_AHEAD, TURN_SECONDS, Bookings
 from seatweb.database import Database
 from seatweb.errors import (
     BookingNotFound,
@@ -26,7 +26,7 @@ from seatweb.errors import (
 )
 from seatweb.model import Booking, Status, User
 
-from tests.support import Clock
+from tests.support import Clock, until
 
 pytestmark = pytest.mark.alone
 
@@ -111,7 +111,25 @@ async def test_the_next_gets_the_seat_when_the_first_may_not_have_it(
     assert found == {"day_already_booked": 1, "booked": 1, "seat_taken": 10}
 
 
-@pytest.mark.parametrize("ends", ["leaves", "is cancelled", "is overloaded"])
+async def test_where_the_first_finds_no_place_nobody_waits_for_one_anew(
+    bookings: Bookings, database: Database, users: list[User], clock: Clock, connection: asyncpg.Connection
+) -> None:
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute("insert into generations values (1, $1, 1)", clock.today)
+    places = [asyncio.ensure_future(bookings.book(user, n, clock.today)) for n, user in enumerate(users[:8], 1)]
+    await until(database._writers.locked)
+    first = asyncio.ensure_future(outcomes([bookings.book(users[8], 20, clock.today)]))
+    await asyncio.sleep(0.8 * TURN_SECONDS)  # the time that it waits for a place is nearly over
+    began = time.monotonic()
+    assert await outcomes([bookings.book(user, 20, clock.today) for user in users[9:]]) == {"overloaded": 3}
+    assert time.monotonic() - began < 0.8 * TURN_SECONDS
+    assert await first == {"overloaded": 1}
+    await transaction.rollback()
+    assert len(await asyncio.gather(*places)) == 8
+
+
+@pytest.mark.parametrize("ends", ["gets the seat", "is cancelled", "takes too long"])
 async def test_who_waits_for_the_first_is_answered_whatever_becomes_of_it(
     bookings: Bookings, users: list[User], clock: Clock, connection: asyncpg.Connection, ends: str
 ) -> None:
@@ -122,7 +140,7 @@ async def test_who_waits_for_the_first_is_answered_whatever_becomes_of_it(
     first = asyncio.ensure_future(bookings.book(users[0], 7, clock.today))
     await until_locked(connection)
     others = asyncio.ensure_future(outcomes([bookings.book(user, 7, clock.today) for user in users[1:]]))
-    if ends == "is overloaded":
+    if ends == "takes too long":
         began = time.monotonic()
         assert await others == {"overloaded": 11}
         assert time.monotonic() - began < 2  # and not one after the other

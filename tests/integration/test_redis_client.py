@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 from seatweb.redis_client import CALL_SECONDS, RedisAway, RedisClient
 
 from tests.faults.support import OwnRedis
@@ -86,6 +87,18 @@ async def test_with_redis_frozen_everyone_hears_so_in_time_and_later_goes_on(own
         assert all(isinstance(one, RedisAway) for one in found)
         assert took < 2 * CALL_SECONDS
 
+        own.freeze()
+        try:
+            async with asyncio.timeout(5):
+                while (probe := await under_way(echo)) is None:  # they return at once while Redis is left alone
+                    await asyncio.sleep(0.01)
+            with pytest.raises(RedisAway):
+                await echo(["beside it"], ["1"])
+            assert not probe.done()
+            await asyncio.wait([probe])
+        finally:
+            own.thaw()
+
         async def answers() -> bool:
             try:
                 return bool(await echo(["again"], ["1"]))
@@ -93,3 +106,14 @@ async def test_with_redis_frozen_everyone_hears_so_in_time_and_later_goes_on(own
                 return False
 
         await within(10, answers)
+
+
+async def under_way(echo: Any) -> asyncio.Task[Any] | None:
+    """Return a question that is on its way to Redis, or None where it was refused before."""
+    asked = asyncio.create_task(echo(["probe"], ["1"]))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    if not asked.done():
+        return asked
+    assert isinstance(asked.exception(), RedisAway)
+    return None
