@@ -66,6 +66,7 @@ async def test_one_that_is_refused_or_wanted_no_more_is_no_harm_to_the_others(ow
         found = await asyncio.gather(*asked, return_exceptions=True)
         assert (found[0], found[2]) == ([b"a", b"1"], [b"b", b"2"])
         assert isinstance(found[1], RedisAway)
+        assert own.store.get("runs") == b"2"  # the one that left had not been sent yet
         assert await echo(["later"], ["3"]) == [b"later", b"3"]  # a refusal is an answer: Redis is there
 
 
