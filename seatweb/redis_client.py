@@ -6,7 +6,6 @@ Redis helps and never decides, so whoever calls gets an answer soon: either Redi
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -106,7 +105,7 @@ class RedisClient:
 
     def script(self, text: str) -> Callable[[list[str], list[str | int]], Awaitable[Any]]:
         """Return a function that runs the Lua script with keys and arguments, all at once for everyone."""
-        digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()  # as Redis names a script
+        digest = self._client.register_script(text).sha  # which is how Redis names a script
 
         async def run(keys: list[str], arguments: list[str | int]) -> Any:  # noqa: ANN401 - what the script returns
             return await self._ask(text, digest, (len(keys), *keys, *arguments))
