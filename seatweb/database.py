@@ -100,6 +100,8 @@ class Database:
         self._statements = statements
         # Writers queue for a section and keep a connection meanwhile; a few are always left for who only reads.
         self._writers = asyncio.Semaphore(max(1, size - size // 4))
+        # The pool's own queue is unfair: who comes while one is given back takes it before those who were waiting.
+        self._connections = asyncio.Semaphore(size)
 
     @classmethod
     @asynccontextmanager
@@ -133,7 +135,7 @@ class Database:
 
     async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Do what `run` does, for work that changes something: it leaves connections for those who read."""
-        async with self._place():
+        async with self._place(self._writers):
             return await self._attempts(work, explicit=False)
 
     async def transaction(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
@@ -145,30 +147,34 @@ class Database:
             Overloaded: no connection came free in time, or the server did not answer.
             SeatwebError: the rule that a constraint stands for, or what `work` raises; nothing is left behind.
         """
-        async with self._place():
+        async with self._place(self._writers):
             return await self._attempts(work, explicit=True)
 
     @asynccontextmanager
-    async def _place(self) -> AsyncIterator[None]:
-        if self._writers.locked():
+    async def _place(self, places: asyncio.Semaphore) -> AsyncIterator[None]:
+        """Give one of the places, in the order in which they were asked for."""
+        if places.locked():
             try:
                 async with asyncio.timeout(ACQUIRE_SECONDS):
-                    await self._writers.acquire()
+                    await places.acquire()
             except TimeoutError:
-                log.warning("too many changes at once")
+                log.warning("too much at once", what="changes" if places is self._writers else "questions")
                 raise Overloaded from None
         else:
-            await self._writers.acquire()  # at once
+            await places.acquire()  # at once
         try:
             yield
         finally:
-            self._writers.release()
+            places.release()
 
     async def _attempts(self, work: Callable[[Transaction], Awaitable[T]], *, explicit: bool) -> T:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 with _translated():
-                    async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
+                    async with (
+                        self._place(self._connections),
+                        self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection,
+                    ):
                         queries = Transaction(connection, self._statements)
                         if not explicit:
                             return await work(queries)

@@ -6,7 +6,9 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -125,3 +127,25 @@ async def test_a_deadlock_is_solved_by_trying_again(database_url: str) -> None:
             await asyncio.gather(add(1, 2), add(2, 1))
     assert [row["n"] for row in await setup.fetch("select n from pair order by id")] == [2, 2]
     await setup.close()
+
+
+async def test_who_waits_for_a_connection_gets_one_in_turn(database_url: str) -> None:
+    """Those who come while one is given back do not take it before those who were waiting."""
+    people, served = 20, 0
+    longest = 0
+
+    async def ask(queries: Any) -> None:
+        await queries.find_sitter(1, date(2026, 11, 23))
+
+    async with Database.open(database_url, size=2) as db:
+
+        async def again_and_again() -> None:
+            nonlocal served, longest
+            for _ in range(30):
+                before = served
+                await db.run(ask)
+                longest = max(longest, served - before)
+                served += 1
+
+        await asyncio.gather(*(again_and_again() for _ in range(people)))
+    assert longest <= people + 2
