@@ -12,7 +12,7 @@ from uuid import UUID
 from msgspec import Struct, field
 
 from seatweb.changes import Changes
-from seatweb.database import Database
+from seatweb.database import ACQUIRE_SECONDS, Database
 from seatweb.errors import (
     BookingNotFound,
     DayAlreadyBooked,
@@ -37,7 +37,7 @@ DAYS_AHEAD: Final = 90
 ENDED_SHOWN: Final = 50
 LARGEST_ID: Final = 2**63 - 1  # a PostgreSQL bigint
 MEMORY_SECONDS: Final = 0.25
-TURN_SECONDS: Final = 0.9  # who waits longer for a seat's other bookings is told to come back
+TURN_SECONDS: Final = ACQUIRE_SECONDS  # for a seat's other bookings nobody waits longer than for a connection
 SEATS_KEPT: Final = 20_000
 SECTION_VIEWS_KEPT: Final = 512  # of all sections and days, in each process
 

@@ -167,14 +167,16 @@ class Database:
         finally:
             places.release()
 
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Any]:
+        async with self._place(self._connections), self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
+            yield connection
+
     async def _attempts(self, work: Callable[[Transaction], Awaitable[T]], *, explicit: bool) -> T:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 with _translated():
-                    async with (
-                        self._place(self._connections),
-                        self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection,
-                    ):
+                    async with self._connection() as connection:
                         queries = Transaction(connection, self._statements)
                         if not explicit:
                             return await work(queries)
@@ -192,7 +194,7 @@ class Database:
             Overloaded: the database does not answer.
         """
         with _translated():
-            async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
+            async with self._connection() as connection:
                 return await _is_migrated(connection)
 
 
