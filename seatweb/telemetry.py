@@ -227,4 +227,5 @@ class Deadline:
                 await self.app(scope, receive, send_once_begun)
         except TimeoutError:
             if not begun:
+                log.warning("no answer in time")
                 raise Overloaded from None
