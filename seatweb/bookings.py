@@ -32,6 +32,7 @@ from seatweb.model import Booking, DayView, Hold, Seat, Section, SectionView, St
 from seatweb.queries import Queries, SeatInSection, SectionSeats
 from seatweb.reservations import Reservation, Reservations
 from seatweb.section_cache import SectionCache
+from seatweb.together import Together
 
 DAYS_AHEAD: Final = 90
 ENDED_SHOWN: Final = 50
@@ -52,6 +53,8 @@ class Turn(Struct):
     """One booking of a seat that goes on in this process, for those who want the seat as well and wait for its end."""
 
     over: asyncio.Event = field(default_factory=asyncio.Event)
+    sitter: int | None = None
+    """The id of the user who got the seat by it."""
     overloaded: bool = False
 
 
@@ -81,6 +84,7 @@ class Bookings:
         self._limits = limits
         self._wanted: Kept[tuple[date, int], None] = Kept(SEATS_KEPT)  # those that someone wanted here lately
         self._turns: dict[tuple[date, int], Turn] = {}
+        self._sitters = Together(self._find_sitters)
         self._sections: Kept[tuple[int, date], SectionView] = Kept(SECTION_VIEWS_KEPT)
         self._days = Memory(self._read_day, seconds=MEMORY_SECONDS, entries=2 * DAYS_AHEAD)
         self._weeks = Memory(self._read_week, seconds=MEMORY_SECONDS, entries=10_000)
@@ -253,17 +257,37 @@ class Bookings:
         self._check_day(day)
         _check_id(seat_id, SeatNotFound)
         if (day, seat_id) in self._wanted:  # who comes too late learns it before they queue behind the winners
-            await self._database.run(lambda queries: _check_free(queries, user, seat_id, day))
-        async with self._turn(user, seat_id, day):
+            await self._check_free(user, seat_id, day)
+        async with self._turn(user, seat_id, day) as turn:
             holds = await self.admit(user, day)
             self._wanted[day, seat_id] = None
             async with self.changing(user, day):
-                return await self._database.write(
+                booking = await self._database.write(
                     lambda queries: self._book(queries, user, seat_id, day, session_id, holds)
                 )
+            turn.sitter = user.id
+            return booking
+
+    async def _check_free(self, user: User, seat_id: int, day: date) -> None:
+        """Refuse who comes too late.
+
+        Raises:
+            SeatTaken, DayAlreadyBooked: somebody else, or the user themself, has the seat.
+            Overloaded: that is not known in time.
+        """
+        try:
+            async with asyncio.timeout(ACQUIRE_SECONDS):
+                sitter = await self._sitters.get((seat_id, day))
+        except TimeoutError:
+            raise Overloaded from None
+        _refuse_late(user, sitter)
+
+    async def _find_sitters(self, wanted: list[tuple[int, date]]) -> list[int | None]:
+        sitters = await self._database.run(lambda queries: queries.find_sitters({*wanted}))
+        return [sitters.get(seat) for seat in wanted]
 
     @asynccontextmanager
-    async def _turn(self, user: User, seat_id: int, day: date) -> AsyncIterator[None]:
+    async def _turn(self, user: User, seat_id: int, day: date) -> AsyncIterator[Turn]:
         """Wait while another booking of the seat goes on in this process, and look whether it got the seat.
 
         This decides nothing: the database does. But of all who want a seat in the same moment one can have it, and the
@@ -281,12 +305,13 @@ class Bookings:
                         await first.over.wait()
                         if first.overloaded:
                             raise Overloaded
-                        await self._database.run(lambda queries: _check_free(queries, user, seat_id, day))
+                        _refuse_late(user, first.sitter)
+                        await self._check_free(user, seat_id, day)
             except TimeoutError:
                 raise Overloaded from None
         turn = self._turns[seat] = Turn()
         try:
-            yield
+            yield turn
         except Overloaded:
             turn.overloaded = True
             raise
@@ -306,7 +331,7 @@ class Bookings:
         """Do what `book` does, in a transaction of the caller's, who does it inside `changing`."""
         self._check_day(day)
         _check_id(seat_id, SeatNotFound)
-        await _check_free(queries, user, seat_id, day)
+        _refuse_late(user, await queries.find_sitter(seat_id, day))
         return await self._book(queries, user, seat_id, day, session_id, holds)
 
     async def _book(
@@ -486,9 +511,8 @@ def monday_of(day: date) -> date:
     return day - timedelta(days=day.weekday())
 
 
-async def _check_free(queries: Queries, user: User, seat_id: int, day: date) -> None:
+def _refuse_late(user: User, sitter: int | None) -> None:
     """Refuse who comes too late before they queue behind the winners of the section."""
-    sitter = await queries.find_sitter(seat_id, day)
     if sitter is not None:
         raise DayAlreadyBooked if sitter == user.id else SeatTaken
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -95,6 +95,12 @@ class Queries(FactorQueries):
         """Return the id of the user who has the seat on the day."""
         user_id: int | None = await self._one("find_sitter", seat_id=seat_id, day=day)
         return user_id
+
+    async def find_sitters(self, wanted: Collection[tuple[int, date]]) -> dict[tuple[int, date], int]:
+        """Return the ids of the users who have these seats on these days, by seat and day; those that are free lack."""
+        seat_ids, days = [seat_id for seat_id, _ in wanted], [day for _, day in wanted]
+        rows = await self._all("find_sitters", seat_ids=seat_ids, days=days)
+        return {(row["seat_id"], row["day"]): row["user_id"] for row in rows}
 
     async def book_seat(self, seat_id: int, user_id: int, day: date, session_id: UUID | None) -> Booking | None:
         """Book and return the booking, or None where there is no such open seat.

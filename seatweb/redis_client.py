@@ -18,6 +18,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, NoScriptError, RedisError, ResponseError
 
+from seatweb.together import Together
+
 T = TypeVar("T")
 Command: TypeAlias = tuple[str | int, ...]
 
@@ -40,12 +42,11 @@ class Question(Struct, frozen=True):
 
 
 class Asked(Struct, frozen=True):
-    """A script that is to be run, and where its answer goes."""
+    """A script that is to be run."""
 
     text: str
     digest: str
     arguments: Command
-    answer: asyncio.Future[Any]
 
 
 class RedisUnusable(Exception):
@@ -67,8 +68,7 @@ class RedisClient:
         self._url = url
         self._rests_until = 0.0
         self._probing = False
-        self._waiting: list[Asked] = []
-        self._asking: asyncio.Task[None] | None = None
+        self._scripts: Together[Asked, Any] = Together(self._run_together)
 
     @classmethod
     @asynccontextmanager
@@ -79,8 +79,7 @@ class RedisClient:
         try:
             yield found
         finally:
-            if found._asking:
-                found._asking.cancel()
+            found._scripts.close()
             await client.aclose()
 
     async def get_many(self, keys: Iterable[str]) -> list[bytes | None]:
@@ -108,45 +107,14 @@ class RedisClient:
         digest = self._client.register_script(text).sha  # which is how Redis names a script
 
         async def run(keys: list[str], arguments: list[str | int]) -> Any:  # noqa: ANN401 - what the script returns
-            return await self._ask(text, digest, (len(keys), *keys, *arguments))
+            self._check_rest()
+            return await self._scripts.get(Asked(text, digest, (len(keys), *keys, *arguments)))
 
         return run
 
-    async def _ask(self, text: str, digest: str, arguments: Command) -> Any:  # noqa: ANN401 - what the script returns
-        """Run a script together with all that are wanted meanwhile: a round trip costs more than what it carries."""
-        self._check_rest()
-        asked = Asked(text, digest, arguments, asyncio.get_running_loop().create_future())
-        self._waiting.append(asked)
-        if self._asking is None:
-            self._asking = asyncio.create_task(self._ask_all())
-        return await asked.answer
-
-    async def _ask_all(self) -> None:
-        try:
-            while self._waiting:
-                asked = [one for one in self._waiting if not one.answer.done()]  # some may be wanted no more
-                self._waiting = []
-                await self._ask_together(asked)
-        finally:
-            self._asking = None
-
-    async def _ask_together(self, asked: list[Asked]) -> None:
-        answers: list[Any] = [RedisAway()] * len(asked)
-        try:
-            if asked:
-                answers = await self._call(lambda client: _run_scripts(client, asked))
-        except RedisAway:
-            pass
-        finally:
-            for one, answer in zip(asked, answers, strict=True):
-                if one.answer.done():
-                    continue
-                if isinstance(answer, ResponseError):
-                    log.warning("redis refused", error=type(answer).__name__)
-                if isinstance(answer, Exception):
-                    one.answer.set_exception(RedisAway())
-                else:
-                    one.answer.set_result(answer)
+    async def _run_together(self, asked: list[Asked]) -> list[Any]:
+        answers = await self._call(lambda client: _run_scripts(client, asked))
+        return [_refused(answer) if isinstance(answer, ResponseError) else answer for answer in answers]
 
     async def batch(self, commands: Iterable[Command]) -> None:
         """Run the commands one after the other, in one round trip; one that is refused does not stop the others."""
@@ -200,8 +168,7 @@ class RedisClient:
             async with asyncio.timeout(CALL_SECONDS):
                 result = await work(self._client)
         except ResponseError as error:  # it answered: out of memory, or read-only while it fails over
-            log.warning("redis refused", error=type(error).__name__)
-            raise RedisAway from error
+            raise _refused(error) from error
         except (RedisError, OSError, TimeoutError) as error:
             if not self._rests_until:
                 log.warning("redis did not answer: going on without it", error=type(error).__name__)
@@ -214,6 +181,11 @@ class RedisClient:
             log.warning("redis answers again")
             self._rests_until = 0.0
         return result
+
+
+def _refused(error: ResponseError) -> RedisAway:
+    log.warning("redis refused", error=type(error).__name__)
+    return RedisAway()
 
 
 async def _run_scripts(client: redis.Redis, asked: list[Asked]) -> list[Any]:

@@ -4,6 +4,12 @@ select user_id
 from bookings
 where day = :day and seat_id = :seat_id and status = 'confirmed';
 
+-- name: find_sitters(seat_ids, days)
+-- The same for many seats, each on its day.
+select seat_id, day, user_id
+from bookings join unnest(:seat_ids::bigint[], :days::date[]) as wanted(seat_id, day) using (seat_id, day)
+where status = 'confirmed';
+
 -- name: book_seat(seat_id, user_id, day, session_id)^
 -- The whole booking in one statement: the section's generation first (it queues the section's writers, in one order
 -- everywhere, so they cannot deadlock), then the booking (the unique indexes decide), then the audit row.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from datetime import date, timedelta
 from typing import Any
 
@@ -89,18 +89,64 @@ async def test_of_many_who_want_a_seat_at_once_one_asks_the_database(
     bookings: Bookings, database: Database, users: list[User], clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The others would keep places in it from those who want other seats."""
-    written, write = 0, database.write
+    asked = []
 
-    async def counted(work: Any) -> Any:
-        nonlocal written
-        written += 1
-        return await write(work)
+    def counted(name: str, ask: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
+        async def count(work: Any) -> Any:
+            asked.append(name)
+            return await ask(work)
 
-    monkeypatch.setattr(database, "write", counted)
+        return count
+
+    monkeypatch.setattr(database, "write", counted("write", database.write))
+    monkeypatch.setattr(database, "run", counted("run", database.run))
     assert await outcomes([bookings.book(user, 7, clock.today) for user in users]) == {"booked": 1, "seat_taken": 11}
-    assert written == 1
+    assert asked == ["write"]
     found = await outcomes([bookings.book(users[0], 8, clock.ahead(1)) for _ in range(5)])
     assert found == {"booked": 1, "day_already_booked": 4}
+
+
+async def test_who_comes_too_late_asks_together_with_others(
+    bookings: Bookings, database: Database, users: list[User], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, run = 0, database.run
+
+    async def counted(work: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return await run(work)
+
+    for user, seat_id in zip(users, range(1, 7), strict=False):
+        await bookings.book(user, seat_id, clock.today)
+        await bookings.book(user, seat_id, clock.ahead(1))
+    await bookings.cancel(users[5], (await bookings.week(users[5], clock.today))[clock.today].id)
+    monkeypatch.setattr(database, "run", counted)
+    late = [bookings.book(user, seat_id, clock.today) for user in users[6:] for seat_id in range(1, 6)]
+    mine = [bookings.book(users[0], 1, clock.today), bookings.book(users[5], 6, clock.today)]
+    assert await outcomes([*late, *mine]) == {"seat_taken": 30, "day_already_booked": 1, "booked": 1}
+    assert asked <= 2
+
+
+async def test_who_cannot_learn_whether_the_seat_is_free_hears_so_in_time(
+    bookings: Bookings, database: Database, users: list[User], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those who ask, and those who come while the question is on its way."""
+    await bookings.book(users[0], 7, clock.today)
+    run, asked, over = database.run, asyncio.Event(), asyncio.Event()
+
+    async def stuck(work: Any) -> Any:
+        asked.set()
+        await over.wait()
+        return await run(work)
+
+    monkeypatch.setattr(database, "run", stuck)
+    async with asyncio.timeout(10):
+        first = asyncio.ensure_future(outcomes([bookings.book(users[1], 7, clock.today)]))
+        await asked.wait()
+        assert await outcomes([bookings.book(user, 7, clock.today) for user in users[2:]]) == {"overloaded": 10}
+        assert await first == {"overloaded": 1}
+        over.set()
+        assert await outcomes([bookings.book(users[1], 7, clock.today)]) == {"seat_taken": 1}
 
 
 async def test_the_next_gets_the_seat_when_the_first_may_not_have_it(
