@@ -61,7 +61,7 @@ from seatweb.web.map_answers import MapAnswers
 from seatweb.web.my_bookings import MyBookingsController
 from seatweb.web.own_account import OwnAccountController
 from seatweb.web.password_reset import PasswordResetController
-from seatweb.web.rendering import Renderer
+from seatweb.web.rendering import BROTLI_QUALITY, Renderer
 from seatweb.web.requests import PageNotFound, prepare
 from seatweb.web.second_factor import SecondFactorController
 from seatweb.web.second_step import SecondStepController
@@ -86,6 +86,8 @@ PARTS: Final = (
     "reset_codes",
 )
 """What handlers may ask for of what the lifespan makes."""
+# Of pages, for browsers that take it (they do over https); for others gzip.
+COMPRESSION: Final = CompressionConfig("brotli", brotli_quality=BROTLI_QUALITY, gzip_compress_level=6)
 LARGEST_BODY: Final = 64 * 1024  # bytes; our forms have a few hundred
 
 
@@ -198,7 +200,7 @@ def create_app(
         before_request=prepare,
         include_in_schema=False,
         # Tokens in forms differ in every answer, so that compression gives nothing away (BREACH).
-        middleware=[DefineMiddleware(CompressionMiddleware, config=CompressionConfig("gzip", gzip_compress_level=6))],
+        middleware=[DefineMiddleware(CompressionMiddleware, config=COMPRESSION)],
     )
     # Not compressed: what is compressed is held back.
     streams = Router("/", route_handlers=[live_map], before_request=prepare, include_in_schema=False)

@@ -23,7 +23,8 @@ WARM_SECONDS: Final = 1.0
 BIG: Final = "W"  # the section of 1,000 seats
 COLD_VIEWS: Final = 20
 HTMX: Final[dict[str, str]] = {"HX-Request": "true"}
-GZIP: Final = {"Accept-Encoding": "gzip"}
+ACCEPTED: Final = "Accept-Encoding"
+CODINGS: Final = ("br", "gzip")
 
 
 def section_view(bench: Bench) -> list[Result]:
@@ -43,11 +44,14 @@ def day_page(bench: Bench) -> list[Result]:
     with bench.servers.database() as url, _hello(bench.servers) as hello:
         viewers = _half_taken(url, day)
         with bench.servers.seatweb(url) as site:
-            plain, packed = (_views(site, viewers, f"/days/{day}", SEATS, **headers) for headers in ({}, GZIP))
-            return [
-                _against_hello(bench, "day page", site, hello, plain, 0.45, sent),
-                _against_hello(bench, "day page, gzip", site, hello, packed, None, f"{sent}, Accept-Encoding: gzip"),
-            ]
+            plain = _views(site, viewers, f"/days/{day}", SEATS)
+            results = [_against_hello(bench, "day page", site, hello, plain, 0.45, sent)]
+            for coding in CODINGS:
+                headers = {ACCEPTED: coding}
+                packed = _views(site, viewers, f"/days/{day}", SEATS, **headers)
+                name, how = f"day page, {coding}", f"{sent}, {ACCEPTED}: {coding}"
+                results.append(_against_hello(bench, name, site, hello, packed, None, how))
+            return results
 
 
 def thousand_seats(bench: Bench) -> list[Result]:
@@ -130,15 +134,16 @@ def _views(site: App, viewers: list[Person], path: str, seats: int, **headers: s
     """
     for viewer in viewers:
         address = f"http://{site.address.host}:{site.address.port}{path}"
-        answer = httpx.get(address, headers={"Accept-Encoding": "identity", "Cookie": viewer.cookie, **headers})
+        answer = httpx.get(address, headers={ACCEPTED: "identity", "Cookie": viewer.cookie, **headers})
         shown = [seat["data-status"] for seat in BeautifulSoup(answer.text, "html.parser").select('[id^="seat-"]')]
         taken = sum(status in {"taken", "mine"} for status in shown)
         if answer.status_code != 200 or (len(shown), taken) != (seats, seats // 2):
             raise BenchmarkError(f"{path}: {answer.status_code}, {len(shown)} seats, {taken} of them taken")
     # What every answer must hold: the compressed ones cannot be looked into, but say what they are.
     name = path.rpartition("/")[2]
-    content = b"content-encoding: gzip" if headers == GZIP else b'id="section-%s"' % name.encode()
-    whole_page = "sections" not in path and headers != GZIP
+    coding = headers.get(ACCEPTED)
+    content = f"content-encoding: {coding}".encode() if coding else b'id="section-%s"' % name.encode()
+    whole_page = "sections" not in path and not coding
     return [
         Exchange(viewer.get(path, **headers), {b"200": viewer.username.encode() if whole_page else content})
         for viewer in viewers

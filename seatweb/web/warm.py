@@ -14,6 +14,7 @@ import zlib
 from datetime import date
 from typing import Final
 
+import brotli
 from litestar.datastructures import State
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
@@ -27,7 +28,7 @@ from seatweb.security import Identity, Security
 from seatweb.sessions import Sessions
 from seatweb.web.day_pages import DayPages
 from seatweb.web.maps import peek
-from seatweb.web.rendering import PAGE_HEADERS
+from seatweb.web.rendering import BROTLI_QUALITY, PAGE_HEADERS
 from seatweb.web.requests import read_day
 from seatweb.web.sections import Place, Sections
 
@@ -80,12 +81,12 @@ class WarmPages:
         return asked
 
     def _answer(self, scope: Scope, asked: _Asked) -> tuple[list[tuple[bytes, bytes]], bytes] | None:
-        cookies, compressed = b"", False
+        cookies, codings = b"", b""
         for name, value in scope["headers"]:
             if name == b"cookie":
                 cookies = value
             elif name == b"accept-encoding":
-                compressed = b"gzip" in value
+                codings = value
             elif name == b"hx-request" and asked.fragment is None:
                 return None
         identity = self._security.identity(cookies)
@@ -95,9 +96,13 @@ class WarmPages:
         if body is None:
             return None
         headers = [*HEADERS, (b"content-type", b"text/html; charset=utf-8")]
-        if compressed and len(body) >= SMALLEST_COMPRESSED:
-            body = _gzipped(body)
-            headers.append((b"content-encoding", b"gzip"))
+        if codings and len(body) >= SMALLEST_COMPRESSED:
+            if b"br" in codings:
+                body = brotli.compress(body, quality=BROTLI_QUALITY)
+                headers.append((b"content-encoding", b"br"))
+            elif b"gzip" in codings:
+                body = _gzipped(body)
+                headers.append((b"content-encoding", b"gzip"))
         headers.append((b"content-length", str(len(body)).encode()))
         return headers, body
 

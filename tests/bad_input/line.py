@@ -7,12 +7,14 @@ import socket
 from contextlib import suppress
 from typing import NamedTuple
 
+import brotli
 import httptools
 import httpx
 
 from tests.bad_input.requests import Attempt
 
 SECONDS = 10  # promised are 5
+DECOMPRESS = {"br": brotli.decompress, "gzip": gzip.decompress}
 
 
 class Answer(NamedTuple):
@@ -64,7 +66,8 @@ class _Reader:
     def end(self) -> None:
         if self.answer is None:
             headers = httpx.Headers(self._headers)
-            body = gzip.decompress(self._body) if headers.get("content-encoding") == "gzip" else self._body
+            coding = headers.get("content-encoding")
+            body = DECOMPRESS[coding](self._body) if coding and self._body else self._body
             self.answer = Answer(self._parser.get_status_code(), headers, body)
 
 

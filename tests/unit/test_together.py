@@ -45,7 +45,8 @@ async def start(together: Together[int, int], *numbers: int) -> list[asyncio.Tas
 
 
 async def test_one_by_itself_does_not_wait_for_others(together: Together[int, int], source: Source) -> None:
-    assert [await together.get(1), await together.get(2)] == [2, 4]
+    async with asyncio.timeout(5):
+        assert [await together.get(1), await together.get(2)] == [2, 4]
     assert source.asked == [[1], [2]]
 
 

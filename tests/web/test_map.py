@@ -540,6 +540,24 @@ async def test_pages_are_not_kept_and_static_files_are(site: Site) -> None:
     assert "immutable" not in (await visitor.get(str(sheet).partition("?")[0])).headers["cache-control"]
 
 
+@pytest.mark.parametrize("known", [False, True])
+async def test_a_page_is_compressed_as_the_browser_takes_it(site: Site, *, known: bool) -> None:
+    """Also where it comes from what the process remembers: then it is answered before the framework."""
+    async with site.people(1) as (ada,):
+        for accepted, coding in {
+            "gzip, deflate, br, zstd": "br",
+            "gzip": "gzip",
+            "identity": None,
+            "zstd": None,
+        }.items():
+            if known:
+                await ada.get("/")  # which is kept for a moment
+            for path in ("/", "/my/bookings"):
+                page = await ada.get(path, headers={"accept-encoding": accepted})
+                assert page.headers.get("content-encoding") == coding, (path, accepted)
+                assert page.text.rstrip().endswith("</html>")
+
+
 async def test_the_health_of_the_parts(site: Site) -> None:
     visitor = site.visitor()
     assert (await visitor.get("/health")).json() == {
