@@ -1,0 +1,61 @@
+"""What takes too long ends with a definite answer, but for what has begun to answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from litestar.types import Message, Receive, Scope, Send
+from seatweb import telemetry
+from seatweb.errors import Overloaded
+from seatweb.telemetry import Deadline
+
+SCOPE: Any = {"type": "http"}
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telemetry, "DEADLINE_SECONDS", 0.05)
+
+
+async def nothing() -> Any:
+    raise AssertionError("nobody reads")
+
+
+def answer_of(content_type: bytes) -> Message:
+    return {"type": "http.response.start", "status": 200, "headers": [(b"content-type", content_type)]}
+
+
+async def test_without_an_answer_in_time_it_is_too_much() -> None:
+    async def stuck(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        await asyncio.Event().wait()
+
+    async def send(_message: Message) -> None:
+        raise AssertionError("nothing was answered")
+
+    async with asyncio.timeout(5):
+        with pytest.raises(Overloaded):
+            await Deadline(stuck)(SCOPE, nothing, send)
+
+
+@pytest.mark.parametrize(("kind", "ends"), [(b"text/html", True), (telemetry.EVENT_STREAM, False)])
+async def test_what_has_begun_is_cut_off_unless_it_is_a_stream(kind: bytes, *, ends: bool) -> None:
+    sent: list[Message] = []
+    over = asyncio.Event()
+
+    async def begins(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send(answer_of(kind))
+        await over.wait()
+        await send({"type": "http.response.body", "body": b"the end", "more_body": False})
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async with asyncio.timeout(5):
+        running = asyncio.create_task(Deadline(begins)(SCOPE, nothing, send))
+        await asyncio.wait([running], timeout=0.5)
+        assert running.done() is ends
+        over.set()
+        await running
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"][: 1 if ends else 2]
