@@ -93,8 +93,7 @@ class Queries(FactorQueries):
 
     async def find_sitter(self, seat_id: int, day: date) -> int | None:
         """Return the id of the user who has the seat on the day."""
-        user_id: int | None = await self._one("find_sitter", seat_id=seat_id, day=day)
-        return user_id
+        return (await self.find_sitters([(seat_id, day)])).get((seat_id, day))
 
     async def find_sitters(self, wanted: Collection[tuple[int, date]]) -> dict[tuple[int, date], int]:
         """Return the ids of the users who have these seats on these days, by seat and day; those that are free lack."""

@@ -96,7 +96,7 @@ class WarmPages:
         if body is None:
             return None
         headers = [*HEADERS, (b"content-type", b"text/html; charset=utf-8")]
-        if codings and len(body) >= SMALLEST_COMPRESSED:
+        if len(body) >= SMALLEST_COMPRESSED:
             if b"br" in codings:
                 body = brotli.compress(body, quality=BROTLI_QUALITY)
                 headers.append((b"content-encoding", b"br"))

@@ -1,11 +1,5 @@
--- name: find_sitter(seat_id, day)$
--- The id of the user who has the seat: a loser learns it here without queueing behind the winners.
-select user_id
-from bookings
-where day = :day and seat_id = :seat_id and status = 'confirmed';
-
 -- name: find_sitters(seat_ids, days)
--- The same for many seats, each on its day.
+-- The ids of the users who have the seats, each on its day: losers learn it here without queueing behind the winners.
 select seat_id, day, user_id
 from bookings join unnest(:seat_ids::bigint[], :days::date[]) as wanted(seat_id, day) using (seat_id, day)
 where status = 'confirmed';

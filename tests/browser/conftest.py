@@ -14,8 +14,6 @@ from seatweb.model import User
 from tests.support import Site, run
 
 ARGUMENTS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-sync"]
-# What the browser itself, and htmx, write about a network that is cut.
-NETWORK = ("ERR_", "Failed to fetch", "htmx:error", "sse:error")
 
 
 @pytest.fixture(scope="package")

@@ -10,9 +10,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import NETWORK, Guard
+from tests.browser.conftest import Guard
 from tests.browser.test_journeys import DAY, announced, seat, tab_to
-from tests.browser.test_live import BROKEN, SECOND, STREAM, KeptBack, is_live, open_live, says_nothing
+from tests.browser.test_live import BROKEN, NETWORK, SECOND, STREAM, KeptBack, is_live, open_live, says_nothing
 from tests.support import Site
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}

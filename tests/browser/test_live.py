@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Page, Route, expect
 
-from tests.browser.conftest import NETWORK, Guard
+from tests.browser.conftest import Guard
 from tests.browser.test_journeys import DAY, announced, seat
 from tests.support import Site, Visitor, run
 
 SECOND = 1000  # within so many milliseconds others see a change
 BROKEN = 5000  # or within so many, while something is broken
 STREAM = re.compile(r"/days/[0-9-]+/live\?")
+NETWORK = ("ERR_", "Failed to fetch", "htmx:error", "sse:error")  # what the browser itself writes about a cut network
 
 
 def is_live(page: Page, **options: Any) -> None:
