@@ -94,10 +94,20 @@ class Site:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end_streams()
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop the server."""
+        if self._thread.is_alive():
+            self._end_streams()
         self._server.should_exit = True
         self._thread.join(10)
         self.socket.close()
+
+    @property
+    def connections(self) -> int:
+        """How many connections the server has open."""
+        return len(self._server.server_state.connections)
 
     def visitor(self, **options: Any) -> Visitor:
         """Return a new visitor, with a browser of their own."""

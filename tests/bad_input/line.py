@@ -26,8 +26,8 @@ class Answer(NamedTuple):
 
     @property
     def from_server(self) -> bool:
-        """Whether the server below the app refused it as no HTTP."""
-        return self.status == 400 and "x-request-id" not in self.headers
+        """Whether the server refused the request before the app saw it."""
+        return self.status in {400, 414, 431} and "x-request-id" not in self.headers
 
 
 class _Reader:
