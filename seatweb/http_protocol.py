@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with limits on request heads, and on bodies that arrive after their answer."""
+"""uvicorn's HTTP protocol with limits on request heads and trailers, and on bodies that arrive after their answer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HEADERS_TOO_LARGE: Final[Refusal] = (431, b"The request headers are too large.")
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """Refuses heads that are too large or too slow, and closes connections whose body is not needed."""
+    """Refuses heads that are too large or too slow, drops trailers, and closes connections whose body is not needed."""
 
     head_seconds: ClassVar[float] = 10.0
     linger_seconds: ClassVar[float] = 2.0
@@ -89,10 +89,11 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Add a header."""
+        """Add a header; drop a trailer, which uvicorn would merge into the headers (RFC 9110, section 6.5.1)."""
         self._headers += 1
         self._count(len(name) + len(value) + len(b": \r\n"), HEADERS_TOO_LARGE)
-        super().on_header(name, value)
+        if self._reading_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Start the request; what follows is its body."""
