@@ -160,6 +160,11 @@ class BoundedHttp(HttpToolsProtocol):
         self.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", text]))
         self._close()
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Ignore the upgrade, and close: the parser skips the body, so what follows could be read as a new request."""
+        self._discard()
+        self.cycle.keep_alive = False
+
     # Closing
 
     def _close(self) -> None:

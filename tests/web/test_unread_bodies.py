@@ -140,6 +140,17 @@ async def test_a_client_that_expects_100_continue_gets_it_when_its_body_is_read(
         assert b"connection: close" not in answer.lower()
 
 
+async def test_the_body_of_an_upgrade_request_is_not_run_as_a_request(site: Site) -> None:
+    head = b"POST /health/live HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: foo\r\nContent-Length: %d\r\n\r\n"
+    async with connected(site) as (reader, writer):
+        writer.write(head % len(GET))
+        answer = await read_answer(reader)
+        assert answer.startswith(b"HTTP/1.1 405")
+        assert b"connection: close" in answer.lower()
+        writer.write(GET)
+        assert await reader.read() == b""
+
+
 async def test_endless_chunk_extensions_are_refused(site: Site) -> None:
     async with connected(site) as (reader, writer):
         writer.write(LOGIN + CHUNKED + b"1;")
