@@ -48,9 +48,9 @@ def test_the_root_of_a_partial_is_named_after_its_file() -> None:
 
 
 def test_vendored_files_are_unmodified() -> None:
-    readme = (ROOT / "static/vendor/README.md").read_text()
-    for path in (ROOT / "static/vendor").iterdir():
-        if path.suffix in {".js", ".woff2"}:
+    for path in (*(ROOT / "static/vendor").iterdir(), *(ROOT / "seatweb/unicode_data").iterdir()):
+        readme = (path.parent / "README.md").read_text()
+        if path.suffix in {".js", ".woff2", ".txt"} and "LICENSE" not in path.name:
             assert hashlib.sha256(path.read_bytes()).hexdigest() in readme, path.name
 
 
