@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from typing import Final
 from uuid import UUID
 
@@ -16,18 +14,15 @@ from seatweb.model import Client, Session, User
 from seatweb.passwords import PasswordRules, Passwords
 from seatweb.queries import Credentials
 from seatweb.sessions import Sessions
+from seatweb.usernames import (
+    may_be_registered,
+    typed_username,
+    username_key,
+    username_problem,
+)
 
 log = structlog.get_logger(__name__)
 
-SHORTEST_USERNAME: Final = 3
-LONGEST_USERNAME: Final = 50
-# Of what is typed no more is looked at: to bring it into one form takes time that grows with the square of its length.
-# No four characters become fewer than one (Unicode Standard Annex 15), so what is longer than this stays too long.
-LONGEST_TYPED: Final = 4 * (LONGEST_USERNAME + 1)
-# What shows nothing though Python prints it: of Unicode's Default_Ignorable_Code_Point, and the empty Braille cell.
-INVISIBLE: Final = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
-)
 NOWHERE: Final = Client()
 
 
@@ -54,7 +49,7 @@ class Accounts:
         """
         name = typed_username(username)
         problems = {
-            "username": _username_problem(name),
+            "username": username_problem(name),
             "password": self._rules.problem(password, name),
         }
         fields = {field: problem for field, problem in problems.items() if problem}
@@ -83,7 +78,7 @@ class Accounts:
 
     async def _check_password(self, name: str, password: str) -> Credentials:
         known = None
-        if not _username_problem(name):
+        if may_be_registered(name):
             known = await self._database.run(lambda queries: queries.find_credentials(username_key(name)))
         right = await self._passwords.verify(password, known.password_hash if known else None)
         if known is None or not right or known.disabled:
@@ -150,31 +145,3 @@ class Accounts:
             return await transaction.end_sessions(user.id, session.id)
 
         self._sessions.forget(user.id, await self._database.transaction(change))
-
-
-def typed_username(username: str) -> str:
-    """Return a username as it is kept (NFC), of as much of what was typed as could be one."""
-    return unicodedata.normalize("NFC", username.strip()[:LONGEST_TYPED])
-
-
-def _username_problem(name: str) -> str | None:
-    if not name:
-        return "Choose a username."
-    if not SHORTEST_USERNAME <= len(name) <= LONGEST_USERNAME:
-        return f"Use {SHORTEST_USERNAME} to {LONGEST_USERNAME} characters."
-    if not name.isprintable():
-        return "Use letters, digits, spaces and punctuation only."
-    letters = [character for character in INVISIBLE.sub("", name) if character.isalnum()]
-    marks = [character for character in name if unicodedata.combining(character)]
-    if not letters or len(marks) > 2 * len(letters):
-        return "Use at least one letter or digit."
-    return None
-
-
-def username_key(name: str) -> str:
-    """Return what makes two usernames the same: compatibility forms, case and what nobody sees do not count.
-
-    That is Unicode's NFKC_Casefold, and pages show several spaces as one.
-    """
-    visible = unicodedata.normalize("NFKC", INVISIBLE.sub("", name))
-    return " ".join(unicodedata.normalize("NFKC", visible.casefold()).split())

@@ -11,13 +11,14 @@ from uuid import UUID
 
 import structlog
 
-from seatweb.accounts import NOWHERE, typed_username, username_key
+from seatweb.accounts import NOWHERE
 from seatweb.database import Database, Transaction
 from seatweb.errors import BadCredentials, InvalidInput, NotAllowed, UserNotFound
 from seatweb.limits import Limits
 from seatweb.model import Client, Role, Session, User
 from seatweb.passwords import PasswordRules, Passwords
 from seatweb.sessions import Sessions
+from seatweb.usernames import typed_username, username_key
 
 log = structlog.get_logger(__name__)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from seatweb.accounts import username_key
 from seatweb.database import Database, Transaction
 from seatweb.errors import NotAllowed, UserNotFound
 from seatweb.model import Account, Role, Session, User
 from seatweb.sessions import Sessions
+from seatweb.usernames import username_key
 
 ROWS: Final = 50
 

@@ -1,0 +1,115 @@
+"""Usernames: every character that is refused is so for a reason."""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+from collections.abc import Iterator
+
+import pytest
+from seatweb.unicode_security import identifier_types
+from seatweb.usernames import (
+    LONGEST_USERNAME,
+    may_be_registered,
+    typed_username,
+    username_key,
+    username_problem,
+)
+
+# DerivedCoreProperties.txt of Unicode 17.0.0: Default_Ignorable_Code_Point.
+DEFAULT_IGNORABLE = (
+    (0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F),
+    (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF),
+    (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8), (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF),
+)  # fmt: skip
+# Blocks.txt of Unicode 17.0.0: scripts that nobody writes names in (UAX 31, table 4), and notation.
+OUT_OF_USE = {
+    "Ogham": (0x1680, 0x169F), "Runic": (0x16A0, 0x16FF), "Glagolitic": (0x2C00, 0x2C5F), "Gothic": (0x10330, 0x1034F),
+    "Zanabazar Square": (0x11A00, 0x11A4F), "Cuneiform": (0x12000, 0x123FF), "Egyptian": (0x13000, 0x1345F),
+    "Khitan": (0x18B00, 0x18CFF), "Duployan": (0x1BC00, 0x1BC9F), "Braille": (0x2800, 0x28FF),
+    "Byzantine music": (0x1D000, 0x1D0FF), "music": (0x1D100, 0x1D1FF), "Znamenny music": (0x1CF00, 0x1CFCF),
+    "Greek music": (0x1D200, 0x1D24F), "specials": (0xFFF0, 0xFFFF), "private use": (0xE000, 0xF8FF),
+    "more private use": (0xF0000, 0xFFFFF), "tags": (0xE0000, 0xE007F), "surrogates": (0xD800, 0xDFFF),
+}  # fmt: skip
+
+
+def usable() -> Iterator[str]:
+    """Yield every character that may stand between letters in a name as it is kept."""
+    characters = (chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code <= 0xDFFF)
+    return (one for one in characters if unicodedata.normalize("NFC", one) == one and is_accepted(f"ada{one}b"))
+
+
+def is_accepted(name: str) -> bool:
+    return username_problem(typed_username(name)) is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "王伟明", "José", "O'Brien", "O\u2019Brien", "Jean-Luc", "anna (HR)", "Ada Lovelace", "अनिल कुमार", "דנה כהן",
+        "محمد", "민수진", "ada_l.1", "Ἀθηνᾶ", "Lîm Bo\u030dk", "Ẹ̀kọ́", "สมชาย", "မောင်မောင်", "သတ္တိ", "សុខា", "ஆதிரா",
+        "ᏣᎳᎩ", "ada 🪑", "ada ❤\ufe0f", "ada 👍🏽", "ada 🇩🇪", "ʻOkina", "ｊｏｈｎ", "ada & eve", "ada+eve@here", "№ 12",
+        "50 €",
+    ],
+)  # fmt: skip
+def test_names_that_people_have_are_accepted(name: str) -> None:
+    assert is_accepted(name)
+
+
+@pytest.mark.parametrize(
+    "blank", ["\U0001d159", "\U00016fe4", "\U00011a47", "\U0001bc9d", "\u2800", "\u3164", "\ufffc"]
+)
+def test_a_character_that_shows_nothing_is_refused_and_named(blank: str) -> None:
+    for name in (f"ada{blank}", f"{blank}ada", f"a{blank}da"):
+        problem = username_problem(name)
+        assert problem
+        assert f"character {name.index(blank) + 1} (U+{ord(blank):04X})" in problem
+
+
+def test_every_default_ignorable_character_is_refused() -> None:
+    for first, last in DEFAULT_IGNORABLE:
+        for code in range(first, last + 1):
+            assert not is_accepted(f"ada{chr(code)}b"), hex(code)
+    for selector in map(chr, range(0xFE00, 0xFE0F)):
+        assert not is_accepted(f"ada ❤{selector}"), hex(ord(selector))
+
+
+@pytest.mark.parametrize("kind", OUT_OF_USE)
+def test_every_character_out_of_use_is_refused(kind: str) -> None:
+    first, last = OUT_OF_USE[kind]
+    assert [hex(code) for code in range(first, last + 1) if is_accepted(f"ada{chr(code)}b")] == []
+
+
+def test_every_character_that_is_accepted_shows_something() -> None:
+    accepted = set(usable()) - {" "}
+    assert len(accepted) > 100_000
+    for character in accepted:
+        code = ord(character)
+        assert unicodedata.category(character) not in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"}, hex(code)
+        assert not any(first <= code <= last for first, last in DEFAULT_IGNORABLE), hex(code)
+        assert not {"Exclusion", "Deprecated", "Not_Character"} & identifier_types(character), hex(code)
+        assert username_key(f"ada{character}") != "ada", hex(code)
+
+
+@pytest.mark.parametrize("stacker", ["\u1039", "\u17d2", "\u1a60", "\uaaf6", "\U00011133"])
+def test_a_sign_that_joins_letters_stands_between_letters_of_its_script(stacker: str) -> None:
+    for name in (f"ada{stacker}", f"ad{stacker}a", f"{stacker}ada", f"adaက{stacker}"):
+        assert not is_accepted(name)
+
+
+def test_keys_are_as_they_were() -> None:
+    """What is in the database must go on being found."""
+    keys = {
+        "Ada  Lovelace": "ada lovelace", "ＡＤＡ": "ada", "Straße": "strasse", "ada\u3164": "ada",
+        "\u0410nna": "\u0430nna",
+        "ada\U0001d159": "ada\U0001d159", "ﬁona": "fiona", "İpek": "i\u0307pek", "ΣΑΣ": "σασ",
+    }  # fmt: skip
+    assert {name: username_key(name) for name in keys} == keys
+
+
+def test_what_can_be_looked_up_is_only_bounded() -> None:
+    assert may_be_registered("ada\U0001d159")
+    assert may_be_registered("ada\u200b")
+    assert may_be_registered("a" * LONGEST_USERNAME)
+    for name in ("", "a" * (LONGEST_USERNAME + 1), "a\0b", "\x01" + "7", "\ud800ada"):
+        assert not may_be_registered(name)
