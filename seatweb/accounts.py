@@ -19,6 +19,7 @@ from seatweb.usernames import (
     typed_username,
     username_key,
     username_problem,
+    username_skeletons,
 )
 
 log = structlog.get_logger(__name__)
@@ -43,7 +44,7 @@ class Accounts:
 
         Raises:
             InvalidInput: with a text for each field that cannot be used.
-            UsernameTaken: someone has the name, in whatever case.
+            UsernameTaken: someone has the name, in whatever case, or one that looks the same.
             TooManyAttempts: too many were tried from this address.
             Overloaded: too many passwords are being hashed.
         """
@@ -59,7 +60,7 @@ class Accounts:
         password_hash = await self._passwords.hash(password)
 
         async def register(transaction: Transaction) -> Session:
-            user = await transaction.register_user(name, username_key(name), password_hash)
+            user = await transaction.register_user(name, username_key(name), username_skeletons(name), password_hash)
             return await self._sessions.start(transaction, user, client, with_factor=False)
 
         return await self._database.transaction(register)

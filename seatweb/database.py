@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
@@ -28,13 +28,15 @@ from seatweb.errors import (
     UsernameTaken,
 )
 from seatweb.queries import Queries
+from seatweb.usernames import username_skeletons
 
 T = TypeVar("T")
 
-RULES: Final[dict[str, type[SeatwebError]]] = {
+RULES: Final[dict[str, Callable[[], SeatwebError]]] = {
     "bookings_day_seat_key": SeatTaken,
     "bookings_user_day_key": DayAlreadyBooked,
     "users_username_key": UsernameTaken,
+    "username_skeletons_key": partial(UsernameTaken, looks_alike=True),
     "bookings_user_counts": NotSignedIn,
 }
 OLDEST_SERVER: Final = 15
@@ -42,6 +44,8 @@ MIGRATION_LOCK: Final = 0x5EA7_0EB  # any number that nothing else on the server
 ACQUIRE_SECONDS: Final = 0.9  # who waits longer is told to come back
 STATEMENT_SECONDS: Final = 3.0
 CONNECT_SECONDS: Final = 5.0
+SKELETON_LOCK: Final = MIGRATION_LOCK + 1
+SKELETONS_AT_ONCE: Final = 2000  # accounts, so that none is locked for long
 MIGRATION_SECONDS: Final = 120.0
 ATTEMPTS: Final = 4  # the first, and three more after deadlocks or serialization failures
 
@@ -224,7 +228,8 @@ class _translated:  # noqa: N801 - used as a statement
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         match error:
             case asyncpg.IntegrityConstraintViolationError() if error.constraint_name in RULES:
-                raise RULES[error.constraint_name] from error
+                rule = RULES[error.constraint_name]
+                raise rule() from error
             case asyncpg.DeadlockDetectedError() | asyncpg.SerializationError():
                 raise _TryAgain from error
             case asyncpg.DataError():
@@ -249,7 +254,7 @@ class _translated:  # noqa: N801 - used as a statement
 
 
 async def migrate(url: str) -> None:
-    """Bring the schema up to date and fill an empty database with the sections of a first run.
+    """Bring the schema and the usernames' skeletons up to date, and give an empty database the sections of a first run.
 
     Safe when several processes start at once: they wait for each other by an advisory lock that is polled (waiting
     inside a statement would deadlock with concurrent index builds).
@@ -267,6 +272,10 @@ async def migrate(url: str) -> None:
                 await asyncio.sleep(0.05)
             await pogo.apply(connection, resources.folder("sql") / "migrations", schema_name="public")
             await connection.execute((resources.folder("sql") / "seeds" / "first_run.sql").read_text())
+        await connection.execute("select pg_advisory_unlock($1)", MIGRATION_LOCK)
+        # By one process at a time, which may take minutes; the others need not wait for it.
+        if await connection.fetchval("select pg_try_advisory_lock($1)", SKELETON_LOCK):
+            await _put_missing_skeletons(Queries(connection, load_statements()))
     except TimeoutError:
         raise DatabaseUnusable("the migrations did not end in time; is another process migrating?") from None
     except DatabaseUnusable:
@@ -276,9 +285,23 @@ async def migrate(url: str) -> None:
         raise DatabaseUnusable(f"the migrations failed: {type(cause).__name__}: {_one_line(cause)}") from error
     finally:
         try:
-            await connection.close(timeout=0.5)  # ends the advisory lock with it
+            await connection.close(timeout=0.5)  # ends the advisory locks with it
         except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             connection.terminate()
+
+
+async def _put_missing_skeletons(queries: Queries) -> None:
+    """Give every account that has no skeleton its own, unless an older account has them.
+
+    Each batch commits by itself, so that a process that is stopped in the middle goes on at its next start. Every
+    start also finds the accounts that an older version registered meanwhile, and those whose look-alike was deleted.
+    """
+    last_id = 0
+    while names := await queries.find_names_without_skeletons(last_id, SKELETONS_AT_ONCE):
+        last_id = names[-1][0]
+        await queries.put_skeletons(
+            [(user_id, skeleton) for user_id, name in names for skeleton in username_skeletons(name)]
+        )
 
 
 async def check_schema(url: str) -> None:

@@ -111,11 +111,15 @@ class InvalidInput(SeatwebError):
 
 
 class UsernameTaken(SeatwebError):
-    """Someone has this username already."""
+    """Someone has this username already, or one that looks the same."""
 
     code = "username_taken"
     status = 409
     message = "That username is taken."
+
+    def __init__(self, *, looks_alike: bool = False) -> None:
+        self.looks_alike = looks_alike
+        super().__init__("That username looks the same as one that is taken." if looks_alike else None)
 
 
 class BadCredentials(SeatwebError):

@@ -220,16 +220,28 @@ class Queries(FactorQueries):
 
     # Accounts
 
-    async def register_user(self, username: str, username_key: str, password_hash: str) -> User:
+    async def register_user(
+        self, username: str, username_key: str, skeletons: Collection[str], password_hash: str
+    ) -> User:
         """Return the new user.
 
         Raises:
-            UsernameTaken: someone has that name.
+            UsernameTaken: someone has that name, or one with the same key or one of these skeletons.
         """
-        row = await self._one(
-            "register_user", username=username, username_key=username_key, password_hash=password_hash
-        )
-        return _user(row)
+        values = {"username": username, "username_key": username_key, "password_hash": password_hash}
+        return _user(await self._one("register_user", skeletons=list(skeletons), **values))
+
+    async def find_names_without_skeletons(self, after: int, rows: int) -> list[tuple[int, str]]:
+        """Return the ids and usernames of accounts that have no skeleton, by id, after this one."""
+        return [
+            (row["id"], row["username"])
+            for row in await self._all("find_names_without_skeletons", after=after, rows=rows)
+        ]
+
+    async def put_skeletons(self, skeletons: Collection[tuple[int, str]]) -> None:
+        """Give the accounts with these ids a skeleton each, but for those that another account has."""
+        user_ids, texts = [user_id for user_id, _ in skeletons], [skeleton for _, skeleton in skeletons]
+        await self._one("put_skeletons", user_ids=user_ids, skeletons=texts)
 
     async def find_credentials(self, username_key: str) -> Credentials | None:
         """Return what a sign-in under this name is compared with."""

@@ -1,4 +1,4 @@
-"""Usernames: what a new one may contain, and which are the same."""
+"""Usernames: what a new one may contain, which are the same, and which look the same."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import unicodedata
 from typing import Final
 
-from seatweb.unicode_security import identifier_types
+from seatweb.unicode_security import identifier_types, skeleton
 
 SHORTEST_USERNAME: Final = 3
 LONGEST_USERNAME: Final = 50
@@ -85,6 +85,18 @@ def username_key(name: str) -> str:
     """
     visible = _visible(name)
     return " ".join(unicodedata.normalize("NFKC", visible.casefold()).split())
+
+
+def username_skeletons(name: str) -> list[str]:
+    """Return what makes two usernames look the same; two that have one of these in common do.
+
+    A name is compared as it is written, in small letters and in capitals. With a Greek capital Nu, "Nina" looks like
+    itself only as it is written; all in Cyrillic capitals where there are some, "MARIA" looks like "maria" only in
+    capitals.
+    """
+    visible = _visible(name)
+    forms = (skeleton(visible).casefold(), username_key(name), visible.upper())
+    return sorted({" ".join(skeleton(form).split()) for form in forms})
 
 
 def _visible(name: str) -> str:

@@ -35,6 +35,15 @@ create table users (
     constraint users_deleted_at_check check (deleted_at is null or disabled_at is not null)
 );
 
+-- What usernames look like (UTS 39). Of accounts whose names look the same only the oldest has the skeletons that they
+-- share.
+create table username_skeletons (
+    skeleton text constraint username_skeletons_key primary key,
+    user_id bigint not null references users
+);
+
+create index username_skeletons_user_idx on username_skeletons (user_id);
+
 create table sessions (
     id uuid primary key default gen_random_uuid(),
     user_id bigint not null references users,

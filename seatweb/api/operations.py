@@ -103,7 +103,10 @@ ADVICE: Final = {
     "booking_not_found": "List your bookings. Cancelled ones, and those of other users, are not found either.",
     "outside_booking_window": "Choose a day from today, in the site's time zone, to 90 days ahead.",
     "invalid_input": "Read `errors`: each names a field and says what is wrong with it. The same request fails again.",
-    "username_taken": "Choose another username, or sign in if it is yours. Case makes no difference.",
+    "username_taken": (
+        "Choose another username, or sign in if it is yours. Case makes no difference, nor do letters that look alike,"
+        " such as 0 and O."
+    ),
     "bad_credentials": "Ask for username and password again.",
     "second_factor_needed": "Ask for a code of the authenticator app, or a recovery code, and send it too, as `code`.",
     "second_factor_missing": "Send the user to the site's pages: only there a second factor can be added.",

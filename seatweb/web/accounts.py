@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 from urllib.parse import quote
 from uuid import UUID
 
@@ -25,6 +26,11 @@ from seatweb.web.rendering import Renderer
 from seatweb.web.requests import PageRequest, enrolling_of, query_value, read_form, session_of
 from seatweb.web.second_factor import PATH as SECOND_FACTOR_PATH
 from seatweb.web.second_factor import confirmed_cookie
+
+TAKEN: Final = {
+    False: "That username is taken. Choose another, or sign in if it is yours.",
+    True: "That username looks the same as one that is taken. Choose another, such as your full name.",
+}
 
 
 class AccountController(Controller):
@@ -89,8 +95,8 @@ class AccountController(Controller):
             return _again(request, renderer, rules, "pages/register.html", fields, {"wait": error.text}, error)
         except InvalidInput as error:
             return _again(request, renderer, rules, "pages/register.html", fields, error.fields)
-        except UsernameTaken:
-            taken = {"username": "That username is taken. Choose another, or sign in if it is yours."}
+        except UsernameTaken as error:
+            taken = {"username": TAKEN[error.looks_alike]}
             return _again(request, renderer, rules, "pages/register.html", fields, taken)
         next_path = own_path(fields.get("next", "/"))
         return await enter(request, renderer, sessions, security, session, next_path, say="welcome")

@@ -1,9 +1,14 @@
--- name: register_user(username, username_key, password_hash)^
--- A new user and the audit row; the unique key on username_key refuses a name that is taken.
+-- name: register_user(username, username_key, skeletons, password_hash)^
+-- A new user and the audit row; the unique keys refuse a name that is taken, and one that looks like another.
 with registered as (
     insert into users (username, username_key, password_hash)
     values (:username, :username_key, :password_hash)
     returning id, username, created_at, role
+),
+skeletons as (
+    insert into username_skeletons (skeleton, user_id)
+    select unnest(:skeletons::text []), id
+    from registered
 ),
 audited as (
     insert into audit (action, user_id)
@@ -12,6 +17,35 @@ audited as (
 )
 select id, username, created_at, role
 from registered;
+
+-- name: find_names_without_skeletons(after, rows)
+-- Accounts that have no skeleton, by id: they are from before there were any, or look like an older account.
+select id, username
+from users
+where
+    id > :after and deleted_at is null
+    and not exists (
+        select from username_skeletons
+        where username_skeletons.user_id = users.id and username_skeletons.user_id > :after
+    )
+order by id
+limit :rows;
+
+-- name: put_skeletons(user_ids, skeletons)!
+-- Give accounts these skeletons, the oldest account first, but for those that another account has. An account that is
+-- being deleted is waited for, and gets none.
+with present as (
+    select id
+    from users
+    where id = any(:user_ids::bigint []) and deleted_at is null
+    for share
+)
+insert into username_skeletons (skeleton, user_id)
+select given.skeleton, given.user_id
+from unnest(:skeletons::text [], :user_ids::bigint []) as given (skeleton, user_id)
+inner join present on present.id = given.user_id
+order by given.user_id
+on conflict (skeleton) do nothing;
 
 -- name: find_credentials(username_key)^
 -- What signing in compares: the hash, and whether the account is disabled.

@@ -86,6 +86,10 @@ resets as (
     delete from password_resets
     where user_id = :user_id
 ),
+skeletons as (
+    delete from username_skeletons
+    where user_id = :user_id
+),
 waiting as (
     delete from waiting_sign_ins
     where user_id = :user_id

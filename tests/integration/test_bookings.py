@@ -33,7 +33,7 @@ pytestmark = pytest.mark.alone
 
 async def make_users(database: Database, count: int) -> list[User]:
     async def work(queries: Any) -> list[User]:
-        return [await queries.register_user(f"user {n}", f"user {n}", "none") for n in range(count)]
+        return [await queries.register_user(f"user {n}", f"user {n}", [f"user {n}"], "none") for n in range(count)]
 
     return await database.run(work)
 

@@ -263,7 +263,7 @@ async def test_a_page_from_another_process_misses_nothing_that_came_between_two_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Both read the generation before a booking; the page's process read the seats before it, the map's after it."""
-    ada = await database.run(lambda queries: queries.register_user("ada", "ada", "none"))
+    ada = await database.run(lambda queries: queries.register_user("ada", "ada", ["ada"], "none"))
     original = Queries.read_seats
     page_read, map_reads, booked = asyncio.Event(), asyncio.Event(), asyncio.Event()
 

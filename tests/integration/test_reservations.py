@@ -144,7 +144,7 @@ async def test_a_hold_ends_by_itself_and_its_holder_loses_the_seat(
     """The holder was away beyond the time: whoever booked meanwhile has the seat."""
 
     async def user(name: str) -> User:
-        return await database.run(lambda queries: queries.register_user(name, name, "none"))
+        return await database.run(lambda queries: queries.register_user(name, name, [name], "none"))
 
     ada, grace = await user("ada"), await user("grace")
     short = Reservations(redis_client, seconds=1)

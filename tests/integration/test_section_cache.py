@@ -27,7 +27,7 @@ from tests.support import Clock, Site
 
 @pytest.fixture
 async def user(database: Database) -> User:
-    return await database.run(lambda queries: queries.register_user("ada", "ada", "none"))
+    return await database.run(lambda queries: queries.register_user("ada", "ada", ["ada"], "none"))
 
 
 @pytest.fixture

@@ -1,19 +1,21 @@
-"""Usernames: every character that is refused is so for a reason."""
+"""Usernames: every character that is refused is so for a reason, and names that look alike have something in common."""
 
 from __future__ import annotations
 
 import sys
+import time
 import unicodedata
 from collections.abc import Iterator
 
 import pytest
-from seatweb.unicode_security import identifier_types
+from seatweb.unicode_security import identifier_types, skeleton
 from seatweb.usernames import (
     LONGEST_USERNAME,
     may_be_registered,
     typed_username,
     username_key,
     username_problem,
+    username_skeletons,
 )
 
 # DerivedCoreProperties.txt of Unicode 17.0.0: Default_Ignorable_Code_Point.
@@ -89,12 +91,74 @@ def test_every_character_that_is_accepted_shows_something() -> None:
         assert not any(first <= code <= last for first, last in DEFAULT_IGNORABLE), hex(code)
         assert not {"Exclusion", "Deprecated", "Not_Character"} & identifier_types(character), hex(code)
         assert username_key(f"ada{character}") != "ada", hex(code)
+        assert "ada" not in username_skeletons(f"ada{character}"), hex(code)
 
 
 @pytest.mark.parametrize("stacker", ["\u1039", "\u17d2", "\u1a60", "\uaaf6", "\U00011133"])
 def test_a_sign_that_joins_letters_stands_between_letters_of_its_script(stacker: str) -> None:
     for name in (f"ada{stacker}", f"ad{stacker}a", f"{stacker}ada", f"adaက{stacker}"):
         assert not is_accepted(name)
+
+
+@pytest.mark.parametrize(
+    ("first", "again"),
+    [
+        ("anna", "\u0430nna"),  # Cyrillic a
+        ("anna", "\u0410NNA"),
+        ("maria", "\u041c\u0410R\u0406\u0410"),  # in Cyrillic capitals
+        ("Maria Rossi", "\u041caria R\u043ess\u0456"),
+        ("Bob", "\u0412ob"),
+        ("Nina", "\u039dina"),  # a Greek capital
+        ("\u041d\u0438\u043d\u0430", "\u043d\u0438\u043da"),  # Latin letters in a Cyrillic name
+        ("ron", "r\u03bfn"),  # Greek
+        ("scope", "\u0455\u0441\u043e\u0440\u0435"),
+        ("john", "ｊｏｈｎ"),
+        ("john", "\U0001d423\U0001d428\U0001d421\U0001d427"),  # mathematical
+        ("paypal", "pa\u04afpal"),
+        ("user1", "userl"),
+        ("user1", "userI"),
+        ("user0", "usero"),
+        ("USER0", "USERO"),
+        ("Paul", "PauI"),
+        ("PAUL", "PAu1"),
+        ("mary", "rnary"),
+        ("Maximilian", "\u041caximilian"),
+        ("ada lovelace", "ada  lovelace"),
+        ("O'Brien", "O\u2019Brien"),
+        ("Jean-Luc", "Jean\u2010Luc"),
+        ("\u5de5\u85e4\u4e00", "\u30a8\u85e4\u4e00"),  # CJK and Katakana
+    ],
+)
+def test_names_that_look_alike_have_a_skeleton_in_common(first: str, again: str) -> None:
+    assert set(username_skeletons(typed_username(first))) & set(username_skeletons(typed_username(again)))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Neil", "Nell"), ("Jose", "José"), ("Kai", "Kal"), ("Ali", "All"), ("ada lovelace", "adalovelace"),
+        ("Anna", "Ana"), ("person.10", "person.100"), ("王伟明", "王伟朋"), ("محمد", "محمود"), ("Ян", "Яна"),
+        ("Eva", "Ева!"),
+    ],
+)  # fmt: skip
+def test_names_that_look_different_have_no_skeleton_in_common(one: str, other: str) -> None:
+    assert not set(username_skeletons(one)) & set(username_skeletons(other))
+
+
+def test_names_of_tests_and_benchmarks_do_not_look_alike() -> None:
+    for pattern in ("person{}", "person.{}", "user {}", "someone-1-{}"):
+        seen: set[str] = set()
+        for number in range(2000):
+            skeletons = set(username_skeletons(pattern.format(number)))
+            assert not seen & skeletons
+            seen |= skeletons
+
+
+def test_the_skeleton_is_that_of_the_standard() -> None:
+    assert skeleton("paypal") == skeleton("p\u0430yp\u0430l")
+    assert skeleton("scope") == skeleton("\u0455\u0441\u043e\u0440\u0435")
+    assert skeleton("m") == "rn"
+    assert skeleton("\u200d") == ""
 
 
 def test_keys_are_as_they_were() -> None:
@@ -113,3 +177,16 @@ def test_what_can_be_looked_up_is_only_bounded() -> None:
     assert may_be_registered("a" * LONGEST_USERNAME)
     for name in ("", "a" * (LONGEST_USERNAME + 1), "a\0b", "\x01" + "7", "\ud800ada"):
         assert not may_be_registered(name)
+
+
+@pytest.mark.alone
+def test_the_worst_name_costs_less_than_two_milliseconds() -> None:
+    username_skeletons("warm")
+    for worst in ("\ufdfa" * 50, "\ucb94" * 50, "ǅ" * 50, ("a" + "\u0301\u0323") * 16, "\u1f82" * 50, "m" * 50):
+        took = []
+        for _ in range(20):
+            began = time.perf_counter()
+            username_problem(worst)
+            assert all(len(found.encode()) < 2700 for found in username_skeletons(worst))  # what an index takes
+            took.append(time.perf_counter() - began)
+        assert min(took) < 0.002

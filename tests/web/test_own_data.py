@@ -109,6 +109,7 @@ async def test_every_table_that_names_a_user_is_thought_of(connection: asyncpg.C
         "recovery_codes",  # deleted
         "sessions",  # deleted
         "totp_secrets",  # deleted
+        "username_skeletons",  # deleted
         "waiting_sign_ins",  # deleted
     ]
     queries = (resources.folder("sql") / "queries" / "rights.sql").read_text()

@@ -1,18 +1,23 @@
-"""Nobody registers a name with characters that show nothing, by the page or the API; older names go on working."""
+"""Nobody registers a name that looks like someone else's, by the page or the API; older names go on working."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import asyncpg
 import httpx
 import pytest
 from seatweb import passwords
-from seatweb.usernames import username_key
+from seatweb.database import migrate
+from seatweb.usernames import username_key, username_skeletons
 
 from tests.api.conftest import refused
-from tests.support import Site, one, soup
+from tests.support import Site, Visitor, one, soup, together
 
 PASSWORD = "correct horse battery"
 BLANK = ["\U0001d159", "\U00016fe4", "\U00011a47", "\U0001bc9d"]
+ALIKE = [("anna", "\u0430nna"), ("Nina", "\u039dina"), ("maria", "\u041c\u0410R\u0406\u0410"), ("user1", "userl")]
 
 
 async def by_api(site: Site, username: str) -> httpx.Response:
@@ -30,11 +35,19 @@ async def names(connection: asyncpg.Connection) -> list[str]:
 
 
 async def add_users(connection: asyncpg.Connection, *usernames: str, password_hash: str = "none") -> None:
-    """Add accounts as an older version did."""
+    """Add accounts as a version before skeletons did."""
     await connection.executemany(
         "insert into users (username, username_key, password_hash) values ($1, $2, $3)",
         [(name, username_key(name), password_hash) for name in usernames],
     )
+
+
+async def skeletons(connection: asyncpg.Connection) -> dict[str, set[str]]:
+    rows = await connection.fetch(
+        "select username, array_remove(array_agg(skeleton), null) as skeletons from users"
+        " left join username_skeletons on user_id = users.id group by username"
+    )
+    return {row["username"]: set(row["skeletons"]) for row in rows}
 
 
 @pytest.mark.parametrize("blank", BLANK)
@@ -45,6 +58,34 @@ async def test_a_blank_character_is_refused(site: Site, connection: asyncpg.Conn
     problem = refused(await by_api(site, f"ada{blank}"), 422, "invalid_input", "username")
     assert problem["errors"] == [{"field": "username", "message": error}]
     assert await names(connection) == ["ada"]
+
+
+@pytest.mark.parametrize(("first", "again"), ALIKE)
+async def test_a_name_that_looks_like_another_is_taken(
+    site: Site, connection: asyncpg.Connection, first: str, again: str
+) -> None:
+    await site.visitor().register(first)
+    answer = await site.visitor().register(again)
+    assert error_of(answer) == (
+        "That username looks the same as one that is taken. Choose another, such as your full name."
+    )
+    assert one(soup(answer), "input[name=username]")["value"] == again
+    problem = refused(await by_api(site, again), 409, "username_taken")
+    assert problem["detail"] == "That username looks the same as one that is taken."
+    assert await names(connection) == [first]
+    assert await connection.fetchval("select count(*) from audit where action = 'register'") == 1
+    assert (await site.visitor().login(again)).status_code == 422  # it is no other spelling of the name
+
+
+async def test_of_two_look_alikes_at_the_same_time_one_is_registered(
+    site: Site, connection: asyncpg.Connection
+) -> None:
+    for number, (first, again) in enumerate(ALIKE):
+        visitors = [site.visitor() for _ in range(4)]
+        tried = [first, again, first.upper(), f"{again} "]
+        answers = await together(*(visitor.register(name) for visitor, name in zip(visitors, tried, strict=True)))
+        assert sorted(answer.status_code for answer in answers) == [303, 422, 422, 422]
+        assert await connection.fetchval("select count(*) from users") == number + 1
 
 
 async def test_names_that_only_resemble_each_other_are_both_registered(site: Site) -> None:
@@ -67,3 +108,54 @@ async def test_a_name_that_is_refused_today_still_signs_in(
             token = (await visitor.http.post("/auth/login", json=body)).json()["access_token"]
             me = await visitor.http.get("/me", headers={"authorization": f"Bearer {token}"})
             assert me.json()["username"] == name
+
+
+async def test_a_name_is_free_again_when_its_account_was_deleted(site: Site, connection: asyncpg.Connection) -> None:
+    visitor = site.visitor()
+    await visitor.register("anna")
+    assert (await site.visitor().register("\u0430nna")).status_code == 422
+    assert (await visitor.post("/account/delete", password=PASSWORD)).status_code == 303
+    assert await connection.fetchval("select count(*) from username_skeletons") == 0
+    assert (await site.visitor().register("\u0430nna")).status_code == 303
+
+
+async def test_accounts_from_before_get_their_skeletons_at_the_next_start(
+    database_url: str, connection: asyncpg.Connection, start_site: Callable[..., Site]
+) -> None:
+    many = [f"person.{number}" for number in range(2500)]  # more than two batches
+    await add_users(connection, "Anna", "\u0430nna", *many, "\U00010330\U00011a47da")
+    await migrate(database_url)
+    found = await skeletons(connection)
+    assert found["Anna"] == set(username_skeletons("Anna"))
+    assert found["\u0430nna"] == set()  # the older account has them
+    assert all(found[name] for name in many)
+    assert found["\U00010330\U00011a47da"]
+    site = start_site()
+    for name in ("\u0430nn\u0430", "person.l", "pers\u043en.2499"):
+        assert (await site.visitor().register(name)).status_code == 422
+
+    await connection.execute("delete from username_skeletons where user_id = 1")
+    await connection.execute("update users set disabled_at = now(), deleted_at = now() where id = 1")
+    await migrate(database_url)
+    found = await skeletons(connection)
+    assert found["\u0430nna"] == set(username_skeletons("\u0430nna"))
+    assert found["Anna"] == set()  # what is deleted has none
+
+
+async def test_many_processes_start_at_once(database_url: str, connection: asyncpg.Connection) -> None:
+    await add_users(connection, *(f"person.{number}" for number in range(1200)), "PERS\u041eN.7", "Person.\u0417")
+    await together(*(migrate(database_url) for _ in range(4)))
+    found = await skeletons(connection)
+    assert [name for name, known in found.items() if not known] == ["PERS\u041eN.7"]
+
+
+async def test_people_register_while_accounts_get_their_skeletons(
+    site: Site, database_url: str, connection: asyncpg.Connection
+) -> None:
+    await add_users(connection, *(f"person.{number}" for number in range(3000)))
+    visitors: list[Visitor] = [site.visitor() for _ in range(8)]
+    work: list[Any] = [visitor.register(f"pers\u043en.{2000 + n}") for n, visitor in enumerate(visitors)]
+    _, *answers = await together(migrate(database_url), *work)
+    assert {answer.status_code for answer in answers} <= {303, 422}
+    owners = await connection.fetch("select skeleton from username_skeletons group by skeleton having count(*) > 1")
+    assert owners == []
