@@ -25,6 +25,7 @@ TITLES: Final = {
     405: "Not this way",
     409: "That is not possible any more",
     413: "Too much at once",
+    415: "This form cannot be read",
     422: "That cannot be used",
     429: "Too many tries",
     500: "Our mistake",

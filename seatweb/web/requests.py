@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
+from urllib.parse import parse_qsl
 
 from litestar import Request
 from litestar.datastructures import State
-from litestar.exceptions import ClientException
 
 from seatweb.bookings import LARGEST_ID
 from seatweb.errors import (
@@ -29,6 +29,9 @@ PageRequest: TypeAlias = Request[None, None, State]
 
 VISITORS_FORMS: Final = ("/login", "/register")
 ENROLLING: Final = ("/account/second-factor", "/logout")
+FORM: Final = "application/x-www-form-urlencoded"
+BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")  # no browser sends one, and Python is slow to read them
+MOST_FIELDS: Final = 50  # our forms have ten at most
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 ID: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
@@ -42,12 +45,20 @@ class PageNotFound(SeatwebError):
     message = "There is no page at this address."
 
 
+class UnsupportedMediaType(SeatwebError):
+    """The body is not a form as our pages send them."""
+
+    code = "unsupported_media_type"
+    status = 415
+    message = "Send forms as application/x-www-form-urlencoded. If this was a page of ours, reload it and try again."
+
+
 async def prepare(request: PageRequest) -> None:
     """Find the visitor's session, and let a form in only from one of our pages.
 
     Raises:
         Forbidden: the form came from elsewhere.
-        InvalidInput: the form cannot be read.
+        UnsupportedMediaType, InvalidInput: the form cannot be read.
     """
     security: Security = request.app.state.security
     sessions: Sessions = request.app.state.sessions
@@ -123,24 +134,40 @@ def wants_partial(request: PageRequest) -> bool:
 
 
 async def read_form(request: PageRequest) -> dict[str, str]:
-    """Return the fields of the form.
+    """Return the fields of the form; a request without a body has none.
+
+    It is read here and not by the framework, which also takes multipart forms, whose parts name a charset to decode
+    them with (some of Python's take time that grows with the square of the input), and which keeps what it has parsed,
+    passwords included, in a cache.
 
     Raises:
-        InvalidInput: a field comes twice, is a file, or holds what is not text.
+        UnsupportedMediaType: the body is not `application/x-www-form-urlencoded`; it is not read at all.
+        InvalidInput: it is not well formed, there are too many fields, one comes twice, or one is not text in UTF-8.
     """
+    known: dict[str, str] | None = getattr(request.state, "form", None)
+    if known is not None:
+        return known
+    headers = request.headers
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != FORM and (
+        media_type or "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+    ):
+        raise UnsupportedMediaType
     try:
-        form: Any = await request.form()
-    except (ClientException, ValueError, LookupError) as error:
-        if getattr(error, "status_code", 400) == 413:
-            raise
+        text = (await request.body()).decode()
+        if BAD_ESCAPE.search(text):
+            raise ValueError
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS)
+    except ValueError as error:
         raise InvalidInput("The form could not be read.") from error
     fields: dict[str, str] = {}
-    for name, value in form.multi_items():
+    for name, value in pairs:
         if name in fields:
             raise InvalidInput(f"The field {name[:40]!r} was sent twice.")
-        if not isinstance(value, str) or not _is_text(value) or not _is_text(name):
+        if not _is_text(value) or not _is_text(name):
             raise InvalidInput("The form holds something that is not text.")
         fields[name] = value
+    request.state.form = fields
     return fields
 
 
