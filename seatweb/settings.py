@@ -23,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+HOST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}[A-Za-z0-9])?", re.ASCII)
 CONTACT = re.compile(r"(mailto:[!-~]+@[!-~]+|tel:\+?[0-9-]+|https://[!-~]+)")  # RFC 9116, section 2.5.3
 JWT_SECRET_MIN_BYTES = 32  # RFC 7518, section 3.2: a key of the hash's size or larger for HS256.
 KNOWN_BAD_SECRETS = frozenset(
@@ -131,6 +132,14 @@ class Settings(BaseModel):
             alias="SEATWEB_PUBLIC_URL",
             description="The address people type, `https://seats.example.org`. With https the cookies are Secure, "
             "and passkeys work.",
+        ),
+    ] = None
+    hosts: Annotated[
+        str | None,
+        Field(
+            alias="SEATWEB_HOSTS",
+            description="More host names that the site answers for, separated by commas, beside that of "
+            "`SEATWEB_PUBLIC_URL`, `localhost` and IP addresses. Requests for any other are refused (421).",
         ),
     ] = None
     hsts_subdomains: Annotated[
@@ -346,6 +355,14 @@ class Settings(BaseModel):
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         return f"{parts.scheme}://{host}{port}"
 
+    @field_validator("hosts")
+    @classmethod
+    def _names_only(cls, value: str | None) -> str | None:
+        for name in _listed(value):
+            if not HOST_NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is not a host name such as seats.example.org")
+        return value
+
     @field_validator("security_contact")
     @classmethod
     def _contact(cls, value: str | None) -> str | None:
@@ -396,7 +413,12 @@ class Settings(BaseModel):
     @property
     def allowed_origins(self) -> list[str]:
         """The origins whose pages may use the API."""
-        return [origin.strip() for origin in (self.cors_origins or "").split(",") if origin.strip()]
+        return _listed(self.cors_origins)
+
+    @property
+    def host_names(self) -> list[str]:
+        """More names that the site answers for."""
+        return _listed(self.hosts)
 
     @property
     def proxies(self) -> tuple[list[Network], bool]:
@@ -426,6 +448,11 @@ def split_ring(secrets: str) -> list[str]:
     return [secret.strip() for secret in secrets.split(",")]
 
 
+def _listed(value: str | None) -> list[str]:
+    """Return what a setting lists, separated by commas."""
+    return [one.strip() for one in (value or "").split(",") if one.strip()]
+
+
 def _with_scheme(value: SecretStr | None, schemes: set[str], example: str) -> SecretStr | None:
     if value is not None and urlsplit(value.get_secret_value()).scheme not in schemes:
         raise ValueError(f"must look like {example}")
@@ -433,7 +460,7 @@ def _with_scheme(value: SecretStr | None, schemes: set[str], example: str) -> Se
 
 
 def _split_proxies(value: str | None) -> tuple[list[Network], bool]:
-    names = [name.strip() for name in (value or "").split(",") if name.strip()]
+    names = _listed(value)
     networks = []
     for name in names:
         if name == "unix":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import secrets
 import sys
 import time
@@ -13,6 +12,7 @@ from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import partial
+from http import HTTPStatus
 from itertools import count
 from typing import Final, Literal, TypeAlias
 
@@ -22,13 +22,18 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.tracebacks import ExceptionDictTransformer
 
+from seatweb.cookies import with_own_cookies
 from seatweb.errors import Overloaded
+from seatweb.hosts import Hosts
 from seatweb.proxies import STATE_KEY, Proxies
 
 DEADLINE_SECONDS: Final = 4.5
-HOSTS_KEPT: Final = 64
 EVENT_STREAM: Final = b"text/event-stream; charset=utf-8"
-HOST: Final = re.compile(rb"([A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(:([0-9]{1,5}))?")
+REFUSED_HOSTS: Final = {
+    HTTPStatus.BAD_REQUEST: b"Bad Host header",
+    HTTPStatus.MISDIRECTED_REQUEST: b"This site does not answer for that host name. If you run it, set "
+    b"SEATWEB_PUBLIC_URL to the address that people type, or add the name to SEATWEB_HOSTS.",
+}
 
 REQUEST_ID: Final[ContextVar[str]] = ContextVar("request_id", default="")
 
@@ -123,6 +128,8 @@ class _StandardError:
 class Telemetry:
     """The outermost layer: gives requests an id and their client's address, and answers their headers and a log line.
 
+    It refuses requests for hosts that are not ours, and takes out the cookies that are not ours.
+
     The line has the method, the path, the status and the time; never a query, a cookie or a body.
     """
 
@@ -133,15 +140,16 @@ class Telemetry:
         file_headers: dict[str, str],
         log_request: LogRequest,
         proxies: Proxies,
+        hosts: Hosts,
     ) -> None:
         self._app = app
         self._proxies = proxies
+        self._hosts = hosts
         self._headers = _raw(headers)
         self._file_headers = _raw(file_headers)
         self._log_request = log_request
         self._process = secrets.token_hex(4)
         self._requests = count()
-        self._hosts: dict[bytes, bool] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI connection."""
@@ -168,12 +176,13 @@ class Telemetry:
                 message["headers"] = headers
             await send(message)
 
-        hosts = [value for name, value in scope["headers"] if name == b"host"]
-        if len(hosts) > 1 or (hosts and hosts[0] and not self._is_host(hosts[0])):  # which could be read in two ways
+        problem = self._hosts.problem([value for name, value in scope["headers"] if name == b"host"])
+        if problem and not (problem is HTTPStatus.MISDIRECTED_REQUEST and scope["path"].startswith("/health")):
             as_text = [(b"content-type", b"text/plain; charset=utf-8")]
-            await send_with_headers({"type": "http.response.start", "status": 400, "headers": as_text})
-            await send({"type": "http.response.body", "body": b"Bad Host header", "more_body": False})
+            await send_with_headers({"type": "http.response.start", "status": problem.value, "headers": as_text})
+            await send({"type": "http.response.body", "body": REFUSED_HOSTS[problem], "more_body": False})
             return
+        scope["headers"] = with_own_cookies(scope["headers"])
         # A HEAD is answered like a GET (RFC 9110, 9.3.2); the server leaves out the body.
         inner = scope
         if scope["method"] == "HEAD":
@@ -189,15 +198,6 @@ class Telemetry:
                     status=status,
                     ms=round(1000 * (time.perf_counter() - started), 1),
                 )
-
-    def _is_host(self, host: bytes) -> bool:
-        known = self._hosts.get(host)
-        if known is None:
-            named = HOST.fullmatch(host)
-            if len(self._hosts) >= HOSTS_KEPT:
-                self._hosts.clear()
-            known = self._hosts[host] = named is not None and int(named[3] or 0) <= 65535
-        return known
 
 
 class Deadline:
