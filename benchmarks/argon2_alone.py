@@ -6,6 +6,7 @@ import asyncio
 import sys
 import time
 
+from seatweb.fair_queue import Asker
 from seatweb.passwords import Passwords
 
 WARM_SECONDS = 0.5
@@ -14,19 +15,19 @@ WARM_SECONDS = 0.5
 async def main(seconds: float, at_a_time: int) -> float:
     """Return how many passwords were verified a second, in the app's threads with its parameters."""
     passwords = Passwords()
-    known = await passwords.hash("correct horse battery staple")
+    known = await passwords.hash("correct horse battery staple", Asker("192.0.2.1", "person"))
 
-    async def verify(until: float) -> int:
-        count = 0
+    async def verify(until: float, number: int) -> int:
+        count, asker = 0, Asker("192.0.2.1", f"person {number}")  # of one account only one is verified at a time
         while time.perf_counter() < until:
-            if not await passwords.verify("correct horse battery staple", known):
+            if not await passwords.verify("correct horse battery staple", known, asker):
                 raise RuntimeError("the right password was refused")
             count += 1
         return count
 
     async def together(seconds: float) -> float:
         started = time.perf_counter()
-        counts = await asyncio.gather(*(verify(started + seconds) for _ in range(at_a_time)))
+        counts = await asyncio.gather(*(verify(started + seconds, number) for number in range(at_a_time)))
         return sum(counts) / (time.perf_counter() - started)
 
     await together(min(WARM_SECONDS, seconds))

@@ -21,6 +21,7 @@ from typing import Final, NamedTuple
 import msgspec
 from argon2 import PasswordHasher
 from seatweb.embedded import EmbeddedError
+from seatweb.fair_queue import Asker
 from seatweb.passwords import Passwords
 
 from benchmarks import data, machine, people, signals
@@ -84,7 +85,7 @@ def plan(blocks: int, known: Sequence[str], each: int, seed: int) -> list[Attemp
 
 def register(database_url: str, attempts: Iterable[Attempt]) -> None:
     """Make the users that are known, with the accounts that their kinds say."""
-    today = asyncio.run(Passwords().hash("right"))
+    today = asyncio.run(Passwords().hash("right", Asker("192.0.2.1", "person")))
     old = PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash("right")
     known = [attempt for attempt in attempts if attempt.kind != UNKNOWN]
     hashes = [old if attempt.kind.endswith("other days") else today for attempt in known]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import ipaddress
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -25,10 +24,11 @@ from msgspec import Struct
 from seatweb.attempts import PENDING_SECONDS, Log, OwnAttempts, Refusal
 from seatweb.errors import BadCredentials, TooManyAttempts
 from seatweb.memory import Kept
+from seatweb.proxies import network_of
 from seatweb.redis_client import Question, RedisAway, RedisClient
 from seatweb.settings import Limit
 
-AttemptKind: TypeAlias = Literal["account", "confirmation", "reset"]
+AttemptKind: TypeAlias = Literal["account", "confirmation"]
 
 log = structlog.get_logger(__name__)
 
@@ -121,20 +121,23 @@ class Limits:
 
     @asynccontextmanager
     async def sign_in_attempt(
-        self, account: str, address: str | None, kind: AttemptKind = "account"
+        self, account: str | None, address: str | None, kind: AttemptKind = "account"
     ) -> AsyncIterator[None]:
         """Count a failed sign-in before it is one, and give it back unless what is done inside raises BadCredentials.
 
         So guesses that come all at once are no more than the limit. Only the attempt itself is given back: a right
         password forgets nobody's wrong ones. Whether there is such an account makes no difference. Without an address
-        only the account counts. Each kind counts apart, under a name that no username can stand in for.
+        only the account counts, and without an account only the address. Each kind counts apart, under a name that no
+        username can stand in for.
 
         Raises:
             TooManyAttempts: the account or the address has failed too often; nothing inside was done.
         """
-        logs = self._log(f"{{sign-in}}:{kind}", account, self._rules.failures_per_account)
+        logs = []
+        if account is not None:
+            logs += self._log(f"{{sign-in}}:{kind}", account, self._rules.failures_per_account)
         if address is not None:
-            logs += self._log("{sign-in}:address", _group(address), self._rules.failures_per_address)
+            logs += self._log("{sign-in}:address", network_of(address), self._rules.failures_per_address)
         attempt = await self._take_patiently(logs)
         failed = False
         try:
@@ -153,7 +156,7 @@ class Limits:
         Raises:
             TooManyAttempts: there were too many from this address.
         """
-        await self._take(self._log("{registration}", _group(address), self._rules.registrations))
+        await self._take(self._log("{registration}", network_of(address), self._rules.registrations))
 
     async def hold(self, user_id: int) -> None:
         """Count a hold.
@@ -169,7 +172,7 @@ class Limits:
         Raises:
             TooManyAttempts: the user, or the address where no one is signed in, sent too many.
         """
-        who = f"address {_group(address)}" if user_id is None else f"user {user_id}"
+        who = f"address {network_of(address)}" if user_id is None else f"user {user_id}"
         await self._take(self._log("{request}", who, self._rules.requests))
 
     async def booking(self, user_id: int, question: Question) -> Any:  # noqa: ANN401 - what the question's script returns
@@ -264,14 +267,3 @@ class Limits:
         log.warning("limit met", limits=[one.key.removeprefix("limit:").rpartition(":")[0] for one in logs])
         seconds = max(1, ceil(refusal.seconds))
         return TooManyAttempts(retry_after=seconds, until=self._now() + timedelta(seconds=seconds))
-
-
-def _group(address: str) -> str:
-    """Return whose address it is: an IPv6 network of 64 bits is one customer's, who has all its addresses."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(found, ipaddress.IPv4Address):
-        return str(found)
-    return str(found.ipv4_mapped or ipaddress.ip_network((int(found) >> 64 << 64, 64)))

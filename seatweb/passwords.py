@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
 import sys
@@ -10,19 +9,16 @@ import threading
 import time
 import unicodedata
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
-from typing import Final, TypeVar
+from typing import Final
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from msgspec import Struct
 
-from seatweb.errors import Overloaded
-
-T = TypeVar("T")
+from seatweb.fair_queue import Asker, FairQueue
 
 LONGEST: Final = 128  # characters; a bound on the work, far above what people type
 LONGEST_TYPED: Final = 4 * (LONGEST + 1)  # no four characters become fewer than one: what is longer stays too long
@@ -89,20 +85,20 @@ class Passwords:
     """Hash and verify passwords; any Unicode, compared in its NFC form."""
 
     def __init__(self, threads: int | None = None) -> None:
-        self._threads = threads or min(4, os.cpu_count() or 1)
-        self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="argon2", initializer=_give_way)
-        self._waiting = 0
+        threads = threads or min(4, os.cpu_count() or 1)
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="argon2", initializer=_give_way)
+        self._queue = FairQueue(self._executor, threads=threads, waiting=threads * WAITING_PER_THREAD)
         self._times: deque[float] = deque(maxlen=TIMES_KEPT)  # seconds that hashes of today took to verify
 
-    async def hash(self, password: str) -> str:
+    async def hash(self, password: str, asker: Asker) -> str:
         """Return the argon2id hash in its encoded form.
 
         Raises:
             Overloaded: too many are waiting already.
         """
-        return await self._in_thread(lambda: _hasher.hash(_normal(password)))
+        return await self._queue.run(asker, lambda: _hasher.hash(_normal(password)))
 
-    async def verify(self, password: str, password_hash: str | None) -> bool:
+    async def verify(self, password: str, password_hash: str | None, asker: Asker) -> bool:
         """Return whether the password belongs to the hash; None costs the same time and is never right.
 
         So does a hash of cheaper parameters than today's: by its time an old account would be told from none.
@@ -119,7 +115,7 @@ class Passwords:
             self._fill_up(known, time.perf_counter() - started)
             return right and known == password_hash
 
-        return await self._in_thread(check)
+        return await self._queue.run(asker, check)
 
     def _fill_up(self, known: str, took: float) -> None:
         """Let it have taken as long as one of the last hashes of today did, whatever the hash was."""
@@ -138,15 +134,6 @@ class Passwords:
     def close(self) -> None:
         """Drop what has not begun."""
         self._executor.shutdown(wait=False, cancel_futures=True)
-
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        if self._waiting >= self._threads * (1 + WAITING_PER_THREAD):
-            raise Overloaded("Many people are signing in just now. Try again in a moment.")
-        self._waiting += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, work)
-        finally:
-            self._waiting -= 1
 
 
 def _give_way() -> None:

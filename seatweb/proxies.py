@@ -33,6 +33,17 @@ def address_of(connection: Any) -> str:  # noqa: ANN401 - any of the framework's
     return found
 
 
+def network_of(address: str) -> str:
+    """Return whose address it is: an IPv6 network of 64 bits is one customer's, who has all its addresses."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    return str(found.ipv4_mapped or ipaddress.ip_network((int(found) >> 64 << 64, 64)))
+
+
 class Proxies:
     """The proxies whose word is believed: those of these networks, and the other side of a unix socket if `unix`."""
 

@@ -13,7 +13,10 @@ import pytest
 from argon2 import PasswordHasher
 from seatweb import passwords as module
 from seatweb.errors import Overloaded
+from seatweb.fair_queue import Asker
 from seatweb.passwords import Passwords
+
+ADA = Asker("192.0.2.1", "ada")
 
 
 @pytest.fixture
@@ -24,19 +27,19 @@ def passwords() -> Iterator[Passwords]:
 
 
 async def test_a_password_fits_its_hash_and_no_other(passwords: Passwords) -> None:
-    stored = await passwords.hash("correct horse")
+    stored = await passwords.hash("correct horse", ADA)
     assert stored.startswith("$argon2id$v=19$m=47104,t=1,p=1$")
-    assert await passwords.verify("correct horse", stored)
-    assert not await passwords.verify("correct horsf", stored)
-    assert not await passwords.verify("correct horse", None)
-    assert not await passwords.verify("correct horse", "not a hash")
-    assert await passwords.hash("correct horse") != stored
+    assert await passwords.verify("correct horse", stored, ADA)
+    assert not await passwords.verify("correct horsf", stored, ADA)
+    assert not await passwords.verify("correct horse", None, ADA)
+    assert not await passwords.verify("correct horse", "not a hash", ADA)
+    assert await passwords.hash("correct horse", ADA) != stored
 
 
 async def test_hashing_leaves_the_event_loop_free(passwords: Passwords, monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
     monkeypatch.setattr(module, "_normal", lambda password: release.wait(10) and password)
-    working = asyncio.ensure_future(passwords.hash("correct horse"))
+    working = asyncio.ensure_future(passwords.hash("correct horse", ADA))
     for _ in range(100):  # the loop goes round while the hash is held up in its thread
         await asyncio.sleep(0)
     assert not working.done()
@@ -59,28 +62,29 @@ async def test_an_unknown_name_costs_a_whole_verification(
             return original.verify(stored, password)
 
     monkeypatch.setattr(module, "_hasher", Watched())
-    assert not await passwords.verify("anything", None)
+    assert not await passwords.verify("anything", None, ADA)
     assert not original.check_needs_rehash(verified[0])
     assert len(verified) == 1
 
 
 async def test_a_cheap_hash_of_other_days_takes_as_long_as_one_of_today(passwords: Passwords) -> None:
     old = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash("correct horse")
-    today = await passwords.hash("correct horse")
+    today = await passwords.hash("correct horse", ADA)
     for stored in (today, None, today, None):
-        await passwords.verify("wrong horse", stored)
+        await passwords.verify("wrong horse", stored, ADA)
     least = min(passwords._times)
     assert len(passwords._times) == 4
     for stored, password in itertools.product((old, "not a hash"), ("correct horse", "wrong horse")):
         started = time.perf_counter()
-        assert await passwords.verify(password, stored) == (password == "correct horse" and stored == old)
+        assert await passwords.verify(password, stored, ADA) == (password == "correct horse" and stored == old)
         assert time.perf_counter() - started >= least
     assert len(passwords._times) == 4  # it does not count itself
 
 
 async def test_too_many_at_once_are_refused_politely(passwords: Passwords) -> None:
-    results = await asyncio.gather(*(passwords.hash("word") for _ in range(40)), return_exceptions=True)
+    askers = [Asker("192.0.2.1", f"person {number}") for number in range(40)]
+    results = await asyncio.gather(*(passwords.hash("word", asker) for asker in askers), return_exceptions=True)
     refused = [result for result in results if isinstance(result, Overloaded)]
     assert len(refused) == 40 - 17  # one at work and sixteen waiting
     assert all(result.retry_after for result in refused)
-    assert await passwords.hash("word")
+    assert await passwords.hash("word", ADA)

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from seatweb.settings import Backends
 
-from tests.support import HTMX, Clock, Site, Visitor, one, says, soup, together
+from tests.support import HTMX, NO_LIMITS, Clock, Site, Visitor, one, says, soup, together, within
 
 DAY = "2026-11-23"
 WORDS = re.compile(r"Too many attempts\. Try again at (\d\d:\d\d)( tomorrow)?, in (\d+) (minute|hour)s?\.")
@@ -208,3 +208,30 @@ async def test_without_redis_nothing_is_let_in_and_everything_works(
     assert await ask_four(sites, guessers, "ada") == {422: 8, 429: 52}
     assert (await visitors[0].book(sites[0].clock.today, 7)).status_code == 303
     assert (await visitors[0].get("/account")).status_code == 200
+
+
+async def test_many_right_sign_ins_from_elsewhere_keep_nobody_out(
+    start_site: Callable[..., Site], connection: asyncpg.Connection
+) -> None:
+    """Two addresses, two accounts each, ten right sign-ins of each at once: more than can wait."""
+    site = start_site(SEATWEB_TRUSTED_PROXIES="127.0.0.1", **NO_LIMITS)
+
+    def at(address: str) -> Visitor:
+        return site.visitor(headers={"X-Forwarded-For": address})
+
+    ada = at("192.0.2.9")
+    for name in ("ada", "greedy 1", "greedy 2", "greedy 3", "greedy 4"):
+        await at("192.0.2.9").register(name)
+    greedy = [(at(f"192.0.2.{number % 2}"), f"greedy {number}") for number in (1, 2, 3, 4)]
+    for visitor, _ in [(ada, ""), *greedy]:
+        await visitor.csrf()
+    rush = [asyncio.ensure_future(visitor.login(name)) for visitor, name in greedy for _ in range(10)]
+    await within(10, lambda: some_sessions(connection, 5 + 1))  # the queue is full, and moves on
+    assert (await ada.login("ada")).status_code == 303
+    assert sum(not one.done() for one in rush) >= 5  # in the order of asking she would have been the last
+    statuses = Counter(answer.status_code for answer in await asyncio.gather(*rush))
+    assert set(statuses) <= {303, 503}
+
+
+async def some_sessions(connection: asyncpg.Connection, count: int) -> bool:
+    return bool(await connection.fetchval("select count(*) >= $1 from sessions", count))
