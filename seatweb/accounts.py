@@ -9,11 +9,12 @@ import structlog
 
 from seatweb.database import Database, Transaction
 from seatweb.errors import BadCredentials, InvalidInput
+from seatweb.fair_queue import Asker
 from seatweb.limits import Limits
-from seatweb.model import Client, Session, User
+from seatweb.model import NOWHERE, Client, Session, User
 from seatweb.passwords import PasswordRules, Passwords
 from seatweb.queries import Credentials
-from seatweb.sessions import Sessions
+from seatweb.sessions import Sessions, still_signed_in
 from seatweb.usernames import (
     may_be_registered,
     typed_username,
@@ -24,7 +25,7 @@ from seatweb.usernames import (
 
 log = structlog.get_logger(__name__)
 
-NOWHERE: Final = Client()
+CHANGED_MEANWHILE: Final = "Your password was changed a moment ago. Enter the new one."
 
 
 class Accounts:
@@ -57,7 +58,8 @@ class Accounts:
         if fields:
             raise InvalidInput(fields=fields)
         await self._limits.registration(client.address)
-        password_hash = await self._passwords.hash(password)
+        # In a line of its own: to register with someone's name does not hold up their sign-in.
+        password_hash = await self._passwords.hash(password, Asker(client.address, f"register {username_key(name)}"))
 
         async def register(transaction: Transaction) -> Session:
             user = await transaction.register_user(name, username_key(name), username_skeletons(name), password_hash)
@@ -75,41 +77,30 @@ class Accounts:
         """
         name = typed_username(username)
         async with self._limits.sign_in_attempt(username_key(name), client.address):
-            return await self._check_password(name, password)
+            return await self._check_password(name, password, client)
 
-    async def _check_password(self, name: str, password: str) -> Credentials:
+    async def _check_password(self, name: str, password: str, client: Client) -> Credentials:
         known = None
         if may_be_registered(name):
             known = await self._database.run(lambda queries: queries.find_credentials(username_key(name)))
-        right = await self._passwords.verify(password, known.password_hash if known else None)
+        asker = Asker(client.address, username_key(name))
+        right = await self._passwords.verify(password, known.password_hash if known else None, asker)
         if known is None or not right or known.disabled:
             log.info("sign-in refused", user_id=known.user.id if known else None)
             raise BadCredentials
         if self._passwords.is_outdated(known.password_hash):
-            await self._rehash(known.user, known.password_hash, password)
-            return await self._check_password(name, password)  # under the hash of today
+            await self._rehash(known.user, known.password_hash, password, asker)
+            return await self._check_password(name, password, client)  # under the hash of today
         return known
 
-    async def start_session(
-        self, user: User, client: Client = NOWHERE, password_hash: str | None = None, *, with_factor: bool
-    ) -> Session:
-        """Return a new session of the user; one for a password starts only while that is still the password.
-
-        `with_factor` is as in `Sessions.start`.
-
-        Raises:
-            BadCredentials: it was changed meanwhile, or the account disabled or deleted.
-        """
-        return await self._database.write(
-            lambda queries: self._sessions.start(queries, user, client, password_hash, with_factor=with_factor)
-        )
-
-    async def _rehash(self, user: User, known_hash: str, password: str) -> None:
-        password_hash = await self._passwords.hash(password)
+    async def _rehash(self, user: User, known_hash: str, password: str, asker: Asker) -> None:
+        password_hash = await self._passwords.hash(password, asker)
         await self._database.write(lambda queries: queries.rehash_password(user.id, known_hash, password_hash))
 
-    async def confirm_password(self, user: User, password: str) -> None:
-        """Return when the password is the user's: what is asked before something grave.
+    async def confirm_password(self, user: User, password: str, client: Client = NOWHERE) -> str:
+        """Return the hash of the user's password, if this is the password: what is asked before something grave.
+
+        What then is done checks in its transaction that the hash is still the same.
 
         Raises:
             InvalidInput: it is not.
@@ -119,30 +110,37 @@ class Accounts:
         try:
             # Counted apart from sign-ins: whoever tries those from elsewhere does not keep the user from this.
             async with self._limits.sign_in_attempt(str(user.id), None, "confirmation"):
-                if not await self._passwords.verify(password, known_hash):
+                asker = Asker(client.address, username_key(user.username))
+                if not await self._passwords.verify(password, known_hash, asker) or known_hash is None:
                     log.info("password refused", user_id=user.id)
                     raise BadCredentials
+                return known_hash
         except BadCredentials:
             raise InvalidInput(fields={"password": "That is not your password."}) from None
 
-    async def change_password(self, session: Session, password: str, new_password: str) -> None:
+    async def change_password(
+        self, session: Session, password: str, new_password: str, client: Client = NOWHERE
+    ) -> None:
         """Give the user a new password, and end all their sessions but this one.
 
         Raises:
-            InvalidInput: `password` is not theirs, or `new_password` cannot be used.
+            InvalidInput: `password` is not theirs (any more), or `new_password` cannot be used.
+            NotSignedIn: the session was ended meanwhile.
             Overloaded: too many passwords are being hashed.
         """
         user = session.user
-        await self.confirm_password(user, password)
+        known_hash = await self.confirm_password(user, password, client)
         problem = self._rules.problem(new_password, user.username)
         if new_password == password:
             problem = "That is your password now. Choose another."
         if problem:
             raise InvalidInput(fields={"new_password": problem})
-        password_hash = await self._passwords.hash(new_password)
+        password_hash = await self._passwords.hash(new_password, Asker(client.address, username_key(user.username)))
 
         async def change(transaction: Transaction) -> set[UUID]:
-            await transaction.change_password(user.id, password_hash, session.id)
+            await still_signed_in(transaction, session)
+            if not await transaction.change_password(user.id, known_hash, password_hash, session.id):
+                raise InvalidInput(fields={"password": CHANGED_MEANWHILE})
             return await transaction.end_sessions(user.id, session.id)
 
         self._sessions.forget(user.id, await self._database.transaction(change))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import date, datetime, timedelta
@@ -33,6 +34,7 @@ from seatweb.bookings import Bookings
 from seatweb.changes import Changes
 from seatweb.database import Database
 from seatweb.errors import Forbidden, NotAllowed
+from seatweb.hosts import Hosts
 from seatweb.limits import Limits, Rules
 from seatweb.live import Live
 from seatweb.own_data import OwnData
@@ -50,6 +52,7 @@ from seatweb.sessions import Sessions
 from seatweb.settings import Backends, Settings, split_ring
 from seatweb.signing_in import SigningIn
 from seatweb.telemetry import Deadline, Telemetry, configure_logging
+from seatweb.usernames import username_skeletons
 from seatweb.web.accounts import AccountController
 from seatweb.web.admin import AdminController
 from seatweb.web.day_pages import DayPages
@@ -88,7 +91,7 @@ PARTS: Final = (
 """What handlers may ask for of what the lifespan makes."""
 # Of pages, for browsers that take it (they do over https); for others gzip.
 COMPRESSION: Final = CompressionConfig("brotli", brotli_quality=BROTLI_QUALITY, gzip_compress_level=6)
-LARGEST_BODY: Final = 64 * 1024  # bytes; our forms have a few hundred
+LARGEST_BODY: Final = 16 * 1024  # bytes; forms have a few hundred, the answer of a passkey two thousand
 
 
 def create_app(
@@ -120,8 +123,14 @@ def create_app(
     sections = Sections(renderer.environment)
     day_pages = DayPages(renderer, security, sections)
 
+    def read_tables() -> None:
+        """Read what the first registration needs, so that nobody waits for it."""
+        username_skeletons("anna")
+        rules.problem("correct horse battery", "anna")
+
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        reading = asyncio.create_task(asyncio.to_thread(read_tables))
         passwords = Passwords()
         async with (
             Database.open(backends.database_url, size=settings.database_pool) as database,
@@ -169,7 +178,7 @@ def create_app(
                     own_data=OwnData(database, accounts, sessions, changes, this_day),
                     factors=factors,
                     passkeys=passkeys,
-                    signing_in=SigningIn(accounts, factors, passkeys),
+                    signing_in=SigningIn(database, sessions, accounts, factors, passkeys),
                     password_resets=PasswordResets(database, passwords, sessions, limits, rules),
                     reset_codes=ResetCodes(database),
                     bookings=bookings,
@@ -182,6 +191,7 @@ def create_app(
                     yield
                 finally:
                     passwords.close()
+                    await reading
 
     pages = Router(
         "/",
@@ -258,7 +268,8 @@ def create_app(
     networks, unix = settings.proxies
     proxies = Proxies(networks, unix=unix)
     warm = WarmPages(app, app.state, security, sections, day_pages)
-    return Telemetry(warm, HEADERS | https, FILE_HEADERS | https, log_request, proxies)
+    hosts = Hosts(settings.public_url, settings.host_names)
+    return Telemetry(warm, HEADERS | https, FILE_HEADERS | https, log_request, proxies, hosts)
 
 
 def _rules(settings: Settings) -> Rules:

@@ -59,10 +59,6 @@ class NewPasskey(Struct, frozen=True):
 class FactorQueries(Statements):
     """The queries of the second factor."""
 
-    async def lock_user(self, user_id: int) -> None:
-        """Let nobody else change the user's factors until the transaction ends."""
-        await self._one("lock_user", user_id=user_id)
-
     async def find_factors(self, user_id: int) -> FactorRow:
         """Return what the user has beside passkeys."""
         return FactorRow(**await self._one("find_factors", user_id=user_id))
@@ -107,13 +103,13 @@ class FactorQueries(Statements):
         await self._one("remove_recovery_codes", user_id=user_id)
 
     async def find_recovery_code(self, user_id: int, number: int) -> str | None:
-        """Return the hash of a code that was not used yet."""
+        """Return the argon2 hash of an unused code of the earlier kind."""
         found: str | None = await self._one("find_recovery_code", user_id=user_id, number=number)
         return found
 
-    async def use_recovery_code(self, user_id: int, number: int, code_hash: str) -> bool:
-        """Use a code up; False when someone was faster."""
-        return await self._one("use_recovery_code", user_id=user_id, number=number, code_hash=code_hash) is not None
+    async def use_recovery_code(self, user_id: int, code_hash: str) -> bool:
+        """Use a code up; False when there is none, or another request was faster."""
+        return await self._one("use_recovery_code", user_id=user_id, code_hash=code_hash) is not None
 
     # Tries, and sign-ins that wait
 

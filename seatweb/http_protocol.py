@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Refusal: TypeAlias = tuple[int, bytes]
 
 LARGEST_HEAD: Final = 16 * 1024  # bytes of URL, headers and trailers; browsers send one or two thousand
+LONGEST_URL: Final = 4 * 1024  # bytes; ours have a few hundred, and Python is slow to decode %-escapes
 MOST_HEADERS: Final = 100
 SMALLEST_CHUNK: Final = len(b"1\r\nx\r\n")  # bytes on the wire for a chunk that holds one byte
 
@@ -85,7 +86,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_url(self, url: bytes) -> None:
         """Add a part of the URL."""
-        self._count(len(url), URL_TOO_LONG)
+        self._count(len(url), URL_TOO_LONG, LONGEST_URL)
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -113,9 +114,9 @@ class BoundedHttp(HttpToolsProtocol):
         self._reading_head, self._in_message = True, False
         self._received = self._body = 0
 
-    def _count(self, size: int, refusal: Refusal) -> None:
+    def _count(self, size: int, refusal: Refusal, most: int = LARGEST_HEAD) -> None:
         self._counted += size
-        if self._counted > LARGEST_HEAD or self._headers > MOST_HEADERS:
+        if self._counted > most or self._headers > MOST_HEADERS:
             self._refusal = refusal
             raise ValueError(refusal[1])  # stops the parser; uvicorn then calls send_400_response
 

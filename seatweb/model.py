@@ -12,6 +12,7 @@ from datetime import date, datetime
 from enum import StrEnum
 from functools import cached_property
 from math import ceil
+from typing import Final
 from uuid import UUID
 
 from msgspec import Struct
@@ -211,6 +212,10 @@ class Client(Struct, frozen=True):
     address: str = ""
     device: str = ""
     """The User-Agent header, cut."""
+
+
+NOWHERE: Final = Client()
+"""Where the operator's own commands come from."""
 
 
 class SignIn(Struct, frozen=True):

@@ -8,13 +8,13 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from seatweb.accounts import Accounts
+from seatweb.accounts import CHANGED_MEANWHILE, Accounts
 from seatweb.changes import Changes
 from seatweb.database import Database, Transaction
-from seatweb.errors import NotSignedIn
-from seatweb.model import Booking, Passkey, Role, Session, SignIn, User
+from seatweb.errors import InvalidInput
+from seatweb.model import NOWHERE, Booking, Client, Passkey, Role, Session, SignIn, User
 from seatweb.queries import AuditRow, Queries
-from seatweb.sessions import Sessions
+from seatweb.sessions import Sessions, still_signed_in
 
 
 class BookingRecord(Struct, frozen=True):
@@ -117,20 +117,21 @@ class OwnData:
             actions=actions,
         )
 
-    async def delete(self, session: Session, password: str) -> None:
+    async def delete(self, session: Session, password: str, client: Client = NOWHERE) -> None:
         """Delete the user's account; coming bookings are cancelled, past ones and the audit trail keep no name.
 
         Raises:
-            InvalidInput: the password is not theirs.
-            NotSignedIn: the account is deleted already.
+            InvalidInput: the password is not theirs (any more).
+            NotSignedIn: the session was ended meanwhile, or the account is deleted already.
             Overloaded: whether it was deleted is not known; signing in tells.
         """
         user = session.user
-        await self._accounts.confirm_password(user, password)
+        known_hash = await self._accounts.confirm_password(user, password, client)
 
         async def delete(transaction: Transaction) -> tuple[list[date], set[UUID]]:
-            if not await transaction.lock_account(user.id):
-                raise NotSignedIn
+            await still_signed_in(transaction, session)
+            if await transaction.find_password(user.id) != known_hash:
+                raise InvalidInput(fields={"password": CHANGED_MEANWHILE})
             days = await transaction.cancel_coming_bookings(user.id, self._today(), session.id)
             ended = await transaction.end_sessions(user.id, None)
             await transaction.delete_sessions(user.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import secrets
 from typing import Any, Final, Literal, TypeAlias
@@ -25,9 +26,11 @@ from seatweb.database import Database, Transaction
 from seatweb.errors import BadCredentials, InvalidInput
 from seatweb.factor_queries import KnownCredential, NewPasskey
 from seatweb.model import Session, User
+from seatweb.sessions import Proof, still_signed_in
 
 CHALLENGE_SECONDS: Final = 300
 LONGEST_NAME: Final = 40
+LONGEST_ANSWER: Final = 8000  # characters of JSON; with a key of 4,096 bits it has 4,000
 MOST_PASSKEYS: Final = 20
 TRANSPORTS: Final = {transport.value for transport in AuthenticatorTransport}
 REFUSED: Final = "That passkey was not accepted. Try again, or use another way."
@@ -134,14 +137,17 @@ class Passkeys:
 
         Raises:
             InvalidInput: the answer does not fit the challenge, or the passkey cannot be used.
+            NotSignedIn: the session was ended meanwhile.
         """
         user = session.user
         if challenge is None or challenge.purpose != "add" or challenge.user_id != user.id:
             raise InvalidInput("That took too long. Try again.")
         handle = challenge.user_handle or uuid4()
         try:
-            made = webauthn.verify_registration_response(
-                credential=answer,
+            # Beside the event loop: the worst that can be sent takes milliseconds.
+            made = await asyncio.to_thread(
+                webauthn.verify_registration_response,
+                credential=_bounded(answer),
                 expected_challenge=challenge.challenge,
                 expected_rp_id=party.id,
                 expected_origin=party.origin,
@@ -153,7 +159,7 @@ class Passkeys:
             raise InvalidInput("That passkey could not be added. Try again, or take another device.") from None
 
         async def add(transaction: Transaction) -> None:
-            await transaction.lock_user(user.id)
+            await still_signed_in(transaction, session)
             if not await transaction.use_challenge(challenge.challenge, CHALLENGE_SECONDS):
                 raise InvalidInput("That took too long. Try again.")
             known = await transaction.list_passkeys(user.id)
@@ -172,16 +178,21 @@ class Passkeys:
 
         await self._database.transaction(add)
 
-    async def use(self, party: RelyingParty, challenge: Challenge | None, purpose: Purpose, answer: str) -> User:
-        """Return whose passkey signed the challenge, which is then used up.
+    async def prove(
+        self, party: RelyingParty, challenge: Challenge | None, purpose: Purpose, answer: str
+    ) -> tuple[User, Proof]:
+        """Return whose passkey signed the challenge, and what uses the challenge up.
+
+        That is to be called in the transaction of what the passkey allows, which holds the user's account. It raises
+        BadCredentials where the challenge was used or the passkey removed meanwhile, or a copy of it was used before.
 
         Raises:
-            BadCredentials: nobody's did, or a copy of it was used before.
+            BadCredentials: nobody's passkey did.
         """
         if challenge is None or challenge.purpose != purpose:
             raise BadCredentials("That took too long. Try again.")
         try:
-            content: Any = msgspec.json.decode(answer)
+            content: Any = msgspec.json.decode(_bounded(answer))
             credential = parse_authentication_credential_json(content)
         except Exception as error:
             raise BadCredentials(REFUSED) from error
@@ -192,7 +203,8 @@ class Passkeys:
         if challenge.user_id not in {None, known.user.id} or handle not in {None, known.user_handle.bytes}:
             raise BadCredentials(REFUSED)
         try:
-            verified = webauthn.verify_authentication_response(
+            verified = await asyncio.to_thread(
+                webauthn.verify_authentication_response,
                 credential=credential,
                 expected_challenge=challenge.challenge,
                 expected_rp_id=party.id,
@@ -205,15 +217,14 @@ class Passkeys:
             log.warning("passkey refused", user_id=known.user.id, error=str(error))
             raise BadCredentials(REFUSED) from None
 
-        async def use(transaction: Transaction) -> None:
+        async def use_up(transaction: Transaction) -> None:
             if not await transaction.use_challenge(challenge.challenge, CHALLENGE_SECONDS):
                 raise BadCredentials("That took too long. Try again.")
             if not await transaction.use_passkey(known.id, verified.new_sign_count):
                 raise BadCredentials(REFUSED)
+            log.info("passkey accepted", user_id=known.user.id)
 
-        await self._database.transaction(use)
-        log.info("passkey taken", user_id=known.user.id)
-        return known.user
+        return known.user, use_up
 
     async def _known(self, user: User) -> list[KnownCredential]:
         found = await self._database.run(lambda queries: queries.list_passkeys(user.id))
@@ -233,5 +244,13 @@ def _descriptor(credential: KnownCredential) -> PublicKeyCredentialDescriptor:
     return PublicKeyCredentialDescriptor(id=credential.credential_id, transports=transports or None)
 
 
+def _bounded(answer: str) -> str:
+    """Return a browser's answer, unless it is far longer than any: CBOR has numbers and texts that are slow to read."""
+    if len(answer) > LONGEST_ANSWER:
+        raise ValueError
+    return answer
+
+
 def _name(text: str) -> str:
-    return "".join(character for character in text if character.isprintable()).strip()[:LONGEST_NAME].strip()
+    printable = (character for character in text[: 4 * LONGEST_NAME] if character.isprintable())
+    return "".join(printable).strip()[:LONGEST_NAME].strip()

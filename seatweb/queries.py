@@ -257,9 +257,12 @@ class Queries(FactorQueries):
         password_hash: str | None = await self._one("find_password", user_id=user_id)
         return password_hash
 
-    async def change_password(self, user_id: int, password_hash: str, session_id: UUID | None) -> None:
-        """Give the user a new password."""
-        await self._one("change_password", user_id=user_id, password_hash=password_hash, session_id=session_id)
+    async def change_password(
+        self, user_id: int, known_hash: str | None, password_hash: str, session_id: UUID | None
+    ) -> bool:
+        """Give the user a new password; False where `known_hash` is given and is not the present one any more."""
+        values = {"user_id": user_id, "known_hash": known_hash, "password_hash": password_hash}
+        return await self._one("change_password", **values, session_id=session_id) is not None
 
     async def put_password_reset(self, user_id: int, code_hash: str, hours: int, actor_id: int | None) -> None:
         """Keep a code for a forgotten password in the place of any before."""
@@ -272,7 +275,7 @@ class Queries(FactorQueries):
         return found
 
     async def use_password_reset(self, user_id: int, code_hash: str) -> bool:
-        """Let a code count no more; False when it did not."""
+        """Use a code up; False when it does not count (any more)."""
         return await self._one("use_password_reset", user_id=user_id, code_hash=code_hash) is not None
 
     async def rehash_password(self, user_id: int, known_hash: str, password_hash: str) -> None:
@@ -282,9 +285,19 @@ class Queries(FactorQueries):
     # Sessions
 
     async def start_session(
-        self, user_id: int, expires_at: datetime, client: Client, password_hash: str | None, *, enrolling: bool
+        self,
+        user_id: int,
+        expires_at: datetime,
+        client: Client,
+        password_hash: str | None,
+        *,
+        enrolling: bool,
+        most: int,
     ) -> UUID | None:
-        """Return the id of a new session; None where the account does not count, or has not this hash any more."""
+        """Return the id of a new session; None where the account does not count, or has not this hash any more.
+
+        The user has `most` sessions at most; those end that were not used for longest.
+        """
         session_id: UUID | None = await self._one(
             "start_session",
             user_id=user_id,
@@ -293,8 +306,13 @@ class Queries(FactorQueries):
             device=client.device,
             password_hash=password_hash,
             enrolling=enrolling,
+            most=most,
         )
         return session_id
+
+    async def lock_session(self, session_id: UUID, user_id: int) -> bool:
+        """Hold the session until the transaction ends; return whether it still counts."""
+        return await self._one("lock_session", session_id=session_id, user_id=user_id) is not None
 
     async def find_session(self, session_id: UUID, user_id: int, idle: timedelta) -> Session | None:
         """Return the session with its user while it counts."""
@@ -364,9 +382,10 @@ class Queries(FactorQueries):
 
     # One's own data
 
-    async def lock_account(self, user_id: int) -> bool:
-        """Hold the account until the transaction ends; return whether it is there."""
-        return await self._one("lock_account", user_id=user_id) is not None
+    async def lock_accounts(self, *user_ids: int) -> dict[int, Role]:
+        """Hold the accounts until the transaction ends; return the roles of those that are not disabled, by id."""
+        rows = await self._all("lock_accounts", user_ids=list(user_ids))
+        return {row["id"]: Role(row["role"]) for row in rows if not row["disabled"]}
 
     async def delete_account(self, user_id: int, session_id: UUID) -> None:
         """Take from an account what tells who it was."""

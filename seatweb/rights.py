@@ -8,7 +8,7 @@ from typing import Final
 from seatweb.database import Database, Transaction
 from seatweb.errors import NotAllowed, UserNotFound
 from seatweb.model import Account, Role, Session, User
-from seatweb.sessions import Sessions
+from seatweb.sessions import Sessions, still_administrator
 from seatweb.usernames import username_key
 
 ROWS: Final = 50
@@ -50,14 +50,19 @@ class Rights:
         """Disable or enable an account; return whether it was not so before.
 
         Raises:
-            NotAllowed: an administrator would disable their own.
+            NotAllowed: an administrator would disable their own, or is none any more.
+            NotSignedIn: the administrator's session was ended meanwhile.
         """
         if by and by.user.id == user_id and disabled:
             raise NotAllowed("You cannot disable your own account.")
         actor_id = by.user.id if by else None
-        return await self._change(
-            user_id, lambda queries: queries.change_disabled(user_id, disabled=disabled, actor_id=actor_id)
-        )
+
+        async def change(transaction: Transaction) -> bool:
+            if by:
+                await still_administrator(transaction, by, user_id)
+            return await transaction.change_disabled(user_id, disabled=disabled, actor_id=actor_id)
+
+        return await self._change(user_id, change)
 
     async def _change(self, user_id: int, work: Callable[[Transaction], Awaitable[bool]]) -> bool:
         async def change(transaction: Transaction) -> bool:

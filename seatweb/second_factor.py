@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-import secrets
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, TypeAlias
 from uuid import UUID
 
 import pyotp
@@ -15,10 +13,14 @@ import structlog
 from msgspec import Struct
 from pyotp.exceptions import OTPVerificationError
 
+from seatweb.codes import hash_code, new_code
 from seatweb.database import Database, Transaction
 from seatweb.errors import BadCode, LastFactor, NotSignedIn, TooManyAttempts
-from seatweb.model import Factors, Session, User
+from seatweb.fair_queue import Asker
+from seatweb.model import NOWHERE, Client, Factors, Session, User
 from seatweb.passwords import Passwords
+from seatweb.queries import Queries
+from seatweb.sessions import Proof, still_signed_in
 
 log = structlog.get_logger(__name__)
 
@@ -28,11 +30,14 @@ CODE_TRIES: Final = 10  # of one account in a row; a guess is right with a chanc
 CODE_SECONDS: Final = 3600  # how long to wait after them
 DRIFT: Final = 1  # time-steps (30 s) that a clock may be off, as RFC 6238 recommends
 RECOVERY_CODES: Final = 10
-RECOVERY_DIGITS: Final = 15  # 50 bits, hashed like a password (ASVS 5.0, 6.5.2)
+LONGEST_TYPED: Final = 100  # characters; the longest code has 29
 
 TOTP: Final = re.compile(r"[0-9]{6}", re.ASCII)
-RECOVERY: Final = re.compile(rf"([0-9])([0-9]{{{RECOVERY_DIGITS}}})", re.ASCII)
+EARLIER_RECOVERY: Final = re.compile(r"([0-9])([0-9]{15})", re.ASCII)
+"""A recovery code as they were: its number, and 50 random bits, which is why it is hashed like a password."""
 SEPARATORS: Final = re.compile(r"[\s\-]+")
+
+_Use: TypeAlias = Callable[[Queries], Awaitable[bool]]
 
 
 class Enrolment(Struct, frozen=True):
@@ -80,9 +85,18 @@ class SecondFactors:
 
     # The authenticator app
 
-    async def begin_totp(self, user: User) -> bool:
-        """Make a new secret that does not count yet; False where the user has an app already."""
-        return await self._database.write(lambda queries: queries.begin_totp(user.id, pyotp.random_base32()))
+    async def begin_totp(self, session: Session) -> bool:
+        """Make a new secret that does not count yet; False where the user has an app already.
+
+        Raises:
+            NotSignedIn: the session was ended meanwhile; so do all others here that change something.
+        """
+
+        async def begin(transaction: Transaction) -> bool:
+            await still_signed_in(transaction, session)
+            return await transaction.begin_totp(session.user.id, pyotp.random_base32())
+
+        return await self._database.transaction(begin)
 
     async def enrolment(self, user: User) -> Enrolment | None:
         """Return the secret that does not count yet, if there is one."""
@@ -103,8 +117,13 @@ class SecondFactors:
         if found is None or step is None:
             raise BadCode("That code is not right. Check the clock of your device, and try the next one.")
         secret = found.secret
-        if not await self._database.write(lambda queries: queries.confirm_totp(user.id, secret, step, session.id)):
-            raise BadCode
+
+        async def confirm(transaction: Transaction) -> None:
+            await still_signed_in(transaction, session)
+            if not await transaction.confirm_totp(user.id, secret, step, session.id):
+                raise BadCode
+
+        await self._database.transaction(confirm)
 
     async def remove_totp(self, session: Session) -> None:
         """Take the authenticator app away; removing it twice is no error.
@@ -125,7 +144,7 @@ class SecondFactors:
 
     async def _remove(self, session: Session, work: Callable[[Transaction], Awaitable[None]]) -> None:
         async def remove(transaction: Transaction) -> None:
-            await transaction.lock_user(session.user.id)
+            await still_signed_in(transaction, session)
             await work(transaction)
             if not await transaction.has_second_factor(session.user.id):
                 if self.needed:
@@ -142,31 +161,40 @@ class SecondFactors:
         return [] if factors.recovery_made else await self.new_recovery_codes(session)
 
     async def new_recovery_codes(self, session: Session) -> list[str]:
-        """Return ten recovery codes in the place of all before; nobody can be shown them again.
-
-        Raises:
-            Overloaded: too many passwords are being hashed.
-        """
-        # A code begins with its number, so that only one hash has to be compared.
-        codes = [
-            f"{number}{secrets.randbelow(10**RECOVERY_DIGITS):0{RECOVERY_DIGITS}}" for number in range(RECOVERY_CODES)
-        ]
-        hashes = await asyncio.gather(*(self._passwords.hash(code[1:]) for code in codes))
+        """Return ten recovery codes in the place of all before; nobody can be shown them again."""
+        codes = [new_code() for _ in range(RECOVERY_CODES)]
 
         async def replace(transaction: Transaction) -> None:
-            await transaction.lock_user(session.user.id)
-            await transaction.replace_recovery_codes(session.user.id, hashes, session.id)
+            await still_signed_in(transaction, session)
+            await transaction.replace_recovery_codes(session.user.id, [hash_code(code) for code in codes], session.id)
 
         await self._database.transaction(replace)
-        return ["-".join(code[place : place + 4] for place in range(0, len(code), 4)) for code in codes]
+        return codes
 
     # Codes
 
-    async def check_code(self, user: User, code: str) -> None:
+    async def check_code(self, user: User, code: str, client: Client = NOWHERE) -> None:
         """Return when the code is one of the user's app or a recovery code; it is then used up.
 
         Raises:
             BadCode: it is not, or was used before.
+            TooManyAttempts, Overloaded: as `prove` does.
+        """
+        proof = await self.prove(user, code, client)
+
+        async def use(transaction: Transaction) -> None:
+            await transaction.lock_accounts(user.id)
+            await proof(transaction)
+
+        await self._database.transaction(use)
+
+    async def prove(self, user: User, code: str, client: Client = NOWHERE) -> Proof:
+        """Return what uses the code up, if it is one of the user's app or a recovery code, and refuses it if not.
+
+        Call it in a transaction that holds the user's account (`lock_accounts`). It raises BadCode where the code is
+        wrong, or was used or replaced before.
+
+        Raises:
             TooManyAttempts: there were too many wrong ones.
             Overloaded: too many passwords are being verified.
         """
@@ -177,33 +205,39 @@ class SecondFactors:
                 f"There were too many wrong codes. Wait {-(-seconds // 60)} minutes, or use a passkey.",
                 retry_after=seconds,
             )
-        digits = SEPARATORS.sub("", code)
-        recovery = RECOVERY.fullmatch(digits)
-        right = await (self._use_recovery(user, int(recovery[1]), recovery[2]) if recovery else self._use(user, digits))
-        kind = "recovery code" if recovery else "authenticator app"
-        if not right:
-            log.info("code refused", user_id=user.id, kind=kind)
-            raise BadCode
-        log.info("code taken", user_id=user.id, kind=kind)
-        await self._database.write(lambda queries: queries.forget_code_tries(user.id))
+        typed = SEPARATORS.sub("", code[:LONGEST_TYPED])
+        if TOTP.fullmatch(typed):
+            kind, use = "authenticator app", await self._find_totp_step(user, typed)
+        elif earlier := EARLIER_RECOVERY.fullmatch(typed):
+            kind, use = "recovery code", await self._find_earlier_recovery(user, int(earlier[1]), earlier[2], client)
+        else:
+            kind, use = "recovery code", lambda queries: queries.use_recovery_code(user.id, hash_code(typed))
 
-    async def _use(self, user: User, code: str) -> bool:
+        async def use_up(transaction: Transaction) -> None:
+            if use is None or not await use(transaction):
+                log.info("code refused", user_id=user.id, kind=kind)
+                raise BadCode
+            log.info("code accepted", user_id=user.id, kind=kind)
+            await transaction.forget_code_tries(user.id)
+
+        return use_up
+
+    async def _find_totp_step(self, user: User, code: str) -> _Use | None:
         found = await self._database.run(lambda queries: queries.find_totp(user.id))
         step = self._step(found.secret, code) if found and found.confirmed else None
         if found is None or step is None:
-            return False
+            return None
         secret = found.secret
-        return await self._database.write(lambda queries: queries.use_totp(user.id, secret, step))
+        return lambda queries: queries.use_totp(user.id, secret, step)
 
-    async def _use_recovery(self, user: User, number: int, code: str) -> bool:
+    async def _find_earlier_recovery(self, user: User, number: int, code: str, client: Client) -> _Use | None:
         known = await self._database.run(lambda queries: queries.find_recovery_code(user.id, number))
-        if not await self._passwords.verify(code, known) or known is None:
-            return False
-        return await self._database.write(lambda queries: queries.use_recovery_code(user.id, number, known))
+        right = await self._passwords.verify(code, known, Asker(client.address, f"user {user.id}"))
+        return (lambda queries: queries.use_recovery_code(user.id, known)) if right and known else None
 
     def _step(self, secret: str, code: str) -> int | None:
         """Return the time-step that a code is of, if it is one of now or of one step before or after."""
-        digits = SEPARATORS.sub("", code)
+        digits = SEPARATORS.sub("", code[:LONGEST_TYPED])
         if not TOTP.fullmatch(digits):
             return None
         try:
@@ -239,13 +273,13 @@ class SecondFactors:
         if not await self._database.write(lambda queries: queries.count_waiting_try(waiting_id, WAITING_TRIES)):
             raise NotSignedIn("Those were too many wrong codes. Sign in again.")
 
-    async def end_waiting(self, waiting_id: UUID) -> str:
+    async def end_waiting(self, transaction: Transaction, waiting_id: UUID) -> str:
         """Let the sign-in wait no more: it goes on. Return the hash of its password.
 
         Raises:
             NotSignedIn: another request was faster.
         """
-        password_hash = await self._database.write(lambda queries: queries.end_waiting(waiting_id))
+        password_hash = await transaction.end_waiting(waiting_id)
         if password_hash is None:
             raise NotSignedIn("That took too long. Sign in again.")
         return password_hash

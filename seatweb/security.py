@@ -333,10 +333,12 @@ def _signature(key: bytes, nonce: str, secret: str) -> str:
 
 def own_path(value: str) -> str:
     """Return the address if it is a path of ours, else `/`: where to go after signing in."""
-    if not value.startswith("/") or value.startswith(("//", "/\\")) or not value.isprintable() or "\\" in value:
+    if len(value) > 500 or not value.startswith("/") or value.startswith("//"):
+        return "/"
+    if not value.isprintable() or "\\" in value:
         return "/"
     parts = urlsplit(value)
-    return "/" if parts.scheme or parts.netloc or len(value) > 500 else value
+    return "/" if parts.scheme or parts.netloc else value
 
 
 def _is_hex(value: str, length: int) -> bool:

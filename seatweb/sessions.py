@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, TypeAlias
 from uuid import UUID
 
 import structlog
 
 from seatweb.database import Database, Transaction
-from seatweb.errors import BadCredentials, NotSignedIn, Overloaded
+from seatweb.errors import BadCredentials, NotAllowed, NotSignedIn, Overloaded
 from seatweb.memory import Kept, Memory
-from seatweb.model import Client, Session, SignIn, User
+from seatweb.model import Client, Role, Session, SignIn, User
 from seatweb.queries import Queries
 
 # A session that was ended elsewhere may count here for so long; promised is 1 s. Those in use are verified more often.
@@ -24,9 +24,42 @@ VERIFY_SECONDS: Final = 0.4
 USED_SECONDS: Final = 60.0
 TOUCH_SECONDS: Final = 60.0
 SESSIONS_KEPT: Final = 10_000
+MOST_SESSIONS: Final = 50  # of one user; nobody uses as many devices
 LISTED: Final = 50  # to name a device takes milliseconds, and a program may have signed in a thousand times
 
+Proof: TypeAlias = Callable[[Transaction], Awaitable[None]]
+"""Uses up what proved who someone is, in the transaction of what that allows; it raises where it no longer counts."""
+
 log = structlog.get_logger(__name__)
+
+
+async def still_signed_in(transaction: Transaction, session: Session) -> None:
+    """Hold the user's account and the session until the transaction ends.
+
+    What was allowed because of a password or a code is allowed to this session. So what is done because of it asks, in
+    its own transaction, whether the session still counts: a new password or a disabled account ends it.
+
+    Raises:
+        NotSignedIn: the session has ended, or the account is disabled or deleted.
+    """
+    user_id = session.user.id
+    if not await transaction.lock_accounts(user_id) or not await transaction.lock_session(session.id, user_id):
+        raise NotSignedIn
+
+
+async def still_administrator(transaction: Transaction, session: Session, user_id: int) -> None:
+    """Hold the accounts of an administrator and of the user they act on until the transaction ends.
+
+    Raises:
+        NotSignedIn: the session has ended, or the administrator's account is disabled.
+        NotAllowed: they are no administrator any more.
+    """
+    actor_id = session.user.id
+    roles = await transaction.lock_accounts(actor_id, user_id)
+    if actor_id not in roles or not await transaction.lock_session(session.id, actor_id):
+        raise NotSignedIn
+    if roles[actor_id] is not Role.ADMIN:
+        raise NotAllowed
 
 
 class Sessions:
@@ -54,6 +87,8 @@ class Sessions:
     ) -> Session:
         """Return a new session, begun in the caller's transaction; with a hash, only while it is that of the password.
 
+        A user has 50 at most; beyond that those end that were not used for longest.
+
         Where a second factor is needed, it is an enrolling one, unless it starts `with_factor`.
 
         Raises:
@@ -61,7 +96,9 @@ class Sessions:
         """
         expires_at = datetime.now(UTC) + self._length
         enrolling = self.factor_needed and not with_factor
-        session_id = await queries.start_session(user.id, expires_at, client, password_hash, enrolling=enrolling)
+        session_id = await queries.start_session(
+            user.id, expires_at, client, password_hash, enrolling=enrolling, most=MOST_SESSIONS
+        )
         if session_id is None:
             raise BadCredentials
         return Session(id=session_id, user=user, expires_at=expires_at, enrolling=enrolling)

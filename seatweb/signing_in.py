@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from seatweb.accounts import NOWHERE, Accounts
+from seatweb.accounts import Accounts
+from seatweb.database import Database, Transaction
 from seatweb.errors import SecondFactorMissing, SecondFactorNeeded
-from seatweb.model import Client, Session, User
+from seatweb.model import NOWHERE, Client, Session, User
 from seatweb.passkeys import Challenge, Passkeys, RelyingParty
 from seatweb.second_factor import SecondFactors
+from seatweb.sessions import Proof, Sessions
 
 
 class SigningIn:
-    """The ways to a session. Where there is a second factor, no password alone starts one."""
+    """The ways to a session. Where there is a second factor, no password alone starts one.
 
-    def __init__(self, accounts: Accounts, factors: SecondFactors, passkeys: Passkeys) -> None:
+    What proved who someone is, is used up in the transaction that starts the session: it counted until then.
+    """
+
+    def __init__(
+        self, database: Database, sessions: Sessions, accounts: Accounts, factors: SecondFactors, passkeys: Passkeys
+    ) -> None:
+        self._database = database
+        self._sessions = sessions
         self._accounts = accounts
         self._factors = factors
         self._passkeys = passkeys
@@ -23,11 +32,11 @@ class SigningIn:
         """Return a new session, or the id of a sign-in that waits for the second factor.
 
         Raises:
-            BadCredentials, Overloaded: as `Accounts.check_password` does.
+            BadCredentials, TooManyAttempts, Overloaded: as `Accounts.check_password` does.
         """
         known = await self._accounts.check_password(username, password, client)
         if await self._factors.missing(known.user):
-            return await self._accounts.start_session(known.user, client, known.password_hash, with_factor=False)
+            return await self._start(known.user, client, known.password_hash)
         return await self._factors.begin_waiting(known.user, known.password_hash)
 
     async def at_once(self, username: str, password: str, code: str | None, client: Client = NOWHERE) -> Session:
@@ -40,14 +49,14 @@ class SigningIn:
             BadCredentials, Overloaded: as `Accounts.check_password` does.
         """
         known = await self._accounts.check_password(username, password, client)
-        missing = await self._factors.missing(known.user)
-        if missing and self._factors.needed:
-            raise SecondFactorMissing
-        if not missing:
-            if not code:
-                raise SecondFactorNeeded
-            await self._factors.check_code(known.user, code)
-        return await self._accounts.start_session(known.user, client, known.password_hash, with_factor=not missing)
+        if await self._factors.missing(known.user):
+            if self._factors.needed:
+                raise SecondFactorMissing
+            return await self._start(known.user, client, known.password_hash)
+        if not code:
+            raise SecondFactorNeeded
+        proof = await self._factors.prove(known.user, code, client)
+        return await self._start(known.user, client, known.password_hash, proof)
 
     async def finish(self, waiting_id: UUID, code: str, client: Client = NOWHERE) -> Session:
         """Return a new session for a sign-in that waits and a code.
@@ -58,8 +67,8 @@ class SigningIn:
         """
         user = await self._factors.find_waiting(waiting_id)
         await self._factors.count_waiting_try(waiting_id)
-        await self._factors.check_code(user, code)
-        return await self._go_on(waiting_id, user, client)
+        proof = await self._factors.prove(user, code, client)
+        return await self._go_on(waiting_id, user, client, proof)
 
     async def finish_with_passkey(
         self,
@@ -73,11 +82,11 @@ class SigningIn:
 
         Raises:
             NotSignedIn: it does not wait any more.
-            BadCredentials: as `Passkeys.use` does.
+            BadCredentials: as `Passkeys.prove` does.
         """
         user = await self._factors.find_waiting(waiting_id)
-        await self._passkeys.use(party, _only_of(user, challenge), "second", answer)
-        return await self._go_on(waiting_id, user, client)
+        _, proof = await self._passkeys.prove(party, _only_of(user, challenge), "second", answer)
+        return await self._go_on(waiting_id, user, client, proof)
 
     async def with_passkey(
         self, party: RelyingParty, challenge: Challenge | None, answer: str, client: Client = NOWHERE
@@ -85,12 +94,12 @@ class SigningIn:
         """Return a new session for a passkey alone: to have it and to unlock it are two factors.
 
         Raises:
-            BadCredentials: as `Passkeys.use` does.
+            BadCredentials: as `Passkeys.prove` does.
         """
-        user = await self._passkeys.use(party, challenge, "sign_in", answer)
-        return await self._accounts.start_session(user, client, with_factor=True)
+        user, proof = await self._passkeys.prove(party, challenge, "sign_in", answer)
+        return await self._start(user, client, None, proof)
 
-    async def confirm(self, session: Session, password: str, code: str) -> None:
+    async def confirm(self, session: Session, password: str, code: str, client: Client = NOWHERE) -> None:
         """Return when whoever has the session also knows the password, and has the second factor if there is one.
 
         Raises:
@@ -98,9 +107,9 @@ class SigningIn:
             BadCode, TooManyAttempts: as `SecondFactors.check_code` does.
             Overloaded: too many passwords are being verified.
         """
-        await self._accounts.confirm_password(session.user, password)
+        await self._accounts.confirm_password(session.user, password, client)
         if not await self._factors.missing(session.user):
-            await self._factors.check_code(session.user, code)
+            await self._factors.check_code(session.user, code, client)
 
     async def confirm_with_passkey(
         self, session: Session, party: RelyingParty, challenge: Challenge | None, answer: str
@@ -108,13 +117,39 @@ class SigningIn:
         """Return when whoever has the session also has a passkey of its user.
 
         Raises:
-            BadCredentials: as `Passkeys.use` does.
+            BadCredentials: as `Passkeys.prove` does.
         """
-        await self._passkeys.use(party, _only_of(session.user, challenge), "confirm", answer)
+        user, proof = await self._passkeys.prove(party, _only_of(session.user, challenge), "confirm", answer)
 
-    async def _go_on(self, waiting_id: UUID, user: User, client: Client) -> Session:
-        password_hash = await self._factors.end_waiting(waiting_id)
-        return await self._accounts.start_session(user, client, password_hash, with_factor=True)
+        async def use(transaction: Transaction) -> None:
+            await transaction.lock_accounts(user.id)
+            await proof(transaction)
+
+        await self._database.transaction(use)
+
+    async def _start(
+        self, user: User, client: Client, password_hash: str | None, proof: Proof | None = None
+    ) -> Session:
+        """Return a new session of a user whose password has this hash (None: they need none), and who has the proof."""
+
+        async def start(transaction: Transaction) -> Session:
+            await transaction.lock_accounts(user.id)
+            if proof:
+                await proof(transaction)
+            return await self._sessions.start(transaction, user, client, password_hash, with_factor=bool(proof))
+
+        return await self._database.transaction(start)
+
+    async def _go_on(self, waiting_id: UUID, user: User, client: Client, proof: Proof) -> Session:
+        """Return the session that follows a sign-in that waits."""
+
+        async def go_on(transaction: Transaction) -> Session:
+            await transaction.lock_accounts(user.id)
+            await proof(transaction)
+            password_hash = await self._factors.end_waiting(transaction, waiting_id)
+            return await self._sessions.start(transaction, user, client, password_hash, with_factor=True)
+
+        return await self._database.transaction(go_on)
 
 
 def _only_of(user: User, challenge: Challenge | None) -> Challenge | None:

@@ -60,6 +60,8 @@ create table sessions (
 
 create index sessions_user_idx on sessions (user_id);
 
+create index sessions_live_idx on sessions (user_id) where ended_at is null;
+
 create table bookings (
     id bigint generated always as identity primary key,
     day date not null,
@@ -290,8 +292,10 @@ create table code_tries (
     last_at timestamptz not null
 );
 
+-- Who made a code, an administrator or (null) the operator's command.
 create table password_resets (
     user_id bigint primary key references users,
     code_hash text not null,
-    expires_at timestamptz not null
+    expires_at timestamptz not null,
+    created_by bigint references users
 );

@@ -22,8 +22,9 @@ from bs4 import BeautifulSoup, Tag
 from seatweb.app import create_app
 from seatweb.http_protocol import BoundedHttp
 from seatweb.model import Session, User
-from seatweb.security import Security
+from seatweb.security import CONFIRMED_AUDIENCE, Security
 from seatweb.settings import Backends, Settings
+from seatweb.web.second_factor import CONFIRMED_SECONDS
 
 HTMX = {"HX-Request": "true"}
 # Nobody here speaks TLS; to read the system's certificates takes 40 ms for each visitor.
@@ -148,6 +149,12 @@ class Site:
         for visitor in visitors:
             await visitor.http.aclose()
 
+    def confirm(self, visitor: Visitor) -> None:
+        """Let the visitor have entered their password a moment ago, without the cost of hashing it."""
+        session = {"session": str(visitor.session_id)}
+        cookie = self.security.step_cookie(CONFIRMED_AUDIENCE, session, CONFIRMED_SECONDS)
+        visitor.http.cookies.set(cookie.key, str(cookie.value))
+
 
 class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, ready: threading.Event) -> None:
@@ -183,7 +190,7 @@ class Visitor:
 
     async def csrf(self) -> str:
         """Return a token for a form; it is bound to the session."""
-        if not self.token or self._session() != self._token_of:
+        if not self.token or self.session_id != self._token_of:
             for path in ("/register", "/account", "/account/second-factor"):
                 answer = await self.get(path)
                 if answer.status_code == 200:
@@ -195,9 +202,10 @@ class Visitor:
     def use_token(self, token: str) -> None:
         """Use this token for forms until the session changes."""
         self.token = token
-        self._token_of = self._session()
+        self._token_of = self.session_id
 
-    def _session(self) -> str | None:
+    @property
+    def session_id(self) -> str | None:
         """Return the id of the session that the cookies name."""
         for cookie in self.http.cookies.jar:
             if cookie.name.endswith("seatweb_renewal") and cookie.value:
@@ -281,3 +289,18 @@ async def together(*actions: Any, at_a_time: int = 60) -> list[Any]:
             return await action
 
     return list(await asyncio.gather(*map(run, actions)))
+
+
+async def until_blocked(database_url: str, acting: asyncio.Future[Any]) -> None:
+    """Return when something in the database waits for a lock: `acting`, which is not done yet."""
+    watcher = await asyncpg.connect(database_url)
+
+    async def waits() -> bool:
+        waiting = "datname = current_database() and wait_event_type = 'Lock'"
+        return bool(await watcher.fetchval(f"select exists (select from pg_stat_activity where {waiting})"))  # noqa: S608
+
+    try:
+        await within(10, waits)
+        assert not acting.done()
+    finally:
+        await watcher.close()

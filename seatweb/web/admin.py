@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from litestar import Controller, get, post
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath
@@ -16,6 +18,7 @@ from seatweb.settings import Settings
 from seatweb.web.contexts import PeoplePage, ResetCodePage
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import PageRequest, query_value, read_id, signed_in
+from seatweb.web.second_factor import NotConfirmed, confirmed, to_confirm
 
 
 async def administrator(
@@ -39,6 +42,7 @@ class AdminController(Controller):
     """Who has an account, and who may use it."""
 
     path = "/admin"
+    exception_handlers: Any = {NotConfirmed: to_confirm}  # noqa: RUF012 - Litestar declares it so
     dependencies = {"session": Provide(administrator)}  # noqa: RUF012 - Litestar declares it so
 
     @get("/people")
@@ -82,7 +86,8 @@ class AdminController(Controller):
         reset_codes: NamedDependency[ResetCodes],
         user_text: FromPath[str],
     ) -> Response[str]:
-        """Show a code for someone who forgot their password, once."""
+        """Show a code for someone who forgot their password, once; the administrator proved who they are before."""
+        confirmed(request, "people")
         user, code = await reset_codes.make(read_id(user_text, UserNotFound), session)
         page = ResetCodePage(username=user.username, code=code, hours=CODE_HOURS)
         return renderer.page(request, "pages/reset_code.html", page)

@@ -288,7 +288,8 @@ class FactorsPage(Struct, frozen=True):
     @property
     def asking(self) -> bool:
         """Whether the page only asks who the user is, to go on elsewhere afterwards."""
-        return self.afterwards is not None and self.any and not self.confirmed
+        needs_proof = self.any or self.afterwards == "people"  # the others ask for the password themselves
+        return self.afterwards is not None and needs_proof and not self.confirmed
 
 
 class PasswordResetPage(Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from seatweb.model import SignIn
 from seatweb.own_data import OwnData
 from seatweb.passwords import PasswordRules
 from seatweb.second_factor import SecondFactors
-from seatweb.security import Security
+from seatweb.security import Security, client_of
 from seatweb.sessions import LISTED, Sessions
 from seatweb.settings import Settings
 from seatweb.web.contexts import AccountPage, DeletePage, PasswordPage, SignInRow
@@ -47,6 +48,8 @@ class OwnAccountController(Controller):
         """Show who is signed in, and where."""
         session, zone = signed_in(request), settings.zone
         sign_ins = await sessions.of(session.user)
+        # Beside the event loop: the library tries a thousand patterns on each name that it has not seen lately.
+        devices = await asyncio.to_thread(lambda: [device_name(found) for found in sign_ins])
         page = AccountPage(
             user=session.user,
             here_since=session.user.created_at.astimezone(zone).date(),
@@ -55,12 +58,12 @@ class OwnAccountController(Controller):
             sign_ins=[
                 SignInRow(
                     id=str(found.id),
-                    device=device_name(found),
+                    device=device,
                     address=found.client.address,
                     seen_at=found.seen_at.astimezone(zone),
                     here=found.id == session.id,
                 )
-                for found in sign_ins
+                for found, device in zip(sign_ins, devices, strict=True)
             ],
             more_sign_ins=len(sign_ins) == LISTED,
         )
@@ -120,7 +123,9 @@ class OwnAccountController(Controller):
         session = await confirmed_where_needed(request, factors, "password")
         fields = await read_form(request)
         try:
-            await accounts.change_password(session, fields.get("password", ""), fields.get("new_password", ""))
+            await accounts.change_password(
+                session, fields.get("password", ""), fields.get("new_password", ""), client_of(request)
+            )
         except InvalidInput as error:
             page = PasswordPage(shortest=rules.shortest, errors=error.fields)
             return renderer.page(request, "pages/password.html", page, status=422)
@@ -160,7 +165,7 @@ class OwnAccountController(Controller):
         session = await confirmed_where_needed(request, factors, "delete")
         fields = await read_form(request)
         try:
-            await own_data.delete(session, fields.get("password", ""))
+            await own_data.delete(session, fields.get("password", ""), client_of(request))
         except InvalidInput as error:
             page = DeletePage(coming_count=len(await bookings.coming(session.user)), errors=error.fields)
             return renderer.page(request, "pages/delete_account.html", page, status=422)

@@ -28,7 +28,7 @@ from seatweb.web.requests import PageNotFound, PageRequest, query_value, read_fo
 
 PATH: Final = "/account/second-factor"
 CONFIRMED_SECONDS: Final = 600
-AFTERWARDS: Final = {"password": "/account/password", "delete": "/account/delete"}
+AFTERWARDS: Final = {"password": "/account/password", "delete": "/account/delete", "people": "/admin/people"}
 """Where one goes on, by the name in the address, after having proved who one is."""
 
 
@@ -101,7 +101,7 @@ class SecondFactorController(Controller):
         session, fields = signed_in(request), await read_form(request)
         afterwards = fields.get("for")
         try:
-            await signing_in.confirm(session, fields.get("password", ""), fields.get("code", ""))
+            await signing_in.confirm(session, fields.get("password", ""), fields.get("code", ""), client_of(request))
         except InvalidInput as error:
             return await _show(request, renderer, settings, factors, error.fields, afterwards=afterwards)
         except (BadCode, TooManyAttempts) as error:
@@ -144,7 +144,7 @@ class SecondFactorController(Controller):
         self, request: PageRequest, renderer: NamedDependency[Renderer], factors: NamedDependency[SecondFactors]
     ) -> Response[str]:
         """Make a secret for an authenticator app."""
-        began = await factors.begin_totp(_confirmed(request).user)
+        began = await factors.begin_totp(confirmed(request))
         return renderer.redirect(request, f"{PATH}/app" if began else PATH)
 
     @get("/app")
@@ -152,7 +152,7 @@ class SecondFactorController(Controller):
         self, request: PageRequest, renderer: NamedDependency[Renderer], factors: NamedDependency[SecondFactors]
     ) -> Response[str]:
         """Show the secret, until it is confirmed."""
-        enrolment = await factors.enrolment(_confirmed(request).user)
+        enrolment = await factors.enrolment(confirmed(request).user)
         if enrolment is None:
             return renderer.redirect(request, PATH)
         return renderer.page(request, "pages/authenticator_app.html", _enrolment(enrolment, {}))
@@ -162,7 +162,7 @@ class SecondFactorController(Controller):
         self, request: PageRequest, renderer: NamedDependency[Renderer], factors: NamedDependency[SecondFactors]
     ) -> Response[str]:
         """Let the secret count, since the app shows its codes."""
-        session, fields = _confirmed(request), await read_form(request)
+        session, fields = confirmed(request), await read_form(request)
         try:
             await factors.confirm_totp(session, fields.get("code", ""))
         except BadCode as error:
@@ -178,7 +178,7 @@ class SecondFactorController(Controller):
         self, request: PageRequest, renderer: NamedDependency[Renderer], factors: NamedDependency[SecondFactors]
     ) -> Response[str]:
         """Take the authenticator app away."""
-        await factors.remove_totp(_confirmed(request))
+        await factors.remove_totp(confirmed(request))
         return renderer.redirect(request, PATH, say="app_removed")
 
     # Passkeys
@@ -188,7 +188,7 @@ class SecondFactorController(Controller):
         self, request: PageRequest, passkeys: NamedDependency[Passkeys], security: NamedDependency[Security]
     ) -> Response[bytes]:
         """Tell the browser what passkey to make."""
-        user = _confirmed(request).user
+        user = confirmed(request).user
         return options(security, await passkeys.options_to_add(party_here(request), user))
 
     @post("/passkeys", status_code=200)
@@ -202,7 +202,7 @@ class SecondFactorController(Controller):
         security: NamedDependency[Security],
     ) -> Response[str]:
         """Keep the passkey that the browser made."""
-        session, fields = _confirmed(request), await read_form(request)
+        session, fields = confirmed(request), await read_form(request)
         challenge = read_challenge(request, security)
         party, answer, name = party_here(request), fields.get("credential", ""), fields.get("name", "")
         try:
@@ -220,7 +220,7 @@ class SecondFactorController(Controller):
         passkey_text: FromPath[str],
     ) -> Response[str]:
         """Take a passkey away."""
-        session = _confirmed(request)
+        session = confirmed(request)
         await factors.remove_passkey(session, read_id(passkey_text, PageNotFound))
         return renderer.redirect(request, PATH, say="passkey_removed")
 
@@ -231,22 +231,22 @@ class SecondFactorController(Controller):
         self, request: PageRequest, renderer: NamedDependency[Renderer], factors: NamedDependency[SecondFactors]
     ) -> Response[str]:
         """Make new recovery codes and show them, once."""
-        session = _confirmed(request)
+        session = confirmed(request)
         if await factors.missing(session.user):
             return renderer.redirect(request, PATH)
         page = RecoveryCodesPage(codes=await factors.new_recovery_codes(session), added=None)
         return renderer.page(request, "pages/recovery_codes.html", page)
 
 
-def _confirmed(request: PageRequest) -> Session:
-    """Return the session of a user who proved a moment ago who they are.
+def confirmed(request: PageRequest, afterwards: str = "") -> Session:
+    """Return the session of a user who proved a moment ago who they are; `afterwards` is as in `NotConfirmed`.
 
     Raises:
         NotSignedIn, NotConfirmed
     """
     session = signed_in(request)
     if not _is_confirmed(request, session):
-        raise NotConfirmed
+        raise NotConfirmed(afterwards)
     return session
 
 

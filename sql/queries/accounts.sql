@@ -59,19 +59,25 @@ select password_hash
 from users
 where id = :user_id and disabled_at is null;
 
--- name: change_password(user_id, password_hash, session_id)!
--- A new password, written down; a code for a forgotten one counts no more.
+-- name: change_password(user_id, known_hash, password_hash, session_id)$
+-- A new password and its audit row; null where the password that allowed it, if one did, is another by now. Codes for a
+-- forgotten password die, those that the user made as an administrator too: someone else may have made them.
 with changed as (
     update users set password_hash = :password_hash
-    where id = :user_id
+    where id = :user_id and (:known_hash::text is null or password_hash = :known_hash)
     returning id
 ),
 resets as (
     delete from password_resets
-    where user_id = :user_id
+    using changed
+    where password_resets.user_id = changed.id or password_resets.created_by = changed.id
+),
+audited as (
+    insert into audit (action, user_id, session_id)
+    select 'password_change', id, :session_id
+    from changed
 )
-insert into audit (action, user_id, session_id)
-select 'password_change', id, :session_id
+select id
 from changed;
 
 -- name: rehash_password(user_id, known_hash, password_hash)!

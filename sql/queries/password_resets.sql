@@ -1,9 +1,10 @@
 -- name: put_password_reset(user_id, code_hash, hours, actor_id)!
 -- A code for a forgotten password, in the place of any before, written down.
 with put as (
-    insert into password_resets (user_id, code_hash, expires_at)
-    values (:user_id, :code_hash, now() + make_interval(hours => :hours))
-    on conflict (user_id) do update set code_hash = excluded.code_hash, expires_at = excluded.expires_at
+    insert into password_resets (user_id, code_hash, expires_at, created_by)
+    values (:user_id, :code_hash, now() + make_interval(hours => :hours), :actor_id)
+    on conflict (user_id) do update
+    set code_hash = excluded.code_hash, expires_at = excluded.expires_at, created_by = excluded.created_by
     returning user_id
 )
 insert into audit (action, user_id, actor_id)
@@ -22,7 +23,24 @@ where
     and resets.expires_at > now();
 
 -- name: use_password_reset(user_id, code_hash)$
--- The code counts no more; null when another request used it, or a newer one came.
-delete from password_resets
-where user_id = :user_id and code_hash = :code_hash and expires_at > now()
-returning user_id;
+-- Use a code up; null when it was used or replaced meanwhile, or gives a right that it must not give (any more): one that
+-- an administrator made is for users only, and counts only while its maker is an administrator.
+delete from password_resets as resets
+using users
+where
+    resets.user_id = :user_id
+    and resets.code_hash = :code_hash
+    and resets.expires_at > now()
+    and users.id = resets.user_id
+    and users.disabled_at is null
+    and (
+        resets.created_by is null
+        or (
+            users.role = 'user'
+            and exists (
+                select from users as makers
+                where makers.id = resets.created_by and makers.role = 'admin' and makers.disabled_at is null
+            )
+        )
+    )
+returning resets.user_id;

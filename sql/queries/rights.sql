@@ -26,11 +26,17 @@ from users
 where id = :user_id and deleted_at is null;
 
 -- name: change_role(user_id, role, actor_id)$
--- Give a user a role and write it down; the id, or null where they have it already.
+-- Give a user a role and write it down; the id, or null where they have it already. Codes for a forgotten password, for
+-- the user or made by them, die.
 with changed as (
     update users set role = :role
     where id = :user_id and role <> :role and deleted_at is null
     returning id, role
+),
+codes as (
+    delete from password_resets
+    using changed
+    where password_resets.user_id = changed.id or password_resets.created_by = changed.id
 ),
 audited as (
     insert into audit (action, user_id, actor_id)
@@ -41,11 +47,17 @@ select id
 from changed;
 
 -- name: change_disabled(user_id, disabled, actor_id)$
--- Disable or enable an account and write it down; the id, or null where it is so already.
+-- Disable or enable an account and write it down; the id, or null where it is so already. Codes for a forgotten
+-- password, for the user or made by them, die.
 with changed as (
     update users set disabled_at = case when :disabled::boolean then now() end
     where id = :user_id and (disabled_at is not null) <> :disabled::boolean and deleted_at is null
     returning id, disabled_at
+),
+codes as (
+    delete from password_resets
+    using changed
+    where password_resets.user_id = changed.id or password_resets.created_by = changed.id
 ),
 audited as (
     insert into audit (action, user_id, actor_id)
@@ -84,7 +96,7 @@ devices as (
 ),
 resets as (
     delete from password_resets
-    where user_id = :user_id
+    where user_id = :user_id or created_by = :user_id
 ),
 skeletons as (
     delete from username_skeletons
@@ -102,11 +114,12 @@ insert into audit (action, user_id, actor_id, session_id)
 select 'delete_account', id, id, :session_id
 from deleted;
 
--- name: lock_account(user_id)$
--- Hold the account until the end of the transaction: nobody books for it meanwhile.
-select id
+-- name: lock_accounts(user_ids)
+-- Hold accounts until the end of the transaction, always in the order of their ids; disabled ones are told apart.
+select id, role, disabled_at is not null as disabled
 from users
-where id = :user_id and deleted_at is null
+where id = any(:user_ids::bigint [])
+order by id
 for update;
 
 -- name: cancel_coming_bookings(user_id, first_day, session_id)

@@ -1,10 +1,3 @@
--- name: lock_user(user_id)$
--- The user's row, locked: what is decided by several rows of theirs is decided by one after the other.
-select id
-from users
-where id = :user_id
-for update;
-
 -- name: find_factors(user_id)^
 -- When the authenticator app was added, and how many recovery codes are there and left.
 select
@@ -81,16 +74,16 @@ insert into audit (action, user_id, session_id)
 values ('recovery_codes', :user_id, :session_id);
 
 -- name: find_recovery_code(user_id, number)$
--- The hash of a recovery code that was not used yet.
+-- The argon2 hash of a recovery code of the kind that was made earlier, 16 digits of which the first is its number.
 select code_hash
 from recovery_codes
 where user_id = :user_id and number = :number and used_at is null;
 
--- name: use_recovery_code(user_id, number, code_hash)$
--- Use a recovery code up and write it down; null when someone was faster.
+-- name: use_recovery_code(user_id, code_hash)$
+-- Use a recovery code up and write it down; null when there is none, or another request was faster.
 with used as (
     update recovery_codes set used_at = now()
-    where user_id = :user_id and number = :number and code_hash = :code_hash and used_at is null
+    where user_id = :user_id and code_hash = :code_hash and used_at is null
     returning user_id
 ),
 audited as (

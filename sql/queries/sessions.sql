@@ -1,6 +1,7 @@
--- name: start_session(user_id, expires_at, address, device, password_hash, enrolling)$
+-- name: start_session(user_id, expires_at, address, device, password_hash, enrolling, most)$
 -- A new session of a user, with its audit row; null where the account is disabled, or a password was verified against
 -- a hash that is not its own any more. It waits for who is changing that, and who changes it later ends the session.
+-- Of more sessions than `most` those end that were not used for longest.
 with counting as (
     select id
     from users
@@ -16,13 +17,36 @@ started as (
     from counting
     returning id, user_id
 ),
+surplus as (
+    update sessions set ended_at = now()
+    where
+        exists (select from started)
+        and id in (
+            select id
+            from sessions
+            where user_id = :user_id and ended_at is null and expires_at > now()
+            order by seen_at desc, created_at desc, id
+            offset :most::integer - 1
+        )
+    returning id, user_id
+),
 audited as (
     insert into audit (action, user_id, session_id)
     select 'sign_in', user_id, id
     from started
+    union all
+    select 'sign_out', user_id, id
+    from surplus
 )
 select id
 from started;
+
+-- name: lock_session(session_id, user_id)$
+-- Hold a session until the end of the transaction; null where it has ended. Its account is locked before.
+select id
+from sessions
+where id = :session_id and user_id = :user_id and ended_at is null and expires_at > now()
+for share;
 
 -- name: find_session(session_id, user_id, idle)^
 -- A session that still counts: not ended, not over, not idle for too long, of a user who is not disabled.

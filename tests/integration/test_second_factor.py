@@ -23,6 +23,7 @@ from seatweb.errors import (
     SecondFactorNeeded,
     TooManyAttempts,
 )
+from seatweb.fair_queue import Asker
 from seatweb.limits import Limits
 from seatweb.model import Client, Session
 from seatweb.passkeys import Challenge, Passkeys, RelyingParty, relying_party
@@ -58,13 +59,13 @@ class House:
         self.accounts = Accounts(database, passwords, self.sessions, limits, rules)
         self.factors = SecondFactors(database, passwords, "Seatweb", self.clock, needed=needed)
         self.passkeys = Passkeys(database)
-        self.signing_in = SigningIn(self.accounts, self.factors, self.passkeys)
+        self.signing_in = SigningIn(database, self.sessions, self.accounts, self.factors, self.passkeys)
         self.ada: Session
 
     async def add_app(self, session: Session | None = None) -> pyotp.TOTP:
         """Add an authenticator app, which shows its first code a while ago."""
         session = session or self.ada
-        await self.factors.begin_totp(session.user)
+        await self.factors.begin_totp(session)
         enrolment = await self.factors.enrolment(session.user)
         assert enrolment
         app = pyotp.TOTP(enrolment.secret)
@@ -135,7 +136,7 @@ async def test_a_code_is_taken_once_and_none_before_it_after_it(house: House) ->
 
 
 async def test_the_code_that_confirmed_the_app_signs_nobody_in(house: House) -> None:
-    await house.factors.begin_totp(house.ada.user)
+    await house.factors.begin_totp(house.ada)
     enrolment = await house.factors.enrolment(house.ada.user)
     assert enrolment
     assert enrolment.uri.startswith("otpauth://totp/Seatweb:ada?")
@@ -156,10 +157,10 @@ async def test_a_secret_counts_once_confirmed_and_is_not_shown_again(
     house: House, connection: asyncpg.Connection
 ) -> None:
     user = house.ada.user
-    assert await house.factors.begin_totp(user)
+    assert await house.factors.begin_totp(house.ada)
     assert await house.factors.missing(user)
     first = await house.factors.enrolment(user)
-    assert await house.factors.begin_totp(user)  # begun anew: another secret
+    assert await house.factors.begin_totp(house.ada)  # begun anew: another secret
     second = await house.factors.enrolment(user)
     assert first
     assert second
@@ -173,7 +174,7 @@ async def test_a_secret_counts_once_confirmed_and_is_not_shown_again(
     await house.factors.confirm_totp(house.ada, pyotp.TOTP(second.secret).at(int(house.clock())))
     assert not await house.factors.missing(user)
     assert await house.factors.enrolment(user) is None
-    assert not await house.factors.begin_totp(user)
+    assert not await house.factors.begin_totp(house.ada)
     await house.factors.remove_totp(house.ada)
     await house.factors.remove_totp(house.ada)
     assert await house.factors.missing(user)
@@ -209,13 +210,31 @@ async def test_recovery_codes_are_kept_as_hashes_and_new_ones_end_the_old(
     await house.add_app()
     old = await house.factors.first_recovery_codes(house.ada)
     stored = [row["code_hash"] for row in await connection.fetch("select code_hash from recovery_codes")]
-    assert all(one.startswith("$argon2id$") for one in stored)
+    assert all(re.fullmatch("[0-9a-f]{64}", one) for one in stored)
+    assert not {code.replace("-", "") for code in old} & set(stored)
     new = await house.factors.new_recovery_codes(house.ada)
-    for code in (old[0], old[9], new[0][:-1] + "x", ""):
+    for code in (old[0], old[9], new[0][:-1], ""):
         with pytest.raises(BadCode):
             await house.factors.check_code(house.ada.user, code)
     await house.factors.check_code(house.ada.user, new[0])
     assert (await audit(connection)).count("recovery_codes") == 2
+
+
+async def test_recovery_codes_of_the_earlier_kind_still_work_once(
+    house: House, passwords: Passwords, connection: asyncpg.Connection
+) -> None:
+    app, user = await house.add_app(), house.ada.user
+    stored = await passwords.hash("123456789012345", Asker("", "ada"))
+    await connection.execute("insert into recovery_codes values ($1, 7, $2)", user.id, stored)
+    for wrong in ("7123-4567-8901-2346", "6123-4567-8901-2345"):
+        with pytest.raises(BadCode):
+            await house.factors.check_code(user, wrong)
+    await house.factors.check_code(user, "7123-4567-8901-2345")
+    with pytest.raises(BadCode):
+        await house.factors.check_code(user, "7123 4567 8901 2345")
+    with pytest.raises(BadCode):
+        await house.factors.check_code(user, stored)  # what is kept of a code is none
+    await house.factors.check_code(user, app.at(int(house.clock())))
 
 
 async def test_the_last_factor_takes_the_recovery_codes_along(house: House, connection: asyncpg.Connection) -> None:
@@ -339,6 +358,18 @@ async def test_a_passkey_signs_in_alone_and_as_second_factor(house: House, conne
     options, challenge = await house.passkeys.options_to_use(HERE, "sign_in")
     with pytest.raises(BadCredentials, match="not known"):
         await house.signing_in.with_passkey(HERE, challenge, device.get(options))
+
+
+async def test_a_passkey_that_is_removed_while_it_is_looked_at_opens_nothing(
+    house: House, database: Database, connection: asyncpg.Connection
+) -> None:
+    device = await house.add_passkey()
+    options, challenge = await house.passkeys.options_to_use(HERE, "sign_in")
+    user, proof = await house.passkeys.prove(HERE, challenge, "sign_in", device.get(options))
+    assert user == house.ada.user
+    await connection.execute("delete from passkeys")
+    with pytest.raises(BadCredentials):
+        await database.transaction(proof)
 
 
 async def test_a_disabled_account_is_closed_to_its_passkeys(house: House, connection: asyncpg.Connection) -> None:

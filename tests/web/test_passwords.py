@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 from argon2 import PasswordHasher
 
-from tests.support import Site, Visitor, one, says, soup, within
+from tests.support import Site, Visitor, one, says, soup, until_blocked, within
 
 OLD, NEW = "correct horse battery", "a staple for the battery"
 
@@ -61,20 +61,12 @@ async def test_who_signs_in_while_the_password_changes_is_not_left_in(
     await site.visitor().register("ada")
     thief = site.visitor()
     await thief.csrf()
-    watcher = await asyncpg.connect(database_url)
-
-    async def waits() -> bool:
-        waiting = "select exists (select from pg_stat_activity where datname = $1 and wait_event_type = 'Lock')"
-        name = database_url.rpartition("/")[2].partition("?")[0]
-        return entering.done() or bool(await watcher.fetchval(waiting, name))
-
     async with connection.transaction():
         await connection.execute(change)
         entering = asyncio.ensure_future(sign_in(thief))
-        await within(10, waits)  # the password was right when it was looked at
+        await until_blocked(database_url, entering)  # the password was right when it was looked at
     assert not await entering
     assert await connection.fetchval("select count(*) from sessions") == 1  # that of registering
-    await watcher.close()
 
 
 @pytest.mark.parametrize(

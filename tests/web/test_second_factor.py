@@ -75,7 +75,7 @@ async def test_with_a_second_factor_the_password_alone_changes_or_deletes_nothin
     assert one(soup(again), ".confirm-form input[name=for]")["value"] == name
     shown = await thief.post(f"{PAGE}/confirm", password=PASSWORD, code=app.now(), **{"for": name})
     assert shown.headers["location"] == path
-    assert "Thank you" in says(await thief.get(path))
+    assert "Confirmed. You can continue." in says(await thief.get(path))
     assert (await thief.post(path, password=PASSWORD, **fields)).status_code == 303
     actions = {row["action"] for row in await connection.fetch("select action from audit")}
     assert actions & {"password_change", "delete_account"}

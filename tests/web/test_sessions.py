@@ -295,3 +295,26 @@ async def test_the_page_lists_the_fifty_that_were_used_last(site: Site, connecti
     assert len(rows(page)) == 50
     assert "This device" in rows(page)[0]
     assert "These are the 50 that were used last" in page.get_text()
+
+
+async def test_beyond_fifty_sessions_those_end_that_were_not_used_for_longest(
+    site: Site, connection: asyncpg.Connection
+) -> None:
+    ada = site.visitor()
+    await ada.register("ada")
+    await connection.execute(
+        """
+        insert into sessions (user_id, expires_at, device, seen_at)
+        select id, now() + interval '1 day', 'device ' || n, now() - make_interval(mins => n)
+        from users, generate_series(1, 60) as n
+        """
+    )
+    eve = site.visitor()
+    await eve.register("eve")
+    assert (await site.visitor().login("ada")).status_code == 303
+    devices = await connection.fetch("select device from sessions where ended_at is null and device like 'device %'")
+    assert {row["device"] for row in devices} == {f"device {number}" for number in range(1, 49)}
+    assert await signed_in(ada)
+    assert await signed_in(eve)
+    rows = await connection.fetch("select user_id from audit where action = 'sign_out'")
+    assert len(rows) == 61 + 1 - 50
