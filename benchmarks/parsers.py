@@ -1,0 +1,289 @@
+"""How long the worst input of a stranger keeps the event loop busy: `python -m benchmarks.parsers`.
+
+The app runs in this process and is called as the server calls it. Each request is as long as is accepted, and filled
+with whatever is slow for one parser or another; counted is the processor time of the event loop's thread, without the
+threads that hash passwords. The last column compares with half the length: a parser whose time grows with the length
+shows 2 at most, one whose time grows with its square would show 4.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+import os
+import struct
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final, TypeAlias
+from urllib.parse import quote, urlsplit
+
+import httptools
+import structlog
+from litestar._parsers import parse_cookie_string, parse_query_string
+from litestar.types import ASGIApp
+from msgspec import Struct
+from seatweb.app import LARGEST_BODY, create_app
+from seatweb.database import migrate
+from seatweb.embedded import running_backends
+from seatweb.http_protocol import LARGEST_HEAD, LONGEST_URL
+from seatweb.passkeys import LONGEST_ANSWER
+from seatweb.settings import Settings
+
+from benchmarks import machine, people
+from benchmarks.servers import SECRET
+
+RUNS: Final = 5  # of each input; the quickest counts, since all else is other processes
+HEAD: Final = LARGEST_HEAD - 1000  # bytes that are left for one value, beside what browsers send
+BODY: Final = LARGEST_BODY - 200
+SLOW: Final = (
+    "a", " ", ";", ",", '"', '\\"', "=", "a=", "a=b;", "a,", "/", "//", "/a", ".", "-", "9", "%", "%41", "%C3%A9", "(",
+    "&", "a&", "a=&", "[", "{", '{"a":', '"a":1,', "1,", "1e9,", "\\u0041", "<", "é", "\u0301", "☃", "0.", "::", "x.y.",
+    "\t", "W/",
+)  # fmt: skip
+# What the framework remembers of requests; a stranger sends something else each time.
+FORGET: Final = (parse_cookie_string.cache_clear, parse_query_string.cache_clear, urlsplit.cache_clear)  # type: ignore[attr-defined]
+Header: TypeAlias = tuple[bytes, bytes]
+
+
+class Request(Struct, frozen=True):
+    """What the server hands to the app."""
+
+    method: str = "GET"
+    path: str = "/login"
+    query: bytes = b""
+    headers: tuple[Header, ...] = ()
+    body: bytes = b""
+
+    async def ask(self, app: ASGIApp) -> int:
+        """Return the status of the answer."""
+        host = [] if any(name == b"host" for name, _ in self.headers) else [(b"host", b"localhost")]
+        length = [(b"content-length", b"%d" % len(self.body))] if self.body else []
+        scope: Any = {
+            "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1",
+            "server": ("127.0.0.1", 8000), "client": ("127.0.0.1", 50000), "scheme": "http", "root_path": "",
+            "method": self.method, "path": self.path, "raw_path": quote(self.path).encode(),
+            "query_string": self.query, "headers": [*host, *length, *self.headers], "state": {},
+        }  # fmt: skip
+        statuses = []
+
+        async def receive() -> Any:  # noqa: ANN401 - an ASGI message
+            return {"type": "http.request", "body": self.body, "more_body": False}
+
+        async def send(message: Any) -> None:  # noqa: ANN401
+            if message["type"] == "http.response.start":
+                statuses.append(message["status"])
+
+        await app(scope, receive, send)
+        return int(statuses[0])
+
+
+class Row(Struct, frozen=True):
+    """A parser: what reaches it, how long that may be, and how to make something slow of a length."""
+
+    name: str
+    size: int
+    requests: Callable[[int], Iterable[Request]]
+
+
+def filled(size: int) -> list[str]:
+    """Return texts of this many bytes."""
+    return [(one * size)[: size // len(one.encode()) * len(one)] for one in SLOW]
+
+
+def by_header(name: str, before: str = "", path: str = "/login") -> Callable[[int], Iterable[Request]]:
+    """Return what sends a header that begins so."""
+
+    def requests(size: int) -> Iterable[Request]:
+        for text in filled(size):
+            yield Request(path=path, headers=((name.encode(), (before + text).encode()),))
+
+    return requests
+
+
+def rows(token: str, cookies: bytes) -> list[Row]:  # noqa: C901 - a list of small functions
+    """Return all parsers that a request passes before anyone knows who sent it."""
+    form, json = (b"content-type", b"application/x-www-form-urlencoded"), (b"content-type", b"application/json")
+    html = (b"cookie", cookies)
+
+    def paths(size: int) -> Iterable[Request]:
+        for text in filled(size):
+            for before in ("/", "/days/", "/static/", "/bookings/"):
+                yield Request(path=before + text)
+
+    def queries(size: int) -> Iterable[Request]:
+        for text in filled(size):
+            for path, before in (("/login", b""), ("/login", b"next=/"), ("/", b"section="), ("/seats", b"section=")):
+                yield Request(path=path, query=before + quote(text, safe="%&=;+,/").encode()[:size])
+
+    def forms(size: int) -> Iterable[Request]:
+        for text in filled(size):
+            for name in ("", "username=", "password=x&username=", "username=ada&password=", "next=/", "_csrf_token="):
+                body = f"_csrf_token={token}&{name}".encode() + text.encode()
+                yield Request("POST", "/login", headers=(form, html), body=body)
+            body = f"_csrf_token={token}&username=ada&new_password=a&code=".encode() + text.encode()
+            yield Request("POST", "/login/reset", headers=(form, html), body=body)
+        yield Request(
+            "POST", "/login", headers=((b"content-type", b"multipart/form-data; boundary=x"),), body=b"-" * size
+        )
+
+    def passkeys(size: int) -> Iterable[Request]:
+        for text in filled(size):
+            body = f"_csrf_token={token}&credential=".encode() + quote(text).encode()
+            yield Request("POST", "/login/passkey", headers=(form, html), body=body[: size + 200])
+
+    def json_bodies(size: int) -> Iterable[Request]:
+        twice = ",".join(f'"a{number}":0' for number in range(size // 10))
+        for text in (*filled(size), "{" + twice + "}", '{"username":{' + twice + "}}"):
+            for before in ("", '{"username":', '{"username":"', '{"username":"a","password":"'):
+                yield Request("POST", "/auth/login", headers=(json,), body=(before + text).encode())
+                end = '"}' if before.endswith('"') else "}"
+                yield Request("POST", "/auth/login", headers=(json,), body=(before + text + end).encode())
+
+    def tokens(size: int) -> Iterable[Request]:
+        for text in filled(size * 3 // 4):
+            token = base64.urlsafe_b64encode(text.encode()).rstrip(b"=") + b".YQ.YQ"
+            yield Request(headers=((b"cookie", b"seatweb_session=" + token),))
+            yield Request(path="/me", headers=((b"authorization", b"Bearer " + token),))
+
+    headers = {
+        name: by_header(name)
+        for name in (
+            "accept", "accept-encoding", "accept-language", "content-type", "if-none-match", "origin", "referer",
+            "sec-fetch-site", "user-agent", "x-forwarded-for", "idempotency-key", "last-event-id", "hx-request",
+        )
+    }  # fmt: skip
+    return [
+        Row("path, router, log line", LONGEST_URL, paths),
+        Row("query", LONGEST_URL, queries),
+        Row("`Host`", HEAD, by_header("host")),
+        Row("`Cookie`, others' cookies", HEAD, by_header("cookie", 'a="')),
+        Row("`Cookie`, ours", HEAD, by_header("cookie", "seatweb_csrf=")),
+        Row("JWT, in a cookie or as a bearer token", HEAD, tokens),
+        *(Row(f"`{name.title()}`", HEAD, requests) for name, requests in headers.items()),
+        Row("`If-None-Match`, `Range` of a static file", HEAD, by_header("range", "bytes=", "/static/css/seatweb.css")),
+        Row("form: fields, username, password, code", BODY, forms),
+        Row("form: passkey (JSON, base64)", BODY, passkeys),
+        Row("JSON", BODY, json_bodies),
+    ]
+
+
+async def loop_seconds(app: ASGIApp, request: Request) -> float:
+    """Return how long the event loop's thread works for a request, at best."""
+    best = float("inf")
+    for _ in range(RUNS):
+        for forget in FORGET:
+            forget()
+        started = time.thread_time()
+        await request.ask(app)
+        best = min(best, time.thread_time() - started)
+    return best
+
+
+def head_seconds(size: int) -> float:
+    """Return how long the server's own parser takes for the head of a request, at worst."""
+    worst = 0.0
+    for text in (*filled(size), "a:\r\n" * (size // 4), "a" * (size // 2) + ": " + "b" * (size // 2)):
+        head = b"GET / HTTP/1.1\r\n" + (text if ":" in text else f"a: {text}").encode() + b"\r\n\r\n"
+        best = float("inf")
+        for _ in range(RUNS):
+            started = time.thread_time()
+            with suppress(httptools.HttpParserError):
+                httptools.HttpRequestParser(_Taker()).feed_data(head)
+            best = min(best, time.thread_time() - started)
+        worst = max(worst, best)
+    return worst
+
+
+class _Taker:
+    """Takes what the parser finds, as uvicorn does."""
+
+    def __init__(self) -> None:
+        self.headers: list[Header] = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+
+def cbor_seconds(size: int) -> float:
+    """Return how long the attestation of a passkey takes at worst; it is read in a thread, by one who is signed in."""
+    from webauthn.helpers.parse_cbor import parse_cbor  # noqa: PLC0415
+
+    big = b"\xc2\x5a" + struct.pack(">I", size) + b"\x91" * size
+    mail = b"Content-Type: multipart/mixed; boundary=x\r\n\r\n" + b"--x\r\n\r\n" * (size // 8)
+    worst = 0.0
+    for data in (big, b"\xc4\x82\x1a\x7f\xff\xff\xff" + big, b"\xd8\x24\x79" + struct.pack(">H", len(mail)) + mail,
+                 b"\x81" * size, b"\xd8\x23\x79" + struct.pack(">H", size) + b"(" * size):  # fmt: skip
+        best = float("inf")
+        for _ in range(RUNS):
+            started = time.thread_time()
+            with suppress(Exception):  # most of it is no CBOR
+                parse_cbor(data)
+            best = min(best, time.thread_time() - started)
+        worst = max(worst, best)
+    return worst
+
+
+@asynccontextmanager
+async def started(app: ASGIApp) -> AsyncIterator[None]:
+    """Run the lifespan of the app."""
+    to_app: asyncio.Queue[Any] = asyncio.Queue()
+    from_app: asyncio.Queue[Any] = asyncio.Queue()
+    scope: Any = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
+    running = asyncio.ensure_future(app(scope, to_app.get, from_app.put))
+    for step in ("startup", "shutdown"):
+        await to_app.put({"type": f"lifespan.{step}"})
+        message = await from_app.get()
+        if not message["type"].endswith("complete"):
+            raise RuntimeError(message)
+        if step == "startup":
+            yield
+    await running
+
+
+async def measure(settings: Settings, backends: Any) -> None:  # noqa: ANN401
+    """Print a row for each parser."""
+    await migrate(backends.database_url)
+    app = create_app(settings, backends)
+    logging.disable(logging.CRITICAL)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    secret = people.CSRF_SECRET
+    cookies = f"{people.SECURITY.csrf_cookie}={secret}".encode()
+    async with started(app):
+        plain = await _worst(app, [Request(), Request("POST"), Request(path="/seats")])
+        print(f"| anything | | {plain * 1000:.1f} | |")
+        for row in rows(people.SECURITY.csrf_token(secret), cookies):
+            whole, half = [await _worst(app, row.requests(size)) for size in (row.size, row.size // 2)]
+            _print(row.name, row.size, whole, half)
+    _print("head of a request (httptools)", LARGEST_HEAD, head_seconds(LARGEST_HEAD), head_seconds(LARGEST_HEAD // 2))
+    cbor = LONGEST_ANSWER * 3 // 4
+    _print("passkey to add (CBOR), in a thread", LONGEST_ANSWER, cbor_seconds(cbor), cbor_seconds(cbor // 2))
+
+
+def _print(name: str, size: int, whole: float, half: float) -> None:
+    print(f"| {name} | {size:,} | {whole * 1000:.1f} | {whole / half:.1f} |", flush=True)
+
+
+async def _worst(app: ASGIApp, requests: Iterable[Request]) -> float:
+    return max([await loop_seconds(app, request) for request in requests])
+
+
+def main() -> None:
+    """Measure with a PostgreSQL and a Redis of their own."""
+    with tempfile.TemporaryDirectory(prefix="seatweb-parsers-") as folder:
+        environment = {"SEATWEB_DATA_DIR": folder, "JWT_SECRET": SECRET, "SEATWEB_LOG_FORMAT": "json"}
+        limits = dict.fromkeys(("SIGN_IN_FAILURES_PER_ACCOUNT", "SIGN_IN_FAILURES_PER_ADDRESS", "REQUESTS"), "off")
+        environment |= {f"SEATWEB_LIMIT_{name}": value for name, value in limits.items()}
+        environment |= {name: os.environ[name] for name in ("DATABASE_URL", "REDIS_URL") if name in os.environ}
+        settings = Settings.from_environment(environment)
+        print(machine.described() if hasattr(machine, "described") else "", file=sys.stderr)
+        print("| parser | bytes at most | ms | against half as many |\n|---|---|---|---|")
+        with running_backends(settings) as backends:
+            asyncio.run(measure(settings, backends))
+
+
+if __name__ == "__main__":
+    main()
