@@ -58,7 +58,7 @@ class MethodNotAllowed(SeatwebError):
 
 
 class TooLarge(SeatwebError):
-    """The body is larger than 64 KiB."""
+    """The body is larger than 16 KiB."""
 
     code = "too_large"
     status = 413
