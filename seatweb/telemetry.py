@@ -29,6 +29,7 @@ from seatweb.proxies import STATE_KEY, Proxies
 
 DEADLINE_SECONDS: Final = 4.5
 EVENT_STREAM: Final = b"text/event-stream; charset=utf-8"
+PROBES: Final = ("/health", "/health/live")
 REFUSED_HOSTS: Final = {
     HTTPStatus.BAD_REQUEST: b"Bad Host header",
     HTTPStatus.MISDIRECTED_REQUEST: b"This site does not answer for that host name. If you run it, set "
@@ -177,7 +178,7 @@ class Telemetry:
             await send(message)
 
         problem = self._hosts.problem([value for name, value in scope["headers"] if name == b"host"])
-        if problem and not (problem is HTTPStatus.MISDIRECTED_REQUEST and scope["path"].startswith("/health")):
+        if problem and not (problem is HTTPStatus.MISDIRECTED_REQUEST and scope["path"] in PROBES):
             as_text = [(b"content-type", b"text/plain; charset=utf-8")]
             await send_with_headers({"type": "http.response.start", "status": problem.value, "headers": as_text})
             await send({"type": "http.response.body", "body": REFUSED_HOSTS[problem], "more_body": False})

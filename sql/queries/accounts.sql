@@ -61,7 +61,8 @@ where id = :user_id and disabled_at is null;
 
 -- name: change_password(user_id, known_hash, password_hash, session_id)$
 -- A new password and its audit row; null where the password that allowed it, if one did, is another by now. Codes for a
--- forgotten password die, those that the user made as an administrator too: someone else may have made them.
+-- forgotten password die, those that the user made as an administrator too: someone else may have made them. So do
+-- sign-ins that wait for a second factor.
 with changed as (
     update users set password_hash = :password_hash
     where id = :user_id and (:known_hash::text is null or password_hash = :known_hash)
@@ -71,6 +72,11 @@ resets as (
     delete from password_resets
     using changed
     where password_resets.user_id = changed.id or password_resets.created_by = changed.id
+),
+waiting as (
+    delete from waiting_sign_ins
+    using changed
+    where waiting_sign_ins.user_id = changed.id
 ),
 audited as (
     insert into audit (action, user_id, session_id)

@@ -159,9 +159,9 @@ def no_database() -> Iterator[str]:
 def open_request(port: int) -> Iterator[None]:
     """A request that is never finished, and a connection that is kept."""
     with socket.create_connection(("127.0.0.1", port)) as slow, socket.create_connection(("127.0.0.1", port)) as idle:
-        slow.sendall(b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n")
+        slow.sendall(b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n")
         slow.sendall(b"Content-Type: application/x-www-form-urlencoded\r\n\r\nusername=")
-        idle.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        idle.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert idle.recv(100).startswith(b"HTTP/1.1 200")
         yield
 

@@ -347,7 +347,7 @@ async def test_all_workers_tell_of_a_booking_and_end_their_streams_in_time(data:
         await ada.register("ada")
         today = date.fromisoformat(str(one(soup(await ada.get("/")), "#day")["data-day"]))
         with socket.create_connection(("127.0.0.1", serving.port)) as deaf:
-            deaf.sendall(f"GET /days/{today}/live HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            deaf.sendall(f"GET /days/{today}/live HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             async with many_streams(url, today, 12) as streams:
                 assert (await ada.book(today, 7)).status_code == 303
                 await asyncio.gather(*(stream.shows(7, "taken") for stream in streams))

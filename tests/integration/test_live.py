@@ -411,7 +411,7 @@ async def test_a_reader_who_does_not_read_holds_nobody_up_and_gets_the_sum(
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         slow.connect(("127.0.0.1", int(site.url.rpartition(":")[2])))
         slow.settimeout(0)
-        await loop.sock_sendall(slow, f"GET /days/{DAY}/live?since={tag} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        await loop.sock_sendall(slow, f"GET /days/{DAY}/live?since={tag} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         assert b"200 OK" in await loop.sock_recv(slow, 100)
         async with live(site.visitor(), clock.today) as quick:
             for number in range(24):  # each about 300 kB: in all more than the buffers on the way take

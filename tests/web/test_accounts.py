@@ -105,7 +105,7 @@ async def test_a_name_that_looks_the_same_is_the_same(site: Site, first: str, ag
 @pytest.mark.parametrize("path", ["/auth/login", "/auth/register"])
 @pytest.mark.parametrize("field", ["username", "password"])
 async def test_marks_without_end_keep_nobody_waiting(site: Site, path: str, field: str) -> None:
-    marks = "a" + "\u0301" * 15_500 + "\u0323" * 15_500  # to bring these into order would take two seconds
+    marks = "a" + "\u0301" * 3_800 + "\u0323" * 3_800  # the time to bring these into order grows with the square
     body = json.dumps({"username": "ada", "password": "correct horse battery"} | {field: marks}, ensure_ascii=False)
     began = time.perf_counter()
     answer = await site.visitor().http.post(path, content=body.encode(), headers={"content-type": "application/json"})
@@ -289,7 +289,7 @@ async def test_every_form_is_refused_without_our_token(site: Site, connection: a
             await ada.http.post(path, data={**fields, "_csrf_token": token}, headers={"Sec-Fetch-Site": "same-site"}),
             await ada.http.post(path, json={**fields, "_csrf_token": token}),
         ]
-        assert [attempt.status_code for attempt in attempts] == [403] * len(attempts)
+        assert [attempt.status_code for attempt in attempts] == [403] * (len(attempts) - 1) + [415]
         assert await connection.fetchval("select count(*) from bookings") == 0
         assert await connection.fetchval("select count(*) from users") == 2
         assert await connection.fetchval("select count(*) from sessions where ended_at is null") == 2

@@ -5,12 +5,12 @@ from __future__ import annotations
 from itertools import repeat
 
 import pytest
-from seatweb.http_protocol import LARGEST_HEAD, MOST_HEADERS, BoundedHttp
+from seatweb.http_protocol import LARGEST_HEAD, LONGEST_URL, MOST_HEADERS, BoundedHttp
 
 from tests.support import Site
 from tests.web.connections import answer_to_endless, connected, read_answer
 
-START = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
+START = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n"
 
 
 async def answer_to(site: Site, request: bytes) -> bytes:
@@ -28,7 +28,7 @@ async def test_a_head_within_the_limits_is_read(site: Site) -> None:
 
 async def test_a_body_in_the_same_packet_is_not_counted(site: Site) -> None:
     body = b"x" * LARGEST_HEAD
-    head = b"POST /health/live HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
+    head = b"POST /health/live HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
     assert (await answer_to(site, head + body)).startswith(b"HTTP/1.1 405")
 
 
@@ -44,7 +44,7 @@ async def test_the_heads_of_one_connection_are_not_added_up(site: Site) -> None:
     ("begin", "part", "status"),
     [
         (START + b"Cookie: " + b"x" * LARGEST_HEAD + b"\r\n\r\n", b"", b"431"),
-        (b"GET /" + b"z" * LARGEST_HEAD + b" HTTP/1.1\r\nHost: x\r\n\r\n", b"", b"414"),
+        (b"GET /" + b"z" * LONGEST_URL + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", b"", b"414"),
         (START, b"X-Header: " + b"y" * 1000 + b"\r\n", b"431"),
         (START, b"a: b\r\n", b"431"),
         (START + b"X-Endless: ", b"z" * 1000, b"431"),

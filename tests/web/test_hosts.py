@@ -58,3 +58,4 @@ async def test_the_public_address_and_the_listed_names_are_ours(start_site: Call
 async def test_probes_of_health_may_come_by_any_name(site: Site) -> None:
     for path in ("/health", "/health/live"):
         assert await status(site.visitor(), "seatweb.internal", path) == 200
+    assert await status(site.visitor(), "seatweb.internal", "/healthy") == 421

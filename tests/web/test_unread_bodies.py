@@ -12,23 +12,23 @@ from seatweb.http_protocol import BoundedHttp
 from tests.support import Site, until
 from tests.web.connections import answer_to_endless, connected, read_answer, send
 
-GET = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
-LOGIN = b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+GET = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
+LOGIN = b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
 UNFINISHED = b"Content-Length: 60000\r\n\r\na"
 TOO_LARGE = b"Content-Length: 10000000\r\n\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 EXPECT = b"Expect: 100-continue\r\n"
 
 REFUSED_AT_ONCE = {
-    "404": b"POST /nowhere HTTP/1.1\r\nHost: x\r\n" + UNFINISHED,
-    "404 chunked": b"POST /nowhere HTTP/1.1\r\nHost: x\r\n" + CHUNKED + b"ff\r\na",
-    "404 to HEAD": b"HEAD /nowhere HTTP/1.1\r\nHost: x\r\n" + UNFINISHED,
-    "404 to HTTP/1.0": b"POST /nowhere HTTP/1.0\r\nHost: x\r\n" + UNFINISHED,
-    "404 instead of 100": b"POST /nowhere HTTP/1.1\r\nHost: x\r\n" + EXPECT + b"Content-Length: 60000\r\n\r\n",
-    "405": b"POST /health/live HTTP/1.1\r\nHost: x\r\n" + UNFINISHED,
+    "404": b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\n" + UNFINISHED,
+    "404 chunked": b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\n" + CHUNKED + b"ff\r\na",
+    "404 to HEAD": b"HEAD /nowhere HTTP/1.1\r\nHost: localhost\r\n" + UNFINISHED,
+    "404 to HTTP/1.0": b"POST /nowhere HTTP/1.0\r\nHost: localhost\r\n" + UNFINISHED,
+    "404 instead of 100": b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\n" + EXPECT + b"Content-Length: 60000\r\n\r\n",
+    "405": b"POST /health/live HTTP/1.1\r\nHost: localhost\r\n" + UNFINISHED,
     "413": LOGIN + TOO_LARGE,
     "413 instead of 100": LOGIN + EXPECT + TOO_LARGE,
-    "415": b"POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n" + UNFINISHED,
+    "415": b"POST /auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n" + UNFINISHED,
     "431": b"POST /nowhere HTTP/1.1\r\n" + b"a: b\r\n" * 200,
 }
 
@@ -86,7 +86,7 @@ async def test_a_flood_after_a_refusal_is_not_read(site: Site, monkeypatch: pyte
 
 async def test_a_client_that_sends_everything_before_it_reads_gets_the_whole_answer(site: Site) -> None:
     async with connected(site) as (reader, writer):
-        writer.write(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + b"a" * 1_000_000)
+        writer.write(b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n" + b"a" * 1_000_000)
         assert (await read_answer(reader)).startswith(b"HTTP/1.1 404")
         assert await reader.read() == b""
 
@@ -97,7 +97,7 @@ async def test_a_body_that_never_arrives_is_answered_with_503_and_a_close(
     monkeypatch.setattr(telemetry, "DEADLINE_SECONDS", 0.1)
     monkeypatch.setattr(BoundedHttp, "linger_seconds", 0.1)
     async with connected(site) as (reader, writer):
-        writer.write(LOGIN + UNFINISHED)
+        writer.write(LOGIN + b"Content-Length: 6000\r\n\r\na")
         answer = await reader.read()
         assert answer.startswith(b"HTTP/1.1 503")
         assert b"\r\nconnection: close" in answer
@@ -107,14 +107,15 @@ async def test_a_body_that_never_arrives_is_answered_with_503_and_a_close(
 async def test_a_body_that_has_arrived_but_is_not_read_keeps_the_connection_open(site: Site) -> None:
     async with connected(site) as (reader, writer):
         for path, status in ((b"/nowhere", b"404"), (b"/health/live", b"405"), (b"/nowhere", b"404")):
-            writer.write(b"POST " + path + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n" + b"a" * 5000)
+            head = b"POST " + path + b" HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n\r\n"
+            writer.write(head + b"a" * 5000)
             answer = await read_answer(reader)
             assert answer.startswith(b"HTTP/1.1 " + status)
             assert b"connection: close" not in answer.lower()
 
 
 async def test_pipelined_requests_are_all_answered(site: Site) -> None:
-    post = b"POST /health/live HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
+    post = b"POST /health/live HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc"
     async with connected(site) as (reader, writer):
         writer.write((GET + post) * 5)
         statuses = [(await read_answer(reader))[9:12] for _ in range(10)]
@@ -141,7 +142,8 @@ async def test_a_client_that_expects_100_continue_gets_it_when_its_body_is_read(
 
 
 async def test_the_body_of_an_upgrade_request_is_not_run_as_a_request(site: Site) -> None:
-    head = b"POST /health/live HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: foo\r\nContent-Length: %d\r\n\r\n"
+    head = b"POST /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: foo\r\n"
+    head += b"Content-Length: %d\r\n\r\n"
     async with connected(site) as (reader, writer):
         writer.write(head % len(GET))
         answer = await read_answer(reader)
@@ -160,14 +162,14 @@ async def test_endless_chunk_extensions_are_refused(site: Site) -> None:
 async def test_a_body_in_chunks_of_one_byte_is_read(site: Site) -> None:
     async with connected(site) as (reader, writer):
         writer.write(LOGIN + CHUNKED)
-        await send(writer, repeat(b"1\r\na\r\n" * 1000, 60))
+        await send(writer, repeat(b"1\r\na\r\n" * 1000, 15))
         writer.write(b"0\r\n\r\n")
         assert (await read_answer(reader)).startswith(b"HTTP/1.1 403")
 
 
-async def test_a_chunked_body_over_64_kb_is_refused_before_it_ends(site: Site) -> None:
+async def test_a_chunked_body_that_is_too_large_is_refused_before_it_ends(site: Site) -> None:
     async with connected(site) as (reader, writer):
-        writer.write(LOGIN + CHUNKED + (b"1000\r\n" + b"a" * 4096 + b"\r\n") * 17)
+        writer.write(LOGIN + CHUNKED + (b"1000\r\n" + b"a" * 4096 + b"\r\n") * 5)
         answer = await reader.read()
         assert answer.startswith(b"HTTP/1.1 413")
         assert b"connection: close" in answer.lower()
