@@ -176,7 +176,6 @@ def running_servers(folder: Path, cores: Cores) -> Iterator[Servers]:
     variables = ("DATABASE_URL", "REDIS_URL")
     given = {name: SecretStr(os.environ[name]) for name in variables if os.environ.get(name)}
     own = {"SEATWEB_DATA_DIR": folder / "data", "SEATWEB_DATABASE_POOL": CONNECTIONS, "JWT_SECRET": SecretStr(SECRET)}
-    folder.chmod(0o711)  # started by root, the servers run as another user
     with running_backends(Settings.model_validate(own | given)) as backends:
         servers = Servers(backends.database_url, backends.redis_url, folder, cores, tuple(given))
         with redis.Redis.from_url(servers.redis_url) as client:

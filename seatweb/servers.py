@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import pwd
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -14,21 +17,29 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import IO, Any, Final, Self
 
 LARGEST_LOG_BYTES: Final = 10_000_000
 STOP_SECONDS: Final = 1.0
 WATCH_SECONDS: Final = 0.25
 HASTY_STOP_SECONDS: Final = 0.3
-CAPABILITIES: Final = {"dac_read_search": 2, "dac_override": 1}  # linux/capability.h; the weaker one first
+LOG_TAIL_BYTES: Final = 65_536
+FOREIGN_FILE_BYTES: Final = 65_536
 
+# What setpriv takes away besides root's rights, so that no program that a server runs can have them again. Where a
+# container forbids to bound the capabilities, the first two do.
+RESTRAINTS: Final = (
+    ("--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"),
+    ("--no-new-privs", "--inh-caps=-all"),
+    (),
+)
 # The kernel's parent-death signal is armed before this runs. Whoever has another parent by now came too late for it.
 WITH_THE_KERNEL: Final = 'test "$PPID" = "$0" && exec "$@"'
-# A watcher reads the pipe that the app holds: a line is the app's farewell, its end without one is the app's death.
-WITH_A_WATCHER: Final = 'exec 3<&0 </dev/null; (read -r line <&3 || kill -s "$0" $$) & exec 3<&-; exec "$@"'
-CAN_RUN: Final = 'for path; do test -x "$path" || { echo "$path"; exit 1; }; done'
+# A watcher reads the pipe that the app holds, which comes as standard error: a line is the app's farewell, its end
+# without one is the app's death.
+WITH_A_WATCHER: Final = 'exec 3<&2 2>&1; (read -r line <&3 || kill -s "$0" $$) & exec 3<&-; exec "$@"'
+CANNOT_ENTER_OR_RUN: Final = 'for path; do test -x "$path" || printf "%s\\0" "$path"; done'
 
 
 class ServerError(Exception):
@@ -76,8 +87,9 @@ class Child:
 
     def failure(self, what: str) -> ServerError:
         """Return what to raise, with the last line of the log."""
-        with suppress(OSError):
-            last = last_line(self.log.read_text(errors="replace"))
+        with suppress(OSError), self.log.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
+            last = last_line(log.read(LOG_TAIL_BYTES).decode(errors="replace"))
             return ServerError(f"{self.name} {what}: {last} (see {self.log})")
         return ServerError(f"{self.name} {what}")
 
@@ -138,62 +150,60 @@ def watched(children: Sequence[Child]) -> Iterator[None]:
 class Runner:
     """As whom servers run, and what they need for it."""
 
-    account: tuple[int, int] | None  # user and group to change to; None keeps this process's own
-    setpriv: str | None  # util-linux's, where it knows the parent-death signal
-    capability: str | None = None  # to pass folders that the account cannot enter
+    account: tuple[int, int] | None  # user and group to change to
+    setpriv: tuple[str, ...] = ()  # util-linux's, where it knows the parent-death signal, and what it takes away
 
     @classmethod
-    def choose(cls, data: Path, *, owner_of: Path, programs: list[str]) -> Self:
-        """Return how to run servers with their data below `data`.
+    def choose(cls, *, owner_of: Path) -> Self:
+        """Return how to run servers: as root they change to the owner of the data that they have already.
 
-        As root they run as the owner of the data they already have, or else as `nobody` (PostgreSQL refuses root).
+        Without data it is `nobody`: PostgreSQL refuses root.
 
         Raises:
-            ServerError: the account cannot reach `data` or `programs`.
+            ServerError: there is no such user.
         """
-        setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
-        knows = setpriv and subprocess.run([setpriv, "--pdeathsig=INT", "true"], capture_output=True, check=False)  # noqa: S603
-        if not knows or knows.returncode != 0:
-            setpriv = None  # busybox has a smaller one
-        if os.geteuid() != 0:
-            return cls(None, setpriv)
-        with suppress(FileNotFoundError):
-            if owner_of.stat().st_uid != 0:
-                return cls._reaching((owner_of.stat().st_uid, owner_of.stat().st_gid), setpriv, [str(data), *programs])
-        try:
-            nobody = pwd.getpwnam("nobody")
-        except KeyError:
-            raise ServerError("PostgreSQL does not run as root, and there is no user nobody") from None
-        return cls._reaching((nobody.pw_uid, nobody.pw_gid), setpriv, [str(data), *programs])
+        return cls.as_account(_account(owner_of) if os.geteuid() == 0 else None)
 
     @classmethod
-    def _reaching(cls, account: tuple[int, int], setpriv: str | None, paths: list[str]) -> Self:
-        runner = cls(account, setpriv)
-        unreachable = runner._first_unreachable(paths)
-        if unreachable and setpriv:
-            # For instance below /root. The capability to read past folders is the least that helps.
-            for name in (name for name, bit in CAPABILITIES.items() if _effective_capabilities() >> bit & 1):
-                runner = cls(account, setpriv, name)
-                unreachable = runner._first_unreachable(paths)
-                if not unreachable:
-                    break
-        if unreachable:
-            raise ServerError(
-                f"started by root, PostgreSQL and Valkey run as user {account[0]}, who cannot reach {unreachable}; "
-                "start Seatweb as an ordinary user, or set DATABASE_URL and REDIS_URL"
-            )
-        return runner
+    def as_account(cls, account: tuple[int, int] | None) -> Self:
+        """Return how to run servers as this user and group; None keeps this process's own."""
+        setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
+        if setpriv:
+            for restraints in RESTRAINTS if account else RESTRAINTS[1:]:
+                runner = cls(account, (setpriv, *restraints))
+                if subprocess.run(runner._as_account(["true"]), capture_output=True, check=False).returncode == 0:  # noqa: S603
+                    return runner
+        return cls(account)  # busybox has a smaller setpriv
 
-    def _first_unreachable(self, paths: list[str]) -> str:
-        command = self._as_account(["sh", "-c", CAN_RUN, "sh", *paths])
+    def unreachable(self, paths: list[str]) -> list[str]:
+        """Return those of the folders and programs that the servers' account may not enter or run."""
+        if not self.account:
+            return []
+        command = self._as_account(["sh", "-c", CANNOT_ENTER_OR_RUN, "sh", *paths])
         change = self._change_user()
         tried = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", **change)  # noqa: S603
-        return "" if tried.returncode == 0 else tried.stdout.strip() or paths[0]
+        return tried.stdout.split("\0")[:-1] if tried.returncode == 0 else paths
 
-    def give(self, path: Path) -> None:
-        """Make the servers' account the owner of `path`."""
+    def give(self, folder: Path) -> None:
+        """Make the servers' account the owner of a folder, which lies in one that is ours alone."""
         if self.account:
-            os.chown(path, *self.account)
+            os.chown(folder, *self.account, follow_symlinks=False)
+
+    def take_back(self, folder: Path) -> None:
+        """Make this process's user the owner again."""
+        if self.account:
+            os.chown(folder, os.geteuid(), os.getegid(), follow_symlinks=False)
+
+    def reaches_cwd(self) -> bool:
+        """Whether a server finds the folder in which it is started, whatever its rights on the folders above."""
+        return self.account is None or sys.platform == "linux"
+
+    def name_of(self, cwd: Path) -> str:
+        """Return the name by which a server that is started in the folder `cwd` finds it.
+
+        We enter it as root; this link of Linux then leads there without any right on the folders above.
+        """
+        return "/proc/self/cwd" if self.account and self.reaches_cwd() else str(cwd)
 
     def start(
         self,
@@ -201,16 +211,16 @@ class Runner:
         command: list[str],
         log: Path,
         *,
+        cwd: Path = Path("/"),
+        stdin: bytes = b"",
         end_with: signal.Signals = signal.SIGINT,
         keep_open: int | None = None,
     ) -> Child:
         """Start a process that writes to `log` and gets the signal `end_with` when this process dies.
 
         In a session of its own: Ctrl-C in the terminal reaches the app only, which ends the servers after its own work.
-        A log that has grown large is emptied first.
+        A log that has grown large is emptied first. 4 KiB of `stdin` fit into the pipe on every system.
         """
-        if log.exists() and log.stat().st_size > LARGEST_LOG_BYTES:
-            os.truncate(log, 0)
         watch: int | None = None
         lifeline: int | None = None
         if self.setpriv:
@@ -219,13 +229,13 @@ class Runner:
             watch, lifeline = os.pipe()
             shell = ["sh", "-c", WITH_A_WATCHER, end_with.name.removeprefix("SIG"), *command]
         try:
-            with os.fdopen(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as output:
+            with _open_log(log) as output, _readable(stdin) as said:
                 process = subprocess.Popen(  # noqa: S603
                     self._as_account(shell, end_with),
-                    stdin=subprocess.DEVNULL if watch is None else watch,
+                    stdin=said,
                     stdout=output,
-                    stderr=output,
-                    cwd="/",
+                    stderr=output if watch is None else watch,
+                    cwd=cwd,
                     env=self.environment(),
                     start_new_session=True,
                     pass_fds=() if keep_open is None else (keep_open,),
@@ -246,14 +256,10 @@ class Runner:
         """Return the command behind setpriv, which changes the user first, since that disarms the signal."""
         if not self.setpriv:
             return command
-        options = [f"--pdeathsig={end_with.name.removeprefix('SIG')}"]
+        options = [*self.setpriv, f"--pdeathsig={end_with.name.removeprefix('SIG')}"]
         if self.account:
             options += [f"--reuid={self.account[0]}", f"--regid={self.account[1]}", "--clear-groups"]
-        if self.capability:
-            # Without no_setuid_fixup, access(2) leaves the capability out, and PostgreSQL asks it about its programs.
-            options += ["--securebits=+no_setuid_fixup"]
-            options += [f"--inh-caps=+{self.capability}", f"--ambient-caps=+{self.capability}"]
-        return [self.setpriv, *options, "--", *command]
+        return [*options, "--", *command]
 
     def _change_user(self) -> dict[str, Any]:
         if self.setpriv or not self.account:
@@ -267,31 +273,69 @@ def last_line(text: str) -> str:
     return lines[-1] if lines else "nothing was said"
 
 
-def answers(path: Path, ask: bytes = b"") -> bool:
-    """Whether a server listens on the socket, and answers when something is asked."""
+def answers(path: Path, ask: bytes = b"", expect: bytes = b"") -> bool:
+    """Whether a server listens on the socket, and answers so when something is asked."""
     with socket.socket(socket.AF_UNIX) as connection, suppress(OSError):
         connection.settimeout(1)
         connection.connect(str(path))
         connection.sendall(ask)
-        return not ask or connection.recv(16).startswith(b"+PONG")
+        return not ask or connection.recv(len(expect)) == expect
     return False
 
 
-def program_of(package: str, path: str) -> str:
-    """Return where a wheel keeps a program; the package is not imported, since that starts things of its own.
+def read_foreign(path: Path) -> str | None:
+    """Return the start of a file in a folder that another user owns; None where there is no file, but a link or a pipe.
 
     Raises:
-        ServerError: there is none for this system.
+        OSError: it cannot be read.
     """
-    spec = find_spec(package)
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        if (program := Path(folder, path)).is_file():
-            return str(program)
-    raise ServerError(f"{package} has no servers for this system here; set DATABASE_URL and REDIS_URL")
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in {errno.ENOENT, errno.ELOOP, errno.ENXIO}:  # ENXIO: a socket
+            return None
+        raise
+    with os.fdopen(file, "rb") as opened:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            return None
+        return opened.read(FOREIGN_FILE_BYTES).decode(errors="replace")
 
 
-def _effective_capabilities() -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("CapEff:"):
-            return int(line.split()[1], 16)
-    return 0
+def try_lock(lock: int) -> bool:
+    """Take the lock on an open file, or return False where another process has it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _account(owner_of: Path) -> tuple[int, int]:
+    with suppress(FileNotFoundError):
+        found = owner_of.stat()
+        if found.st_uid != 0:
+            return found.st_uid, found.st_gid
+    try:
+        nobody = pwd.getpwnam("nobody")
+    except KeyError:
+        raise ServerError("PostgreSQL does not run as root, and there is no user nobody") from None
+    return nobody.pw_uid, nobody.pw_gid
+
+
+def _open_log(path: Path) -> IO[bytes]:
+    log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    if os.fstat(log).st_size > LARGEST_LOG_BYTES:
+        os.ftruncate(log, 0)
+    return os.fdopen(log, "ab")
+
+
+@contextmanager
+def _readable(text: bytes) -> Iterator[int]:
+    """Give a descriptor from which the text can be read, once, and by nobody who does not inherit it."""
+    reading, writing = os.pipe()
+    try:
+        with os.fdopen(writing, "wb") as pipe:
+            pipe.write(text)
+        yield reading
+    finally:
+        os.close(reading)

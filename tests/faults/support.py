@@ -12,11 +12,13 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import date
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Literal, NamedTuple
 
 import httpx
 import redis
-from seatweb.embedded import _start_valkey
+from seatweb.embedded import SOCKETS, _start_valkey
+from seatweb.programs import Programs
 from seatweb.servers import Child, Runner
 from seatweb.settings import Backends
 
@@ -33,13 +35,15 @@ class OwnRedis:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._runner = Runner(None, shutil.which("setpriv"))
+        self._runner = Runner.as_account(None)
         self._server: Child | None = None
-        self.url = f"unix://{folder}/valkey.sock"
+        self._password = token_urlsafe()
+        self.url = f"unix://:{self._password}@{folder}/{SOCKETS}/valkey.sock"
         self.store: redis.Redis = redis.Redis.from_url(self.url)
 
     def start(self) -> None:
-        server = self._server = _start_valkey(self._runner, self._folder, self._folder)
+        log = self._folder / "valkey.log"
+        server = self._server = _start_valkey(self._runner, Programs.find(), log, self._folder, self._password)
         server.wait_until(self._answers, seconds=10, poll=0.005)
 
     def kill(self) -> None:
@@ -86,6 +90,7 @@ class OwnRedis:
 def running_redis() -> Iterator[OwnRedis]:
     """Give a Redis of one's own."""
     folder = Path(tempfile.mkdtemp(prefix="seatweb-redis-"))
+    (folder / SOCKETS).mkdir()
     own = OwnRedis(folder)
     try:
         own.start()

@@ -87,8 +87,8 @@ class Seatweb:
         self.process.wait()
         wait_for(lambda: all(map(is_gone, family)), "the end of all processes")
         if (self.data / "lock").exists():  # what the next start would remove
-            for sockets in (self.data / "lock").read_text().splitlines()[1:]:
-                shutil.rmtree(sockets, ignore_errors=True)
+            for folder in (self.data / "lock").read_text().splitlines()[1:]:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def family(self) -> list[psutil.Process]:
         """The process and all below it."""
@@ -134,8 +134,8 @@ class Seatweb:
 
     @property
     def database_url(self) -> str:
-        sockets = (self.data / "lock").read_text().splitlines()[1]
-        return f"postgresql:///seatweb?host={sockets}&user=seatweb"
+        folder = (self.data / "lock").read_text().splitlines()[1]
+        return f"postgresql:///seatweb?host={folder}/sockets&user=seatweb"
 
 
 @pytest.fixture

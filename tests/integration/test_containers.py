@@ -26,7 +26,7 @@ import yaml  # type: ignore[import-untyped]
 from packaging.requirements import Requirement
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
-from seatweb.embedded import _postgresql, _valkey_server
+from seatweb.programs import Programs
 from seatweb.servers import Runner
 from seatweb.settings import Backends, Settings
 
@@ -309,10 +309,14 @@ def test_postgresql_takes_the_arguments_of_the_compose_file() -> None:
     postgres = services()["postgres"]
     arguments = shlex.split(postgres["environment"]["POSTGRES_INITDB_ARGS"])
     with folder_for_all() as folder:
-        runner = Runner.choose(folder, owner_of=folder / "none", programs=[_postgresql("initdb")])
-        runner.give(folder)
-        command = [_postgresql("initdb"), f"--pgdata={folder}/data", "--username=seatweb", "--no-sync", *arguments]
-        runner.start("initdb", command, folder / "log").wait_until_done(seconds=30, poll=0.01)
+        runner = Runner.choose(owner_of=folder / "none")
+        programs = Programs.find()
+        if runner.unreachable(programs.servers()):
+            programs = programs.put_servers(folder / "programs")
+        (folder / "data").mkdir()
+        runner.give(folder / "data")
+        command = [programs.of_postgresql("initdb"), f"--pgdata={folder}/data", "--username=seatweb", "--no-sync"]
+        runner.start("initdb", [*command, *arguments], folder / "log").wait_until_done(seconds=30, poll=0.01)
         version = (folder / "data/PG_VERSION").read_text().strip()
     assert postgres["image"] == f"postgres:{version}"
     assert postgres["volumes"] == ["database:/var/lib/postgresql"], "where the image keeps its data, from 18 on"
@@ -332,7 +336,7 @@ def test_the_health_check_of_postgresql(database_url: str, tmp_path: Path) -> No
     address = urlsplit(database_url)
     host = address.hostname or parse_qs(address.query)["host"][0]
     options[options.index("--host=127.0.0.1")] = f"--host={host}"
-    run(_postgresql(program), *options, f"--port={address.port or 5432}", cwd=tmp_path)
+    run(Programs.find().of_postgresql(program), *options, f"--port={address.port or 5432}", cwd=tmp_path)
 
 
 def test_valkey_takes_the_command_of_the_compose_file(tmp_path: Path, backends: Backends) -> None:
@@ -340,7 +344,7 @@ def test_valkey_takes_the_command_of_the_compose_file(tmp_path: Path, backends: 
     program, *options = valkey["command"]
     assert program == "valkey-server"
     port = service(backends, "")["SEATWEB_PORT"]
-    command = [_valkey_server(), *options, "--bind", "127.0.0.1", "--port", port]
+    command = [str(Programs.find().valkey), *options, "--bind", "127.0.0.1", "--port", port]
     with (
         subprocess.Popen(command, cwd=tmp_path, env={"PATH": os.environ["PATH"]}, stdout=subprocess.DEVNULL) as server,
         redis.Redis("127.0.0.1", int(port), retry=Retry(ConstantBackoff(0.02), 500), decode_responses=True) as client,

@@ -34,14 +34,10 @@ async def guarded(tmp_path: Path) -> AsyncIterator[str]:
         }
     )
     with ExitStack() as stack:
-        # nobody, who PostgreSQL runs as under root, has to get through
-        for folder in (tmp_path, *list(tmp_path.parents)[:2]):
-            folder.chmod(0o711) if os.geteuid() == 0 else None
         url = stack.enter_context(running_backends(settings)).database_url
         connection = await asyncpg.connect(url)
         await connection.execute("create role keeper login password 'right'")
-        hba = tmp_path / "data/postgresql/pg_hba.conf"
-        hba.write_text(f"local all keeper scram-sha-256\n{hba.read_text()}")
+        add_rule(Path(await connection.fetchval("show hba_file")), "local all keeper scram-sha-256")
         loaded = await connection.fetchval("select pg_conf_load_time()")
         await connection.execute("select pg_reload_conf()")
         async with asyncio.timeout(10):
@@ -49,6 +45,10 @@ async def guarded(tmp_path: Path) -> AsyncIterator[str]:
                 await asyncio.sleep(0.01)
         await connection.close()
         yield url.replace("user=seatweb", "user=keeper")
+
+
+def add_rule(hba: Path, rule: str) -> None:
+    hba.write_text(f"{rule}\n{hba.read_text()}")
 
 
 async def test_a_wrong_password_and_a_missing_right(guarded: str) -> None:

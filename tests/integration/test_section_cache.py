@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from datetime import date
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -190,10 +191,11 @@ async def test_redis_in_trouble_is_named_in_one_line(redis_url: str) -> None:
 async def test_a_redis_that_refuses_the_password(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
         client.acl_setuser("keeper", enabled=True, passwords=["+right"], commands=["+@all"], keys=["*"])
-        separator = "&" if "?" in redis_url else "?"
+        address = urlsplit(redis_url)
+        server = address.netloc.rpartition("@")[2]
         with pytest.raises(RedisUnusable, match="refused the user name or password"):
-            await check_redis(f"{redis_url}{separator}username=keeper&password=wrong")
-        await check_redis(f"{redis_url}{separator}username=keeper&password=right")
+            await check_redis(address._replace(netloc=f"keeper:wrong@{server}").geturl())
+        await check_redis(address._replace(netloc=f"keeper:right@{server}").geturl())
         client.acl_deluser("keeper")
 
 
