@@ -55,8 +55,8 @@ class SettingsError(Exception):
 class Backends:
     """The servers to use and the signing secret: those of the settings, or those of the data folder."""
 
-    database_url: str
-    redis_url: str
+    database_url: str = field(repr=False)
+    redis_url: str = field(repr=False)
     jwt_secret: str = field(repr=False)
 
 
