@@ -186,14 +186,14 @@ def _short_folder(runner: Runner, lock: int, stack: ExitStack) -> Path:
     short = SHORT_FOLDER if os.access(SHORT_FOLDER, os.W_OK | os.X_OK) else tempfile.gettempdir()
     folder = Path(tempfile.mkdtemp(prefix="seatweb-", dir=short))
     stack.callback(shutil.rmtree, folder, ignore_errors=True)
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n{folder}\n".encode(), 0)
     if len(os.fsencode(folder / SOCKETS)) > LONGEST_SOCKET_FOLDER:
         raise EmbeddedError(f"the folder for temporary files, {short}, has too long a name for sockets; set TMPDIR")
     (folder / SOCKETS).mkdir(mode=0o700)
     if runner.account:
         folder.chmod(0o711)  # the account has to pass through, and can change nothing in it
         runner.give(folder / SOCKETS)
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"{os.getpid()}\n{folder}\n".encode(), 0)
     return folder
 
 
