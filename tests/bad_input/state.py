@@ -29,6 +29,7 @@ async def people(
     """Return everyone who sends something, in every step of something."""
     security = site.security
     await make_admin(connection, root)
+    site.confirm(root)
     assert ada.user
     assert grace.user
     user, session = whose(site, ada)

@@ -80,7 +80,7 @@ def look(route: Route, attempt: Attempt, answer: Answer) -> None:
     target = re.sub("^http://[^/]*", "", attempt.sent.split(b" ", 2)[1].decode(errors="replace"))
     check(Asked(route.method, unquote(target), {}), httpx.Response(status, headers=headers, content=b""), https=False)
     kind = headers.get("content-type", "").partition(";")[0]
-    bad_host = status == 400 and kind == "text/plain"  # its address could not be read anywhere
+    bad_host = status in {400, 421} and kind == "text/plain"  # said before anything else is looked at
     if "location" in headers:
         assert re.match(r"/(?![/\\])", headers["location"]), "it leads elsewhere"
     if kind == "text/html":
