@@ -26,7 +26,7 @@ from seatweb.errors import (
 from seatweb.fair_queue import Asker
 from seatweb.limits import Limits
 from seatweb.model import Client, Session
-from seatweb.passkeys import Challenge, Passkeys, RelyingParty, relying_party
+from seatweb.passkeys import LONGEST_ANSWER, Challenge, Passkeys, RelyingParty, relying_party
 from seatweb.passwords import PasswordRules, Passwords
 from seatweb.second_factor import CODE_TRIES, RECOVERY_CODES, WAITING_TRIES, SecondFactors
 from seatweb.sessions import Sessions
@@ -358,6 +358,18 @@ async def test_a_passkey_signs_in_alone_and_as_second_factor(house: House, conne
     options, challenge = await house.passkeys.options_to_use(HERE, "sign_in")
     with pytest.raises(BadCredentials, match="not known"):
         await house.signing_in.with_passkey(HERE, challenge, device.get(options))
+
+
+async def test_an_answer_far_longer_than_any_is_not_read(house: House) -> None:
+    """CBOR holds numbers and texts that take time far out of proportion to their length."""
+    device = await house.add_passkey()
+    for padding, taken in ((" " * 4000, True), (" " * LONGEST_ANSWER, False)):
+        options, challenge = await house.passkeys.options_to_use(HERE, "sign_in")
+        signing_in = house.signing_in.with_passkey(HERE, challenge, device.get(options) + padding)
+        assert await outcomes(signing_in) == {"done" if taken else "BadCredentials": 1}
+        options, challenge = await house.passkeys.options_to_add(HERE, house.ada.user)
+        adding = house.passkeys.add(house.ada, HERE, challenge, Authenticator().create(options) + padding, "")
+        assert await outcomes(adding) == {"done" if taken else "InvalidInput": 1}
 
 
 async def test_a_passkey_that_is_removed_while_it_is_looked_at_opens_nothing(

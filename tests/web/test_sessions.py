@@ -11,8 +11,10 @@ import jwt
 import pytest
 from bs4 import Tag
 from seatweb import sessions as module
+from seatweb.model import SignIn
 from seatweb.security import API_AUDIENCE, PAGES_AUDIENCE, RENEWAL_AUDIENCE, key_id
 from seatweb.settings import Backends
+from seatweb.web import own_account
 
 from tests.support import Site, Visitor, one, says, soup, together, within
 
@@ -318,3 +320,18 @@ async def test_beyond_fifty_sessions_those_end_that_were_not_used_for_longest(
     assert await signed_in(eve)
     rows = await connection.fetch("select user_id from audit where action = 'sign_out'")
     assert len(rows) == 61 + 1 - 50
+
+
+async def test_devices_are_named_beside_the_event_loop(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library takes milliseconds for a name that it has not seen, and the page shows fifty."""
+    loops: list[bool] = []
+    name = own_account.device_name
+
+    def watched(session: SignIn) -> str:
+        loops.append(asyncio._get_running_loop() is not None)
+        return name(session)
+
+    monkeypatch.setattr(own_account, "device_name", watched)
+    async with site.people(1) as (ada,):
+        assert (await ada.get("/account")).status_code == 200
+    assert loops == [False]
