@@ -96,7 +96,7 @@ async def test_what_does_not_count_is_refused_alike_and_changes_nothing(
     eve = site.visitor()
     await eve.register("eve")
     texts = set()
-    wrong = ((older, "ada"), (code, "eve"), (code, "nobody"), ("", "ada"), ("é" * 5000, "ada"), (code[:-1], "ada"))
+    wrong = ((older, "ada"), (code, "eve"), (code, "nobody"), ("", "ada"), ("é" * 2000, "ada"), (code[:-1], "ada"))
     for tried, username in wrong:
         answer = await ask(site.visitor(), tried, username=username)
         assert answer.status_code == 422
