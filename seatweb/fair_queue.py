@@ -54,21 +54,22 @@ class FairQueue:
             Overloaded: the queue is full, or this account has too many jobs in it.
         """
         job = _Job(Asker(network_of(asker.address), asker.account), work, asyncio.get_running_loop().create_future())
-        self._add(job)
+        self._lines.setdefault(job.asker.address, {}).setdefault(job.asker.account, []).append(job)
         self._start()
+        self._make_room(job)
         try:
             result: T = await job.result
             return result
         finally:
             self._remove(job)  # where the request was cancelled
 
-    def _add(self, job: _Job) -> None:
-        accounts = self._lines.setdefault(job.asker.address, {})
-        line = accounts.setdefault(job.asker.account, [])
-        line.append(job)
+    def _make_room(self, job: _Job) -> None:
+        """Refuse this job or another if there are too many now."""
+        accounts = self._lines.get(job.asker.address, {})
+        line = accounts.get(job.asker.account, [])
         if len(line) > WAITING_PER_ACCOUNT:
             self._refuse(job)
-        elif self._idle == 0 and sum(map(_length, self._lines.values())) > self._most:
+        elif sum(map(_length, self._lines.values())) > self._most:
             # Of equally long lines the one of this job gives way, else the one that was there last.
             crowded = max(reversed(self._lines.values()), key=lambda one: (_length(one), one is accounts))
             self._refuse(max(reversed(crowded.values()), key=lambda one: (len(one), one is line))[-1])

@@ -131,6 +131,16 @@ async def test_an_account_waits_in_few_places_and_may_come_again_when_they_are_f
     await works.ask("192.0.2.1", "ada")
 
 
+async def test_the_queue_of_one_account_is_bounded_too_though_threads_are_idle() -> None:
+    works = Works(threads=3, waiting=4)
+    try:
+        tasks = [works.ask(f"192.0.2.{number}", "ada") for number in range(6)]
+        await until(lambda: any(task.done() for task in tasks))
+        assert len(await together(works, tasks)) == 1 + 4
+    finally:
+        works.close()
+
+
 async def test_a_request_that_was_cancelled_leaves_its_place(works: Works) -> None:
     tasks = await works.busy()
     waiting = [works.ask("192.0.2.1", f"person {number}") for number in range(16)]
