@@ -32,7 +32,7 @@ from seatweb.embedded import EmbeddedError, running_backends
 from seatweb.errors import SeatwebError
 from seatweb.http_protocol import BoundedHttp
 from seatweb.settings import Backends, Settings, SettingsError
-from seatweb.signals import before_end, end_in_time, take_signals
+from seatweb.signals import before_end, end_in_time, run, take_signals
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp
@@ -60,7 +60,7 @@ def serve(environment: Mapping[str, str]) -> int:
         _allow_many_connections()
         with _listen(settings.host, settings.port) as listener, running_backends(settings) as backends:
             telemetry.configure_logging(settings.log_format)
-            asyncio.run(_prepare(backends))
+            run(partial(_prepare, backends))
             with _announced(settings):
                 _answer(settings, backends, listener)
     return told.exit_code
@@ -72,7 +72,7 @@ def migrate(environment: Mapping[str, str]) -> int:
         settings = Settings.from_environment(environment)
         with running_backends(settings) as backends:
             telemetry.configure_logging(settings.log_format)
-            asyncio.run(database.migrate(backends.database_url))
+            run(partial(database.migrate, backends.database_url))
             _say("The database is up to date.")
     return told.exit_code
 

@@ -8,13 +8,13 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
 
 LAST_MOMENT_SECONDS: Final = 2.8
-
-
 AGAIN_SECONDS: Final = 0.01
 
 
@@ -23,6 +23,24 @@ def take_signals() -> None:
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     sys.unraisablehook = _unraisable
+
+
+def run(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine in an event loop of its own, and return what it returns.
+
+    A signal that arrives while the loop is being made waits until it is: Python closes one that is half made with a
+    traceback.
+    """
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        runner = asyncio.Runner()
+        runner.get_loop()
+    except BaseException:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        raise
+    with runner:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        return runner.run(main())
 
 
 def before_end(callback: Callable[[], None]) -> None:

@@ -53,3 +53,33 @@ def test_other_failures_of_a_destructor_are_still_told() -> None:
         [sys.executable, "-c", textwrap.dedent(program)], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
     assert "ValueError: told" in ended.stderr
+
+
+def test_a_signal_while_an_event_loop_is_made_ends_the_process_quietly() -> None:
+    program = """
+        import signal, socket
+        from seatweb.signals import all_ended, run, take_signals
+
+        pair = socket.socketpair
+
+        def interrupted():
+            signal.raise_signal(signal.SIGTERM)  # the loop is there, but not whole yet
+            return pair()
+
+        async def main():
+            print("begun")
+
+        take_signals()
+        socket.socketpair = interrupted
+        try:
+            run(main)
+            print("lost")
+        except KeyboardInterrupt:
+            print("ended")
+        finally:
+            all_ended()
+    """
+    ended = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "ended\n", "")
