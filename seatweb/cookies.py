@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-OWN: Final = re.compile(rb"\s*((?:__Host-)?seatweb_[a-z_]+=[A-Za-z0-9._-]*)\s*")
+OWN: Final = re.compile(rb"(?:^|;)[ \t]*((?:__Host-)?seatweb_[a-z_]+=[A-Za-z0-9._-]*)[ \t]*(?=;|$)")
 
 
 def with_own_cookies(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
@@ -16,6 +16,6 @@ def with_own_cookies(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes
     value takes Python's library time that grows with the square of its length (CVE-2024-7592); ours have neither.
     """
     sent = b";".join([value for name, value in headers if name == b"cookie"])
-    own = [match[1] for one in sent.split(b";") if (match := OWN.fullmatch(one))]
+    own = OWN.findall(sent)
     others = [header for header in headers if header[0] != b"cookie"]
     return [*others, (b"cookie", b"; ".join(own))] if own else others
