@@ -51,7 +51,7 @@ from seatweb.security import FILE_HEADERS, HEADERS, Security, send_cookies, stri
 from seatweb.sessions import Sessions
 from seatweb.settings import Backends, Settings, split_ring
 from seatweb.signing_in import SigningIn
-from seatweb.telemetry import Deadline, Telemetry, configure_logging
+from seatweb.telemetry import Deadline, OwnCookies, Telemetry, configure_logging
 from seatweb.usernames import username_skeletons
 from seatweb.web.accounts import AccountController
 from seatweb.web.admin import AdminController
@@ -267,7 +267,7 @@ def create_app(
     https = strict_transport(settings)
     networks, unix = settings.proxies
     proxies = Proxies(networks, unix=unix)
-    warm = WarmPages(app, app.state, security, sections, day_pages)
+    warm = WarmPages(OwnCookies(app), app.state, security, sections, day_pages)
     hosts = Hosts(settings.public_url, settings.host_names)
     return Telemetry(warm, HEADERS | https, FILE_HEADERS | https, log_request, proxies, hosts)
 

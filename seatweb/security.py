@@ -18,6 +18,7 @@ from litestar.datastructures import Cookie
 from litestar.types import Message, Scope
 from msgspec import Struct
 
+from seatweb.cookies import with_own_cookies
 from seatweb.errors import Forbidden
 from seatweb.memory import Kept
 from seatweb.model import Client, Session
@@ -159,7 +160,7 @@ class Security:
         return self.read(token, RENEWAL_AUDIENCE) if token else None
 
     def identity(self, header: bytes) -> Identity | None:
-        """Return what a Cookie header says if it says nothing else, and no cookie has to be set in the answer.
+        """Return what our cookies in a Cookie header say, unless a cookie has to be set in the answer.
 
         Reading cookies takes longer than all else that a remembered page needs, so what was read is kept.
         """
@@ -172,7 +173,7 @@ class Security:
         return known if time.time() < known.ends_at else None
 
     def _read_identity(self, header: bytes) -> Identity | None:
-        scope: Any = {"type": "http", "headers": [(b"cookie", header)]}
+        scope: Any = {"type": "http", "headers": with_own_cookies([(b"cookie", header)])}
         cookies = ASGIConnection(scope).cookies
         secret, token = cookies.get(self.csrf_cookie, ""), cookies.get(self.session_cookie)
         if not _is_hex(secret, 64) or cookies.keys() & {self.waiting_cookie, self.lately_cookie}:

@@ -129,7 +129,7 @@ class _StandardError:
 class Telemetry:
     """The outermost layer: gives requests an id and their client's address, and answers their headers and a log line.
 
-    It refuses requests for hosts that are not ours, and takes out the cookies that are not ours.
+    It refuses requests for hosts that are not ours.
 
     The line has the method, the path, the status and the time; never a query, a cookie or a body.
     """
@@ -183,7 +183,6 @@ class Telemetry:
             await send_with_headers({"type": "http.response.start", "status": problem.value, "headers": as_text})
             await send({"type": "http.response.body", "body": REFUSED_HOSTS[problem], "more_body": False})
             return
-        scope["headers"] = with_own_cookies(scope["headers"])
         # A HEAD is answered like a GET (RFC 9110, 9.3.2); the server leaves out the body.
         inner = scope
         if scope["method"] == "HEAD":
@@ -199,6 +198,19 @@ class Telemetry:
                     status=status,
                     ms=round(1000 * (time.perf_counter() - started), 1),
                 )
+
+
+class OwnCookies:
+    """Takes the cookies that are not ours out of a request, before the framework parses any."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one ASGI connection."""
+        if scope["type"] == ScopeType.HTTP:
+            scope["headers"] = with_own_cookies(scope["headers"])
+        await self._app(scope, receive, send)
 
 
 class Deadline:

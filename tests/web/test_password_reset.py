@@ -164,7 +164,7 @@ async def test_guessing_is_limited_by_address_and_locks_no_owner_out(
     assert (await ask(owner, code)).status_code == 303
 
 
-async def test_whoever_makes_a_code_proves_first_who_they_are(
+async def test_making_a_code_requires_proof_of_who_one_is(
     site: Site, connection: asyncpg.Connection, ada: Visitor
 ) -> None:
     boss = site.visitor()

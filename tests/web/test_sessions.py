@@ -335,3 +335,14 @@ async def test_devices_are_named_beside_the_event_loop(site: Site, monkeypatch: 
     async with site.people(1) as (ada,):
         assert (await ada.get("/account")).status_code == 200
     assert loops == [False]
+
+
+async def test_cookies_of_other_programs_on_the_host_change_nothing(site: Site) -> None:
+    async with site.people(1) as (ada,):
+        own = "; ".join(f"{name}={value}" for name, value in ada.http.cookies.items())
+        other = 'theirs="' + '\\"' * 6000 + '"'
+        for cookies in (f"a=b; {own}", f"{own}; a=b", f"{other}; {own}"):
+            for path in ("/", "/account"):
+                page = await site.visitor().get(path, headers={"Cookie": cookies})
+                assert page.status_code == 200
+                assert "Sign out" in page.text
