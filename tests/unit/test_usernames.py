@@ -36,7 +36,12 @@ OUT_OF_USE = {
 
 def usable() -> Iterator[str]:
     """Yield every character that may stand between letters in a name as it is kept."""
-    characters = (chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code <= 0xDFFF)
+    every = (chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code <= 0xDFFF)
+    # Of the many ideographs and syllables, and of what is not assigned, every hundredth.
+    many = {"Lo", "Cn", "Co"}
+    characters = (
+        one for one in every if one < "\u3000" or ord(one) % 100 == 0 or unicodedata.category(one) not in many
+    )
     return (one for one in characters if unicodedata.normalize("NFC", one) == one and is_accepted(f"ada{one}b"))
 
 
@@ -83,7 +88,7 @@ def test_every_character_out_of_use_is_refused(kind: str) -> None:
 
 def test_every_character_that_is_accepted_shows_something() -> None:
     accepted = set(usable()) - {" "}
-    assert len(accepted) > 100_000
+    assert len(accepted) > 10_000
     for character in accepted:
         code = ord(character)
         assert unicodedata.category(character) not in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"}, hex(code)
