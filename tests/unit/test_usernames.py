@@ -34,6 +34,9 @@ OUT_OF_USE = {
 }  # fmt: skip
 
 
+MANY = {"Lo", "Cn", "Co"}
+
+
 def usable() -> Iterator[str]:
     """Yield every character that may stand between letters in a name as it is kept."""
     every = (chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code <= 0xDFFF)
