@@ -50,7 +50,7 @@ class Hosts:
         if match is None or int(match[2] or 0) > 65535:
             return HTTPStatus.BAD_REQUEST
         name = match[1].lower().removesuffix(".")
-        if name in self._names or name.endswith(".localhost") or _is_address(name.strip("[]")):
+        if name in self._names or name.endswith(".localhost") or is_address(name.strip("[]")):
             return None
         if not self._warned:
             self._warned = True
@@ -61,7 +61,8 @@ class Hosts:
         return HTTPStatus.MISDIRECTED_REQUEST
 
 
-def _is_address(name: str) -> bool:
+def is_address(name: str) -> bool:
+    """Return whether a host is given by its IP address and not by a name."""
     try:
         ipaddress.ip_address(name)
     except ValueError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import secrets
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
@@ -25,6 +24,7 @@ from webauthn.helpers.structs import (
 from seatweb.database import Database, Transaction
 from seatweb.errors import BadCredentials, InvalidInput
 from seatweb.factor_queries import KnownCredential, NewPasskey
+from seatweb.hosts import is_address
 from seatweb.model import Session, User
 from seatweb.sessions import Proof, still_signed_in
 
@@ -82,7 +82,7 @@ def relying_party(public_url: str | None, host: str, name: str) -> RelyingParty 
     except ValueError:
         return None
     hostname = parts.hostname or ""
-    if parts.netloc.lower() != host.lower() or _is_address(hostname):
+    if parts.netloc.lower() != host.lower() or is_address(hostname):
         return None
     local = hostname == "localhost" or hostname.endswith(".localhost")
     if not local and not (public_url and parts.scheme == "https"):
@@ -229,14 +229,6 @@ class Passkeys:
     async def _known(self, user: User) -> list[KnownCredential]:
         found = await self._database.run(lambda queries: queries.list_passkeys(user.id))
         return [credential for _, credential in found]
-
-
-def _is_address(hostname: str) -> bool:
-    try:
-        ipaddress.ip_address(hostname)
-    except ValueError:
-        return False
-    return True
 
 
 def _descriptor(credential: KnownCredential) -> PublicKeyCredentialDescriptor:

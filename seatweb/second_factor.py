@@ -13,7 +13,7 @@ import structlog
 from msgspec import Struct
 from pyotp.exceptions import OTPVerificationError
 
-from seatweb.codes import hash_code, new_code
+from seatweb.codes import hash_code, new_code, without_separators
 from seatweb.database import Database, Transaction
 from seatweb.errors import BadCode, LastFactor, NotSignedIn, TooManyAttempts
 from seatweb.fair_queue import Asker
@@ -30,12 +30,10 @@ CODE_TRIES: Final = 10  # of one account in a row; a guess is right with a chanc
 CODE_SECONDS: Final = 3600  # how long to wait after them
 DRIFT: Final = 1  # time-steps (30 s) that a clock may be off, as RFC 6238 recommends
 RECOVERY_CODES: Final = 10
-LONGEST_TYPED: Final = 100  # characters; the longest code has 29
 
 TOTP: Final = re.compile(r"[0-9]{6}", re.ASCII)
 EARLIER_RECOVERY: Final = re.compile(r"([0-9])([0-9]{15})", re.ASCII)
 """A recovery code as they were: its number, and 50 random bits, which is why it is hashed like a password."""
-SEPARATORS: Final = re.compile(r"[\s\-]+")
 
 _Use: TypeAlias = Callable[[Queries], Awaitable[bool]]
 
@@ -205,7 +203,7 @@ class SecondFactors:
                 f"There were too many wrong codes. Wait {-(-seconds // 60)} minutes, or use a passkey.",
                 retry_after=seconds,
             )
-        typed = SEPARATORS.sub("", code[:LONGEST_TYPED])
+        typed = without_separators(code)
         if TOTP.fullmatch(typed):
             kind, use = "authenticator app", await self._find_totp_step(user, typed)
         elif earlier := EARLIER_RECOVERY.fullmatch(typed):
@@ -237,7 +235,7 @@ class SecondFactors:
 
     def _step(self, secret: str, code: str) -> int | None:
         """Return the time-step that a code is of, if it is one of now or of one step before or after."""
-        digits = SEPARATORS.sub("", code[:LONGEST_TYPED])
+        digits = without_separators(code)
         if not TOTP.fullmatch(digits):
             return None
         try:

@@ -10,6 +10,12 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
+def run_python(program: str) -> subprocess.CompletedProcess[str]:
+    """Run a program in a process of its own, which the signals are for."""
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+
+
 def test_a_signal_during_a_destructor_still_ends_the_process_quietly() -> None:
     program = """
         import signal, threading
@@ -31,9 +37,7 @@ def test_a_signal_during_a_destructor_still_ends_the_process_quietly() -> None:
         finally:
             all_ended()
     """
-    ended = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)], cwd=REPOSITORY, capture_output=True, text=True, check=False
-    )
+    ended = run_python(program)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "ended\n", "")
 
 
@@ -49,9 +53,7 @@ def test_other_failures_of_a_destructor_are_still_told() -> None:
         Ended()
         all_ended()
     """
-    ended = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)], cwd=REPOSITORY, capture_output=True, text=True, check=False
-    )
+    ended = run_python(program)
     assert "ValueError: told" in ended.stderr
 
 
@@ -79,7 +81,5 @@ def test_a_signal_while_an_event_loop_is_made_ends_the_process_quietly() -> None
         finally:
             all_ended()
     """
-    ended = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)], cwd=REPOSITORY, capture_output=True, text=True, check=False
-    )
+    ended = run_python(program)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "ended\n", "")

@@ -99,7 +99,7 @@ async def test_a_thief_with_the_old_password_does_not_overtake_a_reset(
         theirs, own = await asyncio.gather(change_password(thief), reset())
         logins = {password: await site.visitor().login("ada", password) for password in (NEW, OTHER)}
         right = [password for password, answer in logins.items() if answer.status_code == 303]
-        assert right == [OTHER if own.status_code == 303 else NEW]  # who is told that theirs is the password is right
+        assert right == [OTHER if own.status_code == 303 else NEW]  # the one who was told that it worked
         assert (own.status_code, theirs.headers.get("location")) != (303, "/account")
         again = await site.visitor().post(RESET, username="ada", code=await make_code("ada"), new_password=OLD)
         assert again.status_code == 303
