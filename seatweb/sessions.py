@@ -116,6 +116,7 @@ class Sessions:
         """
 
         async def finish(transaction: Transaction) -> tuple[set[UUID], Session]:
+            await transaction.lock_accounts(session.user.id)  # before the sessions, as everywhere: else a deadlock
             ended = await transaction.end_sessions(session.user.id, None)
             if session.id not in ended:
                 raise NotSignedIn

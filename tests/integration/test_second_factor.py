@@ -33,6 +33,7 @@ from seatweb.sessions import Sessions
 from seatweb.signing_in import SigningIn
 
 from tests.authenticator import PRESENT, Authenticator
+from tests.support import until_blocked
 
 PASSWORD = "correct horse battery"
 HERE = RelyingParty(id="localhost", origin="http://localhost:8000", name="Seatweb")
@@ -570,6 +571,20 @@ async def test_one_enrolling_session_becomes_one_session(strict: House) -> None:
     found = await strict.sessions.find(left.id, strict.ada.user.id)
     assert found
     assert not found.enrolling
+
+
+async def test_becoming_a_whole_session_locks_the_account_before_the_sessions(strict: House, database_url: str) -> None:
+    await strict.add_app()
+    other = await asyncpg.connect(database_url)
+    try:
+        async with other.transaction():
+            await other.execute("select from users where id = $1 for update", strict.ada.user.id)
+            finishing = asyncio.create_task(strict.sessions.finish_enrolling(strict.ada, Client()))
+            await until_blocked(database_url, finishing)
+            await other.execute("select from sessions where id = $1 for share nowait", strict.ada.id)
+        assert not (await finishing).enrolling
+    finally:
+        await other.close()
 
 
 async def test_what_is_ended_is_not_gone_on_with(strict: House) -> None:
