@@ -144,7 +144,7 @@ class Passkeys:
             raise InvalidInput("That took too long. Try again.")
         handle = challenge.user_handle or uuid4()
         try:
-            # Beside the event loop: the worst that can be sent takes milliseconds.
+            # In a thread: the worst answer takes milliseconds.
             made = await asyncio.to_thread(
                 webauthn.verify_registration_response,
                 credential=_bounded(answer),
@@ -183,8 +183,8 @@ class Passkeys:
     ) -> tuple[User, Proof]:
         """Return whose passkey signed the challenge, and what uses the challenge up.
 
-        That is to be called in the transaction of what the passkey allows, which holds the user's account. It raises
-        BadCredentials where the challenge was used or the passkey removed meanwhile, or a copy of it was used before.
+        The proof raises BadCredentials where the challenge was used or the passkey removed meanwhile, or a copy of the
+        passkey was used before.
 
         Raises:
             BadCredentials: nobody's passkey did.
@@ -218,6 +218,7 @@ class Passkeys:
             raise BadCredentials(REFUSED) from None
 
         async def use_up(transaction: Transaction) -> None:
+            await transaction.lock_accounts(known.user.id)
             if not await transaction.use_challenge(challenge.challenge, CHALLENGE_SECONDS):
                 raise BadCredentials("That took too long. Try again.")
             if not await transaction.use_passkey(known.id, verified.new_sign_count):

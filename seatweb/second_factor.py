@@ -178,19 +178,12 @@ class SecondFactors:
             BadCode: it is not, or was used before.
             TooManyAttempts, Overloaded: as `prove` does.
         """
-        proof = await self.prove(user, code, client)
-
-        async def use(transaction: Transaction) -> None:
-            await transaction.lock_accounts(user.id)
-            await proof(transaction)
-
-        await self._database.transaction(use)
+        await self._database.transaction(await self.prove(user, code, client))
 
     async def prove(self, user: User, code: str, client: Client = NOWHERE) -> Proof:
         """Return what uses the code up, if it is one of the user's app or a recovery code, and refuses it if not.
 
-        Call it in a transaction that holds the user's account (`lock_accounts`). It raises BadCode where the code is
-        wrong, or was used or replaced before.
+        The proof raises BadCode where the code is wrong, or was used or replaced before.
 
         Raises:
             TooManyAttempts: there were too many wrong ones.
@@ -212,6 +205,7 @@ class SecondFactors:
             kind, use = "recovery code", lambda queries: queries.use_recovery_code(user.id, hash_code(typed))
 
         async def use_up(transaction: Transaction) -> None:
+            await transaction.lock_accounts(user.id)
             if use is None or not await use(transaction):
                 log.info("code refused", user_id=user.id, kind=kind)
                 raise BadCode

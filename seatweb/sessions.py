@@ -28,7 +28,10 @@ MOST_SESSIONS: Final = 50  # of one user; nobody uses as many devices
 LISTED: Final = 50  # to name a device takes milliseconds, and a program may have signed in a thousand times
 
 Proof: TypeAlias = Callable[[Transaction], Awaitable[None]]
-"""Uses up what proved who someone is, in the transaction of what that allows; it raises where it no longer counts."""
+"""Uses up what proved who someone is, in the transaction of what that allows, which then holds the user's account.
+
+It raises where the proof no longer counts.
+"""
 
 log = structlog.get_logger(__name__)
 

@@ -119,13 +119,8 @@ class SigningIn:
         Raises:
             BadCredentials: as `Passkeys.prove` does.
         """
-        user, proof = await self._passkeys.prove(party, _only_of(session.user, challenge), "confirm", answer)
-
-        async def use(transaction: Transaction) -> None:
-            await transaction.lock_accounts(user.id)
-            await proof(transaction)
-
-        await self._database.transaction(use)
+        _, proof = await self._passkeys.prove(party, _only_of(session.user, challenge), "confirm", answer)
+        await self._database.transaction(proof)
 
     async def _start(
         self, user: User, client: Client, password_hash: str | None, proof: Proof | None = None
@@ -133,9 +128,10 @@ class SigningIn:
         """Return a new session of a user whose password has this hash (None: they need none), and who has the proof."""
 
         async def start(transaction: Transaction) -> Session:
-            await transaction.lock_accounts(user.id)
             if proof:
                 await proof(transaction)
+            else:
+                await transaction.lock_accounts(user.id)
             return await self._sessions.start(transaction, user, client, password_hash, with_factor=bool(proof))
 
         return await self._database.transaction(start)
@@ -144,7 +140,6 @@ class SigningIn:
         """Return the session that follows a sign-in that waits."""
 
         async def go_on(transaction: Transaction) -> Session:
-            await transaction.lock_accounts(user.id)
             await proof(transaction)
             password_hash = await self._factors.end_waiting(transaction, waiting_id)
             return await self._sessions.start(transaction, user, client, password_hash, with_factor=True)
