@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from itertools import repeat
 
 import pytest
@@ -33,6 +35,15 @@ REFUSED_AT_ONCE = {
 }
 
 
+@asynccontextmanager
+async def connected_and_refused(site: Site, status: str) -> AsyncIterator[asyncio.StreamWriter]:
+    """Yield a connection on which the server has answered with this status, while the body has not arrived."""
+    async with connected(site) as (reader, writer):
+        writer.write(REFUSED_AT_ONCE[status])
+        assert (await reader.read()).startswith(b"HTTP/1.1 " + status.encode())
+        yield writer
+
+
 async def test_an_answer_before_the_body_announces_the_close(site: Site) -> None:
     for name, request in REFUSED_AT_ONCE.items():
         async with connected(site) as (reader, writer):
@@ -50,18 +61,14 @@ async def test_a_client_that_keeps_dripping_is_disconnected(
     site: Site, monkeypatch: pytest.MonkeyPatch, refused: str
 ) -> None:
     monkeypatch.setattr(BoundedHttp, "linger_seconds", 0.1)
-    async with connected(site) as (reader, writer):
-        writer.write(REFUSED_AT_ONCE[refused])
-        assert (await reader.read()).startswith(b"HTTP/1.1 " + refused.encode())
+    async with connected_and_refused(site, refused) as writer:
         with pytest.raises(ConnectionError):
             await send(writer, repeat(b"a"))
 
 
 async def test_a_client_that_goes_silent_is_disconnected(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BoundedHttp, "linger_seconds", 0.1)
-    async with connected(site) as (reader, writer):
-        writer.write(REFUSED_AT_ONCE["404"])
-        assert (await reader.read()).startswith(b"HTTP/1.1 404")
+    async with connected_and_refused(site, "404"):
         await until(lambda: site.connections == 0)
 
 
@@ -69,9 +76,7 @@ async def test_a_client_that_closes_after_the_answer_is_not_waited_for(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(BoundedHttp, "linger_seconds", 60)
-    async with connected(site) as (reader, writer):
-        writer.write(REFUSED_AT_ONCE["404"])
-        assert (await reader.read()).startswith(b"HTTP/1.1 404")
+    async with connected_and_refused(site, "404") as writer:
         writer.write_eof()
         await until(lambda: site.connections == 0)
 
@@ -179,9 +184,7 @@ async def test_a_server_that_stops_does_not_wait_for_refused_clients(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(BoundedHttp, "linger_seconds", 60)
-    async with connected(site) as (reader, writer):
-        writer.write(REFUSED_AT_ONCE["404"])
-        assert (await reader.read()).startswith(b"HTTP/1.1 404")
+    async with connected_and_refused(site, "404"):
         assert site.connections == 1
         await asyncio.to_thread(site.stop)
         assert site.connections == 0
