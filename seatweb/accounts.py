@@ -58,7 +58,7 @@ class Accounts:
         if fields:
             raise InvalidInput(fields=fields)
         await self._limits.registration(client.address)
-        # In a line of its own: to register with someone's name does not hold up their sign-in.
+        # Queued apart from the name's account: registering with someone's name does not hold up their sign-in.
         password_hash = await self._passwords.hash(password, Asker(client.address, f"register {username_key(name)}"))
 
         async def register(transaction: Transaction) -> Session:

@@ -101,7 +101,7 @@ class Cluster:
             raise ServerError(f"cannot create the database: {last_line(made.stderr)} (see {self.log})")
 
     def _write_access_rules(self) -> None:
-        """Let in whoever runs Seatweb, and root; the kernel says who is at the other end of a socket.
+        """Let in the user who runs Seatweb, and root; the kernel says which user is at the other end of a socket.
 
         PostgreSQL reads these files instead of those in the cluster, which other processes of its account can change.
         """

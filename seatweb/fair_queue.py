@@ -1,4 +1,4 @@
-"""A bounded line for work that keeps a processor busy, shared fairly between those who ask for it."""
+"""A bounded queue for work that keeps a processor busy, shared fairly between those who ask for it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class FairQueue:
         self._executor = executor
         self._idle = threads
         self._most = waiting
-        self._lines: dict[str, dict[str, list[_Job]]] = {}  # by address and account, in the order of their turns
+        self._queues: dict[str, dict[str, list[_Job]]] = {}  # by address and account, in the order of their turns
         self._running: set[str] = set()  # accounts
 
     async def run(self, asker: Asker, work: Callable[[], T]) -> T:
@@ -54,7 +54,7 @@ class FairQueue:
             Overloaded: the queue is full, or this account has too many jobs in it.
         """
         job = _Job(Asker(network_of(asker.address), asker.account), work, asyncio.get_running_loop().create_future())
-        self._lines.setdefault(job.asker.address, {}).setdefault(job.asker.account, []).append(job)
+        self._queues.setdefault(job.asker.address, {}).setdefault(job.asker.account, []).append(job)
         self._start()
         self._make_room(job)
         try:
@@ -65,14 +65,14 @@ class FairQueue:
 
     def _make_room(self, job: _Job) -> None:
         """Refuse this job or another if there are too many now."""
-        accounts = self._lines.get(job.asker.address, {})
-        line = accounts.get(job.asker.account, [])
-        if len(line) > WAITING_PER_ACCOUNT:
+        accounts = self._queues.get(job.asker.address, {})
+        queue = accounts.get(job.asker.account, [])
+        if len(queue) > WAITING_PER_ACCOUNT:
             self._refuse(job)
-        elif sum(map(_length, self._lines.values())) > self._most:
-            # Of equally long lines the one of this job gives way, else the one that was there last.
-            crowded = max(reversed(self._lines.values()), key=lambda one: (_length(one), one is accounts))
-            self._refuse(max(reversed(crowded.values()), key=lambda one: (len(one), one is line))[-1])
+        elif sum(map(_length, self._queues.values())) > self._most:
+            # Of equally long queues the one of this job gives way, else the one that was there last.
+            crowded = max(reversed(self._queues.values()), key=lambda one: (_length(one), one is accounts))
+            self._refuse(max(reversed(crowded.values()), key=lambda one: (len(one), one is queue))[-1])
 
     def _refuse(self, job: _Job) -> None:
         self._remove(job)
@@ -80,15 +80,15 @@ class FairQueue:
             job.result.set_exception(Overloaded("Many people are signing in just now. Try again in a moment."))
 
     def _remove(self, job: _Job) -> None:
-        accounts = self._lines.get(job.asker.address, {})
-        line = accounts.get(job.asker.account, [])
-        if job not in line:
+        accounts = self._queues.get(job.asker.address, {})
+        queue = accounts.get(job.asker.account, [])
+        if job not in queue:
             return
-        line.remove(job)
-        if not line:
+        queue.remove(job)
+        if not queue:
             del accounts[job.asker.account]
         if not accounts:
-            del self._lines[job.asker.address]
+            del self._queues[job.asker.address]
 
     def _start(self) -> None:
         """Start as many jobs as there are idle threads."""
@@ -99,15 +99,15 @@ class FairQueue:
             running.add_done_callback(partial(self._finish, job))
 
     def _next(self) -> _Job | None:
-        """Take the job whose turn it is out of the line; its address and its account go to the end of theirs."""
-        for address, accounts in self._lines.items():
-            for account, line in accounts.items():
+        """Take the job whose turn it is out of its queue; its address and its account take their next turn last."""
+        for address, accounts in self._queues.items():
+            for account, queue in accounts.items():
                 if account in self._running:
                     continue
-                job = line[0]
+                job = queue[0]
                 self._remove(job)
-                if address in self._lines:
-                    self._lines[address] = self._lines.pop(address)
+                if address in self._queues:
+                    self._queues[address] = self._queues.pop(address)
                 if account in accounts:
                     accounts[account] = accounts.pop(account)
                 return job

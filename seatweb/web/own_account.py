@@ -48,7 +48,7 @@ class OwnAccountController(Controller):
         """Show who is signed in, and where."""
         session, zone = signed_in(request), settings.zone
         sign_ins = await sessions.of(session.user)
-        # Beside the event loop: the library tries a thousand patterns on each name that it has not seen lately.
+        # In a thread: the library tries a thousand patterns on each user agent that it has not seen lately.
         devices = await asyncio.to_thread(lambda: [device_name(found) for found in sign_ins])
         page = AccountPage(
             user=session.user,

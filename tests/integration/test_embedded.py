@@ -475,7 +475,7 @@ async def test_root_may_keep_data_where_others_cannot_enter(folder: Path) -> Non
     closed = folder / "closed"
     closed.mkdir(mode=0o700)
     (closed / "data").mkdir(mode=0o711)  # as former versions made it
-    (closed / "readable").write_text("for whoever gets here")
+    (closed / "readable").write_text("readable by everyone who reaches it")
     for _ in range(2):  # the first start and a later one
         with running_backends(settings_for(closed / "data")) as backends:
             await note(backends.database_url, "kept")
