@@ -291,16 +291,17 @@ async def together(*actions: Any, at_a_time: int = 60) -> list[Any]:
     return list(await asyncio.gather(*map(run, actions)))
 
 
-async def until_blocked(database_url: str, acting: asyncio.Future[Any]) -> None:
-    """Return when something in the database waits for a lock: `acting`, which is not done yet."""
+async def until_blocked(database_url: str, *acting: asyncio.Future[Any]) -> None:
+    """Return when as many connections to the database wait for a lock as are `acting`, none of which is done."""
     watcher = await asyncpg.connect(database_url)
 
     async def waits() -> bool:
         waiting = "datname = current_database() and wait_event_type = 'Lock'"
-        return bool(await watcher.fetchval(f"select exists (select from pg_stat_activity where {waiting})"))  # noqa: S608
+        count = await watcher.fetchval(f"select count(*) from pg_stat_activity where {waiting}")  # noqa: S608
+        return bool(count >= len(acting))
 
     try:
         await within(10, waits)
-        assert not acting.done()
+        assert not any(one.done() for one in acting)
     finally:
         await watcher.close()

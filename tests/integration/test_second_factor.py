@@ -29,7 +29,7 @@ from seatweb.model import Client, Session
 from seatweb.passkeys import LONGEST_ANSWER, Challenge, Passkeys, RelyingParty, relying_party
 from seatweb.passwords import PasswordRules, Passwords
 from seatweb.second_factor import CODE_TRIES, RECOVERY_CODES, WAITING_TRIES, SecondFactors
-from seatweb.sessions import Sessions
+from seatweb.sessions import MOST_SESSIONS, Sessions
 from seatweb.signing_in import SigningIn
 
 from tests.authenticator import PRESENT, Authenticator
@@ -573,16 +573,60 @@ async def test_one_enrolling_session_becomes_one_session(strict: House) -> None:
     assert not found.enrolling
 
 
-async def test_becoming_a_whole_session_locks_the_account_before_the_sessions(strict: House, database_url: str) -> None:
-    await strict.add_app()
+# The order of locks: first the account. Else two requests of one user could wait for each other.
+
+
+async def use_code(house: House) -> Awaitable[Any]:
+    app = await house.add_app()
+    return house.factors.check_code(house.ada.user, app.at(int(house.clock())))
+
+
+async def use_passkey(house: House) -> Awaitable[Any]:
+    device = await house.add_passkey()
+    options, challenge = await house.passkeys.options_to_use(HERE, "confirm", house.ada.user)
+    answer = device.get(options)
+    return house.signing_in.confirm_with_passkey(house.ada, HERE, challenge, answer)
+
+
+async def finish_enrolling(house: House) -> Awaitable[Any]:
+    await house.add_app()
+    return house.sessions.finish_enrolling(house.ada, Client())
+
+
+@pytest.mark.parametrize("prepare", [use_code, use_passkey, finish_enrolling])
+async def test_the_account_is_locked_before_its_sessions_and_factors(
+    strict: House, database_url: str, prepare: Callable[[House], Awaitable[Awaitable[Any]]]
+) -> None:
+    work = await prepare(strict)
     other = await asyncpg.connect(database_url)
     try:
         async with other.transaction():
-            await other.execute("select from users where id = $1 for update", strict.ada.user.id)
-            finishing = asyncio.create_task(strict.sessions.finish_enrolling(strict.ada, Client()))
-            await until_blocked(database_url, finishing)
-            await other.execute("select from sessions where id = $1 for share nowait", strict.ada.id)
-        assert not (await finishing).enrolling
+            await other.execute("select from users for no key update")
+            acting = asyncio.ensure_future(work)
+            await until_blocked(database_url, acting)
+            for table in ("sessions", "totp_secrets", "passkeys"):
+                await other.execute(f"select from {table} for update nowait")
+        await acting
+    finally:
+        await other.close()
+
+
+async def test_sessions_that_start_at_once_are_not_more_than_fifty(house: House, database_url: str) -> None:
+    other = await asyncpg.connect(database_url)
+    try:
+        await other.execute(
+            """
+            insert into sessions (user_id, expires_at)
+            select id, now() + interval '1 day' from users, generate_series(2, $1)
+            """,
+            MOST_SESSIONS,
+        )
+        async with other.transaction():
+            await other.execute("select from users for no key update")
+            tries = [asyncio.create_task(house.signing_in.begin("ada", PASSWORD)) for _ in range(2)]
+            await until_blocked(database_url, *tries)
+        await asyncio.gather(*tries)
+        assert await other.fetchval("select count(*) from sessions where ended_at is null") == MOST_SESSIONS
     finally:
         await other.close()
 
