@@ -16,6 +16,7 @@ from tests.browser.test_live import BROKEN, NETWORK, SECOND, STREAM, KeptBack, i
 from tests.support import Site
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+SMALL_PHONE = PHONE | {"viewport": {"width": 320, "height": 640}}
 
 
 def has_hold(page: Page) -> None:
@@ -77,11 +78,14 @@ def test_the_end_is_announced_once_and_the_seat_can_be_held_again(page: Page, si
     expect(page.get_by_role("timer")).to_contain_text(re.compile("1:(30|29)"))
 
 
-@pytest.mark.parametrize("options", [{}, PHONE], ids=["desk", "phone"])
+@pytest.mark.parametrize("font", ["figtree", "stand-in"])
+@pytest.mark.parametrize("options", [{}, PHONE, SMALL_PHONE], ids=["desk", "phone", "small-phone"])
 def test_nothing_moves_when_the_hold_comes_or_ends(
-    open_browser: Callable[..., Page], sign_in: Callable[..., Any], options: dict[str, Any]
+    open_browser: Callable[..., Page], sign_in: Callable[..., Any], options: dict[str, Any], font: str
 ) -> None:
     page = open_browser(**options, reduced_motion="reduce")
+    if font == "stand-in":
+        page.route("**/*.woff2*", lambda route: route.fulfill(status=404))  # as where it comes too late
     page.clock.install()
     sign_in(page)
     late = KeptBack(page, "**/hold")
