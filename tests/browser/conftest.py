@@ -51,6 +51,11 @@ class Guard:
             self.problems.append(f"{kind}: {text}")
 
 
+def without_figtree(page: Page) -> None:
+    """Let the page's font never come, so that the stand-in is shown, as where the font comes too late."""
+    page.route("**/*.woff2*", lambda route: route.fulfill(status=404))
+
+
 @pytest.fixture
 def guard(site: Site) -> Iterator[Guard]:
     """Give the watch over all pages of the test; it fails the test in which something happened."""

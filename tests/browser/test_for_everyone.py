@@ -10,7 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
-from tests.browser.conftest import Guard
+from tests.browser.conftest import Guard, without_figtree
 from tests.support import Site, run
 
 DAY = "/days/2026-11-23"
@@ -183,9 +183,14 @@ def test_axe_finds_nothing_in_a_refused_form(page: Page, path: str) -> None:
     assert results.violations_count == 0, results.generate_report()
 
 
-@pytest.mark.parametrize("width", [320, 390, 768, 1280, 2560])
-def test_nothing_has_to_be_scrolled_sideways(furnished: Any, width: int) -> None:
+@pytest.mark.parametrize(
+    ("width", "font"),
+    [(320, "figtree"), (320, "stand-in"), (390, "figtree"), (768, "figtree"), (1280, "figtree"), (2560, "figtree")],
+)
+def test_nothing_has_to_be_scrolled_sideways(furnished: Any, width: int, font: str) -> None:
     page = furnished(signed_in=True, viewport={"width": width, "height": 800}, color_scheme="light")
+    if font == "stand-in":
+        without_figtree(page)
     for name, path in SIGNED_IN_PAGES.items():
         page.goto(path)
         overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")

@@ -10,7 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Guard
+from tests.browser.conftest import Guard, without_figtree
 from tests.browser.test_journeys import DAY, announced, seat, tab_to
 from tests.browser.test_live import BROKEN, NETWORK, SECOND, STREAM, KeptBack, is_live, open_live, says_nothing
 from tests.support import Site
@@ -85,7 +85,7 @@ def test_nothing_moves_when_the_hold_comes_or_ends(
 ) -> None:
     page = open_browser(**options, reduced_motion="reduce")
     if font == "stand-in":
-        page.route("**/*.woff2*", lambda route: route.fulfill(status=404))  # as where it comes too late
+        without_figtree(page)
     page.clock.install()
     sign_in(page)
     late = KeptBack(page, "**/hold")
