@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from seatweb.embedded import EmbeddedError
+from seatweb.server.embedded import EmbeddedError
 
 from benchmarks import machine, report, signals
 from benchmarks.load import BenchmarkError

@@ -6,8 +6,8 @@ import asyncio
 import sys
 import time
 
-from seatweb.fair_queue import Asker
-from seatweb.passwords import Passwords
+from seatweb.accounts.fair_queue import Asker
+from seatweb.accounts.passwords import Passwords
 
 WARM_SECONDS = 0.5
 

@@ -25,12 +25,12 @@ import httptools
 from litestar._parsers import parse_cookie_string, parse_query_string
 from litestar.types import ASGIApp
 from msgspec import Struct
+from seatweb.accounts.passkeys import LONGEST_ANSWER
 from seatweb.app import LARGEST_BODY, create_app
-from seatweb.database import migrate
-from seatweb.embedded import running_backends
-from seatweb.http_protocol import LARGEST_HEAD, LONGEST_URL
-from seatweb.passkeys import LONGEST_ANSWER
+from seatweb.http.protocol import LARGEST_HEAD, LONGEST_URL
+from seatweb.server.embedded import running_backends
 from seatweb.settings import Settings
+from seatweb.storage.database import migrate
 
 from benchmarks import people
 from benchmarks.servers import SECRET

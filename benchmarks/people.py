@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final
 from urllib.parse import urlencode
 
-from seatweb.model import Session, User
-from seatweb.security import API_AUDIENCE, CSRF_FIELD, Security
+from seatweb.booking.model import Session, User
+from seatweb.http.tokens import API_AUDIENCE, CSRF_FIELD, Security
 
 from benchmarks.load import request
 from benchmarks.servers import SECRET, execute

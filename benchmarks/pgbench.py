@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from seatweb import resources
+from seatweb.storage import resources
 
 from benchmarks.data import CROWD, DAYS, STRIDE, Slots
 from benchmarks.load import BenchmarkError

@@ -20,9 +20,9 @@ from uuid import uuid4
 import asyncpg
 import redis
 from pydantic import SecretStr
-from seatweb.database import migrate
-from seatweb.embedded import running_backends
+from seatweb.server.embedded import running_backends
 from seatweb.settings import Settings
+from seatweb.storage.database import migrate
 
 from benchmarks.load import Address, BenchmarkError
 

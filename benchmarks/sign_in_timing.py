@@ -20,9 +20,9 @@ from typing import Final, NamedTuple
 
 import msgspec
 from argon2 import PasswordHasher
-from seatweb.embedded import EmbeddedError
-from seatweb.fair_queue import Asker
-from seatweb.passwords import Passwords
+from seatweb.accounts.fair_queue import Asker
+from seatweb.accounts.passwords import Passwords
+from seatweb.server.embedded import EmbeddedError
 
 from benchmarks import data, machine, people, signals
 from benchmarks.load import Address, BenchmarkError, Exchange, load, request, run

@@ -22,55 +22,55 @@ from litestar.params import FromPath
 from litestar.response import Response
 from litestar.types import ASGIApp
 
-from seatweb.accounts import Accounts
+from seatweb.accounts.passkeys import Passkeys, relying_party
+from seatweb.accounts.password_resets import PasswordResets, ResetCodes
+from seatweb.accounts.passwords import PasswordRules, Passwords
+from seatweb.accounts.registration import Accounts
+from seatweb.accounts.roles import Rights
+from seatweb.accounts.second_factor import SecondFactors
+from seatweb.accounts.sessions import Sessions
+from seatweb.accounts.sign_in import SigningIn
+from seatweb.accounts.usernames import username_skeletons
 from seatweb.api import problems
 from seatweb.api.accounts import AuthController, MeController
 from seatweb.api.bookings import BookingController
-from seatweb.api.documentation import document, openapi_config, openapi_json
 from seatweb.api.health import HealthController
+from seatweb.api.openapi import document, openapi_config, openapi_json
 from seatweb.api.requests import check_request, count_and_check_request
 from seatweb.api.seats import SeatController
-from seatweb.bookings import Bookings
-from seatweb.changes import Changes
-from seatweb.database import Database
+from seatweb.booking.bookings import Bookings
+from seatweb.booking.changes import Changes
+from seatweb.booking.holds import Reservations
+from seatweb.booking.live import Live
+from seatweb.booking.section_cache import SectionCache
 from seatweb.errors import Forbidden, NotAllowed
-from seatweb.hosts import Hosts
-from seatweb.limits import Limits, Rules
-from seatweb.live import Live
-from seatweb.own_data import OwnData
-from seatweb.passkeys import Passkeys, relying_party
-from seatweb.password_resets import PasswordResets, ResetCodes
-from seatweb.passwords import PasswordRules, Passwords
-from seatweb.proxies import Proxies
-from seatweb.redis_client import RedisClient
-from seatweb.reservations import Reservations
-from seatweb.rights import Rights
-from seatweb.second_factor import SecondFactors
-from seatweb.section_cache import SectionCache
-from seatweb.security import FILE_HEADERS, HEADERS, Security, send_cookies, strict_transport
-from seatweb.sessions import Sessions
+from seatweb.http.client_address import Proxies
+from seatweb.http.hosts import Hosts
+from seatweb.http.telemetry import Deadline, OwnCookies, Telemetry, configure_logging
+from seatweb.http.tokens import FILE_HEADERS, HEADERS, Security, send_cookies, strict_transport
+from seatweb.limits.limits import Limits, Rules
+from seatweb.personal_data import OwnData
 from seatweb.settings import Backends, Settings, split_ring
-from seatweb.signing_in import SigningIn
-from seatweb.telemetry import Deadline, OwnCookies, Telemetry, configure_logging
-from seatweb.usernames import username_skeletons
-from seatweb.web.accounts import AccountController
-from seatweb.web.admin import AdminController
-from seatweb.web.day_pages import DayPages
-from seatweb.web.days import DayController
-from seatweb.web.documentation import documentation
+from seatweb.storage.database import Database
+from seatweb.storage.redis import RedisClient
+from seatweb.web.account.own_account import OwnAccountController
+from seatweb.web.account.password_reset import PasswordResetController
+from seatweb.web.account.second_factor import SecondFactorController
+from seatweb.web.account.second_step import SecondStepController
+from seatweb.web.account.sign_in import AccountController
+from seatweb.web.admin.people import AdminController
+from seatweb.web.api_docs import documentation
 from seatweb.web.errors import explain
-from seatweb.web.live import Streams, live_map
-from seatweb.web.map_answers import MapAnswers
-from seatweb.web.my_bookings import MyBookingsController
-from seatweb.web.own_account import OwnAccountController
-from seatweb.web.password_reset import PasswordResetController
+from seatweb.web.map.answers import MapAnswers
+from seatweb.web.map.frames import DayPages
+from seatweb.web.map.handlers import DayController
+from seatweb.web.map.my_bookings import MyBookingsController
+from seatweb.web.map.sections import Sections
+from seatweb.web.map.stream import Streams, live_map
+from seatweb.web.map.warm import WarmPages
 from seatweb.web.rendering import BROTLI_QUALITY, Renderer
 from seatweb.web.requests import PageNotFound, prepare
-from seatweb.web.second_factor import SecondFactorController
-from seatweb.web.second_step import SecondStepController
-from seatweb.web.sections import Sections
 from seatweb.web.static_files import static_router
-from seatweb.web.warm import WarmPages
 from seatweb.web.well_known import robots, security_txt
 
 log = structlog.get_logger(__name__)

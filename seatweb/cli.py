@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from seatweb import __version__
-from seatweb.signals import all_ended, take_signals
+from seatweb.server.unix_signals import all_ended, take_signals
 
 if TYPE_CHECKING:
     _Actions: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no other name
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         take_signals()
         # Only now: these imports take a while, and Ctrl-C may come during them.
-        from seatweb import serving  # noqa: PLC0415
+        from seatweb.server import serve as serving  # noqa: PLC0415
 
         if parsed.command == "serve":
             return serving.serve(os.environ)

@@ -20,10 +20,10 @@ import redis
 from jinja2 import Environment
 from jinja2.bccache import Bucket, BytecodeCache
 from pydantic import SecretStr
-from seatweb import redis_client
-from seatweb.database import migrate
-from seatweb.embedded import running_backends
+from seatweb.server.embedded import running_backends
 from seatweb.settings import Backends, Settings
+from seatweb.storage import redis as redis_client
+from seatweb.storage.database import migrate
 from seatweb.web import rendering
 
 from tests.support import Clock, Site, run

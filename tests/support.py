@@ -20,11 +20,11 @@ import jwt
 import uvicorn
 from bs4 import BeautifulSoup, Tag
 from seatweb.app import create_app
-from seatweb.http_protocol import BoundedHttp
-from seatweb.model import Session, User
-from seatweb.security import CONFIRMED_AUDIENCE, Security
+from seatweb.booking.model import Session, User
+from seatweb.http.protocol import BoundedHttp
+from seatweb.http.tokens import CONFIRMED_AUDIENCE, Security
 from seatweb.settings import Backends, Settings
-from seatweb.web.second_factor import CONFIRMED_SECONDS
+from seatweb.web.account.second_factor import CONFIRMED_SECONDS
 
 HTMX = {"HX-Request": "true"}
 # Nobody here speaks TLS; to read the system's certificates takes 40 ms for each visitor.

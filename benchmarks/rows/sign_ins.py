@@ -7,8 +7,8 @@ import itertools
 import sys
 from typing import Final
 
-from seatweb.fair_queue import Asker
-from seatweb.passwords import Passwords
+from seatweb.accounts.fair_queue import Asker
+from seatweb.accounts.passwords import Passwords
 
 from benchmarks import data, people
 from benchmarks.load import BenchmarkError, Exchange, Outcome, load, run

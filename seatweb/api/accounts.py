@@ -10,15 +10,15 @@ from litestar.di import NamedDependency
 from litestar.params import Body
 from litestar.response import Response
 
-from seatweb.accounts import Accounts
+from seatweb.accounts.registration import Accounts
+from seatweb.accounts.second_factor import SecondFactors
+from seatweb.accounts.sign_in import SigningIn
 from seatweb.api.problems import REFUSED
 from seatweb.api.requests import ApiRequest, signed_in
 from seatweb.api.schemas import Credentials, SignInCredentials, Token, UserOut
+from seatweb.booking.model import Session
 from seatweb.errors import SecondFactorMissing
-from seatweb.model import Session
-from seatweb.second_factor import SecondFactors
-from seatweb.security import API_AUDIENCE, Security, client_of
-from seatweb.signing_in import SigningIn
+from seatweb.http.tokens import API_AUDIENCE, Security, client_of
 
 JSON = Annotated[Credentials, Body(description="Username and password.")]
 SIGN_IN = Annotated[SignInCredentials, Body(description="Username, password and, if there is one, the second factor.")]

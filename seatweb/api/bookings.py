@@ -19,11 +19,11 @@ from msgspec import UNSET
 from seatweb.api.problems import PROBLEM_JSON, REFUSED, problem
 from seatweb.api.requests import ApiRequest, fingerprint, idempotency_key, signed_in
 from seatweb.api.schemas import BookingOut, Cancelled, Move, NewBooking
-from seatweb.bookings import LARGEST_ID, Bookings
-from seatweb.database import Database, Transaction
+from seatweb.booking.bookings import LARGEST_ID, Bookings
+from seatweb.booking.idempotency import answer_once
+from seatweb.booking.model import Booking, Session
 from seatweb.errors import BookingNotFound, InvalidInput, SeatwebError
-from seatweb.idempotency import answer_once
-from seatweb.model import Booking, Session
+from seatweb.storage.database import Database, Transaction
 
 Status = Annotated[
     Literal["confirmed", "cancelled", "all"], QueryParameter(description="Only bookings with this status.")

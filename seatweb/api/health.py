@@ -11,9 +11,9 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.response import Response
 from msgspec import Meta, Struct
 
-from seatweb.database import Database
 from seatweb.errors import Overloaded
-from seatweb.redis_client import RedisClient
+from seatweb.storage.database import Database
+from seatweb.storage.redis import RedisClient
 
 NO_STORE = {"cache-control": "no-store"}
 PROBE_SECONDS: Final = 1.0  # those who watch ask again soon

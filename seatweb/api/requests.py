@@ -14,13 +14,13 @@ import msgspec
 from litestar import Request
 from litestar.datastructures import State
 
+from seatweb.accounts.sessions import Sessions
 from seatweb.api.problems import MalformedJSON, UnsupportedMediaType
+from seatweb.booking.model import Session
 from seatweb.errors import InvalidInput, NotSignedIn
-from seatweb.limits import Limits
-from seatweb.model import Session
-from seatweb.proxies import address_of
-from seatweb.security import API_AUDIENCE, Claims, Security
-from seatweb.sessions import Sessions
+from seatweb.http.client_address import address_of
+from seatweb.http.tokens import API_AUDIENCE, Claims, Security
+from seatweb.limits.limits import Limits
 
 ApiRequest: TypeAlias = Request[None, None, State]
 

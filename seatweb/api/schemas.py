@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from seatweb.model import Booking, SeatView, SectionView, Status, User
+from seatweb.booking.model import Booking, SeatView, SectionView, Status, User
 
 SeatId = Annotated[int, Meta(description="The seat's `id`, as `GET /seats` gives it.", examples=[1])]
 Day = Annotated[date, Meta(description="A day in the site's time zone.", examples=["2026-11-23"])]

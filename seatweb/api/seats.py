@@ -16,9 +16,9 @@ from litestar.response import Response
 from seatweb.api.problems import REFUSED
 from seatweb.api.requests import ApiRequest, signed_in
 from seatweb.api.schemas import SeatOut, SectionOut
-from seatweb.bookings import Bookings
+from seatweb.booking.bookings import Bookings
+from seatweb.booking.model import DayView, SectionView, User
 from seatweb.errors import SectionNotFound
-from seatweb.model import DayView, SectionView, User
 
 T = TypeVar("T")
 

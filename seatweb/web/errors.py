@@ -11,7 +11,7 @@ from litestar.exceptions import HTTPException
 from litestar.response import Response
 
 from seatweb.errors import NotAllowed, NotSignedIn, SeatwebError, TooManyAttempts
-from seatweb.web.contexts import ErrorPage, Notice
+from seatweb.web.map.contexts import ErrorPage, Notice
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import SAFE_METHODS, PageRequest, wants_partial
 

@@ -17,9 +17,9 @@ from litestar.response import Redirect, Response
 from markupsafe import Markup
 from msgspec import Struct
 
-from seatweb import resources
-from seatweb.security import CSRF_FIELD, Security
-from seatweb.web.contexts import Notice, Shell
+from seatweb.http.tokens import CSRF_FIELD, Security
+from seatweb.storage import resources
+from seatweb.web.map.contexts import Notice, Shell
 from seatweb.web.requests import PageRequest, path_of, session_of, wants_partial
 
 # What an action says on the page that follows it. A cookie carries only the name and a seat's label, never text.

@@ -10,7 +10,10 @@ from urllib.parse import parse_qsl
 from litestar import Request
 from litestar.datastructures import State
 
-from seatweb.bookings import LARGEST_ID
+from seatweb.accounts.second_factor import SecondFactors
+from seatweb.accounts.sessions import Sessions
+from seatweb.booking.bookings import LARGEST_ID
+from seatweb.booking.model import Session
 from seatweb.errors import (
     BookingNotFound,
     Forbidden,
@@ -20,10 +23,7 @@ from seatweb.errors import (
     SeatwebError,
     UserNotFound,
 )
-from seatweb.model import Session
-from seatweb.second_factor import SecondFactors
-from seatweb.security import CSRF_FIELD, Security, set_cookie
-from seatweb.sessions import Sessions
+from seatweb.http.tokens import CSRF_FIELD, Security, set_cookie
 
 PageRequest: TypeAlias = Request[None, None, State]
 

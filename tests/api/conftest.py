@@ -12,8 +12,8 @@ from urllib.parse import parse_qs, quote, urlsplit
 import asyncpg
 import httpx
 import pytest
-from seatweb.model import Session, User
-from seatweb.security import API_AUDIENCE
+from seatweb.booking.model import Session, User
+from seatweb.http.tokens import API_AUDIENCE
 from seatweb.settings import Backends
 
 from tests.support import NO_TLS, Site, Visitor

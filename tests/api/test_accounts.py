@@ -13,7 +13,7 @@ import httpx
 import jwt
 import pyotp
 import pytest
-from seatweb.security import ALGORITHM, API_AUDIENCE, ISSUER, PAGES_AUDIENCE, key_id
+from seatweb.http.tokens import ALGORITHM, API_AUDIENCE, ISSUER, PAGES_AUDIENCE, key_id
 from seatweb.settings import Backends
 
 from tests.api.conftest import Program, Programs, Wire, refused, running_programs, whose

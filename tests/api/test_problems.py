@@ -14,12 +14,12 @@ import asyncpg
 import httpx
 import pytest
 from litestar import Litestar
-from seatweb.api.documentation import document, problems
+from seatweb.api.openapi import document, problems
 from seatweb.app import create_app
+from seatweb.booking.holds import Reservations
 from seatweb.errors import Forbidden, NotAllowed, TooManyStreams, UserNotFound
-from seatweb.redis_client import RedisClient
-from seatweb.reservations import Reservations
 from seatweb.settings import Backends, Settings
+from seatweb.storage.redis import RedisClient
 
 from tests.api.conftest import PROBLEM_JSON, Program, Programs, held_back, refused, running_programs, waiting_for_a_lock
 from tests.support import NO_TLS, Clock, Site, soup, until

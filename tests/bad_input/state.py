@@ -8,7 +8,7 @@ from typing import Final
 
 import asyncpg
 import redis
-from seatweb.security import API_AUDIENCE, CONFIRMED_AUDIENCE, PASSKEY_AUDIENCE, SECOND_FACTOR_AUDIENCE, Security
+from seatweb.http.tokens import API_AUDIENCE, CONFIRMED_AUDIENCE, PASSKEY_AUDIENCE, SECOND_FACTOR_AUDIENCE, Security
 from webauthn.helpers import bytes_to_base64url
 
 from tests.api.conftest import whose

@@ -17,9 +17,9 @@ from typing import Literal, NamedTuple
 
 import httpx
 import redis
-from seatweb.embedded import SOCKETS, _start_valkey
-from seatweb.programs import Programs
-from seatweb.servers import Child, Runner
+from seatweb.server.embedded import SOCKETS, _start_valkey
+from seatweb.server.processes import Child, Runner
+from seatweb.server.programs import Programs
 from seatweb.settings import Backends
 
 from tests.support import Site, Visitor, one, soup

@@ -13,9 +13,9 @@ from functools import partial
 import asyncpg
 import httpx
 import pytest
-from seatweb.changes import Changes
-from seatweb.redis_client import RedisClient
+from seatweb.booking.changes import Changes
 from seatweb.settings import Backends
+from seatweb.storage.redis import RedisClient
 
 from tests.faults.support import (
     BROKEN_SECONDS,

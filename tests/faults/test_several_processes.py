@@ -19,8 +19,8 @@ import asyncpg
 import httpx
 import jwt
 import pytest
-from seatweb.queries import Queries
-from seatweb.security import key_id
+from seatweb.accounts.queries import Queries
+from seatweb.http.tokens import key_id
 from seatweb.settings import Backends
 
 from tests.faults.support import (

@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 
 import pytest
-from seatweb.bookings import Bookings
-from seatweb.changes import Changes
-from seatweb.database import Database
-from seatweb.limits import Limits, Rules
-from seatweb.redis_client import RedisClient
-from seatweb.reservations import Reservations
-from seatweb.section_cache import SectionCache
+from seatweb.booking.bookings import Bookings
+from seatweb.booking.changes import Changes
+from seatweb.booking.holds import Reservations
+from seatweb.booking.section_cache import SectionCache
+from seatweb.limits.limits import Limits, Rules
 from seatweb.settings import Backends
+from seatweb.storage.database import Database
+from seatweb.storage.redis import RedisClient
 
 from tests.faults.support import OwnRedis, running_redis
 from tests.support import Clock, until

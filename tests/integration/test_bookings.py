@@ -11,8 +11,8 @@ from typing import Any
 
 import asyncpg
 import pytest
-from seatweb.bookings import DAYS_AHEAD, TURN_SECONDS, Bookings
-from seatweb.database import Database
+from seatweb.booking.bookings import DAYS_AHEAD, TURN_SECONDS, Bookings
+from seatweb.booking.model import Booking, Status, User
 from seatweb.errors import (
     BookingNotFound,
     DayAlreadyBooked,
@@ -24,7 +24,7 @@ from seatweb.errors import (
     SeatwebError,
     SectionNotFound,
 )
-from seatweb.model import Booking, Status, User
+from seatweb.storage.database import Database
 
 from tests.support import Clock, until
 

@@ -26,8 +26,8 @@ import yaml  # type: ignore[import-untyped]
 from packaging.requirements import Requirement
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
-from seatweb.programs import Programs
-from seatweb.servers import Runner
+from seatweb.server.processes import Runner
+from seatweb.server.programs import Programs
 from seatweb.settings import Backends, Settings
 
 from tests.integration.test_wheel import REPOSITORY, let_in_dependencies, run, service, serving
@@ -168,7 +168,7 @@ def test_hadolint_has_nothing_to_say() -> None:
 )  # fmt: skip
 def test_secrets_data_and_tests_stay_out_of_the_build(path: str) -> None:
     assert is_ignored(path)
-    assert not is_ignored("seatweb/web/maps.py")
+    assert not is_ignored("seatweb/web/map/day_page.py")
 
 
 def test_the_tools_of_the_build_are_pinned_and_complete(image: Image) -> None:

@@ -14,11 +14,11 @@ from typing import Any
 import asyncpg
 import pytest
 from pydantic import SecretStr
-from seatweb import database
-from seatweb.database import Database, DatabaseUnusable, migrate
-from seatweb.embedded import running_backends
 from seatweb.errors import Overloaded
+from seatweb.server.embedded import running_backends
 from seatweb.settings import Settings
+from seatweb.storage import database
+from seatweb.storage.database import Database, DatabaseUnusable, migrate
 
 from tests.conftest import SECRET
 

@@ -24,10 +24,10 @@ import asyncpg
 import psutil  # type: ignore[import-untyped]
 import pytest
 import redis
-from seatweb import cluster, embedded
-from seatweb.embedded import EmbeddedError, reachable_database, running_backends
-from seatweb.programs import program_of
-from seatweb.servers import Child, Runner, ServerError
+from seatweb.server import cluster, embedded
+from seatweb.server.embedded import EmbeddedError, reachable_database, running_backends
+from seatweb.server.processes import Child, Runner, ServerError
+from seatweb.server.programs import program_of
 from seatweb.settings import Settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -38,7 +38,7 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="rights of the ker
 # Starts the servers, says where, and stays.
 HOLDER = """
 import os, sys
-from seatweb.embedded import running_backends
+from seatweb.server.embedded import running_backends
 from seatweb.settings import Settings
 with running_backends(Settings.from_environment({"SEATWEB_DATA_DIR": sys.argv[1]})) as backends:
     print(backends.database_url, backends.redis_url, flush=True)
@@ -92,7 +92,7 @@ def environment_for(home: Path) -> dict[str, str]:
 def python_for(change: list[str], home: Path) -> str:
     """Return a Python that the user to whom the command `change` changes may run."""
     for python in (sys.executable, "/usr/bin/python3"):
-        command = [*change, python, "-c", "import seatweb.embedded"]
+        command = [*change, python, "-c", "import seatweb.server.embedded"]
         if (
             subprocess.run(command, cwd="/", env=environment_for(home), capture_output=True, check=False).returncode
             == 0

@@ -10,12 +10,12 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from seatweb.attempts import Log, OwnAttempts
+from seatweb.booking.holds import Reservations
 from seatweb.errors import BadCredentials, SeatwebError, TooManyAttempts
-from seatweb.limits import TAKE_ALONE, Limits, Rules
-from seatweb.redis_client import Question, RedisClient
-from seatweb.reservations import Reservations
+from seatweb.limits.fallback import Log, OwnAttempts
+from seatweb.limits.limits import TAKE_ALONE, Limits, Rules
 from seatweb.settings import Limit
+from seatweb.storage.redis import Question, RedisClient
 
 from tests.faults.support import FAULTS, OwnRedis
 from tests.support import until

@@ -14,12 +14,12 @@ from typing import Any
 import asyncpg
 import pytest
 import redis
-from seatweb import live as module
-from seatweb.bookings import Bookings
-from seatweb.changes import CHANNEL, Changes
-from seatweb.database import Database
-from seatweb.live import LOOK_SECONDS, STREAMS_OF_A_USER, Live
-from seatweb.queries import Queries
+from seatweb.accounts.queries import Queries
+from seatweb.booking import live as module
+from seatweb.booking.bookings import Bookings
+from seatweb.booking.changes import CHANNEL, Changes
+from seatweb.booking.live import LOOK_SECONDS, STREAMS_OF_A_USER, Live
+from seatweb.storage.database import Database
 
 from tests.faults.support import BROKEN_SECONDS, SECONDS, Event, Stream, hold, live, tag_of
 from tests.support import Clock, Site, Visitor, one, soup, until
@@ -90,7 +90,7 @@ async def test_a_change_whose_signal_was_lost_is_seen_all_the_same(
     start_site: Callable[..., Site], clock: Clock, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert LOOK_SECONDS < BROKEN_SECONDS
-    monkeypatch.setattr("seatweb.live.LOOK_SECONDS", 0.2)
+    monkeypatch.setattr("seatweb.booking.live.LOOK_SECONDS", 0.2)
     async with live(start_site().visitor(), clock.today) as stream:
         await connection.execute("update seats set closed = true where id = 7")
         await stream.shows(7, "closed")
@@ -309,7 +309,7 @@ async def test_signing_out_ends_the_stream_within_a_second(site: Site, clock: Cl
 async def test_a_quiet_stream_gives_signs_of_life_and_ends_with_its_day(
     start_site: Callable[..., Site], clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("seatweb.live.BEAT_SECONDS", 0.1)
+    monkeypatch.setattr("seatweb.booking.live.BEAT_SECONDS", 0.1)
     site = start_site()
     async with live(site.visitor(), clock.today) as stream:
         for _ in range(3):

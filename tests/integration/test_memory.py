@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from seatweb.errors import Overloaded
-from seatweb.memory import Memory
+from seatweb.storage.caching import Memory
 
 from tests.support import until
 

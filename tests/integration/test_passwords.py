@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 from argon2 import PasswordHasher
-from seatweb import passwords as module
+from seatweb.accounts import passwords as module
+from seatweb.accounts.fair_queue import Asker
+from seatweb.accounts.passwords import Passwords
 from seatweb.errors import Overloaded
-from seatweb.fair_queue import Asker
-from seatweb.passwords import Passwords
 
 ADA = Asker("192.0.2.1", "ada")
 

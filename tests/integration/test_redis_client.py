@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from seatweb.redis_client import CALL_SECONDS, RedisAway, RedisClient
+from seatweb.storage.redis import CALL_SECONDS, RedisAway, RedisClient
 
 from tests.faults.support import OwnRedis
 from tests.support import within

@@ -9,12 +9,12 @@ from datetime import date
 
 import pytest
 import redis
-from seatweb.bookings import Bookings
-from seatweb.database import Database
+from seatweb.booking.bookings import Bookings
+from seatweb.booking.holds import Reservation, Reservations
+from seatweb.booking.model import User
 from seatweb.errors import SeatHeld, SeatTaken
-from seatweb.model import User
-from seatweb.redis_client import RedisClient
-from seatweb.reservations import Reservation, Reservations
+from seatweb.storage.database import Database
+from seatweb.storage.redis import RedisClient
 
 from tests.faults.support import FAULTS, HEALED_SECONDS, OwnRedis
 from tests.support import Clock, until, within

@@ -8,8 +8,8 @@ import re
 import aiosql.queries
 import asyncpg
 import pytest
-from seatweb import resources
-from seatweb.database import DatabaseUnusable, load_statements, migrate
+from seatweb.storage import resources
+from seatweb.storage.database import DatabaseUnusable, load_statements, migrate
 
 CATALOG = """
 select 'column', table_name || '.' || column_name,

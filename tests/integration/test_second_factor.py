@@ -12,8 +12,14 @@ from typing import Any
 import asyncpg
 import pyotp
 import pytest
-from seatweb.accounts import Accounts
-from seatweb.database import Database
+from seatweb.accounts.fair_queue import Asker
+from seatweb.accounts.passkeys import LONGEST_ANSWER, Challenge, Passkeys, RelyingParty, relying_party
+from seatweb.accounts.passwords import PasswordRules, Passwords
+from seatweb.accounts.registration import Accounts
+from seatweb.accounts.second_factor import CODE_TRIES, RECOVERY_CODES, WAITING_TRIES, SecondFactors
+from seatweb.accounts.sessions import MOST_SESSIONS, Sessions
+from seatweb.accounts.sign_in import SigningIn
+from seatweb.booking.model import Client, Session
 from seatweb.errors import (
     BadCode,
     BadCredentials,
@@ -23,14 +29,8 @@ from seatweb.errors import (
     SecondFactorNeeded,
     TooManyAttempts,
 )
-from seatweb.fair_queue import Asker
-from seatweb.limits import Limits
-from seatweb.model import Client, Session
-from seatweb.passkeys import LONGEST_ANSWER, Challenge, Passkeys, RelyingParty, relying_party
-from seatweb.passwords import PasswordRules, Passwords
-from seatweb.second_factor import CODE_TRIES, RECOVERY_CODES, WAITING_TRIES, SecondFactors
-from seatweb.sessions import MOST_SESSIONS, Sessions
-from seatweb.signing_in import SigningIn
+from seatweb.limits.limits import Limits
+from seatweb.storage.database import Database
 
 from tests.authenticator import PRESENT, Authenticator
 from tests.support import until_blocked

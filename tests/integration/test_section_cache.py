@@ -11,16 +11,16 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 import redis
-from seatweb.bookings import Bookings
-from seatweb.changes import Changes
-from seatweb.database import Database
-from seatweb.limits import Limits
-from seatweb.model import DayView, User
-from seatweb.queries import Queries
-from seatweb.redis_client import RedisClient, RedisUnusable, check_redis
-from seatweb.reservations import Reservations
-from seatweb.section_cache import SectionCache
+from seatweb.accounts.queries import Queries
+from seatweb.booking.bookings import Bookings
+from seatweb.booking.changes import Changes
+from seatweb.booking.holds import Reservations
+from seatweb.booking.model import DayView, User
+from seatweb.booking.section_cache import SectionCache
+from seatweb.limits.limits import Limits
 from seatweb.settings import Backends
+from seatweb.storage.database import Database
+from seatweb.storage.redis import RedisClient, RedisUnusable, check_redis
 
 from tests.faults.support import running_redis
 from tests.support import Clock, Site

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from litestar.types import Message, Receive, Scope, Send
-from seatweb import telemetry
 from seatweb.errors import Overloaded
-from seatweb.telemetry import Deadline
+from seatweb.http import telemetry
+from seatweb.http.telemetry import Deadline
 
 SCOPE: Any = {"type": "http"}
 

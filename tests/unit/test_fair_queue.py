@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from seatweb.accounts.fair_queue import WAITING_PER_ACCOUNT, Asker, FairQueue
 from seatweb.errors import Overloaded
-from seatweb.fair_queue import WAITING_PER_ACCOUNT, Asker, FairQueue
 
 from tests.support import until
 

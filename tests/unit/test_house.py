@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from jinja2 import Environment, FileSystemLoader
-from seatweb.security import Security
+from seatweb.http.tokens import Security
 from seatweb.web.rendering import Renderer
 
 ROOT = Path(__file__).parents[2]
@@ -48,7 +48,7 @@ def test_the_root_of_a_partial_is_named_after_its_file() -> None:
 
 
 def test_vendored_files_are_unmodified() -> None:
-    for path in (*(ROOT / "static/vendor").iterdir(), *(ROOT / "seatweb/unicode_data").iterdir()):
+    for path in (*(ROOT / "static/vendor").iterdir(), *(ROOT / "seatweb/accounts/unicode_data").iterdir()):
         readme = (path.parent / "README.md").read_text()
         if path.suffix in {".js", ".woff2", ".txt"} and "LICENSE" not in path.name:
             assert hashlib.sha256(path.read_bytes()).hexdigest() in readme, path.name

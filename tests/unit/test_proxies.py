@@ -9,7 +9,7 @@ import pytest
 import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from seatweb.proxies import Proxies
+from seatweb.http.client_address import Proxies
 from structlog.testing import capture_logs
 
 PROXY, INNER, CLIENT = "10.0.0.5", "10.0.1.9", "203.0.113.7"
@@ -127,7 +127,7 @@ def test_the_operator_is_told_once_of_a_proxy_that_is_not_trusted(
 ) -> None:
     """A stranger's header fills no log."""
     # A site that an earlier test started would keep the log of its own settings.
-    monkeypatch.setattr("seatweb.proxies.log", structlog.get_logger())
+    monkeypatch.setattr("seatweb.http.client_address.log", structlog.get_logger())
     proxies = Proxies(TRUSTED)
     with capture_logs() as lines:
         for number in range(3):

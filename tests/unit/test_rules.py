@@ -6,9 +6,9 @@ from datetime import date
 from itertools import product
 
 import pytest
-from seatweb.bookings import nearest_free
-from seatweb.model import DayView, Seat, SeatView, Section, SectionView, Sitter, Status
-from seatweb.security import own_path
+from seatweb.booking.bookings import nearest_free
+from seatweb.booking.model import DayView, Seat, SeatView, Section, SectionView, Sitter, Status
+from seatweb.http.tokens import own_path
 from seatweb.web.rendering import notice
 
 DAY = date(2026, 11, 23)

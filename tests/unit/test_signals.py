@@ -19,7 +19,7 @@ def run_python(program: str) -> subprocess.CompletedProcess[str]:
 def test_a_signal_during_a_destructor_still_ends_the_process_quietly() -> None:
     program = """
         import signal, threading
-        from seatweb.signals import all_ended, take_signals
+        from seatweb.server.unix_signals import all_ended, take_signals
 
         class Ended:
             def __del__(self):
@@ -43,7 +43,7 @@ def test_a_signal_during_a_destructor_still_ends_the_process_quietly() -> None:
 
 def test_other_failures_of_a_destructor_are_still_told() -> None:
     program = """
-        from seatweb.signals import all_ended, take_signals
+        from seatweb.server.unix_signals import all_ended, take_signals
 
         class Ended:
             def __del__(self):
@@ -60,7 +60,7 @@ def test_other_failures_of_a_destructor_are_still_told() -> None:
 def test_a_signal_while_an_event_loop_is_made_ends_the_process_quietly() -> None:
     program = """
         import signal, socket
-        from seatweb.signals import all_ended, run, take_signals
+        from seatweb.server.unix_signals import all_ended, run, take_signals
 
         pair = socket.socketpair
 

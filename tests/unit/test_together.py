@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from seatweb.together import Together
+from seatweb.storage.batching import Together
 
 
 class Source:

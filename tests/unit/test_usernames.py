@@ -7,8 +7,8 @@ import unicodedata
 from collections.abc import Iterator
 
 import pytest
-from seatweb.unicode_security import identifier_types, skeleton
-from seatweb.usernames import (
+from seatweb.accounts.unicode_security import identifier_types, skeleton
+from seatweb.accounts.usernames import (
     LONGEST_USERNAME,
     may_be_registered,
     typed_username,

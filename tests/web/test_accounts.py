@@ -11,7 +11,7 @@ from uuid import uuid4
 import asyncpg
 import jwt
 import pytest
-from seatweb.security import key_id
+from seatweb.http.tokens import key_id
 from seatweb.settings import Backends
 
 from tests.support import HTMX, Site, one, says, soup, together, within

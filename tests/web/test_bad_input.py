@@ -23,7 +23,7 @@ from urllib.parse import unquote
 import asyncpg
 import httpx
 import pytest
-from seatweb.http_protocol import BAD_REQUEST, HEADERS_TOO_LARGE, URL_TOO_LONG
+from seatweb.http.protocol import BAD_REQUEST, HEADERS_TOO_LARGE, URL_TOO_LONG
 
 from tests.api.conftest import PROBLEM_JSON
 from tests.bad_input.forms import FORMS, Form

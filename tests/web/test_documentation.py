@@ -9,11 +9,11 @@ from typing import Any
 
 import seatweb
 from bs4 import Tag
-from seatweb.api.documentation import problems
+from seatweb.api.openapi import problems
 from seatweb.api.operations import ADVICE, OPERATIONS
 from seatweb.api.problems import REFUSALS
 from seatweb.errors import SeatwebError
-from seatweb.web.documentation import documentation_page
+from seatweb.web.api_docs import documentation_page
 
 from tests.support import Clock, Site, one, soup
 

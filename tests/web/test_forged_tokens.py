@@ -12,7 +12,7 @@ from uuid import uuid4
 import asyncpg
 import jwt
 import pytest
-from seatweb.security import API_AUDIENCE, ISSUER, PAGES_AUDIENCE, RENEWAL_AUDIENCE, key_id
+from seatweb.http.tokens import API_AUDIENCE, ISSUER, PAGES_AUDIENCE, RENEWAL_AUDIENCE, key_id
 from seatweb.settings import Backends
 
 from tests.support import Site, together

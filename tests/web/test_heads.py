@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import repeat
 
 import pytest
-from seatweb.http_protocol import LARGEST_HEAD, LONGEST_URL, MOST_HEADERS, BoundedHttp
+from seatweb.http.protocol import LARGEST_HEAD, LONGEST_URL, MOST_HEADERS, BoundedHttp
 
 from tests.support import Site
 from tests.web.connections import answer_to_endless, connected, read_answer

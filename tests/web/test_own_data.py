@@ -7,7 +7,7 @@ import re
 from datetime import timedelta
 
 import asyncpg
-from seatweb import resources
+from seatweb.storage import resources
 
 from tests.faults.support import live
 from tests.support import Site, says, together, within

@@ -10,11 +10,11 @@ from typing import TypeAlias
 import asyncpg
 import httpx
 import pytest
-from seatweb.database import Database
-from seatweb.model import Role
-from seatweb.password_resets import ResetCodes
-from seatweb.rights import Rights
-from seatweb.sessions import Sessions
+from seatweb.accounts.password_resets import ResetCodes
+from seatweb.accounts.roles import Rights
+from seatweb.accounts.sessions import Sessions
+from seatweb.booking.model import Role
+from seatweb.storage.database import Database
 
 from tests.support import Site, Visitor, one, says, soup, within
 from tests.web.test_html import check

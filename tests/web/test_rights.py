@@ -10,11 +10,11 @@ import asyncpg
 import httpx
 import pytest
 from litestar import Litestar
+from seatweb.accounts.roles import Rights
+from seatweb.accounts.sessions import Sessions
 from seatweb.app import create_app
-from seatweb.database import Database
-from seatweb.model import Role
-from seatweb.rights import Rights
-from seatweb.sessions import Sessions
+from seatweb.booking.model import Role
+from seatweb.storage.database import Database
 
 from tests.support import Site, Visitor, one, says, seats, soup, within
 

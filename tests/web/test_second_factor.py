@@ -12,7 +12,7 @@ import httpx
 import jwt
 import pyotp
 import pytest
-from seatweb.security import key_id
+from seatweb.http.tokens import key_id
 from seatweb.settings import Backends
 
 from tests.authenticator import Authenticator

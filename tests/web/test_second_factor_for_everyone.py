@@ -9,8 +9,8 @@ import asyncpg
 import httpx
 import pyotp
 import pytest
-from seatweb.model import Session, User
-from seatweb.security import API_AUDIENCE
+from seatweb.booking.model import Session, User
+from seatweb.http.tokens import API_AUDIENCE
 
 from tests.support import Site, Visitor, one, says, soup
 from tests.web.test_html import check

@@ -10,11 +10,11 @@ import asyncpg
 import jwt
 import pytest
 from bs4 import Tag
-from seatweb import sessions as module
-from seatweb.model import SignIn
-from seatweb.security import API_AUDIENCE, PAGES_AUDIENCE, RENEWAL_AUDIENCE, key_id
+from seatweb.accounts import sessions as module
+from seatweb.booking.model import SignIn
+from seatweb.http.tokens import API_AUDIENCE, PAGES_AUDIENCE, RENEWAL_AUDIENCE, key_id
 from seatweb.settings import Backends
-from seatweb.web import own_account
+from seatweb.web.account import own_account
 
 from tests.support import Site, Visitor, one, says, soup, together, within
 

@@ -10,7 +10,7 @@ import asyncpg
 import httpx
 import pytest
 import redis
-from seatweb import passwords
+from seatweb.accounts import passwords
 
 from tests.support import Site, Visitor, says
 

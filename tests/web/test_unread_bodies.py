@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from itertools import repeat
 
 import pytest
-from seatweb import telemetry
-from seatweb.http_protocol import BoundedHttp
+from seatweb.http import telemetry
+from seatweb.http.protocol import BoundedHttp
 
 from tests.support import Site, until
 from tests.web.connections import answer_to_endless, connected, read_answer, send

@@ -8,9 +8,9 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
-from seatweb import passwords
-from seatweb.database import migrate
-from seatweb.usernames import username_key, username_skeletons
+from seatweb.accounts import passwords
+from seatweb.accounts.usernames import username_key, username_skeletons
+from seatweb.storage.database import migrate
 
 from tests.api.conftest import refused
 from tests.support import Site, Visitor, one, soup, together

@@ -1,0 +1,130 @@
+"""A bounded queue for work that keeps a processor busy, shared fairly between those who ask for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from msgspec import Struct
+
+from seatweb.errors import Overloaded
+from seatweb.http.client_address import network_of
+
+T = TypeVar("T")
+
+WAITING_PER_ACCOUNT: Final = 10
+"""How many of one account may wait at one address: as many wrong passwords as it may have in an hour by default."""
+
+
+class Asker(Struct, frozen=True):
+    """For whom work is done: the client's address, and the account or user that it is about."""
+
+    address: str
+    account: str
+
+
+class _Job(Struct, eq=False):
+    asker: Asker
+    work: Callable[[], Any]
+    result: asyncio.Future[Any]
+
+
+class FairQueue:
+    """Runs work in `threads` threads of an executor; at most `waiting` jobs wait.
+
+    Addresses take turns, and so do the accounts at an address; of one account, one job runs at a time. When the queue
+    is full, a job of the address that has the most waiting makes room. So however much somebody asks for, the
+    next one's job is done after one of each address at most.
+    """
+
+    def __init__(self, executor: Executor, *, threads: int, waiting: int) -> None:
+        self._executor = executor
+        self._idle = threads
+        self._most = waiting
+        self._queues: dict[str, dict[str, list[_Job]]] = {}  # by address and account, in the order of their turns
+        self._running: set[str] = set()  # accounts
+
+    async def run(self, asker: Asker, work: Callable[[], T]) -> T:
+        """Run `work` in a thread and return what it returns.
+
+        Raises:
+            Overloaded: the queue is full, or this account has too many jobs in it.
+        """
+        job = _Job(Asker(network_of(asker.address), asker.account), work, asyncio.get_running_loop().create_future())
+        self._queues.setdefault(job.asker.address, {}).setdefault(job.asker.account, []).append(job)
+        self._start()
+        self._make_room(job)
+        try:
+            result: T = await job.result
+            return result
+        finally:
+            self._remove(job)  # where the request was cancelled
+
+    def _make_room(self, job: _Job) -> None:
+        """Refuse this job or another if there are too many now."""
+        accounts = self._queues.get(job.asker.address, {})
+        queue = accounts.get(job.asker.account, [])
+        if len(queue) > WAITING_PER_ACCOUNT:
+            self._refuse(job)
+        elif sum(map(_length, self._queues.values())) > self._most:
+            # Of equally long queues the one of this job gives way, else the one that was there last.
+            crowded = max(reversed(self._queues.values()), key=lambda one: (_length(one), one is accounts))
+            self._refuse(max(reversed(crowded.values()), key=lambda one: (len(one), one is queue))[-1])
+
+    def _refuse(self, job: _Job) -> None:
+        self._remove(job)
+        if not job.result.done():
+            job.result.set_exception(Overloaded("Many people are signing in just now. Try again in a moment."))
+
+    def _remove(self, job: _Job) -> None:
+        accounts = self._queues.get(job.asker.address, {})
+        queue = accounts.get(job.asker.account, [])
+        if job not in queue:
+            return
+        queue.remove(job)
+        if not queue:
+            del accounts[job.asker.account]
+        if not accounts:
+            del self._queues[job.asker.address]
+
+    def _start(self) -> None:
+        """Start as many jobs as there are idle threads."""
+        while self._idle and (job := self._next()):
+            self._idle -= 1
+            self._running.add(job.asker.account)
+            running = asyncio.get_running_loop().run_in_executor(self._executor, job.work)
+            running.add_done_callback(partial(self._finish, job))
+
+    def _next(self) -> _Job | None:
+        """Take the job whose turn it is out of its queue; its address and its account take their next turn last."""
+        for address, accounts in self._queues.items():
+            for account, queue in accounts.items():
+                if account in self._running:
+                    continue
+                job = queue[0]
+                self._remove(job)
+                if address in self._queues:
+                    self._queues[address] = self._queues.pop(address)
+                if account in accounts:
+                    accounts[account] = accounts.pop(account)
+                return job
+        return None
+
+    def _finish(self, job: _Job, done: asyncio.Future[Any]) -> None:
+        self._idle += 1
+        self._running.discard(job.asker.account)
+        if done.cancelled():
+            job.result.cancel()
+        elif not job.result.done():
+            if error := done.exception():
+                job.result.set_exception(error)
+            else:
+                job.result.set_result(done.result())
+        self._start()
+
+
+def _length(accounts: dict[str, list[_Job]]) -> int:
+    return sum(map(len, accounts.values()))

@@ -1,0 +1,151 @@
+"""Signing in, step by step: which steps an account needs, and when its session starts."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from seatweb.accounts.passkeys import Challenge, Passkeys, RelyingParty
+from seatweb.accounts.registration import Accounts
+from seatweb.accounts.second_factor import SecondFactors
+from seatweb.accounts.sessions import Proof, Sessions
+from seatweb.booking.model import NOWHERE, Client, Session, User
+from seatweb.errors import SecondFactorMissing, SecondFactorNeeded
+from seatweb.storage.database import Database, Transaction
+
+
+class SigningIn:
+    """The ways to a session. Where there is a second factor, no password alone starts one.
+
+    What proved who someone is, is used up in the transaction that starts the session: it counted until then.
+    """
+
+    def __init__(
+        self, database: Database, sessions: Sessions, accounts: Accounts, factors: SecondFactors, passkeys: Passkeys
+    ) -> None:
+        self._database = database
+        self._sessions = sessions
+        self._accounts = accounts
+        self._factors = factors
+        self._passkeys = passkeys
+
+    async def begin(self, username: str, password: str, client: Client = NOWHERE) -> Session | UUID:
+        """Return a new session, or the id of a sign-in that waits for the second factor.
+
+        Raises:
+            BadCredentials, TooManyAttempts, Overloaded: as `Accounts.check_password` does.
+        """
+        known = await self._accounts.check_password(username, password, client)
+        if await self._factors.missing(known.user):
+            return await self._start(known.user, client, known.password_hash)
+        return await self._factors.begin_waiting(known.user, known.password_hash)
+
+    async def at_once(self, username: str, password: str, code: str | None, client: Client = NOWHERE) -> Session:
+        """Return a new session for a password and, where there is a second factor, a code of it.
+
+        Raises:
+            SecondFactorNeeded: there is one, and no code.
+            SecondFactorMissing: there is none, and the site asks everyone for one.
+            BadCode, TooManyAttempts: as `SecondFactors.check_code` does.
+            BadCredentials, Overloaded: as `Accounts.check_password` does.
+        """
+        known = await self._accounts.check_password(username, password, client)
+        if await self._factors.missing(known.user):
+            if self._factors.needed:
+                raise SecondFactorMissing
+            return await self._start(known.user, client, known.password_hash)
+        if not code:
+            raise SecondFactorNeeded
+        proof = await self._factors.prove(known.user, code, client)
+        return await self._start(known.user, client, known.password_hash, proof)
+
+    async def finish(self, waiting_id: UUID, code: str, client: Client = NOWHERE) -> Session:
+        """Return a new session for a sign-in that waits and a code.
+
+        Raises:
+            NotSignedIn: it does not wait any more, or had too many tries.
+            BadCode, TooManyAttempts: as `SecondFactors.check_code` does.
+        """
+        user = await self._factors.find_waiting(waiting_id)
+        await self._factors.count_waiting_try(waiting_id)
+        proof = await self._factors.prove(user, code, client)
+        return await self._go_on(waiting_id, user, client, proof)
+
+    async def finish_with_passkey(
+        self,
+        waiting_id: UUID,
+        party: RelyingParty,
+        challenge: Challenge | None,
+        answer: str,
+        client: Client = NOWHERE,
+    ) -> Session:
+        """Return a new session for a sign-in that waits and a passkey of its user.
+
+        Raises:
+            NotSignedIn: it does not wait any more.
+            BadCredentials: as `Passkeys.prove` does.
+        """
+        user = await self._factors.find_waiting(waiting_id)
+        _, proof = await self._passkeys.prove(party, _only_of(user, challenge), "second", answer)
+        return await self._go_on(waiting_id, user, client, proof)
+
+    async def with_passkey(
+        self, party: RelyingParty, challenge: Challenge | None, answer: str, client: Client = NOWHERE
+    ) -> Session:
+        """Return a new session for a passkey alone: to have it and to unlock it are two factors.
+
+        Raises:
+            BadCredentials: as `Passkeys.prove` does.
+        """
+        user, proof = await self._passkeys.prove(party, challenge, "sign_in", answer)
+        return await self._start(user, client, None, proof)
+
+    async def confirm(self, session: Session, password: str, code: str, client: Client = NOWHERE) -> None:
+        """Return when whoever has the session also knows the password, and has the second factor if there is one.
+
+        Raises:
+            InvalidInput: it is not the password.
+            BadCode, TooManyAttempts: as `SecondFactors.check_code` does.
+            Overloaded: too many passwords are being verified.
+        """
+        await self._accounts.confirm_password(session.user, password, client)
+        if not await self._factors.missing(session.user):
+            await self._factors.check_code(session.user, code, client)
+
+    async def confirm_with_passkey(
+        self, session: Session, party: RelyingParty, challenge: Challenge | None, answer: str
+    ) -> None:
+        """Return when whoever has the session also has a passkey of its user.
+
+        Raises:
+            BadCredentials: as `Passkeys.prove` does.
+        """
+        _, proof = await self._passkeys.prove(party, _only_of(session.user, challenge), "confirm", answer)
+        await self._database.transaction(proof)
+
+    async def _start(
+        self, user: User, client: Client, password_hash: str | None, proof: Proof | None = None
+    ) -> Session:
+        """Return a new session of a user whose password has this hash (None: they need none), and who has the proof."""
+
+        async def start(transaction: Transaction) -> Session:
+            if proof:
+                await proof(transaction)
+            else:
+                await transaction.lock_accounts(user.id)
+            return await self._sessions.start(transaction, user, client, password_hash, with_factor=bool(proof))
+
+        return await self._database.transaction(start)
+
+    async def _go_on(self, waiting_id: UUID, user: User, client: Client, proof: Proof) -> Session:
+        """Return the session that follows a sign-in that waits."""
+
+        async def go_on(transaction: Transaction) -> Session:
+            await proof(transaction)
+            password_hash = await self._factors.end_waiting(transaction, waiting_id)
+            return await self._sessions.start(transaction, user, client, password_hash, with_factor=True)
+
+        return await self._database.transaction(go_on)
+
+
+def _only_of(user: User, challenge: Challenge | None) -> Challenge | None:
+    return challenge if challenge and challenge.user_id == user.id else None

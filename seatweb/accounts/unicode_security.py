@@ -1,0 +1,63 @@
+"""Unicode Technical Standard 39: which characters suit an identifier, and what looks like what."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from bisect import bisect_right
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+NO_TYPE: Final = frozenset({"Not_Character"})
+TYPE_LINE: Final = re.compile(r"^([0-9A-F]+)(?:\.\.([0-9A-F]+))?\s*;\s*([\w ]+?)\s*#", re.MULTILINE)
+CONFUSABLE_LINE: Final = re.compile(r"^([0-9A-F]+) ;\t([0-9A-F ]+) ;", re.MULTILINE)
+
+
+def identifier_types(character: str) -> frozenset[str]:
+    """Return the values of the character's property Identifier_Type, such as `Recommended` (UTS 39, 3.1)."""
+    starts, ranges = _identifier_types()
+    place = bisect_right(starts, ord(character)) - 1
+    if place < 0:
+        return NO_TYPE
+    last, types = ranges[place]
+    return types if ord(character) <= last else NO_TYPE
+
+
+def skeleton(text: str) -> str:
+    """Return the skeleton of a text: texts that look alike have the same (UTS 39, section 4, internalSkeleton).
+
+    It is for comparing only, never for showing.
+    """
+    mapped = unicodedata.normalize("NFD", text).translate(_prototypes())
+    return unicodedata.normalize("NFD", mapped)
+
+
+@cache
+def _identifier_types() -> tuple[list[int], list[tuple[int, frozenset[str]]]]:
+    """Return where each range of characters begins, and where it ends with the types of its characters."""
+    ranges = sorted(
+        (int(first, 16), int(last or first, 16), types)
+        for first, last, types in TYPE_LINE.findall(_read("IdentifierType"))
+    )
+    known = {types: frozenset(types.split()) for _, _, types in ranges}
+    return [first for first, _, _ in ranges], [(last, known[types]) for _, last, types in ranges]
+
+
+@cache
+def _prototypes() -> dict[int, str]:
+    """Return what each character is replaced by: its prototype, or nothing where it shows nothing."""
+    starts, ranges = _identifier_types()
+    invisible = (
+        range(first, last + 1)
+        for first, (last, types) in zip(starts, ranges, strict=True)
+        if "Default_Ignorable" in types
+    )
+    found = {code: "" for codes in invisible for code in codes}
+    for character, prototype in CONFUSABLE_LINE.findall(_read("confusables")):
+        found[int(character, 16)] = "".join(chr(int(code, 16)) for code in prototype.split())
+    return found
+
+
+def _read(name: str) -> str:
+    return (Path(__file__).parent / "unicode_data" / f"{name}.txt").read_text("utf-8-sig")

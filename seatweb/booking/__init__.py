@@ -1,0 +1,1 @@
+"""Book, hold, move and cancel seats, and what a day looks like."""

@@ -1,0 +1,144 @@
+"""What is kept of a person: all of it for themselves, and nothing any more when they leave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, datetime
+from uuid import UUID
+
+from msgspec import Struct
+
+from seatweb.accounts.queries import AuditRow, Queries
+from seatweb.accounts.registration import CHANGED_MEANWHILE, Accounts
+from seatweb.accounts.sessions import Sessions, still_signed_in
+from seatweb.booking.changes import Changes
+from seatweb.booking.model import NOWHERE, Booking, Client, Passkey, Role, Session, SignIn, User
+from seatweb.errors import InvalidInput
+from seatweb.storage.database import Database, Transaction
+
+
+class BookingRecord(Struct, frozen=True):
+    """A booking as its user downloads it."""
+
+    id: int
+    day: date
+    seat: str
+    status: str
+    created_at: datetime
+
+
+class SignInRecord(Struct, frozen=True):
+    """A session as its user downloads it."""
+
+    created_at: datetime
+    seen_at: datetime
+    address: str
+    device: str
+
+
+class PasskeyRecord(Struct, frozen=True):
+    """A passkey as its user downloads it; its other half never leaves their device."""
+
+    name: str
+    created_at: datetime
+    last_used_at: datetime | None
+
+
+class Export(Struct, frozen=True):
+    """Everything that is kept of a user; times are in UTC, days in the site's time zone."""
+
+    id: int
+    username: str
+    created_at: datetime
+    role: Role
+    bookings: list[BookingRecord]
+    sign_ins: list[SignInRecord]
+    passkeys: list[PasskeyRecord]
+    actions: list[AuditRow]
+
+
+class OwnData:
+    """Downloading and deleting what is kept of a user."""
+
+    def __init__(
+        self,
+        database: Database,
+        accounts: Accounts,
+        sessions: Sessions,
+        changes: Changes,
+        today: Callable[[], date],
+    ) -> None:
+        self._database = database
+        self._accounts = accounts
+        self._sessions = sessions
+        self._changes = changes
+        self._today = today
+
+    async def export(self, user: User) -> Export:
+        """Return everything that is kept of the user; secrets and hashes are left out."""
+
+        async def read(queries: Queries) -> tuple[list[Booking], list[SignIn], list[Passkey], list[AuditRow]]:
+            return (
+                await queries.list_bookings(user.id, date.min, date.max, None, (date.min, 0), None),
+                await queries.export_sessions(user.id),
+                [passkey for passkey, _ in await queries.list_passkeys(user.id)],
+                await queries.export_audit(user.id),
+            )
+
+        bookings, sign_ins, passkeys, actions = await self._database.run(read)
+        return Export(
+            id=user.id,
+            username=user.username,
+            created_at=user.created_at,
+            role=user.role,
+            bookings=[
+                BookingRecord(
+                    id=booking.id,
+                    day=booking.day,
+                    seat=booking.seat.label,
+                    status=booking.status,
+                    created_at=booking.created_at,
+                )
+                for booking in bookings
+            ],
+            sign_ins=[
+                SignInRecord(
+                    created_at=sign_in.created_at,
+                    seen_at=sign_in.seen_at,
+                    address=sign_in.client.address,
+                    device=sign_in.client.device,
+                )
+                for sign_in in sign_ins
+            ],
+            passkeys=[
+                PasskeyRecord(name=passkey.name, created_at=passkey.created_at, last_used_at=passkey.last_used_at)
+                for passkey in passkeys
+            ],
+            actions=actions,
+        )
+
+    async def delete(self, session: Session, password: str, client: Client = NOWHERE) -> None:
+        """Delete the user's account; coming bookings are cancelled, past ones and the audit trail keep no name.
+
+        Raises:
+            InvalidInput: the password is not theirs (any more).
+            NotSignedIn: the session was ended meanwhile, or the account is deleted already.
+            Overloaded: whether it was deleted is not known; signing in tells.
+        """
+        user = session.user
+        known_hash = await self._accounts.confirm_password(user, password, client)
+
+        async def delete(transaction: Transaction) -> tuple[list[date], set[UUID]]:
+            await still_signed_in(transaction, session)
+            if await transaction.find_password(user.id) != known_hash:
+                raise InvalidInput(fields={"password": CHANGED_MEANWHILE})
+            days = await transaction.cancel_coming_bookings(user.id, self._today(), session.id)
+            ended = await transaction.end_sessions(user.id, None)
+            await transaction.delete_sessions(user.id)
+            await transaction.delete_account(user.id, session.id)
+            return days, ended
+
+        days, ended = await self._database.transaction(delete)
+        self._sessions.forget(user.id, ended)
+        for day in days:
+            self._changes.tell(day)

@@ -1,0 +1,92 @@
+"""The commands for who runs the site: administrators, disabled accounts, and what is kept for how long."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+from seatweb.accounts.password_resets import CODE_HOURS, ResetCodes
+from seatweb.accounts.queries import Queries
+from seatweb.accounts.roles import Rights
+from seatweb.accounts.sessions import Sessions
+from seatweb.booking.model import Role
+from seatweb.errors import UserNotFound
+from seatweb.server.embedded import reachable_database
+from seatweb.settings import Settings
+from seatweb.storage.database import Database, check_schema
+
+BATCH: Final = 5000  # rows a statement, so that none takes long
+ENDED_SESSION_DAYS: Final = 30
+IDEMPOTENCY_DAYS: Final = 7
+
+
+class CannotDo(Exception):
+    """One line that says why."""
+
+
+def administer(environment: Mapping[str, str], action: str, names: list[str]) -> None:
+    """Do what a command says, and print what was done.
+
+    Raises:
+        CannotDo: there is no such account.
+        SettingsError, EmbeddedError, DatabaseUnusable: the database cannot be used.
+    """
+    settings = Settings.from_environment(environment)
+    with reachable_database(settings) as url:
+        asyncio.run(_run(settings, url, action, names))
+
+
+async def _run(settings: Settings, url: str, action: str, names: list[str]) -> None:
+    await check_schema(url)
+    async with Database.open(url, size=1) as database:
+        if action == "prune":
+            await _prune(settings, database)
+            return
+        sessions = Sessions(database, days=settings.session_days, idle_hours=settings.session_idle_hours)
+        rights = Rights(database, sessions)
+        if action == "list":
+            for user in await rights.admins():
+                _say(user.username)
+            return
+        for name in names:
+            try:
+                user_id = await rights.find(name)
+            except UserNotFound:
+                raise CannotDo(f"there is no account {name!r}; they register first") from None
+            if action == "reset":
+                _, code = await ResetCodes(database).make(user_id)
+                _say(f"{name} chooses a new password at /login/reset with {code}, once, within {CODE_HOURS} hours.")
+            else:
+                await _change(rights, action, name, user_id)
+
+
+async def _change(rights: Rights, action: str, name: str, user_id: int) -> None:
+    changes: dict[str, tuple[Callable[[], Awaitable[bool]], str]] = {
+        "grant": (lambda: rights.change_role(user_id, Role.ADMIN), "administers the site"),
+        "revoke": (lambda: rights.change_role(user_id, Role.USER), "does not administer the site"),
+        "disable": (lambda: rights.change_disabled(user_id, disabled=True), "is disabled"),
+        "enable": (lambda: rights.change_disabled(user_id, disabled=False), "is enabled"),
+    }
+    change, words = changes[action]
+    _say(f"{name} {words}{' and signs in anew' if await change() else ' already'}.")
+
+
+async def _prune(settings: Settings, database: Database) -> None:
+    before = datetime.now(settings.zone).date() - timedelta(days=settings.keep_days)
+    kinds: dict[str, Callable[[Queries], Awaitable[int]]] = {
+        "sessions": lambda queries: queries.prune_sessions(ENDED_SESSION_DAYS, BATCH),
+        "idempotency keys": lambda queries: queries.prune_idempotency_keys(IDEMPOTENCY_DAYS, BATCH),
+        "bookings": lambda queries: queries.prune_bookings(before, BATCH),
+    }
+    for kind, prune in kinds.items():
+        gone = 0
+        while batch := await database.write(prune):
+            gone += batch
+        _say(f"{gone} {kind} forgotten.")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")

@@ -1,0 +1,334 @@
+"""From settings to answered requests: the socket, the servers behind, the schema, uvicorn."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import gc
+import http.client
+import ipaddress
+import logging
+import multiprocessing
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
+from multiprocessing import resource_tracker
+from types import FrameType
+from typing import TYPE_CHECKING, Final
+
+import structlog
+import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
+
+from seatweb.errors import SeatwebError
+from seatweb.http import telemetry
+from seatweb.http.protocol import BoundedHttp
+from seatweb.server.embedded import EmbeddedError, running_backends
+from seatweb.server.unix_signals import before_end, end_in_time, run, take_signals
+from seatweb.settings import Backends, Settings, SettingsError
+from seatweb.storage import database
+from seatweb.storage import redis as redis_client
+
+if TYPE_CHECKING:
+    from litestar.types import ASGIApp
+
+# Of the 3 s that an end may take, requests get one; the rest is for the app's own end and PostgreSQL's.
+GRACE_SECONDS: Final = 1
+BACKLOG: Final = 1024
+OPEN_FILES: Final = 65_536
+TICK_SECONDS: Final = 0.02
+TICKS_BETWEEN_CHECKS: Final = 25
+ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - shown as what one can open
+
+log = structlog.get_logger("seatweb.server.serve")
+
+
+class _CannotRun(Exception):
+    """One line that says why, and what to do."""
+
+
+def serve(environment: Mapping[str, str]) -> int:
+    """Answer requests until SIGINT or SIGTERM; return the exit code."""
+    with _told() as told:
+        settings = Settings.from_environment(environment)
+        _refuse_open_try_out(settings)
+        _allow_many_connections()
+        with _listen(settings.host, settings.port) as listener, running_backends(settings) as backends:
+            telemetry.configure_logging(settings.log_format)
+            run(partial(_prepare, backends))
+            with _announced(settings):
+                _answer(settings, backends, listener)
+    return told.exit_code
+
+
+def migrate(environment: Mapping[str, str]) -> int:
+    """Create the schema or bring it up to date; return the exit code."""
+    with _told() as told:
+        settings = Settings.from_environment(environment)
+        with running_backends(settings) as backends:
+            telemetry.configure_logging(settings.log_format)
+            run(partial(database.migrate, backends.database_url))
+            _say("The database is up to date.")
+    return told.exit_code
+
+
+def administer(environment: Mapping[str, str], action: str, names: list[str]) -> int:
+    """Run one of the commands for who runs the site; return the exit code."""
+    from seatweb.server import commands as administration  # noqa: PLC0415 - the server itself does without it
+
+    with _told() as told:
+        telemetry.configure_logging("console")
+        try:
+            administration.administer(environment, action, names)
+        except (administration.CannotDo, SeatwebError) as error:
+            raise _CannotRun(str(error)) from None
+    return told.exit_code
+
+
+class _Told:
+    exit_code = 0
+
+
+@contextmanager
+def _told() -> Iterator[_Told]:
+    """Turn what an operator can get wrong into lines on standard error and an exit code."""
+    told = _Told()
+    try:
+        yield told
+    except SettingsError as error:
+        told.exit_code = 2
+        lines = error.problems
+    except (_CannotRun, EmbeddedError, database.DatabaseUnusable, redis_client.RedisUnusable) as error:
+        told.exit_code = 1
+        lines = [str(error)]
+    else:
+        return
+    for line in lines:
+        sys.stderr.write(f"seatweb: {line}\n")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+async def _prepare(backends: Backends) -> None:
+    await redis_client.check_redis(backends.redis_url)
+    await database.migrate(backends.database_url)
+
+
+def _allow_many_connections() -> None:
+    """Let this process have many files open where the system allows it: every open map is one."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if most == resource.RLIM_INFINITY else min(most, OPEN_FILES)
+    if now != resource.RLIM_INFINITY and now < wanted:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+
+
+# The socket
+
+
+def _refuse_open_try_out(settings: Settings) -> None:
+    if settings.in_service or settings.host == "localhost":
+        return
+    try:
+        loopback = ipaddress.ip_address(settings.host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        problem = f"SEATWEB_HOST: the try-out mode listens on loopback only, not on {settings.host}; "
+        raise SettingsError([problem + "set DATABASE_URL, REDIS_URL and JWT_SECRET for service"])
+
+
+@contextmanager
+def _listen(host: str, port: int) -> Iterator[socket.socket]:
+    """Take the port before anything is started; who connects already waits for the first answer."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise _CannotRun(f"cannot listen on {host}: {error.strerror}; choose another with SEATWEB_HOST") from None
+    with listener:
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(BACKLOG)
+        except OSError as error:
+            raise _CannotRun(_why_not(error, host, port)) from None
+        yield listener
+
+
+def _why_not(error: OSError, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} on {host} is in use by another program; choose another with SEATWEB_PORT"
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        return f"this user may not listen on port {port}; choose one above 1023 with SEATWEB_PORT"
+    return f"cannot listen on {host}: {os.strerror(error.errno or 0)}; choose another with SEATWEB_HOST"
+
+
+# The processes that answer
+
+
+def _answer(settings: Settings, backends: Backends, listener: socket.socket) -> None:
+    config = uvicorn.Config(
+        partial(make_app, settings, backends),
+        factory=True,
+        workers=settings.workers,
+        loop="uvloop",
+        http=BoundedHttp,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    if settings.workers == 1:
+        try:
+            _Server(config).run([listener])
+        except SystemExit:
+            raise _CannotRun("the app did not start; the log says why") from None
+        return
+    workers = _Workers(config, [listener])
+    try:
+        workers.run()
+    finally:
+        take_signals()
+    if any(worker.exitcode == STARTUP_FAILURE for worker in workers.processes):
+        raise _CannotRun("the app did not start; the log says why")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server in this process."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take a signal."""
+        end_in_time()
+        super().handle_exit(sig, frame)
+
+
+class _Workers(Multiprocess):
+    """uvicorn's worker processes."""
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+        super().__init__(config, sockets)
+        signal.signal(signal.SIGINT, self._end)
+        signal.signal(signal.SIGTERM, self._end)
+
+    def _end(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the shape of a signal handler
+        end_in_time()
+        self.signal_queue.append(number)
+
+    def run(self) -> None:
+        """Run the workers until a signal; uvicorn's own loop looks for one only twice a second."""
+        self.init_processes()
+        ticks = 0
+        while not self.should_exit.wait(TICK_SECONDS):
+            ticks += 1
+            self.handle_signals()
+            if ticks % TICKS_BETWEEN_CHECKS == 0:
+                self.keep_subprocess_alive()
+        self.terminate_all()
+        self.join_all()
+
+    def init_processes(self) -> None:
+        """Start the workers."""
+        with _deaf_to_the_terminal():
+            super().init_processes()
+
+    def keep_subprocess_alive(self) -> None:
+        """Replace workers that died."""
+        with _deaf_to_the_terminal():
+            super().keep_subprocess_alive()
+
+
+@contextmanager
+def _deaf_to_the_terminal() -> Iterator[None]:
+    """Start workers that do not get Ctrl-C themselves: their parent ends them, without tracebacks from half a start."""
+    resource_tracker.ensure_running()  # its own start would unblock the signal
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def make_app(settings: Settings, backends: Backends) -> ASGIApp:
+    """Return the app, in the process that is to run it; a worker process ends with its parent from here on."""
+    if parent := multiprocessing.parent_process():
+        threading.Thread(target=_end_with, args=(parent,), name="parent's death", daemon=True).start()
+    # uvicorn logs the requests that it cancels at the end with a traceback, as if the app had failed.
+    logging.getLogger("uvicorn.error").addFilter(_is_not_cancelled)
+    from seatweb.app import create_app  # noqa: PLC0415 - only the answering process needs the rest of the house
+
+    return create_app(settings, backends, at_end=_has_started)
+
+
+def _has_started(end_streams: Callable[[], None]) -> None:
+    before_end(end_streams)
+    gc.freeze()  # what there is now stays: the collector need not look through it again and again
+
+
+def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
+
+
+def _is_not_cancelled(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+
+
+# The announcement
+
+
+@contextmanager
+def _announced(settings: Settings) -> Iterator[None]:
+    """Say on standard output when the site really answers."""
+    over = threading.Event()
+    threading.Thread(target=_announce, args=(settings, over), name="announcement", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def _announce(settings: Settings, over: threading.Event) -> None:
+    host = ANY_ADDRESS.get(settings.host, settings.host)
+    while not over.is_set():
+        if _is_live(host, settings.port):
+            break
+        over.wait(TICK_SECONDS)
+    if over.is_set():
+        return
+    if not settings.in_service:
+        log.warning(
+            "Trying out: Seatweb runs its own PostgreSQL and Redis. "
+            "For service set DATABASE_URL, REDIS_URL and JWT_SECRET",
+            data_dir=str(settings.data_dir),
+        )
+    shown = f"[{host}]" if ":" in host else host
+    _say(f"Seatweb is ready at http://{shown}:{settings.port}")
+
+
+def _is_live(host: str, port: int) -> bool:
+    connection = http.client.HTTPConnection(host, port, timeout=5)
+    try:
+        connection.request("GET", "/health/live", headers={"Connection": "close"})
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -1,0 +1,1 @@
+"""PostgreSQL and Redis: the only importers of their drivers."""

@@ -1,0 +1,253 @@
+"""The way to Redis: short timeouts, one retry, and a breaker. The only importer of redis.
+
+Redis helps and never decides, so whoever calls gets an answer soon: either Redis's, or `RedisAway`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final, Self, TypeAlias, TypeVar
+
+import redis.asyncio as redis
+import structlog
+from msgspec import Struct
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, NoPermissionError, NoScriptError, RedisError, ResponseError
+
+from seatweb.storage.batching import Together
+
+T = TypeVar("T")
+Command: TypeAlias = tuple[str | int, ...]
+
+SOCKET_SECONDS: Final = 0.25
+CALL_SECONDS: Final = 0.5  # a call with its one retry
+REST_SECONDS: Final = 1.0  # after a failure Redis is left alone for so long, so that requests do not queue for it
+CONNECTIONS: Final = 32
+OLDEST_REDIS: Final = 7
+QUIET_SECONDS: Final = 2.0  # a subscription that heard nothing for so long asks whether the other side is there
+
+log = structlog.get_logger(__name__)
+
+
+class Question(Struct, frozen=True):
+    """A Lua script that reads, with what it needs: it can be asked by itself or together with others."""
+
+    script: str
+    keys: list[str]
+    arguments: list[str | int] = []
+
+
+class Asked(Struct, frozen=True):
+    """A script that is to be run."""
+
+    text: str
+    digest: str
+    arguments: Command
+
+
+class RedisUnusable(Exception):
+    """Redis cannot be used; the message says in one line what is wrong, without the password."""
+
+
+class RedisAway(Exception):
+    """Redis did not answer, refused, or is left alone for a moment because it did not answer just now."""
+
+
+class RedisClient:
+    """The few things that Seatweb asks of Redis. Every method raises `RedisAway` within half a second.
+
+    A script that is wanted while others are on their way waits for those first, which is half a second more at most.
+    """
+
+    def __init__(self, client: redis.Redis, url: str) -> None:
+        self._client = client
+        self._url = url
+        self._rests_until = 0.0
+        self._probing = False
+        self._scripts: Together[Asked, Any] = Together(self._run_together)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, url: str) -> AsyncIterator[Self]:
+        """Yield a client; nothing is sent before the first call."""
+        client = _client(url)
+        found = cls(client, url)
+        try:
+            yield found
+        finally:
+            found._scripts.close()
+            await client.aclose()
+
+    async def get_many(self, keys: Iterable[str]) -> list[bytes | None]:
+        """Return the value of each key."""
+
+        async def work(client: redis.Redis) -> list[bytes | None]:
+            found = await client.mget([*keys])
+            return [value if isinstance(value, bytes) else None for value in found]
+
+        return await self._call(work)
+
+    async def set_many(self, values: Mapping[str, bytes], seconds: int) -> None:
+        """Keep the values for so long."""
+
+        async def work(client: redis.Redis) -> None:
+            async with client.pipeline(transaction=False) as pipe:
+                for key, value in values.items():
+                    pipe.set(key, value, ex=seconds)
+                await pipe.execute()
+
+        await self._call(work)
+
+    def script(self, text: str) -> Callable[[list[str], list[str | int]], Awaitable[Any]]:
+        """Return a function that runs the Lua script with keys and arguments, all at once for everyone."""
+        digest = self._client.register_script(text).sha  # which is how Redis names a script
+
+        async def run(keys: list[str], arguments: list[str | int]) -> Any:  # noqa: ANN401 - what the script returns
+            self._check_rest()
+            return await self._scripts.get(Asked(text, digest, (len(keys), *keys, *arguments)))
+
+        return run
+
+    async def _run_together(self, asked: list[Asked]) -> list[Any]:
+        answers = await self._call(lambda client: _run_scripts(client, asked))
+        return [_refused(answer) if isinstance(answer, ResponseError) else answer for answer in answers]
+
+    async def batch(self, commands: Iterable[Command]) -> None:
+        """Run the commands one after the other, in one round trip; one that is refused does not stop the others."""
+
+        async def work(client: redis.Redis) -> None:
+            async with client.pipeline(transaction=False) as pipe:
+                for command in commands:
+                    pipe.execute_command(*command)
+                await pipe.execute(raise_on_error=False)
+
+        await self._call(work)
+
+    async def ping(self) -> bool:
+        """Return whether Redis answers, also while it is left alone."""
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                return bool(await self._client.ping())
+        except (RedisError, OSError, TimeoutError):
+            return False
+
+    @asynccontextmanager
+    async def listen(self, channel: str) -> AsyncIterator[AsyncIterator[str]]:
+        """Yield the messages of a channel from now on, on a connection of its own.
+
+        Raises:
+            RedisAway: the connection was lost, or the other side is silent; messages may have been missed.
+        """
+        client = _client(self._url)
+        subscription = client.pubsub()
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                await subscription.subscribe(channel)
+                while (await subscription.get_message(timeout=CALL_SECONDS) or {}).get("type") != "subscribe":
+                    pass
+            yield _messages(subscription)
+        except (RedisError, OSError, TimeoutError) as error:
+            raise RedisAway from error
+        finally:
+            await subscription.aclose()  # type: ignore[no-untyped-call]
+            await client.aclose()
+
+    def _check_rest(self) -> None:
+        if self._rests_until > 0 and (self._probing or time.monotonic() < self._rests_until):
+            raise RedisAway
+
+    async def _call(self, work: Callable[[redis.Redis], Awaitable[T]]) -> T:
+        self._check_rest()
+        failed = self._rests_until > 0
+        self._probing = failed  # one call tries whether Redis is back; the others go on without it
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                result = await work(self._client)
+        except ResponseError as error:  # it answered: out of memory, or read-only while it fails over
+            raise _refused(error) from error
+        except (RedisError, OSError, TimeoutError) as error:
+            if not self._rests_until:
+                log.warning("redis did not answer: going on without it", error=type(error).__name__)
+            self._rests_until = time.monotonic() + REST_SECONDS
+            raise RedisAway from error
+        finally:
+            if failed:
+                self._probing = False
+        if failed:
+            log.warning("redis answers again")
+            self._rests_until = 0.0
+        return result
+
+
+def _refused(error: ResponseError) -> RedisAway:
+    log.warning("redis refused", error=type(error).__name__)
+    return RedisAway()
+
+
+async def _run_scripts(client: redis.Redis, asked: list[Asked]) -> list[Any]:
+    async with client.pipeline(transaction=False) as pipe:
+        for one in asked:
+            pipe.execute_command("EVALSHA", one.digest, *one.arguments)
+        answers: list[Any] = await pipe.execute(raise_on_error=False)
+        unknown = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        for place in unknown:  # a server that was started since learns it this way
+            pipe.execute_command("EVAL", asked[place].text, *asked[place].arguments)
+        for place, answer in zip(unknown, await pipe.execute(raise_on_error=False), strict=True):
+            answers[place] = answer
+    return answers
+
+
+async def _messages(subscription: Any) -> AsyncIterator[str]:  # noqa: ANN401 - redis-py does not type it
+    asked = False
+    while True:
+        message = await subscription.get_message(ignore_subscribe_messages=True, timeout=QUIET_SECONDS)
+        if message is not None:
+            asked = False
+            if message["type"] == "message":
+                yield message["data"].decode()
+        elif asked:
+            raise TimeoutError
+        else:
+            asked = True
+            await subscription.ping()
+
+
+async def check_redis(url: str) -> None:
+    """Return when Redis answers and is new enough.
+
+    Raises:
+        RedisUnusable: it cannot be reached, refuses the password, or is too old.
+    """
+    try:
+        client = _client(url)
+    except (ValueError, RedisError) as error:
+        raise RedisUnusable(f"REDIS_URL cannot be used: {error}") from None
+    try:
+        info = await client.info("server")
+        version = str(info.get("redis_version", "0"))
+        if int(version.split(".", maxsplit=1)[0]) < OLDEST_REDIS:
+            raise RedisUnusable(f"Redis {OLDEST_REDIS} or Valkey 8 or newer is needed; this server is {version}")
+    except (RedisError, OSError, TimeoutError) as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        # redis-py reports a refused password on a unix socket as a lost connection, so the words count too.
+        if isinstance(error, AuthenticationError | NoPermissionError) or "username-password" in text:
+            raise RedisUnusable("Redis refused the user name or password of REDIS_URL") from None
+        raise RedisUnusable(f"Redis cannot be reached by REDIS_URL: {text}") from None
+    finally:
+        await client.aclose()
+
+
+def _client(url: str) -> redis.Redis:
+    pool = redis.BlockingConnectionPool.from_url(
+        url,
+        max_connections=CONNECTIONS,
+        timeout=SOCKET_SECONDS,
+        socket_timeout=SOCKET_SECONDS,
+        socket_connect_timeout=SOCKET_SECONDS,
+        retry=Retry(NoBackoff(), 1),
+    )
+    return redis.Redis.from_pool(pool)

@@ -1,0 +1,1 @@
+"""Pages about the user's account: signing in, passwords, second factors, personal data."""

@@ -1,0 +1,182 @@
+"""The account's page: where one is signed in, and the password."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import ua_parser
+from litestar import Controller, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from litestar.response import Response
+
+from seatweb.accounts.passwords import PasswordRules
+from seatweb.accounts.registration import Accounts
+from seatweb.accounts.second_factor import SecondFactors
+from seatweb.accounts.sessions import LISTED, Sessions
+from seatweb.booking.bookings import Bookings
+from seatweb.booking.model import SignIn
+from seatweb.errors import InvalidInput
+from seatweb.http.tokens import Security, client_of
+from seatweb.personal_data import OwnData
+from seatweb.settings import Settings
+from seatweb.web.account.second_factor import NotConfirmed, confirmed_where_needed, to_confirm
+from seatweb.web.map.contexts import AccountPage, DeletePage, PasswordPage, SignInRow
+from seatweb.web.rendering import Renderer
+from seatweb.web.requests import PageNotFound, PageRequest, read_form, signed_in
+
+
+class OwnAccountController(Controller):
+    """What people see and change of their own account."""
+
+    path = "/account"
+    exception_handlers: Any = {NotConfirmed: to_confirm}  # noqa: RUF012 - Litestar declares it so
+
+    @get("/")
+    async def account(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        settings: NamedDependency[Settings],
+        bookings: NamedDependency[Bookings],
+        sessions: NamedDependency[Sessions],
+        factors: NamedDependency[SecondFactors],
+    ) -> Response[str]:
+        """Show who is signed in, and where."""
+        session, zone = signed_in(request), settings.zone
+        sign_ins = await sessions.of(session.user)
+        # In a thread: the library tries a thousand patterns on each user agent that it has not seen lately.
+        devices = await asyncio.to_thread(lambda: [device_name(found) for found in sign_ins])
+        page = AccountPage(
+            user=session.user,
+            here_since=session.user.created_at.astimezone(zone).date(),
+            coming_count=len(await bookings.coming(session.user)),
+            second_factor=not await factors.missing(session.user),
+            sign_ins=[
+                SignInRow(
+                    id=str(found.id),
+                    device=device,
+                    address=found.client.address,
+                    seen_at=found.seen_at.astimezone(zone),
+                    here=found.id == session.id,
+                )
+                for found, device in zip(sign_ins, devices, strict=True)
+            ],
+            more_sign_ins=len(sign_ins) == LISTED,
+        )
+        return renderer.page(request, "pages/account.html", page)
+
+    @post("/sessions/{session_text:str}/end", status_code=200)
+    async def end_session(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        sessions: NamedDependency[Sessions],
+        session_text: FromPath[str],
+    ) -> Response[str]:
+        """End one of the user's sessions."""
+        session = signed_in(request)
+        try:
+            ended = UUID(session_text)
+        except ValueError:
+            raise PageNotFound from None
+        await sessions.end(session.user, ended)
+        return renderer.redirect(request, "/account", say="session_ended")
+
+    @post("/sessions/all/end", status_code=200)
+    async def end_sessions(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        sessions: NamedDependency[Sessions],
+        security: NamedDependency[Security],
+    ) -> Response[str]:
+        """End all of the user's sessions, this one included."""
+        await sessions.end_all(signed_in(request).user)
+        return renderer.redirect(request, "/login", say="signed_out_everywhere", cookies=security.sign_out_cookies())
+
+    @get("/password")
+    async def password_form(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        rules: NamedDependency[PasswordRules],
+        factors: NamedDependency[SecondFactors],
+    ) -> Response[str]:
+        """Show the form for a new password."""
+        await confirmed_where_needed(request, factors, "password")
+        return renderer.page(request, "pages/password.html", PasswordPage(shortest=rules.shortest, errors={}))
+
+    @post("/password", status_code=200)
+    async def change_password(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        accounts: NamedDependency[Accounts],
+        rules: NamedDependency[PasswordRules],
+        factors: NamedDependency[SecondFactors],
+    ) -> Response[str]:
+        """Change the password; every other session ends."""
+        session = await confirmed_where_needed(request, factors, "password")
+        fields = await read_form(request)
+        try:
+            await accounts.change_password(
+                session, fields.get("password", ""), fields.get("new_password", ""), client_of(request)
+            )
+        except InvalidInput as error:
+            page = PasswordPage(shortest=rules.shortest, errors=error.fields)
+            return renderer.page(request, "pages/password.html", page, status=422)
+        return renderer.redirect(request, "/account", say="password_changed")
+
+    @get("/data")
+    async def data(self, request: PageRequest, own_data: NamedDependency[OwnData]) -> Response[bytes]:
+        """Return everything that is kept of the user, as a file."""
+        content = msgspec.json.format(msgspec.json.encode(await own_data.export(signed_in(request).user)))
+        headers = {"cache-control": "no-store", "content-disposition": 'attachment; filename="seatweb.json"'}
+        return Response(content, media_type="application/json", headers=headers)
+
+    @get("/delete")
+    async def delete_form(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        bookings: NamedDependency[Bookings],
+        factors: NamedDependency[SecondFactors],
+    ) -> Response[str]:
+        """Ask whether the account is to be deleted."""
+        session = await confirmed_where_needed(request, factors, "delete")
+        page = DeletePage(coming_count=len(await bookings.coming(session.user)), errors={})
+        return renderer.page(request, "pages/delete_account.html", page)
+
+    @post("/delete", status_code=200)
+    async def delete(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        bookings: NamedDependency[Bookings],
+        own_data: NamedDependency[OwnData],
+        security: NamedDependency[Security],
+        factors: NamedDependency[SecondFactors],
+    ) -> Response[str]:
+        """Delete the account."""
+        session = await confirmed_where_needed(request, factors, "delete")
+        fields = await read_form(request)
+        try:
+            await own_data.delete(session, fields.get("password", ""), client_of(request))
+        except InvalidInput as error:
+            page = DeletePage(coming_count=len(await bookings.coming(session.user)), errors=error.fields)
+            return renderer.page(request, "pages/delete_account.html", page, status=422)
+        cookies = security.sign_out_cookies()
+        return renderer.redirect(request, "/", say="account_deleted", cookies=cookies, changed=True)
+
+
+def device_name(session: SignIn) -> str:
+    """Return the name of a session's device in words, such as "Firefox on Linux"."""
+    device = session.client.device
+    found = ua_parser.parse(device)
+    browser = found.user_agent.family if found.user_agent else device.partition("/")[0].partition(" ")[0]
+    system = found.os.family if found.os else ""
+    return " on ".join(part for part in (browser, system) if part) or "Unknown device"

@@ -1,0 +1,55 @@
+"""The page for a forgotten password."""
+
+from __future__ import annotations
+
+from litestar import Controller, get, post
+from litestar.di import NamedDependency
+from litestar.response import Response
+
+from seatweb.accounts.password_resets import PasswordResets
+from seatweb.accounts.passwords import PasswordRules
+from seatweb.errors import BadCredentials, InvalidInput, TooManyAttempts
+from seatweb.http.tokens import client_of
+from seatweb.web.map.contexts import PasswordResetPage
+from seatweb.web.rendering import Renderer
+from seatweb.web.requests import PageRequest, read_form
+
+
+class PasswordResetController(Controller):
+    """Replacing a forgotten password by a code."""
+
+    path = "/login/reset"
+
+    @get("/")
+    async def form(
+        self, request: PageRequest, renderer: NamedDependency[Renderer], rules: NamedDependency[PasswordRules]
+    ) -> Response[str]:
+        """Show the form."""
+        page = PasswordResetPage(username="", shortest=rules.shortest, errors={})
+        return renderer.page(request, "pages/password_reset.html", page)
+
+    @post("/", status_code=200)
+    async def replace(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        rules: NamedDependency[PasswordRules],
+        password_resets: NamedDependency[PasswordResets],
+    ) -> Response[str]:
+        """Replace the password; every session of the user ends."""
+        fields = await read_form(request)
+        username, status, headers = fields.get("username", ""), 422, {}
+        try:
+            await password_resets.use(
+                username, fields.get("code", ""), fields.get("new_password", ""), client_of(request)
+            )
+        except InvalidInput as error:
+            errors = error.fields
+        except BadCredentials:
+            errors = {"form": "This code does not belong to this username, was used, or is older than a day."}
+        except TooManyAttempts as error:
+            errors, status, headers = {"wait": error.text}, error.status, {"retry-after": str(error.retry_after)}
+        else:
+            return renderer.redirect(request, "/login", say="password_reset")
+        page = PasswordResetPage(username=username[:200], shortest=rules.shortest, errors=errors)
+        return renderer.page(request, "pages/password_reset.html", page, status=status, headers=headers)

@@ -1,0 +1,340 @@
+"""The second factor of one's account: see, add, remove. Whoever changes something proves first who they are."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any, Final, Literal
+
+import segno
+from litestar import Controller, get, post
+from litestar.datastructures import Cookie
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from litestar.response import Response
+from markupsafe import Markup
+
+from seatweb.accounts.passkeys import Passkeys
+from seatweb.accounts.second_factor import Enrolment, SecondFactors
+from seatweb.accounts.sessions import Sessions
+from seatweb.accounts.sign_in import SigningIn
+from seatweb.booking.model import Session
+from seatweb.errors import BadCode, BadCredentials, InvalidInput, SeatwebError, TooManyAttempts
+from seatweb.http.tokens import CONFIRMED_AUDIENCE, PASSKEY_AUDIENCE, Security, client_of, set_cookie
+from seatweb.settings import Settings
+from seatweb.web.account.passkey_forms import options, party_here, party_of, read_challenge
+from seatweb.web.map.contexts import EnrolmentPage, FactorsPage, PasskeyRow, RecoveryCodesPage
+from seatweb.web.rendering import Renderer
+from seatweb.web.requests import PageNotFound, PageRequest, query_value, read_form, read_id, signed_in
+
+PATH: Final = "/account/second-factor"
+CONFIRMED_SECONDS: Final = 600
+AFTERWARDS: Final = {"password": "/account/password", "delete": "/account/delete", "people": "/admin/people"}
+"""Where one goes on, by the name in the address, after having proved who one is."""
+
+
+class NotConfirmed(SeatwebError):
+    """The user has to prove who they are before they change this."""
+
+    code = "forbidden"
+    status = 403
+    message = "Enter your password first."
+
+    def __init__(self, afterwards: str = "") -> None:
+        """`afterwards` is a name of `AFTERWARDS`; without one, the changes are those of the second factor."""
+        super().__init__()
+        self.afterwards = afterwards
+
+
+def to_confirm(request: PageRequest, error: NotConfirmed) -> Response[str]:
+    """Return to where the user can prove who they are."""
+    renderer: Renderer = request.app.state.renderer
+    if error.afterwards:
+        return renderer.redirect(request, f"{PATH}?for={error.afterwards}")  # that page says why
+    return renderer.redirect(request, PATH, say="confirm_first")
+
+
+def confirmed_cookie(security: Security, session: Session) -> Cookie:
+    """Return the cookie that says that whoever has the session proved to be its user; it counts for ten minutes."""
+    return security.step_cookie(CONFIRMED_AUDIENCE, {"session": str(session.id)}, CONFIRMED_SECONDS)
+
+
+async def confirmed_where_needed(request: PageRequest, factors: SecondFactors, afterwards: str) -> Session:
+    """Return the session of a user who has no second factor, or proved a moment ago to have it.
+
+    Raises:
+        NotSignedIn, NotConfirmed
+    """
+    session = signed_in(request)
+    if not _is_confirmed(request, session) and not await factors.missing(session.user):
+        raise NotConfirmed(afterwards)
+    return session
+
+
+class SecondFactorController(Controller):
+    """What the user has beside the password."""
+
+    path = PATH
+    exception_handlers: Any = {NotConfirmed: to_confirm}  # noqa: RUF012 - Litestar declares it so
+
+    @get("/")
+    async def overview(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        settings: NamedDependency[Settings],
+        factors: NamedDependency[SecondFactors],
+    ) -> Response[str]:
+        """Show what there is."""
+        return await _show(request, renderer, settings, factors, afterwards=query_value(request, "for"))
+
+    @post("/confirm", status_code=200)
+    async def confirm(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        settings: NamedDependency[Settings],
+        factors: NamedDependency[SecondFactors],
+        signing_in: NamedDependency[SigningIn],
+        security: NamedDependency[Security],
+    ) -> Response[str]:
+        """Prove who one is by password, and by a code where there is a second factor."""
+        session, fields = signed_in(request), await read_form(request)
+        afterwards = fields.get("for")
+        try:
+            await signing_in.confirm(session, fields.get("password", ""), fields.get("code", ""), client_of(request))
+        except InvalidInput as error:
+            return await _show(request, renderer, settings, factors, error.fields, afterwards=afterwards)
+        except (BadCode, TooManyAttempts) as error:
+            errors = {"code": error.text}
+            return await _show(request, renderer, settings, factors, errors, error.retry_after, afterwards=afterwards)
+        return _confirm(request, renderer, security, session, afterwards)
+
+    @post("/confirm/options", status_code=200)
+    async def confirm_options(
+        self, request: PageRequest, passkeys: NamedDependency[Passkeys], security: NamedDependency[Security]
+    ) -> Response[bytes]:
+        """Tell the browser which passkeys prove who one is."""
+        user = signed_in(request).user
+        return options(security, await passkeys.options_to_use(party_here(request), "confirm", user))
+
+    @post("/confirm/passkey", status_code=200)
+    async def confirm_with_passkey(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        settings: NamedDependency[Settings],
+        factors: NamedDependency[SecondFactors],
+        signing_in: NamedDependency[SigningIn],
+        security: NamedDependency[Security],
+    ) -> Response[str]:
+        """Prove who one is by a passkey, which is password and second factor at once."""
+        session, fields = signed_in(request), await read_form(request)
+        challenge = read_challenge(request, security)
+        try:
+            await signing_in.confirm_with_passkey(session, party_here(request), challenge, fields.get("credential", ""))
+        except BadCredentials as error:
+            errors = {"form": error.text}
+            return await _show(request, renderer, settings, factors, errors, afterwards=fields.get("for"))
+        return _confirm(request, renderer, security, session, fields.get("for"))
+
+    # The authenticator app
+
+    @post("/app", status_code=200)
+    async def begin_app(
+        self, request: PageRequest, renderer: NamedDependency[Renderer], factors: NamedDependency[SecondFactors]
+    ) -> Response[str]:
+        """Make a secret for an authenticator app."""
+        began = await factors.begin_totp(confirmed(request))
+        return renderer.redirect(request, f"{PATH}/app" if began else PATH)
+
+    @get("/app")
+    async def show_app(
+        self, request: PageRequest, renderer: NamedDependency[Renderer], factors: NamedDependency[SecondFactors]
+    ) -> Response[str]:
+        """Show the secret, until it is confirmed."""
+        enrolment = await factors.enrolment(confirmed(request).user)
+        if enrolment is None:
+            return renderer.redirect(request, PATH)
+        return renderer.page(request, "pages/authenticator_app.html", _enrolment(enrolment, {}))
+
+    @post("/app/code", status_code=200)
+    async def confirm_app(
+        self, request: PageRequest, renderer: NamedDependency[Renderer], factors: NamedDependency[SecondFactors]
+    ) -> Response[str]:
+        """Let the secret count, since the app shows its codes."""
+        session, fields = confirmed(request), await read_form(request)
+        try:
+            await factors.confirm_totp(session, fields.get("code", ""))
+        except BadCode as error:
+            enrolment = await factors.enrolment(session.user)
+            if enrolment is None:
+                return renderer.redirect(request, PATH)
+            page = _enrolment(enrolment, {"code": error.text})
+            return renderer.page(request, "pages/authenticator_app.html", page, status=422)
+        return await _added(request, renderer, factors, session, "app")
+
+    @post("/app/remove", status_code=200)
+    async def remove_app(
+        self, request: PageRequest, renderer: NamedDependency[Renderer], factors: NamedDependency[SecondFactors]
+    ) -> Response[str]:
+        """Take the authenticator app away."""
+        await factors.remove_totp(confirmed(request))
+        return renderer.redirect(request, PATH, say="app_removed")
+
+    # Passkeys
+
+    @post("/passkeys/options", status_code=200)
+    async def passkey_options(
+        self, request: PageRequest, passkeys: NamedDependency[Passkeys], security: NamedDependency[Security]
+    ) -> Response[bytes]:
+        """Tell the browser what passkey to make."""
+        user = confirmed(request).user
+        return options(security, await passkeys.options_to_add(party_here(request), user))
+
+    @post("/passkeys", status_code=200)
+    async def add_passkey(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        settings: NamedDependency[Settings],
+        factors: NamedDependency[SecondFactors],
+        passkeys: NamedDependency[Passkeys],
+        security: NamedDependency[Security],
+    ) -> Response[str]:
+        """Keep the passkey that the browser made."""
+        session, fields = confirmed(request), await read_form(request)
+        challenge = read_challenge(request, security)
+        party, answer, name = party_here(request), fields.get("credential", ""), fields.get("name", "")
+        try:
+            await passkeys.add(session, party, challenge, answer, name)
+        except InvalidInput as error:
+            return await _show(request, renderer, settings, factors, {"passkey": error.text})
+        return await _added(request, renderer, factors, session, "passkey")
+
+    @post("/passkeys/{passkey_text:str}/remove", status_code=200)
+    async def remove_passkey(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        factors: NamedDependency[SecondFactors],
+        passkey_text: FromPath[str],
+    ) -> Response[str]:
+        """Take a passkey away."""
+        session = confirmed(request)
+        await factors.remove_passkey(session, read_id(passkey_text, PageNotFound))
+        return renderer.redirect(request, PATH, say="passkey_removed")
+
+    # Recovery codes
+
+    @post("/recovery-codes", status_code=200)
+    async def new_recovery_codes(
+        self, request: PageRequest, renderer: NamedDependency[Renderer], factors: NamedDependency[SecondFactors]
+    ) -> Response[str]:
+        """Make new recovery codes and show them, once."""
+        session = confirmed(request)
+        if await factors.missing(session.user):
+            return renderer.redirect(request, PATH)
+        page = RecoveryCodesPage(codes=await factors.new_recovery_codes(session), added=None)
+        return renderer.page(request, "pages/recovery_codes.html", page)
+
+
+def confirmed(request: PageRequest, afterwards: str = "") -> Session:
+    """Return the session of a user who proved a moment ago who they are; `afterwards` is as in `NotConfirmed`.
+
+    Raises:
+        NotSignedIn, NotConfirmed
+    """
+    session = signed_in(request)
+    if not _is_confirmed(request, session):
+        raise NotConfirmed(afterwards)
+    return session
+
+
+def _is_confirmed(request: PageRequest, session: Session) -> bool:
+    security: Security = request.app.state.security
+    return security.read_step(request, CONFIRMED_AUDIENCE).get("session") == str(session.id)
+
+
+def _confirm(
+    request: PageRequest, renderer: Renderer, security: Security, session: Session, afterwards: str | None
+) -> Response[str]:
+    cookies = [confirmed_cookie(security, session), security.no_step_cookie(PASSKEY_AUDIENCE)]
+    path = AFTERWARDS.get(afterwards or "")
+    return renderer.redirect(request, path or PATH, say="confirmed_for" if path else "confirmed", cookies=cookies)
+
+
+async def _added(
+    request: PageRequest, renderer: Renderer, factors: SecondFactors, session: Session, what: Literal["app", "passkey"]
+) -> Response[str]:
+    """Show the recovery codes that come with the first factor, or go back to the list."""
+    if session.enrolling:
+        session = await _enrolled(request, session)
+    codes = await factors.first_recovery_codes(session)
+    if not codes:
+        return renderer.redirect(request, PATH, say=f"{what}_added")
+    return renderer.page(request, "pages/recovery_codes.html", RecoveryCodesPage(codes=codes, added=what))
+
+
+async def _enrolled(request: PageRequest, session: Session) -> Session:
+    """Go on with the session that counts for everything, now that there is a second factor."""
+    security: Security = request.app.state.security
+    sessions: Sessions = request.app.state.sessions
+    request.state.session = new = await sessions.finish_enrolling(session, client_of(request))
+    for cookie in (*security.session_cookies(new), confirmed_cookie(security, new)):
+        set_cookie(request, cookie)
+    return new
+
+
+def _enrolment(enrolment: Enrolment, errors: dict[str, str]) -> EnrolmentPage:
+    # Only what the library draws: nothing of the user's is in it but as squares.
+    drawing = Markup(segno.make_qr(enrolment.uri, error="m").svg_inline(omitsize=True, border=4))  # noqa: S704
+    parts = [enrolment.secret[place : place + 4] for place in range(0, len(enrolment.secret), 4)]
+    return EnrolmentPage(secret=" ".join(parts), uri=enrolment.uri, drawing=drawing, errors=errors)
+
+
+async def _show(
+    request: PageRequest,
+    renderer: Renderer,
+    settings: Settings,
+    factors: SecondFactors,
+    errors: dict[str, str] | None = None,
+    retry_after: int | None = None,
+    afterwards: str | None = None,
+) -> Response[str]:
+    session = signed_in(request)
+    found = await factors.of(session.user)
+
+    def day(moment: datetime | None) -> date | None:
+        return moment.astimezone(settings.zone).date() if moment else None
+
+    page = FactorsPage(
+        confirmed=_is_confirmed(request, session),
+        app_since=day(found.totp_since),
+        passkeys=[
+            PasskeyRow(
+                id=passkey.id,
+                name=passkey.name,
+                added=passkey.created_at.astimezone(settings.zone).date(),
+                last_used=day(passkey.last_used_at),
+            )
+            for passkey in found.passkeys
+        ],
+        recovery_made=found.recovery_made,
+        recovery_left=found.recovery_left,
+        passkeys_here=party_of(request) is not None,
+        local_address=_local_address(request, settings),
+        afterwards=afterwards if afterwards in AFTERWARDS else None,
+        needed=factors.needed,
+        errors=errors or {},
+    )
+    status = 429 if retry_after else 422 if errors else 200
+    headers = {"retry-after": str(retry_after)} if retry_after else {}
+    return renderer.page(request, "pages/second_factor.html", page, status=status, headers=headers)
+
+
+def _local_address(request: PageRequest, settings: Settings) -> str | None:
+    """Return the address of this page under `localhost`, where the browser asked for the machine by its number."""
+    host, _, port = request.headers.get("host", "").partition(":")
+    if host != "127.0.0.1" or settings.public_url or not port.isdecimal():
+        return None
+    return f"http://localhost:{port}{PATH}"

@@ -1,0 +1,170 @@
+"""Signing in, after the password or without one: a code, or a passkey."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+from uuid import UUID
+
+from litestar import Controller, get, post
+from litestar.di import NamedDependency
+from litestar.response import Response
+
+from seatweb.accounts.passkeys import Passkeys
+from seatweb.accounts.passwords import PasswordRules
+from seatweb.accounts.second_factor import SecondFactors
+from seatweb.accounts.sessions import Sessions
+from seatweb.accounts.sign_in import SigningIn
+from seatweb.booking.model import Session, User
+from seatweb.errors import BadCode, BadCredentials, NotSignedIn, TooManyAttempts
+from seatweb.http.tokens import PASSKEY_AUDIENCE, SECOND_FACTOR_AUDIENCE, Security, client_of, own_path
+from seatweb.web.account.passkey_forms import options, party_here, party_of, read_challenge
+from seatweb.web.account.sign_in import enter, sign_in_again
+from seatweb.web.map.contexts import SecondStepPage
+from seatweb.web.rendering import Renderer
+from seatweb.web.requests import PageRequest, query_value, read_form
+
+
+class SecondStepController(Controller):
+    """The second step of a sign-in, and the only one with a passkey."""
+
+    path = "/login"
+
+    @get("/second")
+    async def second_step(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        factors: NamedDependency[SecondFactors],
+        security: NamedDependency[Security],
+    ) -> Response[str]:
+        """Ask for the second factor, where a sign-in waits for it."""
+        next_path = own_path(query_value(request, "next") or "/")
+        try:
+            user = await factors.find_waiting(_waiting(request, security))
+        except NotSignedIn:
+            return renderer.redirect(request, f"/login?next={quote(next_path)}")
+        return await _ask(request, renderer, factors, user, next_path, {})
+
+    @post("/second", status_code=200)
+    async def code(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        sessions: NamedDependency[Sessions],
+        factors: NamedDependency[SecondFactors],
+        signing_in: NamedDependency[SigningIn],
+        security: NamedDependency[Security],
+    ) -> Response[str]:
+        """Go on with a code."""
+        fields = await read_form(request)
+        waiting, next_path = _waiting(request, security), own_path(fields.get("next", "/"))
+        try:
+            session = await signing_in.finish(waiting, fields.get("code", ""), client_of(request))
+        except NotSignedIn:
+            return _over(request, renderer, security, next_path)
+        except (BadCode, TooManyAttempts) as error:
+            user = await factors.find_waiting(waiting)
+            return await _ask(request, renderer, factors, user, next_path, {"code": error.text}, error.retry_after)
+        return await _enter(request, renderer, sessions, security, session, next_path)
+
+    @post("/second/options", status_code=200)
+    async def second_options(
+        self,
+        request: PageRequest,
+        factors: NamedDependency[SecondFactors],
+        passkeys: NamedDependency[Passkeys],
+        security: NamedDependency[Security],
+    ) -> Response[bytes]:
+        """Tell the browser which passkeys may be the second factor."""
+        user = await factors.find_waiting(_waiting(request, security))
+        return options(security, await passkeys.options_to_use(party_here(request), "second", user))
+
+    @post("/second/passkey", status_code=200)
+    async def second_passkey(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        sessions: NamedDependency[Sessions],
+        factors: NamedDependency[SecondFactors],
+        signing_in: NamedDependency[SigningIn],
+        security: NamedDependency[Security],
+    ) -> Response[str]:
+        """Go on with a passkey."""
+        fields = await read_form(request)
+        waiting, next_path = _waiting(request, security), own_path(fields.get("next", "/"))
+        challenge = read_challenge(request, security)
+        try:
+            session = await signing_in.finish_with_passkey(
+                waiting, party_here(request), challenge, fields.get("credential", ""), client_of(request)
+            )
+        except NotSignedIn:
+            return _over(request, renderer, security, next_path)
+        except BadCredentials as error:
+            user = await factors.find_waiting(waiting)
+            return await _ask(request, renderer, factors, user, next_path, {"form": error.text})
+        return await _enter(request, renderer, sessions, security, session, next_path)
+
+    @post("/passkey/options", status_code=200)
+    async def passkey_options(
+        self, request: PageRequest, passkeys: NamedDependency[Passkeys], security: NamedDependency[Security]
+    ) -> Response[bytes]:
+        """Let the browser look for a passkey of anyone."""
+        return options(security, await passkeys.options_to_use(party_here(request), "sign_in"))
+
+    @post("/passkey", status_code=200)
+    async def passkey(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        rules: NamedDependency[PasswordRules],
+        sessions: NamedDependency[Sessions],
+        signing_in: NamedDependency[SigningIn],
+        security: NamedDependency[Security],
+    ) -> Response[str]:
+        """Sign in with a passkey alone."""
+        fields = await read_form(request)
+        challenge = read_challenge(request, security)
+        try:
+            answer, client = fields.get("credential", ""), client_of(request)
+            session = await signing_in.with_passkey(party_here(request), challenge, answer, client)
+        except BadCredentials as error:
+            return sign_in_again(request, renderer, rules, fields, error.text)
+        return await _enter(request, renderer, sessions, security, session, own_path(fields.get("next", "/")))
+
+
+def _waiting(request: PageRequest, security: Security) -> UUID:
+    """Return the id of the sign-in that waits in this browser; one that nothing has where none does."""
+    return UUID(security.read_step(request, SECOND_FACTOR_AUDIENCE).get("waiting", "0" * 32))
+
+
+async def _enter(
+    request: PageRequest, renderer: Renderer, sessions: Sessions, security: Security, session: Session, next_path: str
+) -> Response[str]:
+    steps = [security.no_step_cookie(audience) for audience in (SECOND_FACTOR_AUDIENCE, PASSKEY_AUDIENCE)]
+    return await enter(request, renderer, sessions, security, session, next_path, steps)
+
+
+def _over(request: PageRequest, renderer: Renderer, security: Security, next_path: str) -> Response[str]:
+    step = security.no_step_cookie(SECOND_FACTOR_AUDIENCE)
+    return renderer.redirect(request, f"/login?next={quote(next_path)}", say="sign_in_over", cookies=[step])
+
+
+async def _ask(
+    request: PageRequest,
+    renderer: Renderer,
+    factors: SecondFactors,
+    user: User,
+    next_path: str,
+    errors: dict[str, str],
+    retry_after: int | None = None,
+) -> Response[str]:
+    found = await factors.of(user)
+    page = SecondStepPage(
+        next=next_path,
+        app=found.totp_since is not None,
+        passkeys=bool(found.passkeys) and party_of(request) is not None,
+        errors=errors,
+    )
+    status = 429 if retry_after else 422 if errors else 200
+    headers = {"retry-after": str(retry_after)} if retry_after else {}
+    return renderer.page(request, "pages/second_step.html", page, status=status, headers=headers)

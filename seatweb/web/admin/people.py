@@ -1,0 +1,106 @@
+"""The pages of administrators: the accounts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Controller, get, post
+from litestar.di import NamedDependency, Provide
+from litestar.params import FromPath
+from litestar.response import Response
+
+from seatweb.accounts.password_resets import CODE_HOURS, ResetCodes
+from seatweb.accounts.roles import ROWS, Rights
+from seatweb.accounts.second_factor import SecondFactors
+from seatweb.booking.model import Role, Session
+from seatweb.errors import NotAllowed, UserNotFound
+from seatweb.settings import Settings
+from seatweb.web.account.second_factor import NotConfirmed, confirmed, to_confirm
+from seatweb.web.map.contexts import PeoplePage, ResetCodePage
+from seatweb.web.rendering import Renderer
+from seatweb.web.requests import PageRequest, query_value, read_id, signed_in
+
+
+async def administrator(
+    request: PageRequest, settings: NamedDependency[Settings], factors: NamedDependency[SecondFactors]
+) -> Session:
+    """Return the session of an administrator, who has a second factor where the site asks for one.
+
+    Raises:
+        NotSignedIn: the visitor is not signed in.
+        NotAllowed: the user is no administrator, or has no second factor.
+    """
+    session = signed_in(request)
+    if session.user.role is not Role.ADMIN:
+        raise NotAllowed
+    if settings.second_factor != "optional" and await factors.missing(session.user):
+        raise NotAllowed("Administrators of this site need a second factor. Add one to your account first.")
+    return session
+
+
+class AdminController(Controller):
+    """Who has an account, and who may use it."""
+
+    path = "/admin"
+    exception_handlers: Any = {NotConfirmed: to_confirm}  # noqa: RUF012 - Litestar declares it so
+    dependencies = {"session": Provide(administrator)}  # noqa: RUF012 - Litestar declares it so
+
+    @get("/people")
+    async def people(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        session: NamedDependency[Session],
+        rights: NamedDependency[Rights],
+    ) -> Response[str]:
+        """List the accounts, 50 at a time."""
+        name, after = query_value(request, "name") or "", query_value(request, "after") or ""
+        accounts = await rights.accounts(name[:50], after[:200])
+        page = PeoplePage(
+            name=name,
+            accounts=accounts,
+            own_id=session.user.id,
+            after=accounts[-1].key if len(accounts) == ROWS else None,
+        )
+        return renderer.page(request, "pages/people.html", page)
+
+    @post("/people/{user_text:str}/disable", status_code=200)
+    async def disable(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        session: NamedDependency[Session],
+        rights: NamedDependency[Rights],
+        user_text: FromPath[str],
+    ) -> Response[str]:
+        """Disable an account: it is signed out everywhere at once."""
+        await rights.change_disabled(read_id(user_text, UserNotFound), disabled=True, by=session)
+        return renderer.redirect(request, "/admin/people", say="account_disabled")
+
+    @post("/people/{user_text:str}/reset-code", status_code=200)
+    async def reset_code(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        session: NamedDependency[Session],
+        reset_codes: NamedDependency[ResetCodes],
+        user_text: FromPath[str],
+    ) -> Response[str]:
+        """Show a code for someone who forgot their password, once; the administrator proved who they are before."""
+        confirmed(request, "people")
+        user, code = await reset_codes.make(read_id(user_text, UserNotFound), session)
+        page = ResetCodePage(username=user.username, code=code, hours=CODE_HOURS)
+        return renderer.page(request, "pages/reset_code.html", page)
+
+    @post("/people/{user_text:str}/enable", status_code=200)
+    async def enable(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        session: NamedDependency[Session],
+        rights: NamedDependency[Rights],
+        user_text: FromPath[str],
+    ) -> Response[str]:
+        """Enable an account again."""
+        await rights.change_disabled(read_id(user_text, UserNotFound), disabled=False, by=session)
+        return renderer.redirect(request, "/admin/people", say="account_enabled")

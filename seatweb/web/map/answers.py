@@ -1,0 +1,157 @@
+"""The answers that show the map: as it is, as it became, or why it did not."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from datetime import date
+from typing import Final
+
+from litestar.response import Response
+from msgspec.structs import replace
+
+from seatweb.booking.bookings import Bookings
+from seatweb.booking.holds import Reservation
+from seatweb.booking.model import Booking, Status
+from seatweb.errors import (
+    BookingNotFound,
+    DayAlreadyBooked,
+    NoFreeSeat,
+    OutsideBookingWindow,
+    SeatClosed,
+    SeatHeld,
+    SeatTaken,
+    SeatwebError,
+    SectionNotFound,
+    TooManyAttempts,
+)
+from seatweb.web.map.contexts import DayPage, HoldBox, Notice
+from seatweb.web.map.day_page import day_page, look
+from seatweb.web.map.frames import DayPages
+from seatweb.web.map.sections import Place, Sections
+from seatweb.web.rendering import Renderer, notice
+from seatweb.web.requests import PageRequest, changed_lately, path_of, query_value, session_of, wants_partial
+
+# Why a booking, a move or a hold did not come about, where the map as it is says more than an error page.
+REFUSALS: Final = (
+    SeatTaken,
+    SeatHeld,
+    SeatClosed,
+    DayAlreadyBooked,
+    NoFreeSeat,
+    BookingNotFound,
+    OutsideBookingWindow,
+)
+
+
+class MapAnswers:
+    """Answers requests about the map."""
+
+    def __init__(self, bookings: Bookings, renderer: Renderer, sections: Sections, day_pages: DayPages) -> None:
+        self.bookings = bookings
+        self.renderer = renderer
+        self.sections = sections
+        self._day_pages = day_pages
+
+    async def place(
+        self,
+        request: PageRequest,
+        day: date,
+        seat_id: int | None = None,
+        section: str | None = None,
+    ) -> Place:
+        """Return the place that an address names, checked before anything is done there.
+
+        Raises:
+            SectionNotFound: it names a section that is not there.
+        """
+        section = section or query_value(request, "section")
+        if section is not None and not (await self.bookings.view(day)).shown(section):
+            raise SectionNotFound
+        return Place(day, section, seat_id)
+
+    async def show(
+        self,
+        request: PageRequest,
+        place: Place,
+        *,
+        partial: str = "partials/day_result.html",
+        say: Notice | None = None,
+        headers: dict[str, str] | None = None,
+        changed: bool = False,
+    ) -> Response[str]:
+        """Return the map as it now is: the whole page, or for htmx the part that changes."""
+        seen = await look(self.bookings, session_of(request), place, fresh=changed_lately(request))
+        whole = not wants_partial(request)
+        said = say or self.renderer.waiting(request)
+        path = path_of(request)
+        if whole and place.seat_id is None and seen.state == "open" and not said and path in {"/", place.href()}:
+            return self.renderer.answer(request, lambda secret: self._day_pages.render(seen, path, secret).decode())
+        return self.renderer.page(
+            request,
+            "pages/day.html" if whole else partial,
+            day_page(self.sections, seen),
+            status=OutsideBookingWindow.status if seen.state == "beyond" else 200,
+            say=say,
+            headers=headers,
+            changed=changed,
+        )
+
+    async def settle(self, request: PageRequest, place: Place, action: Awaitable[Booking], done: str) -> Response[str]:
+        """Await a booking or a move and show what came of it: the new map, or why not and the map as it is."""
+        try:
+            booking = await action
+        except (*REFUSALS, TooManyAttempts) as error:
+            page = await self._page(request, place, problem=error.text)
+            if page.mine is None or page.mine.seat.id != place.seat_id or page.state != "open":
+                return self.refuse(request, page, error)
+            booking, done = page.mine, "booked"  # a second click on what is theirs already
+        place = Place(place.day, place.section, booking.seat.id)
+        href = place.href(seat_id=booking.seat.id)
+        say = f"{done}.{booking.seat.label}"
+        if not wants_partial(request):
+            return self.renderer.redirect(request, href, say=say, changed=True)
+        return await self.show(request, place, say=notice(say), headers={"hx-push-url": href}, changed=True)
+
+    async def hold(self, request: PageRequest, place: Place, action: Awaitable[Reservation | None]) -> Response[str]:
+        """Await a hold and show for how long it is, or why it is not and the map as it is."""
+        try:
+            reservation = await action
+        except REFUSALS as error:
+            return await self.refuse_at(request, place, error)
+        if not wants_partial(request):
+            return self.renderer.redirect(request, place.href(seat_id=place.seat_id))
+        box = HoldBox(
+            day=place.day,
+            seat=(await self.bookings.view(place.day)).seats[place.seat_id or 0].seat,
+            place_query=place.query,
+            token=reservation.token if reservation else None,
+            seconds=reservation.seconds if reservation else 0,
+        )
+        return self.renderer.page(request, "partials/hold.html", box)
+
+    def refuse(self, request: PageRequest, page: DayPage, error: SeatwebError) -> Response[str]:
+        """Say why it was refused, with the seats as they are and the nearest free one."""
+        text = error.text
+        if isinstance(error, SeatTaken | SeatHeld) and page.panel:
+            nearest = page.panel.nearest
+            offer = f"{nearest.label} is free." if nearest else "No other seat is free on this day."
+            if page.panel.status is Status.FREE:
+                offer = "It is free again."
+            why = "was booked a moment ago" if isinstance(error, SeatTaken) else "is being chosen by someone else"
+            text = f"Seat {page.panel.seat.label} {why}. {offer}"
+            page = replace(page, panel=replace(page.panel, problem=text))
+        template = "partials/day_result.html" if wants_partial(request) else "pages/day.html"
+        headers = {"hx-retarget": "#day", "hx-reswap": "outerMorph"}  # whatever was to be replaced
+        if error.retry_after is not None:
+            headers["retry-after"] = str(error.retry_after)
+        say = Notice(kind="alert", text=text)
+        return self.renderer.page(request, template, page, status=error.status, say=say, headers=headers)
+
+    async def refuse_at(self, request: PageRequest, place: Place, error: SeatwebError) -> Response[str]:
+        """Say at a place why something was refused."""
+        return self.refuse(request, await self._page(request, place, problem=error.text), error)
+
+    async def _page(self, request: PageRequest, place: Place, *, problem: str | None = None) -> DayPage:
+        """Return the page as it is after what was done or refused."""
+        seen = await look(self.bookings, session_of(request), place, fresh=True)
+        return day_page(self.sections, seen, problem=problem)

@@ -1,0 +1,170 @@
+"""From what a day looks like to the page of one visitor."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Literal
+
+from markupsafe import Markup
+from msgspec import Struct
+
+from seatweb.booking.bookings import Bookings, monday_of, nearest_free
+from seatweb.booking.model import Booking, DayView, Session, Status
+from seatweb.errors import SeatNotFound, SectionNotFound
+from seatweb.web.map.contexts import DayLink, DayPage, Panel, Tally
+from seatweb.web.map.sections import Place, Sections, Viewer
+
+State = Literal["open", "past", "beyond"]
+
+
+class Seen(Struct, frozen=True):
+    """All that the page of a day is made of: what everyone sees, and the viewer's own bookings of that week."""
+
+    place: Place
+    session: Session | None
+    view: DayView
+    week: dict[date, Booking]
+    today: date
+    last_day: date
+    names: bool
+    """Whether this site shows names at all."""
+
+    @property
+    def state(self) -> State:
+        """Whether the day can be booked, is over, or cannot be booked yet."""
+        day = self.place.day
+        return "past" if day < self.today else "beyond" if day > self.last_day else "open"
+
+    @property
+    def viewer(self) -> Viewer:
+        """Who looks; who sat where is nobody's business afterwards."""
+        user_id = self.session.user.id if self.session else None
+        return Viewer(user_id=user_id, names=self.names and user_id is not None and self.state == "open")
+
+    @property
+    def tally(self) -> Tally:
+        """How many seats are free."""
+        view, section = self.view, self.place.section
+        return Tally(
+            state=self.state,
+            free_count=sum(view.free_count(part, self.viewer.user_id) for part in view.shown(section)),
+            section=section,
+            last_day=self.last_day,
+            next_href=self.next_href,
+        )
+
+    @property
+    def next_href(self) -> str | None:
+        """Where the next day is that can be booked."""
+        following = max(self.place.day + timedelta(days=1), self.today) if self.place.day < self.last_day else None
+        return self.place.href(day=following) if following else None
+
+    @property
+    def previous_href(self) -> str | None:
+        """Where the day before is that can be booked."""
+        before = min(self.place.day - timedelta(days=1), self.last_day) if self.place.day > self.today else None
+        return self.place.href(day=before) if before else None
+
+
+async def look(bookings: Bookings, session: Session | None, place: Place, *, fresh: bool = False) -> Seen:
+    """Return what a visitor sees at a place; `fresh` when they may have changed something elsewhere a moment ago.
+
+    Raises:
+        SectionNotFound: the place names a section that is not there.
+    """
+    view = await bookings.view(place.day, fresh=fresh)
+    week = await bookings.week(session.user, place.day, fresh=fresh) if session else {}
+    return seen(bookings, session, place, view, week)
+
+
+def peek(bookings: Bookings, session: Session | None, place: Place) -> Seen | None:
+    """Return what a visitor sees at a place if all of it is known without asking anyone.
+
+    Raises:
+        SectionNotFound: the place names a section that is not there.
+    """
+    view = bookings.peek(place.day)
+    week = bookings.peek_week(session.user, place.day) if session else {}
+    return None if view is None or week is None else seen(bookings, session, place, view, week)
+
+
+def seen(bookings: Bookings, session: Session | None, place: Place, view: DayView, week: dict[date, Booking]) -> Seen:
+    """Return what a visitor sees."""
+    if place.section is not None and not view.shown(place.section):
+        raise SectionNotFound
+    return Seen(place, session, view, week, bookings.today(), bookings.last_day, bookings.names)
+
+
+def day_page(sections: Sections, seen: Seen, *, problem: str | None = None) -> DayPage:
+    """Return the page of a day for one visitor.
+
+    Raises:
+        SeatNotFound: there is no such seat.
+    """
+    beyond = seen.state == "beyond"
+    return page_around(
+        seen,
+        map_=Markup("") if beyond else sections.map(seen.view, seen.place, seen.viewer),
+        tally=sections.tally(seen.tally),
+        tag=seen.view.tag,
+        panel=None if seen.place.seat_id is None or beyond else _panel(seen, seen.place.seat_id, problem),
+    )
+
+
+def page_around(seen: Seen, *, map_: Markup, tally: Markup, tag: str, panel: Panel | None = None) -> DayPage:
+    """Return the page of a day around a map."""
+    monday = monday_of(min(seen.place.day, seen.last_day))
+    week = seen.week if monday == monday_of(seen.place.day) else {}
+    return DayPage(
+        day=seen.place.day,
+        today=seen.today,
+        last_day=seen.last_day,
+        state=seen.state,
+        map=map_,
+        tag=tag,
+        tally=tally,
+        section=seen.place.section,
+        section_names=[part.section.name for part in seen.view.sections],
+        week=[_day_link(seen, monday + timedelta(days=n), week) for n in range(7)],
+        previous_href=seen.previous_href,
+        next_href=seen.next_href,
+        mine=seen.week.get(seen.place.day),
+        panel=panel,
+    )
+
+
+def _day_link(seen: Seen, day: date, week: dict[date, Booking]) -> DayLink:
+    return DayLink(
+        day=day,
+        href=seen.place.href(day=day),
+        current=day == seen.place.day,
+        today=day == seen.today,
+        bookable=seen.today <= day <= seen.last_day,
+        mine=week[day].seat.label if day in week else None,
+    )
+
+
+def _panel(seen: Seen, seat_id: int, problem: str | None) -> Panel:
+    view, user_id, mine = seen.view, seen.viewer.user_id, seen.week.get(seen.place.day)
+    chosen = view.seats.get(seat_id)
+    if chosen is None:
+        raise SeatNotFound
+    status = view.status_of(chosen, user_id)
+    action: Literal["book", "move", "cancel", "sign_in", "none"] = "none"
+    if seen.state == "open" and status is Status.MINE:
+        action = "cancel"
+    elif seen.state == "open" and status is Status.FREE:
+        action = "sign_in" if user_id is None else "move" if mine else "book"
+    refused = seen.state == "open" and status in {Status.TAKEN, Status.HELD, Status.CLOSED}
+    return Panel(
+        seat=chosen.seat,
+        day=seen.place.day,
+        status=status,
+        action=action,
+        sitter=chosen.sitter.username if chosen.sitter and seen.viewer.names else None,
+        seconds_left=view.holds[seat_id].seconds_left if status is Status.HELD else None,
+        mine=mine,
+        nearest=nearest_free(view, chosen.seat, user_id) if refused else None,
+        close_href=seen.place.href(),
+        problem=problem,
+    )

@@ -1,0 +1,190 @@
+"""The map: see a day, choose a seat, hold it, book it, move to it."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from litestar import Controller, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from litestar.response import Response
+
+from seatweb.errors import SeatNotFound, SectionNotFound
+from seatweb.web.map.answers import MapAnswers
+from seatweb.web.map.day_page import look
+from seatweb.web.map.sections import Place
+from seatweb.web.requests import (
+    PageRequest,
+    changed_lately,
+    query_value,
+    read_day,
+    read_form,
+    read_id,
+    session_of,
+    signed_in,
+    wants_partial,
+)
+
+TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{8,64}", re.ASCII)
+
+
+class DayController(Controller):
+    """Pages and partials of the map."""
+
+    @get("/")
+    async def today(self, request: PageRequest, answers: NamedDependency[MapAnswers]) -> Response[str]:
+        """Show today's map."""
+        return await answers.show(request, await answers.place(request, answers.bookings.today()))
+
+    @get("/days")
+    async def choose(self, request: PageRequest, answers: NamedDependency[MapAnswers]) -> Response[str]:
+        """Go to the day of the date field."""
+        text = query_value(request, "day")
+        day = read_day(text) if text else answers.bookings.today()
+        return answers.renderer.redirect(request, (await answers.place(request, day)).href())
+
+    @get("/days/{day_text:str}")
+    async def see(
+        self,
+        request: PageRequest,
+        answers: NamedDependency[MapAnswers],
+        day_text: FromPath[str],
+    ) -> Response[str]:
+        """Show the map of a day."""
+        return await answers.show(request, await answers.place(request, read_day(day_text)))
+
+    @get("/days/{day_text:str}/sections/{name:str}")
+    async def see_section(
+        self,
+        request: PageRequest,
+        answers: NamedDependency[MapAnswers],
+        day_text: FromPath[str],
+        name: FromPath[str],
+    ) -> Response[str]:
+        """Show one section of a map."""
+        place = await answers.place(request, read_day(day_text))
+        seen = await look(answers.bookings, session_of(request), place, fresh=changed_lately(request))
+        shown = seen.view.shown(name)
+        if not shown or seen.state == "beyond":
+            raise SectionNotFound
+        text = answers.sections.section(seen.view, shown[0], seen.place, seen.viewer)
+        return answers.renderer.answer(request, lambda _: text)
+
+    @get("/days/{day_text:str}/seats/{seat_text:str}")
+    async def choose_seat(
+        self,
+        request: PageRequest,
+        answers: NamedDependency[MapAnswers],
+        day_text: FromPath[str],
+        seat_text: FromPath[str],
+    ) -> Response[str]:
+        """Show the map with the panel of a seat open."""
+        place = await answers.place(request, read_day(day_text), read_id(seat_text, SeatNotFound))
+        return await answers.show(request, place, partial="partials/panel_result.html")
+
+    @get(
+        [
+            "/days/{day_text:str}/seats/{seat_text:str}/book",
+            "/days/{day_text:str}/seats/{seat_text:str}/move",
+            "/days/{day_text:str}/seats/{seat_text:str}/hold",
+            "/days/{day_text:str}/seats/{seat_text:str}/release",
+        ]
+    )
+    async def after_book(
+        self,
+        request: PageRequest,
+        answers: NamedDependency[MapAnswers],
+        day_text: FromPath[str],
+        seat_text: FromPath[str],
+    ) -> Response[str]:
+        """Go to the seat, for those who open the address that a refused form left in the address bar."""
+        place = await answers.place(request, read_day(day_text))
+        return answers.renderer.redirect(request, place.href(seat_id=read_id(seat_text, SeatNotFound)))
+
+    @get("/days/{day_text:str}/any")
+    async def after_any(
+        self,
+        request: PageRequest,
+        answers: NamedDependency[MapAnswers],
+        day_text: FromPath[str],
+    ) -> Response[str]:
+        """Go to the day, for the same reason."""
+        return answers.renderer.redirect(request, (await answers.place(request, read_day(day_text))).href())
+
+    @post("/days/{day_text:str}/seats/{seat_text:str}/hold", status_code=200)
+    async def hold(
+        self,
+        request: PageRequest,
+        answers: NamedDependency[MapAnswers],
+        day_text: FromPath[str],
+        seat_text: FromPath[str],
+    ) -> Response[str]:
+        """Hold a seat while its user decides."""
+        session, seat_id = signed_in(request), read_id(seat_text, SeatNotFound)
+        token = (await read_form(request)).get("token", "")
+        place = await answers.place(request, read_day(day_text), seat_id)
+        hold = answers.bookings.hold(session.user, seat_id, place.day, token if TOKEN.fullmatch(token) else None)
+        return await answers.hold(request, place, hold)
+
+    @post("/days/{day_text:str}/seats/{seat_text:str}/release", status_code=200)
+    async def release(
+        self,
+        request: PageRequest,
+        answers: NamedDependency[MapAnswers],
+        day_text: FromPath[str],
+        seat_text: FromPath[str],
+    ) -> Response[str]:
+        """Let a seat go."""
+        session, seat_id = signed_in(request), read_id(seat_text, SeatNotFound)
+        token = (await read_form(request)).get("token", "")
+        place = await answers.place(request, read_day(day_text))
+        if TOKEN.fullmatch(token):
+            await answers.bookings.release(session.user, seat_id, place.day, token)
+        if "seatweb-quiet" in request.headers:
+            return Response("", status_code=204, headers={"cache-control": "no-store"})
+        if not wants_partial(request):
+            return answers.renderer.redirect(request, place.href())
+        return await answers.show(request, place, headers={"hx-push-url": place.href()})
+
+    @post("/days/{day_text:str}/seats/{seat_text:str}/book", status_code=200)
+    async def book(
+        self,
+        request: PageRequest,
+        answers: NamedDependency[MapAnswers],
+        day_text: FromPath[str],
+        seat_text: FromPath[str],
+    ) -> Response[str]:
+        """Book a seat."""
+        session, seat_id = signed_in(request), read_id(seat_text, SeatNotFound)
+        place = await answers.place(request, read_day(day_text), seat_id)
+        booking = answers.bookings.book(session.user, seat_id, place.day, session.id)
+        return await answers.settle(request, place, booking, "booked")
+
+    @post("/days/{day_text:str}/seats/{seat_text:str}/move", status_code=200)
+    async def move(
+        self,
+        request: PageRequest,
+        answers: NamedDependency[MapAnswers],
+        day_text: FromPath[str],
+        seat_text: FromPath[str],
+    ) -> Response[str]:
+        """Move one's booking of the day to a seat."""
+        session, seat_id = signed_in(request), read_id(seat_text, SeatNotFound)
+        place = await answers.place(request, read_day(day_text), seat_id)
+        booking = answers.bookings.move_of_day(session.user, place.day, seat_id, session.id)
+        return await answers.settle(request, place, booking, "moved")
+
+    @post("/days/{day_text:str}/any", status_code=200)
+    async def book_any(
+        self,
+        request: PageRequest,
+        answers: NamedDependency[MapAnswers],
+        day_text: FromPath[str],
+    ) -> Response[str]:
+        """Book any free seat, in a section or anywhere."""
+        session = signed_in(request)
+        section = (await read_form(request)).get("section")
+        place: Place = await answers.place(request, read_day(day_text), section=section)
+        booking = answers.bookings.book_any(session.user, place.day, place.section, session.id)
+        return await answers.settle(request, place, booking, "booked")

@@ -1,0 +1,68 @@
+"""One's own bookings: coming and past, and cancelling."""
+
+from __future__ import annotations
+
+from litestar import Controller, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from litestar.response import Response
+
+from seatweb.booking.bookings import Bookings
+from seatweb.booking.model import Booking, Session
+from seatweb.errors import BookingNotFound, OutsideBookingWindow
+from seatweb.web.map.answers import MapAnswers
+from seatweb.web.map.contexts import BookingRow, MyBookingsPage
+from seatweb.web.map.sections import Place
+from seatweb.web.rendering import notice
+from seatweb.web.requests import PageRequest, read_day, read_form, read_id, signed_in, wants_partial
+
+
+class MyBookingsController(Controller):
+    """The list, and cancelling from it or from the map."""
+
+    @get("/my/bookings")
+    async def see(self, request: PageRequest, answers: NamedDependency[MapAnswers]) -> Response[str]:
+        """Show the user's bookings."""
+        page = await my_bookings_page(answers.bookings, signed_in(request))
+        return answers.renderer.page(request, "pages/my_bookings.html", page)
+
+    @post("/my/bookings/{booking_text:str}/cancel", status_code=200)
+    async def cancel(
+        self,
+        request: PageRequest,
+        answers: NamedDependency[MapAnswers],
+        booking_text: FromPath[str],
+    ) -> Response[str]:
+        """Cancel a booking; the form's `back` says whether the map or the list follows."""
+        session, fields = signed_in(request), await read_form(request)
+        on_map, renderer = fields.get("back") == "day", answers.renderer
+        section = (await answers.place(request, answers.bookings.today())).section
+        try:
+            booking = await answers.bookings.cancel(session.user, read_id(booking_text, BookingNotFound), session.id)
+        except (BookingNotFound, OutsideBookingWindow) as error:
+            if not (on_map and wants_partial(request)):
+                raise
+            return await answers.refuse_at(request, Place(read_day(fields.get("day", "")), section), error)
+        say = f"cancelled.{booking.seat.label}"
+        place = Place(booking.day, section)
+        if not wants_partial(request):
+            return renderer.redirect(request, place.href() if on_map else "/my/bookings", say=say, changed=True)
+        if on_map:
+            headers = {"hx-push-url": place.href()}
+            return await answers.show(request, place, say=notice(say), headers=headers, changed=True)
+        page = await my_bookings_page(answers.bookings, session)
+        template = "partials/my_bookings_result.html"
+        return renderer.page(request, template, page, say=notice(say), changed=True)
+
+
+async def my_bookings_page(bookings: Bookings, session: Session) -> MyBookingsPage:
+    """Return the user's bookings for the page."""
+    return MyBookingsPage(
+        today=bookings.today(),
+        coming=[_row(booking) for booking in await bookings.coming(session.user)],
+        past=[_row(booking) for booking in await bookings.ended(session.user)],
+    )
+
+
+def _row(booking: Booking) -> BookingRow:
+    return BookingRow(booking=booking, href=Place(booking.day).href(seat_id=booking.seat.id))

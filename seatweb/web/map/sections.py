@@ -1,0 +1,155 @@
+"""The HTML of sections: rendered once for everyone, with what is a viewer's own put in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+from typing import Final
+
+from jinja2 import Environment
+from markupsafe import Markup
+from msgspec import Struct
+
+from seatweb.booking.model import DayView, SeatView, SectionView, Status
+from seatweb.storage.caching import Kept
+from seatweb.web.map.contexts import SeatBox, SectionBox, Tally
+
+CUT: Final = "\x1e"  # in the templates it marks what changes from viewer to viewer; no text of ours holds it
+COUNT: Final = 1  # the place of the count among the parts: texts at the even ones, what is cut out at the odd ones
+SECTIONS_KEPT: Final = 512
+
+WORDS: Final = {
+    Status.FREE: "free",
+    Status.HELD: "being chosen",
+    Status.TAKEN: "taken",
+    Status.MINE: "yours",
+    Status.CLOSED: "closed",
+}
+
+
+class Place(Struct, frozen=True):
+    """Where on the map a visitor is: the day, the section if one was asked for, the seat if one is chosen."""
+
+    day: date
+    section: str | None = None
+    seat_id: int | None = None
+
+    @property
+    def query(self) -> str:
+        """What the addresses of this place end with."""
+        return f"?section={self.section}" if self.section else ""
+
+    def href(self, *, day: date | None = None, seat_id: int | None = None) -> str:
+        """Return the address of a day, or of one of its seats, with the section kept."""
+        return f"/days/{day or self.day}" + (f"/seats/{seat_id}" if seat_id else "") + self.query
+
+
+class Viewer(Struct, frozen=True):
+    """Who looks: a user or nobody, and whether they see who sits where."""
+
+    user_id: int | None
+    names: bool
+
+
+class _Pieces(Struct, frozen=True):
+    """A section as everyone sees it, cut where viewers differ: first its count, then where `seats` says, by id."""
+
+    parts: list[str]
+    seats: dict[int, int]
+    whole: Markup
+
+
+class Sections:
+    """Renders sections, seats and counts; what is the same for everyone is kept by generation."""
+
+    def __init__(self, environment: Environment) -> None:
+        environment.globals["cut"] = CUT
+        self._section = environment.get_template("partials/section.html")
+        macros = environment.get_template("components/seat.html").module
+        self._seat = macros.seat  # type: ignore[attr-defined]
+        self._count = macros.count  # type: ignore[attr-defined]
+        self._tally = environment.get_template("partials/tally.html")
+        self._tallies: Kept[Tally, Markup] = Kept(SECTIONS_KEPT)
+        self._own: Kept[tuple[Place, bool, int | None, int, str], Markup] = Kept(SECTIONS_KEPT)
+        self._kept: Kept[tuple[int, date, int, bool, bool], _Pieces] = Kept(SECTIONS_KEPT)
+
+    def map(self, view: DayView, place: Place, viewer: Viewer) -> Markup:
+        """Return the sections that are shown at the place."""
+        return _joined(self.section(view, part, place, viewer) for part in view.shown(place.section))
+
+    def section(self, view: DayView, section: SectionView, place: Place, viewer: Viewer) -> Markup:
+        """Return a section."""
+        pieces = self._pieces(section, place, viewer)
+        own = [place.seat_id, view.seat_of.get(viewer.user_id or 0), *view.holds]
+        others = [id_ for id_ in own if id_ in pieces.seats]
+        if not others:
+            return pieces.whole
+        who = viewer.user_id if viewer.user_id in view.seat_of or viewer.user_id in view.held_by else None
+        key = (place, viewer.names, who, section.section.id, view.tag)
+        html = self._own.get(key)
+        if html is None:
+            parts = pieces.parts.copy()
+            for id_ in others:
+                parts[pieces.seats[id_]] = self.seat(view, id_, place, viewer)
+            parts[COUNT] = self.count(view, section, viewer)
+            html = self._own[key] = _joined(parts)
+        return html
+
+    def seat(self, view: DayView, seat_id: int, place: Place, viewer: Viewer) -> Markup:
+        """Return one seat."""
+        seat = view.seats[seat_id]
+        html: Markup = self._seat(_seat_box(seat, view.status_of(seat, viewer.user_id), place, viewer))
+        return html
+
+    def count(self, view: DayView, section: SectionView, viewer: Viewer) -> Markup:
+        """Return how many seats of a section are free."""
+        html: Markup = self._count(section.section.name, view.free_count(section, viewer.user_id))
+        return html
+
+    def tally(self, tally: Tally) -> Markup:
+        """Return how many seats of all that are shown are free."""
+        html = self._tallies.get(tally)
+        if html is None:
+            html = self._tallies[tally] = Markup(self._tally.render(tally=tally))  # noqa: S704 - made by a template
+        return html
+
+    def _pieces(self, section: SectionView, place: Place, viewer: Viewer) -> _Pieces:
+        key = (section.section.id, section.day, section.generation, place.section is not None, viewer.names)
+        pieces = self._kept.get(key)
+        if pieces is None:
+            pieces = self._kept[key] = self._render(section, Place(place.day, place.section), viewer)
+        return pieces
+
+    def _render(self, section: SectionView, place: Place, viewer: Viewer) -> _Pieces:
+        everyone = Viewer(user_id=None, names=viewer.names)
+        box = SectionBox(
+            name=section.section.name,
+            generation=section.generation,
+            columns=max((seat.seat.column for seat in section.seats), default=0),
+            seats=[_seat_box(seat, seat.status_for(None), place, everyone) for seat in section.seats],
+            free_count=section.free_count,
+        )
+        parts = self._section.render(section=box).split(CUT)
+        in_order = sorted(section.seats, key=lambda seat: (seat.seat.row, seat.seat.column))
+        seats = {seat.seat.id: COUNT + 2 * (1 + n) for n, seat in enumerate(in_order)}
+        return _Pieces(parts=parts, seats=seats, whole=_joined(parts))
+
+
+def _joined(parts: Iterable[str]) -> Markup:
+    return Markup("".join(parts))  # noqa: S704 - made by templates
+
+
+def _seat_box(view: SeatView, status: Status, place: Place, viewer: Viewer) -> SeatBox:
+    seat = view.seat
+    return SeatBox(
+        id=seat.id,
+        label=seat.label,
+        number=seat.number,
+        row=seat.row,
+        column=seat.column,
+        status=status,
+        href=place.href(seat_id=seat.id),
+        initials=view.sitter.initials if view.sitter and (viewer.names or status is Status.MINE) else None,
+        accessible_name=f"Seat {seat.label}, {WORDS[status]}",
+        chosen=seat.id == place.seat_id,
+    )
