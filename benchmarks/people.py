@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final
 from urllib.parse import urlencode
 
-from seatweb.booking.model import Session, User
+from seatweb.accounts.model import Session, User
 from seatweb.http.tokens import API_AUDIENCE, CSRF_FIELD, Security
 
 from benchmarks.load import request

@@ -8,11 +8,12 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from seatweb.accounts.model import NOWHERE, Client, Passkey, Role, Session, SignIn, User
 from seatweb.accounts.queries import AuditRow, Queries
 from seatweb.accounts.registration import CHANGED_MEANWHILE, Accounts
 from seatweb.accounts.sessions import Sessions, still_signed_in
 from seatweb.booking.changes import Changes
-from seatweb.booking.model import NOWHERE, Booking, Client, Passkey, Role, Session, SignIn, User
+from seatweb.booking.model import Booking
 from seatweb.errors import InvalidInput
 from seatweb.storage.database import Database, Transaction
 

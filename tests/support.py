@@ -19,8 +19,8 @@ import httpx
 import jwt
 import uvicorn
 from bs4 import BeautifulSoup, Tag
+from seatweb.accounts.model import Session, User
 from seatweb.app import create_app
-from seatweb.booking.model import Session, User
 from seatweb.http.protocol import BoundedHttp
 from seatweb.http.tokens import CONFIRMED_AUDIENCE, Security
 from seatweb.settings import Backends, Settings

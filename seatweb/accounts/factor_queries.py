@@ -8,7 +8,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from seatweb.booking.model import Passkey, User
+from seatweb.accounts.model import Passkey, User
 from seatweb.storage.statements import Statements
 
 

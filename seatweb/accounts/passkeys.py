@@ -21,10 +21,11 @@ from webauthn.helpers.structs import (
     UserVerificationRequirement,
 )
 
+from seatweb.accounts.errors import BadCredentials
 from seatweb.accounts.factor_queries import KnownCredential, NewPasskey
+from seatweb.accounts.model import Session, User
 from seatweb.accounts.sessions import Proof, still_signed_in
-from seatweb.booking.model import Session, User
-from seatweb.errors import BadCredentials, InvalidInput
+from seatweb.errors import InvalidInput
 from seatweb.http.hosts import is_address
 from seatweb.storage.database import Database, Transaction
 

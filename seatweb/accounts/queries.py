@@ -10,7 +10,8 @@ from uuid import UUID
 from msgspec import Struct
 
 from seatweb.accounts.factor_queries import FactorQueries
-from seatweb.booking.model import Account, Booking, Client, Role, Seat, SeatView, Section, Session, SignIn, Sitter, User
+from seatweb.accounts.model import Account, Client, Role, Session, SignIn, User
+from seatweb.booking.model import Booking, Seat, SeatView, Section, Sitter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

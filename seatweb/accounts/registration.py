@@ -7,7 +7,9 @@ from uuid import UUID
 
 import structlog
 
+from seatweb.accounts.errors import BadCredentials
 from seatweb.accounts.fair_queue import Asker
+from seatweb.accounts.model import NOWHERE, Client, Session, User
 from seatweb.accounts.passwords import PasswordRules, Passwords
 from seatweb.accounts.queries import Credentials
 from seatweb.accounts.sessions import Sessions, still_signed_in
@@ -18,8 +20,7 @@ from seatweb.accounts.usernames import (
     username_problem,
     username_skeletons,
 )
-from seatweb.booking.model import NOWHERE, Client, Session, User
-from seatweb.errors import BadCredentials, InvalidInput
+from seatweb.errors import InvalidInput
 from seatweb.limits.limits import Limits
 from seatweb.storage.database import Database, Transaction
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from seatweb.accounts.errors import UserNotFound
+from seatweb.accounts.model import Account, Role, Session, User
 from seatweb.accounts.sessions import Sessions, still_administrator
 from seatweb.accounts.usernames import username_key
-from seatweb.booking.model import Account, Role, Session, User
-from seatweb.errors import NotAllowed, UserNotFound
+from seatweb.errors import NotAllowed
 from seatweb.storage.database import Database, Transaction
 
 ROWS: Final = 50

@@ -14,12 +14,13 @@ from msgspec import Struct
 from pyotp.exceptions import OTPVerificationError
 
 from seatweb.accounts.codes import hash_code, new_code, without_separators
+from seatweb.accounts.errors import BadCode, LastFactor
 from seatweb.accounts.fair_queue import Asker
+from seatweb.accounts.model import NOWHERE, Client, Factors, Session, User
 from seatweb.accounts.passwords import Passwords
 from seatweb.accounts.queries import Queries
 from seatweb.accounts.sessions import Proof, still_signed_in
-from seatweb.booking.model import NOWHERE, Client, Factors, Session, User
-from seatweb.errors import BadCode, LastFactor, NotSignedIn, TooManyAttempts
+from seatweb.errors import NotSignedIn, TooManyAttempts
 from seatweb.storage.database import Database, Transaction
 
 log = structlog.get_logger(__name__)

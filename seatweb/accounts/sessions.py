@@ -12,9 +12,10 @@ from uuid import UUID
 
 import structlog
 
+from seatweb.accounts.errors import BadCredentials
+from seatweb.accounts.model import Client, Role, Session, SignIn, User
 from seatweb.accounts.queries import Queries
-from seatweb.booking.model import Client, Role, Session, SignIn, User
-from seatweb.errors import BadCredentials, NotAllowed, NotSignedIn, Overloaded
+from seatweb.errors import NotAllowed, NotSignedIn, Overloaded
 from seatweb.storage.caching import Kept, Memory
 from seatweb.storage.database import Database, Transaction
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from seatweb.accounts.errors import SecondFactorMissing, SecondFactorNeeded
+from seatweb.accounts.model import NOWHERE, Client, Session, User
 from seatweb.accounts.passkeys import Challenge, Passkeys, RelyingParty
 from seatweb.accounts.registration import Accounts
 from seatweb.accounts.second_factor import SecondFactors
 from seatweb.accounts.sessions import Proof, Sessions
-from seatweb.booking.model import NOWHERE, Client, Session, User
-from seatweb.errors import SecondFactorMissing, SecondFactorNeeded
 from seatweb.storage.database import Database, Transaction
 
 

@@ -10,14 +10,14 @@ from litestar.di import NamedDependency
 from litestar.params import Body
 from litestar.response import Response
 
+from seatweb.accounts.errors import SecondFactorMissing
+from seatweb.accounts.model import Session
 from seatweb.accounts.registration import Accounts
 from seatweb.accounts.second_factor import SecondFactors
 from seatweb.accounts.sign_in import SigningIn
 from seatweb.api.problems import REFUSED
 from seatweb.api.requests import ApiRequest, signed_in
 from seatweb.api.schemas import Credentials, SignInCredentials, Token, UserOut
-from seatweb.booking.model import Session
-from seatweb.errors import SecondFactorMissing
 from seatweb.http.tokens import API_AUDIENCE, Security, client_of
 
 JSON = Annotated[Credentials, Body(description="Username and password.")]

@@ -16,13 +16,15 @@ from litestar.params import Body, FromPath, HeaderParameter, QueryParameter
 from litestar.response import Response
 from msgspec import UNSET
 
+from seatweb.accounts.model import Session
 from seatweb.api.problems import PROBLEM_JSON, REFUSED, problem
 from seatweb.api.requests import ApiRequest, fingerprint, idempotency_key, signed_in
 from seatweb.api.schemas import BookingOut, Cancelled, Move, NewBooking
 from seatweb.booking.bookings import LARGEST_ID, Bookings
+from seatweb.booking.errors import BookingNotFound
 from seatweb.booking.idempotency import answer_once
-from seatweb.booking.model import Booking, Session
-from seatweb.errors import BookingNotFound, InvalidInput, SeatwebError
+from seatweb.booking.model import Booking
+from seatweb.errors import InvalidInput, SeatwebError
 from seatweb.storage.database import Database, Transaction
 
 Status = Annotated[

@@ -18,15 +18,8 @@ from seatweb import __version__
 from seatweb.api.operations import ADVICE, EXPLANATIONS, HEADERS, OPERATIONS, PARAMETERS, About
 from seatweb.api.problems import PROBLEM_JSON
 from seatweb.api.schemas import Credentials, Move, NewBooking, SignInCredentials
-from seatweb.errors import (
-    InvalidInput,
-    NotSignedIn,
-    Overloaded,
-    RequestInProgress,
-    SeatHeld,
-    SeatwebError,
-    TooManyAttempts,
-)
+from seatweb.booking.errors import RequestInProgress, SeatHeld
+from seatweb.errors import InvalidInput, NotSignedIn, Overloaded, SeatwebError, TooManyAttempts
 
 DESCRIPTION: Final = """\
 Book seats from a program, by the same rules as on the pages. Requests and answers are JSON in UTF-8; every path works

@@ -14,9 +14,9 @@ import msgspec
 from litestar import Request
 from litestar.datastructures import State
 
+from seatweb.accounts.model import Session
 from seatweb.accounts.sessions import Sessions
 from seatweb.api.problems import MalformedJSON, UnsupportedMediaType
-from seatweb.booking.model import Session
 from seatweb.errors import InvalidInput, NotSignedIn
 from seatweb.http.client_address import address_of
 from seatweb.http.tokens import API_AUDIENCE, Claims, Security

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from seatweb.booking.model import Booking, SeatView, SectionView, Status, User
+from seatweb.accounts.model import User
+from seatweb.booking.model import Booking, SeatView, SectionView, Status
 
 SeatId = Annotated[int, Meta(description="The seat's `id`, as `GET /seats` gives it.", examples=[1])]
 Day = Annotated[date, Meta(description="A day in the site's time zone.", examples=["2026-11-23"])]

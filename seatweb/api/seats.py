@@ -13,12 +13,13 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import QueryParameter
 from litestar.response import Response
 
+from seatweb.accounts.model import User
 from seatweb.api.problems import REFUSED
 from seatweb.api.requests import ApiRequest, signed_in
 from seatweb.api.schemas import SeatOut, SectionOut
 from seatweb.booking.bookings import Bookings
-from seatweb.booking.model import DayView, SectionView, User
-from seatweb.errors import SectionNotFound
+from seatweb.booking.errors import SectionNotFound
+from seatweb.booking.model import DayView, SectionView
 
 T = TypeVar("T")
 

@@ -11,24 +11,24 @@ from uuid import UUID
 
 from msgspec import Struct, field
 
+from seatweb.accounts.model import User
 from seatweb.accounts.queries import Queries, SeatInSection, SectionSeats
 from seatweb.booking.changes import Changes
-from seatweb.booking.holds import Reservation, Reservations
-from seatweb.booking.model import Booking, DayView, Hold, Seat, Section, SectionView, Status, User
-from seatweb.booking.section_cache import SectionCache
-from seatweb.errors import (
+from seatweb.booking.errors import (
     BookingNotFound,
     DayAlreadyBooked,
     NoFreeSeat,
     OutsideBookingWindow,
-    Overloaded,
     SeatClosed,
     SeatHeld,
     SeatNotFound,
     SeatTaken,
-    SeatwebError,
     SectionNotFound,
 )
+from seatweb.booking.holds import Reservation, Reservations
+from seatweb.booking.model import Booking, DayView, Hold, Seat, Section, SectionView, Status
+from seatweb.booking.section_cache import SectionCache
+from seatweb.errors import Overloaded, SeatwebError
 from seatweb.limits.limits import Limits
 from seatweb.storage.batching import Together
 from seatweb.storage.caching import Kept, Memory

@@ -16,8 +16,8 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from seatweb.booking.errors import SeatHeld
 from seatweb.booking.model import Hold
-from seatweb.errors import SeatHeld
 from seatweb.storage.caching import Kept
 from seatweb.storage.redis import Command, Question, RedisAway, RedisClient
 

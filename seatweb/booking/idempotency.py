@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from seatweb.accounts.queries import StoredAnswer
+from seatweb.booking.errors import IdempotencyKeyReused, RequestInProgress
 from seatweb.booking.model import Booking
-from seatweb.errors import IdempotencyKeyReused, Overloaded, RequestInProgress, SeatwebError
+from seatweb.errors import Overloaded, SeatwebError
 from seatweb.storage.database import Database, Transaction
 
 

@@ -19,10 +19,12 @@ from uuid import UUID
 import structlog
 from msgspec import Struct
 
+from seatweb.accounts.model import Session
 from seatweb.booking.bookings import Bookings
 from seatweb.booking.changes import Changes
-from seatweb.booking.model import DayView, Session
-from seatweb.errors import SeatwebError, TooManyStreams
+from seatweb.booking.errors import TooManyStreams
+from seatweb.booking.model import DayView
+from seatweb.errors import SeatwebError
 
 LOOK_SECONDS: Final = 4.0  # while signals arrive: others see a change within 5 s, even if its signal was lost
 LOOK_WITHOUT_SIGNALS_SECONDS: Final = 1.0

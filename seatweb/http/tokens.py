@@ -18,7 +18,7 @@ from litestar.datastructures import Cookie
 from litestar.types import Message, Scope
 from msgspec import Struct
 
-from seatweb.booking.model import Client, Session
+from seatweb.accounts.model import Client, Session
 from seatweb.errors import Forbidden
 from seatweb.http.client_address import address_of
 from seatweb.http.own_cookies import with_own_cookies

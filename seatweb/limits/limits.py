@@ -21,7 +21,8 @@ from typing import Any, Final, Literal, TypeAlias
 import structlog
 from msgspec import Struct
 
-from seatweb.errors import BadCredentials, TooManyAttempts
+from seatweb.accounts.errors import BadCredentials
+from seatweb.errors import TooManyAttempts
 from seatweb.http.client_address import network_of
 from seatweb.limits.fallback import PENDING_SECONDS, Log, OwnAttempts, Refusal
 from seatweb.settings import Limit

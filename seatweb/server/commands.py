@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
+from seatweb.accounts.errors import UserNotFound
+from seatweb.accounts.model import Role
 from seatweb.accounts.password_resets import CODE_HOURS, ResetCodes
 from seatweb.accounts.queries import Queries
 from seatweb.accounts.roles import Rights
 from seatweb.accounts.sessions import Sessions
-from seatweb.booking.model import Role
-from seatweb.errors import UserNotFound
 from seatweb.server.embedded import reachable_database
 from seatweb.settings import Settings
 from seatweb.storage.database import Database, check_schema

@@ -17,17 +17,11 @@ import structlog
 from pogo_core.util import migrate as pogo
 from pogo_core.util.sql import get_applied_migrations
 
+from seatweb.accounts.errors import UsernameTaken
 from seatweb.accounts.queries import Queries
 from seatweb.accounts.usernames import username_skeletons
-from seatweb.errors import (
-    DayAlreadyBooked,
-    InvalidInput,
-    NotSignedIn,
-    Overloaded,
-    SeatTaken,
-    SeatwebError,
-    UsernameTaken,
-)
+from seatweb.booking.errors import DayAlreadyBooked, SeatTaken
+from seatweb.errors import InvalidInput, NotSignedIn, Overloaded, SeatwebError
 from seatweb.storage import resources
 
 T = TypeVar("T")

@@ -10,19 +10,13 @@ from urllib.parse import parse_qsl
 from litestar import Request
 from litestar.datastructures import State
 
+from seatweb.accounts.errors import UserNotFound
+from seatweb.accounts.model import Session
 from seatweb.accounts.second_factor import SecondFactors
 from seatweb.accounts.sessions import Sessions
 from seatweb.booking.bookings import LARGEST_ID
-from seatweb.booking.model import Session
-from seatweb.errors import (
-    BookingNotFound,
-    Forbidden,
-    InvalidInput,
-    NotSignedIn,
-    SeatNotFound,
-    SeatwebError,
-    UserNotFound,
-)
+from seatweb.booking.errors import BookingNotFound, SeatNotFound
+from seatweb.errors import Forbidden, InvalidInput, NotSignedIn, SeatwebError
 from seatweb.http.tokens import CSRF_FIELD, Security, set_cookie
 
 PageRequest: TypeAlias = Request[None, None, State]

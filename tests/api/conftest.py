@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 import asyncpg
 import httpx
 import pytest
-from seatweb.booking.model import Session, User
+from seatweb.accounts.model import Session, User
 from seatweb.http.tokens import API_AUDIENCE
 from seatweb.settings import Backends
 

@@ -14,10 +14,12 @@ import asyncpg
 import httpx
 import pytest
 from litestar import Litestar
+from seatweb.accounts.errors import UserNotFound
 from seatweb.api.openapi import document, problems
 from seatweb.app import create_app
+from seatweb.booking.errors import TooManyStreams
 from seatweb.booking.holds import Reservations
-from seatweb.errors import Forbidden, NotAllowed, TooManyStreams, UserNotFound
+from seatweb.errors import Forbidden, NotAllowed
 from seatweb.settings import Backends, Settings
 from seatweb.storage.redis import RedisClient
 

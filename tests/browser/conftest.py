@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
-from seatweb.booking.model import User
+from seatweb.accounts.model import User
 
 from tests.support import Site, run
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import asyncpg
 import pytest
+from seatweb.accounts.model import User
 from seatweb.booking.bookings import DAYS_AHEAD, TURN_SECONDS, Bookings
-from seatweb.booking.model import Booking, Status, User
-from seatweb.errors import (
+from seatweb.booking.errors import (
     BookingNotFound,
     DayAlreadyBooked,
     NoFreeSeat,
@@ -21,9 +21,10 @@ from seatweb.errors import (
     SeatClosed,
     SeatNotFound,
     SeatTaken,
-    SeatwebError,
     SectionNotFound,
 )
+from seatweb.booking.model import Booking, Status
+from seatweb.errors import SeatwebError
 from seatweb.storage.database import Database
 
 from tests.support import Clock, until

@@ -10,8 +10,9 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
+from seatweb.accounts.errors import BadCredentials
 from seatweb.booking.holds import Reservations
-from seatweb.errors import BadCredentials, SeatwebError, TooManyAttempts
+from seatweb.errors import SeatwebError, TooManyAttempts
 from seatweb.limits.fallback import Log, OwnAttempts
 from seatweb.limits.limits import TAKE_ALONE, Limits, Rules
 from seatweb.settings import Limit

@@ -9,10 +9,10 @@ from datetime import date
 
 import pytest
 import redis
+from seatweb.accounts.model import User
 from seatweb.booking.bookings import Bookings
+from seatweb.booking.errors import SeatHeld, SeatTaken
 from seatweb.booking.holds import Reservation, Reservations
-from seatweb.booking.model import User
-from seatweb.errors import SeatHeld, SeatTaken
 from seatweb.storage.database import Database
 from seatweb.storage.redis import RedisClient
 

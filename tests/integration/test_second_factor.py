@@ -12,23 +12,16 @@ from typing import Any
 import asyncpg
 import pyotp
 import pytest
+from seatweb.accounts.errors import BadCode, BadCredentials, SecondFactorNeeded
 from seatweb.accounts.fair_queue import Asker
+from seatweb.accounts.model import Client, Session
 from seatweb.accounts.passkeys import LONGEST_ANSWER, Challenge, Passkeys, RelyingParty, relying_party
 from seatweb.accounts.passwords import PasswordRules, Passwords
 from seatweb.accounts.registration import Accounts
 from seatweb.accounts.second_factor import CODE_TRIES, RECOVERY_CODES, WAITING_TRIES, SecondFactors
 from seatweb.accounts.sessions import MOST_SESSIONS, Sessions
 from seatweb.accounts.sign_in import SigningIn
-from seatweb.booking.model import Client, Session
-from seatweb.errors import (
-    BadCode,
-    BadCredentials,
-    InvalidInput,
-    NotSignedIn,
-    SeatwebError,
-    SecondFactorNeeded,
-    TooManyAttempts,
-)
+from seatweb.errors import InvalidInput, NotSignedIn, SeatwebError, TooManyAttempts
 from seatweb.limits.limits import Limits
 from seatweb.storage.database import Database
 

@@ -11,11 +11,12 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 import redis
+from seatweb.accounts.model import User
 from seatweb.accounts.queries import Queries
 from seatweb.booking.bookings import Bookings
 from seatweb.booking.changes import Changes
 from seatweb.booking.holds import Reservations
-from seatweb.booking.model import DayView, User
+from seatweb.booking.model import DayView
 from seatweb.booking.section_cache import SectionCache
 from seatweb.limits.limits import Limits
 from seatweb.settings import Backends

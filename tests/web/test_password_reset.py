@@ -10,10 +10,10 @@ from typing import TypeAlias
 import asyncpg
 import httpx
 import pytest
+from seatweb.accounts.model import Role
 from seatweb.accounts.password_resets import ResetCodes
 from seatweb.accounts.roles import Rights
 from seatweb.accounts.sessions import Sessions
-from seatweb.booking.model import Role
 from seatweb.storage.database import Database
 
 from tests.support import Site, Visitor, one, says, soup, within

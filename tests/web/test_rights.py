@@ -10,10 +10,10 @@ import asyncpg
 import httpx
 import pytest
 from litestar import Litestar
+from seatweb.accounts.model import Role
 from seatweb.accounts.roles import Rights
 from seatweb.accounts.sessions import Sessions
 from seatweb.app import create_app
-from seatweb.booking.model import Role
 from seatweb.storage.database import Database
 
 from tests.support import Site, Visitor, one, says, seats, soup, within

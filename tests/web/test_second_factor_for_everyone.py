@@ -9,7 +9,7 @@ import asyncpg
 import httpx
 import pyotp
 import pytest
-from seatweb.booking.model import Session, User
+from seatweb.accounts.model import Session, User
 from seatweb.http.tokens import API_AUDIENCE
 
 from tests.support import Site, Visitor, one, says, soup

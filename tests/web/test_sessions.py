@@ -11,7 +11,7 @@ import jwt
 import pytest
 from bs4 import Tag
 from seatweb.accounts import sessions as module
-from seatweb.booking.model import SignIn
+from seatweb.accounts.model import SignIn
 from seatweb.http.tokens import API_AUDIENCE, PAGES_AUDIENCE, RENEWAL_AUDIENCE, key_id
 from seatweb.settings import Backends
 from seatweb.web.account import own_account

@@ -13,12 +13,12 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.response import Response
 
+from seatweb.accounts.model import SignIn
 from seatweb.accounts.passwords import PasswordRules
 from seatweb.accounts.registration import Accounts
 from seatweb.accounts.second_factor import SecondFactors
 from seatweb.accounts.sessions import LISTED, Sessions
 from seatweb.booking.bookings import Bookings
-from seatweb.booking.model import SignIn
 from seatweb.errors import InvalidInput
 from seatweb.http.tokens import Security, client_of
 from seatweb.personal_data import OwnData

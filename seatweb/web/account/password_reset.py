@@ -6,9 +6,10 @@ from litestar import Controller, get, post
 from litestar.di import NamedDependency
 from litestar.response import Response
 
+from seatweb.accounts.errors import BadCredentials
 from seatweb.accounts.password_resets import PasswordResets
 from seatweb.accounts.passwords import PasswordRules
-from seatweb.errors import BadCredentials, InvalidInput, TooManyAttempts
+from seatweb.errors import InvalidInput, TooManyAttempts
 from seatweb.http.tokens import client_of
 from seatweb.web.map.contexts import PasswordResetPage
 from seatweb.web.rendering import Renderer

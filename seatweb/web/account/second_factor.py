@@ -13,12 +13,13 @@ from litestar.params import FromPath
 from litestar.response import Response
 from markupsafe import Markup
 
+from seatweb.accounts.errors import BadCode, BadCredentials
+from seatweb.accounts.model import Session
 from seatweb.accounts.passkeys import Passkeys
 from seatweb.accounts.second_factor import Enrolment, SecondFactors
 from seatweb.accounts.sessions import Sessions
 from seatweb.accounts.sign_in import SigningIn
-from seatweb.booking.model import Session
-from seatweb.errors import BadCode, BadCredentials, InvalidInput, SeatwebError, TooManyAttempts
+from seatweb.errors import InvalidInput, SeatwebError, TooManyAttempts
 from seatweb.http.tokens import CONFIRMED_AUDIENCE, PASSKEY_AUDIENCE, Security, client_of, set_cookie
 from seatweb.settings import Settings
 from seatweb.web.account.passkey_forms import options, party_here, party_of, read_challenge

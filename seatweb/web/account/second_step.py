@@ -9,13 +9,14 @@ from litestar import Controller, get, post
 from litestar.di import NamedDependency
 from litestar.response import Response
 
+from seatweb.accounts.errors import BadCode, BadCredentials
+from seatweb.accounts.model import Session, User
 from seatweb.accounts.passkeys import Passkeys
 from seatweb.accounts.passwords import PasswordRules
 from seatweb.accounts.second_factor import SecondFactors
 from seatweb.accounts.sessions import Sessions
 from seatweb.accounts.sign_in import SigningIn
-from seatweb.booking.model import Session, User
-from seatweb.errors import BadCode, BadCredentials, NotSignedIn, TooManyAttempts
+from seatweb.errors import NotSignedIn, TooManyAttempts
 from seatweb.http.tokens import PASSKEY_AUDIENCE, SECOND_FACTOR_AUDIENCE, Security, client_of, own_path
 from seatweb.web.account.passkey_forms import options, party_here, party_of, read_challenge
 from seatweb.web.account.sign_in import enter, sign_in_again

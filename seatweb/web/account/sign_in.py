@@ -12,13 +12,14 @@ from litestar.datastructures import Cookie
 from litestar.di import NamedDependency
 from litestar.response import Response
 
+from seatweb.accounts.errors import BadCredentials, UsernameTaken
+from seatweb.accounts.model import Session
 from seatweb.accounts.passwords import PasswordRules
 from seatweb.accounts.registration import Accounts
 from seatweb.accounts.second_factor import WAITING_SECONDS
 from seatweb.accounts.sessions import Sessions
 from seatweb.accounts.sign_in import SigningIn
-from seatweb.booking.model import Session
-from seatweb.errors import BadCredentials, InvalidInput, TooManyAttempts, UsernameTaken
+from seatweb.errors import InvalidInput, TooManyAttempts
 from seatweb.http.tokens import SECOND_FACTOR_AUDIENCE, Security, client_of, own_path
 from seatweb.web.account.passkey_forms import party_of
 from seatweb.web.account.second_factor import PATH as SECOND_FACTOR_PATH

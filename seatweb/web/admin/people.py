@@ -9,11 +9,12 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath
 from litestar.response import Response
 
+from seatweb.accounts.errors import UserNotFound
+from seatweb.accounts.model import Role, Session
 from seatweb.accounts.password_resets import CODE_HOURS, ResetCodes
 from seatweb.accounts.roles import ROWS, Rights
 from seatweb.accounts.second_factor import SecondFactors
-from seatweb.booking.model import Role, Session
-from seatweb.errors import NotAllowed, UserNotFound
+from seatweb.errors import NotAllowed
 from seatweb.settings import Settings
 from seatweb.web.account.second_factor import NotConfirmed, confirmed, to_confirm
 from seatweb.web.map.contexts import PeoplePage, ResetCodePage

@@ -10,9 +10,7 @@ from litestar.response import Response
 from msgspec.structs import replace
 
 from seatweb.booking.bookings import Bookings
-from seatweb.booking.holds import Reservation
-from seatweb.booking.model import Booking, Status
-from seatweb.errors import (
+from seatweb.booking.errors import (
     BookingNotFound,
     DayAlreadyBooked,
     NoFreeSeat,
@@ -20,10 +18,11 @@ from seatweb.errors import (
     SeatClosed,
     SeatHeld,
     SeatTaken,
-    SeatwebError,
     SectionNotFound,
-    TooManyAttempts,
 )
+from seatweb.booking.holds import Reservation
+from seatweb.booking.model import Booking, Status
+from seatweb.errors import SeatwebError, TooManyAttempts
 from seatweb.web.map.contexts import DayPage, HoldBox, Notice
 from seatweb.web.map.day_page import day_page, look
 from seatweb.web.map.frames import DayPages

@@ -13,7 +13,8 @@ from typing import Literal
 from markupsafe import Markup
 from msgspec import Struct
 
-from seatweb.booking.model import Account, Booking, Seat, Status, User
+from seatweb.accounts.model import Account, User
+from seatweb.booking.model import Booking, Seat, Status
 
 
 class Notice(Struct, frozen=True):

@@ -8,9 +8,10 @@ from typing import Literal
 from markupsafe import Markup
 from msgspec import Struct
 
+from seatweb.accounts.model import Session
 from seatweb.booking.bookings import Bookings, monday_of, nearest_free
-from seatweb.booking.model import Booking, DayView, Session, Status
-from seatweb.errors import SeatNotFound, SectionNotFound
+from seatweb.booking.errors import SeatNotFound, SectionNotFound
+from seatweb.booking.model import Booking, DayView, Status
 from seatweb.web.map.contexts import DayLink, DayPage, Panel, Tally
 from seatweb.web.map.sections import Place, Sections, Viewer
 

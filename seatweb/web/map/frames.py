@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 from msgspec import Struct
 from msgspec.structs import replace
 
-from seatweb.booking.model import Session
+from seatweb.accounts.model import Session
 from seatweb.http.tokens import Security
 from seatweb.storage.caching import Kept
 from seatweb.web.map.contexts import Shell

@@ -10,7 +10,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.response import Response
 
-from seatweb.errors import SeatNotFound, SectionNotFound
+from seatweb.booking.errors import SeatNotFound, SectionNotFound
 from seatweb.web.map.answers import MapAnswers
 from seatweb.web.map.day_page import look
 from seatweb.web.map.sections import Place

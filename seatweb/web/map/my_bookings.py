@@ -7,9 +7,10 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.response import Response
 
+from seatweb.accounts.model import Session
 from seatweb.booking.bookings import Bookings
-from seatweb.booking.model import Booking, Session
-from seatweb.errors import BookingNotFound, OutsideBookingWindow
+from seatweb.booking.errors import BookingNotFound, OutsideBookingWindow
+from seatweb.booking.model import Booking
 from seatweb.web.map.answers import MapAnswers
 from seatweb.web.map.contexts import BookingRow, MyBookingsPage
 from seatweb.web.map.sections import Place

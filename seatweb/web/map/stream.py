@@ -13,9 +13,9 @@ from litestar.params import FromPath
 from litestar.types import ASGIApp, Receive, Scope, Send
 from markupsafe import Markup
 
+from seatweb.accounts.model import Session
 from seatweb.booking.bookings import Bookings
 from seatweb.booking.live import Channel, Live, Update
-from seatweb.booking.model import Session
 from seatweb.storage.caching import Kept
 from seatweb.web.map.day_page import Seen, seen
 from seatweb.web.map.sections import Place, Sections

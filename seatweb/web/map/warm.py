@@ -20,9 +20,9 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import Struct
 
+from seatweb.accounts.model import Session
 from seatweb.accounts.sessions import Sessions
 from seatweb.booking.bookings import Bookings
-from seatweb.booking.model import Session
 from seatweb.errors import SeatwebError
 from seatweb.http.tokens import Identity, Security
 from seatweb.storage.caching import Kept

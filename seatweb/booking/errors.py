@@ -1,0 +1,110 @@
+"""What can be wrong with a booking, a move or a hold."""
+
+from __future__ import annotations
+
+from seatweb.errors import SeatwebError
+
+
+class SeatTaken(SeatwebError):
+    """Someone else has this seat on this day."""
+
+    code = "seat_taken"
+    status = 409
+    message = "That seat was booked a moment ago."
+
+
+class SeatHeld(SeatwebError):
+    """Someone else is choosing this seat; it is theirs for `seconds` more, unless they let it go."""
+
+    code = "seat_held"
+    status = 409
+    message = "Someone else is choosing that seat just now."
+
+    def __init__(self, *, seconds: int) -> None:
+        self.seconds = seconds
+        super().__init__(
+            f"Someone else is choosing that seat just now; it is held for {seconds} more seconds.", retry_after=seconds
+        )
+
+
+class DayAlreadyBooked(SeatwebError):
+    """The user has another seat on this day."""
+
+    code = "day_already_booked"
+    status = 409
+    message = "You already have a seat on this day."
+
+
+class SeatClosed(SeatwebError):
+    """The seat cannot be booked by anyone."""
+
+    code = "seat_closed"
+    status = 409
+    message = "This seat is closed."
+
+
+class NoFreeSeat(SeatwebError):
+    """Every seat asked for is taken or closed."""
+
+    code = "no_free_seat"
+    status = 409
+    message = "No seat is free any more."
+
+
+class SeatNotFound(SeatwebError):
+    """There is no such seat."""
+
+    code = "seat_not_found"
+    status = 404
+    message = "There is no such seat."
+
+
+class SectionNotFound(SeatwebError):
+    """There is no such section."""
+
+    code = "section_not_found"
+    status = 404
+    message = "There is no such section."
+
+
+class BookingNotFound(SeatwebError):
+    """The user has no such confirmed booking; another's looks the same."""
+
+    code = "booking_not_found"
+    status = 404
+    message = "You have no such booking."
+
+
+class OutsideBookingWindow(SeatwebError):
+    """The day is past, or too far ahead."""
+
+    code = "outside_booking_window"
+    status = 422
+    message = "That day cannot be booked."
+
+
+class IdempotencyKeyReused(SeatwebError):
+    """The key was sent before with another request."""
+
+    code = "idempotency_key_reused"
+    status = 422
+    message = "This Idempotency-Key was sent before with another request."
+
+
+class RequestInProgress(SeatwebError):
+    """A request with the same key is being answered now."""
+
+    code = "request_in_progress"
+    status = 409
+    message = "A request with this Idempotency-Key is being answered. Ask again in a moment."
+
+
+class TooManyStreams(SeatwebError):
+    """This user, or everyone together, watches the live map in as many places as this process can serve."""
+
+    code = "too_many_streams"
+    status = 429
+    message = "The live map is open in too many places."
+
+    def __init__(self) -> None:
+        super().__init__(retry_after=5)
