@@ -13,7 +13,7 @@ import asyncpg
 from litestar import Litestar, Response, get, post
 from litestar.datastructures import State
 from msgspec import Struct
-from seatweb.storage.database import load_statements
+from seatweb.storage.statements import load_statements
 
 HELLO: Final = "Hello, world"
 POOL: Final = 10  # as SEATWEB_DATABASE_POOL

@@ -29,8 +29,8 @@ from seatweb.accounts.passkeys import LONGEST_ANSWER
 from seatweb.app import LARGEST_BODY, create_app
 from seatweb.http.protocol import LARGEST_HEAD, LONGEST_URL
 from seatweb.server.embedded import running_backends
+from seatweb.server.migrate import migrate
 from seatweb.settings import Settings
-from seatweb.storage.database import migrate
 
 from benchmarks import people
 from benchmarks.servers import SECRET

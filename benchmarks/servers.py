@@ -21,8 +21,8 @@ import asyncpg
 import redis
 from pydantic import SecretStr
 from seatweb.server.embedded import running_backends
+from seatweb.server.migrate import migrate
 from seatweb.settings import Settings
-from seatweb.storage.database import migrate
 
 from benchmarks.load import Address, BenchmarkError
 

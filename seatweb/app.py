@@ -22,6 +22,7 @@ from litestar.params import FromPath
 from litestar.response import Response
 from litestar.types import ASGIApp
 
+from seatweb.accounts import errors as account_errors
 from seatweb.accounts.passkeys import Passkeys, relying_party
 from seatweb.accounts.password_resets import PasswordResets, ResetCodes
 from seatweb.accounts.passwords import PasswordRules, Passwords
@@ -38,12 +39,13 @@ from seatweb.api.health import HealthController
 from seatweb.api.openapi import document, openapi_config, openapi_json
 from seatweb.api.requests import check_request, count_and_check_request
 from seatweb.api.seats import SeatController
+from seatweb.booking import errors as booking_errors
 from seatweb.booking.bookings import Bookings
 from seatweb.booking.changes import Changes
 from seatweb.booking.holds import Reservations
 from seatweb.booking.live import Live
 from seatweb.booking.section_cache import SectionCache
-from seatweb.errors import Forbidden, NotAllowed
+from seatweb.errors import Constraints, Forbidden, NotAllowed
 from seatweb.http.client_address import Proxies
 from seatweb.http.hosts import Hosts
 from seatweb.http.telemetry import Deadline, OwnCookies, Telemetry, configure_logging
@@ -75,6 +77,7 @@ from seatweb.web.well_known import robots, security_txt
 
 log = structlog.get_logger(__name__)
 
+CONSTRAINTS: Constraints = {**account_errors.CONSTRAINTS, **booking_errors.CONSTRAINTS}
 PARTS: Final = (
     "answers",
     "bookings",
@@ -133,7 +136,7 @@ def create_app(
         reading = asyncio.create_task(asyncio.to_thread(read_tables))
         passwords = Passwords()
         async with (
-            Database.open(backends.database_url, size=settings.database_pool) as database,
+            Database.open(backends.database_url, CONSTRAINTS, size=settings.database_pool) as database,
             RedisClient.open(backends.redis_url) as redis,
             Changes.open(redis) as changes,
         ):

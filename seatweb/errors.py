@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from math import ceil
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 
 class SeatwebError(Exception):
@@ -88,3 +89,7 @@ def _spoken(seconds: int, until: datetime) -> str:
     at = until + timedelta(seconds=(-until.second) % 60 if until.second else 60 * bool(until.microsecond))
     count, unit = (ceil(seconds / 60), "minute") if seconds < 2 * 3600 else (ceil(seconds / 3600), "hour")
     return f"at {at:%H:%M}{day}, in {count} {unit}{'' if count == 1 else 's'}"
+
+
+Constraints: TypeAlias = Mapping[str, Callable[[], SeatwebError]]
+"""The error that a violation of each constraint of the schema is, by the name of the constraint."""

@@ -8,14 +8,18 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from seatweb.accounts import factor_queries, session_queries
+from seatweb.accounts import queries as account_queries
 from seatweb.accounts.model import NOWHERE, Client, Passkey, Role, Session, SignIn, User
-from seatweb.accounts.queries import AuditRow, Queries
+from seatweb.accounts.queries import AuditRow
 from seatweb.accounts.registration import CHANGED_MEANWHILE, Accounts
 from seatweb.accounts.sessions import Sessions, still_signed_in
+from seatweb.booking import queries as booking_queries
 from seatweb.booking.changes import Changes
 from seatweb.booking.model import Booking
 from seatweb.errors import InvalidInput
-from seatweb.storage.database import Database, Transaction
+from seatweb.storage.database import Database
+from seatweb.storage.statements import Statements
 
 
 class BookingRecord(Struct, frozen=True):
@@ -78,12 +82,12 @@ class OwnData:
     async def export(self, user: User) -> Export:
         """Return everything that is kept of the user; secrets and hashes are left out."""
 
-        async def read(queries: Queries) -> tuple[list[Booking], list[SignIn], list[Passkey], list[AuditRow]]:
+        async def read(sql: Statements) -> tuple[list[Booking], list[SignIn], list[Passkey], list[AuditRow]]:
             return (
-                await queries.list_bookings(user.id, date.min, date.max, None, (date.min, 0), None),
-                await queries.export_sessions(user.id),
-                [passkey for passkey, _ in await queries.list_passkeys(user.id)],
-                await queries.export_audit(user.id),
+                await booking_queries.list_bookings(sql, user.id, date.min, date.max, None, (date.min, 0), None),
+                await session_queries.export_sessions(sql, user.id),
+                [passkey for passkey, _ in await factor_queries.list_passkeys(sql, user.id)],
+                await account_queries.export_audit(sql, user.id),
             )
 
         bookings, sign_ins, passkeys, actions = await self._database.run(read)
@@ -129,14 +133,14 @@ class OwnData:
         user = session.user
         known_hash = await self._accounts.confirm_password(user, password, client)
 
-        async def delete(transaction: Transaction) -> tuple[list[date], set[UUID]]:
-            await still_signed_in(transaction, session)
-            if await transaction.find_password(user.id) != known_hash:
+        async def delete(sql: Statements) -> tuple[list[date], set[UUID]]:
+            await still_signed_in(sql, session)
+            if await account_queries.find_password(sql, user.id) != known_hash:
                 raise InvalidInput(fields={"password": CHANGED_MEANWHILE})
-            days = await transaction.cancel_coming_bookings(user.id, self._today(), session.id)
-            ended = await transaction.end_sessions(user.id, None)
-            await transaction.delete_sessions(user.id)
-            await transaction.delete_account(user.id, session.id)
+            days = await booking_queries.cancel_coming_bookings(sql, user.id, self._today(), session.id)
+            ended = await session_queries.end_sessions(sql, user.id, None)
+            await session_queries.delete_sessions(sql, user.id)
+            await account_queries.delete_account(sql, user.id, session.id)
             return days, ended
 
         days, ended = await self._database.transaction(delete)

@@ -21,9 +21,9 @@ from jinja2 import Environment
 from jinja2.bccache import Bucket, BytecodeCache
 from pydantic import SecretStr
 from seatweb.server.embedded import running_backends
+from seatweb.server.migrate import migrate
 from seatweb.settings import Backends, Settings
 from seatweb.storage import redis as redis_client
-from seatweb.storage.database import migrate
 from seatweb.web import rendering
 
 from tests.support import Clock, Site, run

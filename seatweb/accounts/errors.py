@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from seatweb.errors import NotAllowed, SeatwebError
+from functools import partial
+
+from seatweb.errors import Constraints, NotAllowed, SeatwebError
 
 
 class UsernameTaken(SeatwebError):
@@ -61,3 +63,10 @@ class UserNotFound(SeatwebError):
     code = "user_not_found"
     status = 404
     message = "There is no such account."
+
+
+CONSTRAINTS: Constraints = {
+    "users_username_key": UsernameTaken,
+    "username_skeletons_key": partial(UsernameTaken, looks_alike=True),
+}
+"""The rule that each constraint of the accounts' tables keeps."""

@@ -21,13 +21,15 @@ from webauthn.helpers.structs import (
     UserVerificationRequirement,
 )
 
+from seatweb.accounts import factor_queries, queries
 from seatweb.accounts.errors import BadCredentials
 from seatweb.accounts.factor_queries import KnownCredential, NewPasskey
 from seatweb.accounts.model import Session, User
 from seatweb.accounts.sessions import Proof, still_signed_in
 from seatweb.errors import InvalidInput
 from seatweb.http.hosts import is_address
-from seatweb.storage.database import Database, Transaction
+from seatweb.storage.database import Database
+from seatweb.storage.statements import Statements
 
 CHALLENGE_SECONDS: Final = 300
 LONGEST_NAME: Final = 40
@@ -159,11 +161,11 @@ class Passkeys:
             log.info("passkey not added", error=type(error).__name__)
             raise InvalidInput("That passkey could not be added. Try again, or take another device.") from None
 
-        async def add(transaction: Transaction) -> None:
-            await still_signed_in(transaction, session)
-            if not await transaction.use_challenge(challenge.challenge, CHALLENGE_SECONDS):
+        async def add(sql: Statements) -> None:
+            await still_signed_in(sql, session)
+            if not await factor_queries.use_challenge(sql, challenge.challenge, CHALLENGE_SECONDS):
                 raise InvalidInput("That took too long. Try again.")
-            known = await transaction.list_passkeys(user.id)
+            known = await factor_queries.list_passkeys(sql, user.id)
             if len(known) >= MOST_PASSKEYS:
                 raise InvalidInput(f"You have {MOST_PASSKEYS} passkeys. Remove one first.")
             new = NewPasskey(
@@ -174,7 +176,7 @@ class Passkeys:
                 transports=tuple(sorted(TRANSPORTS.intersection(transports))),
                 name=_name(name) or f"Passkey {len(known) + 1}",
             )
-            if not await transaction.add_passkey(user.id, new, session.id):
+            if not await factor_queries.add_passkey(sql, user.id, new, session.id):
                 raise InvalidInput("That passkey was added before.")
 
         await self._database.transaction(add)
@@ -197,7 +199,7 @@ class Passkeys:
             credential = parse_authentication_credential_json(content)
         except Exception as error:
             raise BadCredentials(REFUSED) from error
-        known = await self._database.run(lambda queries: queries.find_passkey(credential.raw_id))
+        known = await self._database.run(factor_queries.find_passkey, credential.raw_id)
         handle = credential.response.user_handle
         if known is None:
             raise BadCredentials("That passkey is not known here. It may have been removed.")
@@ -218,18 +220,18 @@ class Passkeys:
             log.warning("passkey refused", user_id=known.user.id, error=str(error))
             raise BadCredentials(REFUSED) from None
 
-        async def use_up(transaction: Transaction) -> None:
-            await transaction.lock_accounts(known.user.id)
-            if not await transaction.use_challenge(challenge.challenge, CHALLENGE_SECONDS):
+        async def use_up(sql: Statements) -> None:
+            await queries.lock_accounts(sql, known.user.id)
+            if not await factor_queries.use_challenge(sql, challenge.challenge, CHALLENGE_SECONDS):
                 raise BadCredentials("That took too long. Try again.")
-            if not await transaction.use_passkey(known.id, verified.new_sign_count):
+            if not await factor_queries.use_passkey(sql, known.id, verified.new_sign_count):
                 raise BadCredentials(REFUSED)
             log.info("passkey accepted", user_id=known.user.id)
 
         return known.user, use_up
 
     async def _known(self, user: User) -> list[KnownCredential]:
-        found = await self._database.run(lambda queries: queries.list_passkeys(user.id))
+        found = await self._database.run(factor_queries.list_passkeys, user.id)
         return [credential for _, credential in found]
 
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import structlog
 
+from seatweb.accounts import queries, session_queries
 from seatweb.accounts.codes import hash_code, new_code
 from seatweb.accounts.errors import BadCredentials, UserNotFound
 from seatweb.accounts.fair_queue import Asker
@@ -16,7 +17,8 @@ from seatweb.accounts.sessions import Sessions, still_administrator
 from seatweb.accounts.usernames import typed_username, username_key
 from seatweb.errors import InvalidInput, NotAllowed
 from seatweb.limits.limits import Limits
-from seatweb.storage.database import Database, Transaction
+from seatweb.storage.database import Database
+from seatweb.storage.statements import Statements
 
 log = structlog.get_logger(__name__)
 
@@ -42,17 +44,17 @@ class ResetCodes:
         """
         code = new_code()
 
-        async def put(transaction: Transaction) -> User:
+        async def put(sql: Statements) -> User:
             if by:
-                await still_administrator(transaction, by, user_id)
+                await still_administrator(sql, by, user_id)
             else:
-                await transaction.lock_accounts(user_id)
-            user = await transaction.find_user(user_id)
+                await queries.lock_accounts(sql, user_id)
+            user = await queries.find_user(sql, user_id)
             if user is None:
                 raise UserNotFound
             if by and user.role is Role.ADMIN:
                 raise NotAllowed("An administrator gets a code from who runs the site, by its command.")
-            await transaction.put_password_reset(user_id, hash_code(code), CODE_HOURS, by.user.id if by else None)
+            await queries.put_password_reset(sql, user_id, hash_code(code), CODE_HOURS, by.user.id if by else None)
             return user
 
         return await self._database.transaction(put), code
@@ -85,18 +87,18 @@ class PasswordResets:
             raise InvalidInput(fields={"new_password": problem})
         # Nobody guesses 120 random bits, so tries are not counted by username: that would only lock its owner out.
         async with self._limits.sign_in_attempt(None, client.address):
-            user_id = await self._database.run(lambda queries: queries.find_password_reset(key, code_hash))
+            user_id = await self._database.run(queries.find_password_reset, key, code_hash)
             if user_id is None:
                 log.info("password reset refused")
                 raise BadCredentials
             password_hash = await self._passwords.hash(new_password, Asker(client.address, f"reset {key}"))
 
-            async def change(transaction: Transaction) -> set[UUID]:
-                await transaction.lock_accounts(user_id)
-                if not await transaction.use_password_reset(user_id, code_hash):
+            async def change(sql: Statements) -> set[UUID]:
+                await queries.lock_accounts(sql, user_id)
+                if not await queries.use_password_reset(sql, user_id, code_hash):
                     raise BadCredentials
-                await transaction.change_password(user_id, None, password_hash, None)
-                return await transaction.end_sessions(user_id, None)
+                await queries.change_password(sql, user_id, None, password_hash, None)
+                return await session_queries.end_sessions(sql, user_id, None)
 
             self._sessions.forget(user_id, await self._database.transaction(change))
             log.info("password reset", user_id=user_id)

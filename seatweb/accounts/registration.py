@@ -7,6 +7,7 @@ from uuid import UUID
 
 import structlog
 
+from seatweb.accounts import queries, session_queries
 from seatweb.accounts.errors import BadCredentials
 from seatweb.accounts.fair_queue import Asker
 from seatweb.accounts.model import NOWHERE, Client, Session, User
@@ -22,7 +23,8 @@ from seatweb.accounts.usernames import (
 )
 from seatweb.errors import InvalidInput
 from seatweb.limits.limits import Limits
-from seatweb.storage.database import Database, Transaction
+from seatweb.storage.database import Database
+from seatweb.storage.statements import Statements
 
 log = structlog.get_logger(__name__)
 
@@ -62,9 +64,9 @@ class Accounts:
         # Queued apart from the name's account: registering with someone's name does not hold up their sign-in.
         password_hash = await self._passwords.hash(password, Asker(client.address, f"register {username_key(name)}"))
 
-        async def register(transaction: Transaction) -> Session:
-            user = await transaction.register_user(name, username_key(name), username_skeletons(name), password_hash)
-            return await self._sessions.start(transaction, user, client, with_factor=False)
+        async def register(sql: Statements) -> Session:
+            user = await queries.register_user(sql, name, username_key(name), username_skeletons(name), password_hash)
+            return await self._sessions.start(sql, user, client, with_factor=False)
 
         return await self._database.transaction(register)
 
@@ -83,7 +85,7 @@ class Accounts:
     async def _check_password(self, name: str, password: str, client: Client) -> Credentials:
         known = None
         if may_be_registered(name):
-            known = await self._database.run(lambda queries: queries.find_credentials(username_key(name)))
+            known = await self._database.run(queries.find_credentials, username_key(name))
         asker = Asker(client.address, username_key(name))
         right = await self._passwords.verify(password, known.password_hash if known else None, asker)
         if known is None or not right or known.disabled:
@@ -96,7 +98,7 @@ class Accounts:
 
     async def _rehash(self, user: User, known_hash: str, password: str, asker: Asker) -> None:
         password_hash = await self._passwords.hash(password, asker)
-        await self._database.write(lambda queries: queries.rehash_password(user.id, known_hash, password_hash))
+        await self._database.write(queries.rehash_password, user.id, known_hash, password_hash)
 
     async def confirm_password(self, user: User, password: str, client: Client = NOWHERE) -> str:
         """Return the hash of the user's password, if this is the password: what is asked before something grave.
@@ -107,7 +109,7 @@ class Accounts:
             InvalidInput: it is not.
             Overloaded: too many passwords are being verified.
         """
-        known_hash = await self._database.run(lambda queries: queries.find_password(user.id))
+        known_hash = await self._database.run(queries.find_password, user.id)
         try:
             # Counted apart from sign-ins: whoever tries those from elsewhere does not keep the user from this.
             async with self._limits.sign_in_attempt(str(user.id), None, "confirmation"):
@@ -138,10 +140,10 @@ class Accounts:
             raise InvalidInput(fields={"new_password": problem})
         password_hash = await self._passwords.hash(new_password, Asker(client.address, username_key(user.username)))
 
-        async def change(transaction: Transaction) -> set[UUID]:
-            await still_signed_in(transaction, session)
-            if not await transaction.change_password(user.id, known_hash, password_hash, session.id):
+        async def change(sql: Statements) -> set[UUID]:
+            await still_signed_in(sql, session)
+            if not await queries.change_password(sql, user.id, known_hash, password_hash, session.id):
                 raise InvalidInput(fields={"password": CHANGED_MEANWHILE})
-            return await transaction.end_sessions(user.id, session.id)
+            return await session_queries.end_sessions(sql, user.id, session.id)
 
         self._sessions.forget(user.id, await self._database.transaction(change))

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from seatweb.accounts import queries, session_queries
 from seatweb.accounts.errors import UserNotFound
 from seatweb.accounts.model import Account, Role, Session, User
 from seatweb.accounts.sessions import Sessions, still_administrator
 from seatweb.accounts.usernames import username_key
 from seatweb.errors import NotAllowed
-from seatweb.storage.database import Database, Transaction
+from seatweb.storage.database import Database
+from seatweb.storage.statements import Statements
 
 ROWS: Final = 50
 
@@ -26,11 +28,11 @@ class Rights:
         """Return 50 accounts at most whose name begins so, in the order of their keys, after the one with this key."""
         key = username_key(name.strip())
         pattern = "".join(f"\\{letter}" if letter in "\\%_" else letter for letter in key) + "%"
-        return await self._database.run(lambda queries: queries.list_users(pattern, after, ROWS))
+        return await self._database.run(queries.list_users, pattern, after, ROWS)
 
     async def admins(self) -> list[User]:
         """Return those who administer the site."""
-        return await self._database.run(lambda queries: queries.list_admins())
+        return await self._database.run(queries.list_admins)
 
     async def find(self, name: str) -> int:
         """Return the id of the account with this name.
@@ -38,14 +40,14 @@ class Rights:
         Raises:
             UserNotFound: there is none.
         """
-        user_id = await self._database.run(lambda queries: queries.find_user_id(username_key(name.strip())))
+        user_id = await self._database.run(queries.find_user_id, username_key(name.strip()))
         if user_id is None:
             raise UserNotFound
         return user_id
 
     async def change_role(self, user_id: int, role: Role) -> bool:
         """Give a user a role; return whether they had another."""
-        return await self._change(user_id, lambda queries: queries.change_role(user_id, role, None))
+        return await self._change(user_id, lambda sql: queries.change_role(sql, user_id, role, None))
 
     async def change_disabled(self, user_id: int, *, disabled: bool, by: Session | None = None) -> bool:
         """Disable or enable an account; return whether it was not so before.
@@ -58,18 +60,18 @@ class Rights:
             raise NotAllowed("You cannot disable your own account.")
         actor_id = by.user.id if by else None
 
-        async def change(transaction: Transaction) -> bool:
+        async def change(sql: Statements) -> bool:
             if by:
-                await still_administrator(transaction, by, user_id)
-            return await transaction.change_disabled(user_id, disabled=disabled, actor_id=actor_id)
+                await still_administrator(sql, by, user_id)
+            return await queries.change_disabled(sql, user_id, disabled=disabled, actor_id=actor_id)
 
         return await self._change(user_id, change)
 
-    async def _change(self, user_id: int, work: Callable[[Transaction], Awaitable[bool]]) -> bool:
-        async def change(transaction: Transaction) -> bool:
-            changed = await work(transaction)
+    async def _change(self, user_id: int, work: Callable[[Statements], Awaitable[bool]]) -> bool:
+        async def change(sql: Statements) -> bool:
+            changed = await work(sql)
             if changed:
-                self._sessions.forget(user_id, await transaction.end_sessions(user_id, None))
+                self._sessions.forget(user_id, await session_queries.end_sessions(sql, user_id, None))
             return changed
 
         return await self._database.transaction(change)

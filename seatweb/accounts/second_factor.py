@@ -13,15 +13,16 @@ import structlog
 from msgspec import Struct
 from pyotp.exceptions import OTPVerificationError
 
+from seatweb.accounts import factor_queries, queries
 from seatweb.accounts.codes import hash_code, new_code, without_separators
 from seatweb.accounts.errors import BadCode, LastFactor
 from seatweb.accounts.fair_queue import Asker
 from seatweb.accounts.model import NOWHERE, Client, Factors, Session, User
 from seatweb.accounts.passwords import Passwords
-from seatweb.accounts.queries import Queries
 from seatweb.accounts.sessions import Proof, still_signed_in
 from seatweb.errors import NotSignedIn, TooManyAttempts
-from seatweb.storage.database import Database, Transaction
+from seatweb.storage.database import Database
+from seatweb.storage.statements import Statements
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +37,7 @@ TOTP: Final = re.compile(r"[0-9]{6}", re.ASCII)
 EARLIER_RECOVERY: Final = re.compile(r"([0-9])([0-9]{15})", re.ASCII)
 """A recovery code as they were: its number, and 50 random bits, which is why it is hashed like a password."""
 
-_Use: TypeAlias = Callable[[Queries], Awaitable[bool]]
+_Use: TypeAlias = Callable[[Statements], Awaitable[bool]]
 
 
 class Enrolment(Struct, frozen=True):
@@ -69,8 +70,8 @@ class SecondFactors:
 
     async def of(self, user: User) -> Factors:
         """Return what the user has."""
-        row = await self._database.run(lambda queries: queries.find_factors(user.id))
-        passkeys = await self._database.run(lambda queries: queries.list_passkeys(user.id))
+        row = await self._database.run(factor_queries.find_factors, user.id)
+        passkeys = await self._database.run(factor_queries.list_passkeys, user.id)
         return Factors(
             totp_since=row.totp_since,
             passkeys=tuple(passkey for passkey, _ in passkeys),
@@ -80,7 +81,7 @@ class SecondFactors:
 
     async def missing(self, user: User) -> bool:
         """Return whether the user's password is all there is."""
-        return not await self._database.run(lambda queries: queries.has_second_factor(user.id))
+        return not await self._database.run(factor_queries.has_second_factor, user.id)
 
     # The authenticator app
 
@@ -91,15 +92,15 @@ class SecondFactors:
             NotSignedIn: the session was ended meanwhile; so do all others here that change something.
         """
 
-        async def begin(transaction: Transaction) -> bool:
-            await still_signed_in(transaction, session)
-            return await transaction.begin_totp(session.user.id, pyotp.random_base32())
+        async def begin(sql: Statements) -> bool:
+            await still_signed_in(sql, session)
+            return await factor_queries.begin_totp(sql, session.user.id, pyotp.random_base32())
 
         return await self._database.transaction(begin)
 
     async def enrolment(self, user: User) -> Enrolment | None:
         """Return the secret that does not count yet, if there is one."""
-        found = await self._database.run(lambda queries: queries.find_totp(user.id))
+        found = await self._database.run(factor_queries.find_totp, user.id)
         if found is None or found.confirmed:
             return None
         uri = pyotp.TOTP(found.secret).provisioning_uri(name=user.username, issuer_name=self._issuer)
@@ -117,9 +118,9 @@ class SecondFactors:
             raise BadCode("That code is not right. Check the clock of your device, and try the next one.")
         secret = found.secret
 
-        async def confirm(transaction: Transaction) -> None:
-            await still_signed_in(transaction, session)
-            if not await transaction.confirm_totp(user.id, secret, step, session.id):
+        async def confirm(sql: Statements) -> None:
+            await still_signed_in(sql, session)
+            if not await factor_queries.confirm_totp(sql, user.id, secret, step, session.id):
                 raise BadCode
 
         await self._database.transaction(confirm)
@@ -130,7 +131,7 @@ class SecondFactors:
         Raises:
             LastFactor: a second factor is needed, and there is no other.
         """
-        await self._remove(session, lambda transaction: transaction.remove_totp(session.user.id, session.id))
+        await self._remove(session, lambda sql: factor_queries.remove_totp(sql, session.user.id, session.id))
 
     async def remove_passkey(self, session: Session, passkey_id: int) -> None:
         """Take a passkey of the user away; removing it twice, or one that is not theirs, changes nothing.
@@ -139,16 +140,16 @@ class SecondFactors:
             LastFactor: a second factor is needed, and there is no other.
         """
         user_id = session.user.id
-        await self._remove(session, lambda transaction: transaction.remove_passkey(passkey_id, user_id, session.id))
+        await self._remove(session, lambda sql: factor_queries.remove_passkey(sql, passkey_id, user_id, session.id))
 
-    async def _remove(self, session: Session, work: Callable[[Transaction], Awaitable[None]]) -> None:
-        async def remove(transaction: Transaction) -> None:
-            await still_signed_in(transaction, session)
-            await work(transaction)
-            if not await transaction.has_second_factor(session.user.id):
+    async def _remove(self, session: Session, work: Callable[[Statements], Awaitable[None]]) -> None:
+        async def remove(sql: Statements) -> None:
+            await still_signed_in(sql, session)
+            await work(sql)
+            if not await factor_queries.has_second_factor(sql, session.user.id):
                 if self.needed:
                     raise LastFactor
-                await transaction.remove_recovery_codes(session.user.id)
+                await factor_queries.remove_recovery_codes(sql, session.user.id)
 
         await self._database.transaction(remove)
 
@@ -156,16 +157,18 @@ class SecondFactors:
 
     async def first_recovery_codes(self, session: Session) -> list[str]:
         """Return recovery codes for a user who has none; an empty list for one who has."""
-        factors = await self._database.run(lambda queries: queries.find_factors(session.user.id))
+        factors = await self._database.run(factor_queries.find_factors, session.user.id)
         return [] if factors.recovery_made else await self.new_recovery_codes(session)
 
     async def new_recovery_codes(self, session: Session) -> list[str]:
         """Return ten recovery codes in the place of all before; nobody can be shown them again."""
         codes = [new_code() for _ in range(RECOVERY_CODES)]
 
-        async def replace(transaction: Transaction) -> None:
-            await still_signed_in(transaction, session)
-            await transaction.replace_recovery_codes(session.user.id, [hash_code(code) for code in codes], session.id)
+        async def replace(sql: Statements) -> None:
+            await still_signed_in(sql, session)
+            await factor_queries.replace_recovery_codes(
+                sql, session.user.id, [hash_code(code) for code in codes], session.id
+            )
 
         await self._database.transaction(replace)
         return codes
@@ -191,8 +194,8 @@ class SecondFactors:
             Overloaded: too many passwords are being verified.
         """
         # Counted before it is looked at, so that no number of tries at once is more than that.
-        if not await self._database.write(lambda queries: queries.count_code_try(user.id, CODE_TRIES, CODE_SECONDS)):
-            seconds = await self._database.run(lambda queries: queries.seconds_to_wait(user.id, CODE_SECONDS))
+        if not await self._database.write(factor_queries.count_code_try, user.id, CODE_TRIES, CODE_SECONDS):
+            seconds = await self._database.run(factor_queries.seconds_to_wait, user.id, CODE_SECONDS)
             raise TooManyAttempts(
                 f"There were too many wrong codes. Wait {-(-seconds // 60)} minutes, or use a passkey.",
                 retry_after=seconds,
@@ -203,30 +206,30 @@ class SecondFactors:
         elif earlier := EARLIER_RECOVERY.fullmatch(typed):
             kind, use = "recovery code", await self._find_earlier_recovery(user, int(earlier[1]), earlier[2], client)
         else:
-            kind, use = "recovery code", lambda queries: queries.use_recovery_code(user.id, hash_code(typed))
+            kind, use = "recovery code", lambda sql: factor_queries.use_recovery_code(sql, user.id, hash_code(typed))
 
-        async def use_up(transaction: Transaction) -> None:
-            await transaction.lock_accounts(user.id)
-            if use is None or not await use(transaction):
+        async def use_up(sql: Statements) -> None:
+            await queries.lock_accounts(sql, user.id)
+            if use is None or not await use(sql):
                 log.info("code refused", user_id=user.id, kind=kind)
                 raise BadCode
             log.info("code accepted", user_id=user.id, kind=kind)
-            await transaction.forget_code_tries(user.id)
+            await factor_queries.forget_code_tries(sql, user.id)
 
         return use_up
 
     async def _find_totp_step(self, user: User, code: str) -> _Use | None:
-        found = await self._database.run(lambda queries: queries.find_totp(user.id))
+        found = await self._database.run(factor_queries.find_totp, user.id)
         step = self._step(found.secret, code) if found and found.confirmed else None
         if found is None or step is None:
             return None
         secret = found.secret
-        return lambda queries: queries.use_totp(user.id, secret, step)
+        return lambda sql: factor_queries.use_totp(sql, user.id, secret, step)
 
     async def _find_earlier_recovery(self, user: User, number: int, code: str, client: Client) -> _Use | None:
-        known = await self._database.run(lambda queries: queries.find_recovery_code(user.id, number))
+        known = await self._database.run(factor_queries.find_recovery_code, user.id, number)
         right = await self._passwords.verify(code, known, Asker(client.address, f"user {user.id}"))
-        return (lambda queries: queries.use_recovery_code(user.id, known)) if right and known else None
+        return (lambda sql: factor_queries.use_recovery_code(sql, user.id, known)) if right and known else None
 
     def _step(self, secret: str, code: str) -> int | None:
         """Return the time-step that a code is of, if it is one of now or of one step before or after."""
@@ -242,9 +245,7 @@ class SecondFactors:
 
     async def begin_waiting(self, user: User, password_hash: str) -> UUID:
         """Return the id of a sign-in whose password was right; it waits for five minutes."""
-        return await self._database.write(
-            lambda queries: queries.begin_waiting(user.id, password_hash, WAITING_SECONDS)
-        )
+        return await self._database.write(factor_queries.begin_waiting, user.id, password_hash, WAITING_SECONDS)
 
     async def find_waiting(self, waiting_id: UUID) -> User:
         """Return whose sign-in it is.
@@ -252,7 +253,7 @@ class SecondFactors:
         Raises:
             NotSignedIn: it is over, or the password was changed, or the account disabled.
         """
-        user = await self._database.run(lambda queries: queries.find_waiting(waiting_id, WAITING_SECONDS))
+        user = await self._database.run(factor_queries.find_waiting, waiting_id, WAITING_SECONDS)
         if user is None:
             raise NotSignedIn("That took too long. Sign in again.")
         return user
@@ -263,16 +264,16 @@ class SecondFactors:
         Raises:
             NotSignedIn: it has none.
         """
-        if not await self._database.write(lambda queries: queries.count_waiting_try(waiting_id, WAITING_TRIES)):
+        if not await self._database.write(factor_queries.count_waiting_try, waiting_id, WAITING_TRIES):
             raise NotSignedIn("Those were too many wrong codes. Sign in again.")
 
-    async def end_waiting(self, transaction: Transaction, waiting_id: UUID) -> str:
+    async def end_waiting(self, sql: Statements, waiting_id: UUID) -> str:
         """Let the sign-in wait no more: it goes on. Return the hash of its password.
 
         Raises:
             NotSignedIn: another request was faster.
         """
-        password_hash = await transaction.end_waiting(waiting_id)
+        password_hash = await factor_queries.end_waiting(sql, waiting_id)
         if password_hash is None:
             raise NotSignedIn("That took too long. Sign in again.")
         return password_hash

@@ -12,12 +12,13 @@ from uuid import UUID
 
 import structlog
 
+from seatweb.accounts import queries, session_queries
 from seatweb.accounts.errors import BadCredentials
 from seatweb.accounts.model import Client, Role, Session, SignIn, User
-from seatweb.accounts.queries import Queries
 from seatweb.errors import NotAllowed, NotSignedIn, Overloaded
 from seatweb.storage.caching import Kept, Memory
-from seatweb.storage.database import Database, Transaction
+from seatweb.storage.database import Database
+from seatweb.storage.statements import Statements
 
 # A session that was ended elsewhere may count here for so long; promised is 1 s. Those in use are verified more often.
 SESSION_SECONDS: Final = 0.9
@@ -28,7 +29,7 @@ SESSIONS_KEPT: Final = 10_000
 MOST_SESSIONS: Final = 50  # of one user; nobody uses as many devices
 LISTED: Final = 50  # to name a device takes milliseconds, and a program may have signed in a thousand times
 
-Proof: TypeAlias = Callable[[Transaction], Awaitable[None]]
+Proof: TypeAlias = Callable[[Statements], Awaitable[None]]
 """Uses up what proved who someone is, in the transaction of what that allows, which then holds the user's account.
 
 It raises where the proof no longer counts.
@@ -37,7 +38,7 @@ It raises where the proof no longer counts.
 log = structlog.get_logger(__name__)
 
 
-async def still_signed_in(transaction: Transaction, session: Session) -> None:
+async def still_signed_in(sql: Statements, session: Session) -> None:
     """Hold the user's account and the session until the transaction ends.
 
     What was allowed because of a password or a code is allowed to this session. So what is done because of it asks, in
@@ -47,11 +48,13 @@ async def still_signed_in(transaction: Transaction, session: Session) -> None:
         NotSignedIn: the session has ended, or the account is disabled or deleted.
     """
     user_id = session.user.id
-    if not await transaction.lock_accounts(user_id) or not await transaction.lock_session(session.id, user_id):
+    if not await queries.lock_accounts(sql, user_id) or not await session_queries.lock_session(
+        sql, session.id, user_id
+    ):
         raise NotSignedIn
 
 
-async def still_administrator(transaction: Transaction, session: Session, user_id: int) -> None:
+async def still_administrator(sql: Statements, session: Session, user_id: int) -> None:
     """Hold the accounts of an administrator and of the user they act on until the transaction ends.
 
     Raises:
@@ -59,8 +62,8 @@ async def still_administrator(transaction: Transaction, session: Session, user_i
         NotAllowed: they are no administrator any more.
     """
     actor_id = session.user.id
-    roles = await transaction.lock_accounts(actor_id, user_id)
-    if actor_id not in roles or not await transaction.lock_session(session.id, actor_id):
+    roles = await queries.lock_accounts(sql, actor_id, user_id)
+    if actor_id not in roles or not await session_queries.lock_session(sql, session.id, actor_id):
         raise NotSignedIn
     if roles[actor_id] is not Role.ADMIN:
         raise NotAllowed
@@ -82,7 +85,7 @@ class Sessions:
 
     async def start(
         self,
-        queries: Queries,
+        sql: Statements,
         user: User,
         client: Client,
         password_hash: str | None = None,
@@ -100,8 +103,8 @@ class Sessions:
         """
         expires_at = datetime.now(UTC) + self._length
         enrolling = self.factor_needed and not with_factor
-        session_id = await queries.start_session(
-            user.id, expires_at, client, password_hash, enrolling=enrolling, most=MOST_SESSIONS
+        session_id = await session_queries.start_session(
+            sql, user.id, expires_at, client, password_hash, enrolling=enrolling, most=MOST_SESSIONS
         )
         if session_id is None:
             raise BadCredentials
@@ -109,7 +112,7 @@ class Sessions:
 
     async def mark_enrolling(self) -> None:
         """Bring the sessions that live in line with whether a second factor is needed."""
-        await self._database.write(lambda queries: queries.mark_enrolling(needed=self.factor_needed))
+        await self._database.write(session_queries.mark_enrolling, needed=self.factor_needed)
 
     async def finish_enrolling(self, session: Session, client: Client) -> Session:
         """Return the session that follows an enrolling one, now that there is a second factor; all others end.
@@ -119,12 +122,12 @@ class Sessions:
             BadCredentials: the account was disabled or deleted meanwhile.
         """
 
-        async def finish(transaction: Transaction) -> tuple[set[UUID], Session]:
-            await transaction.lock_accounts(session.user.id)  # before the sessions, as everywhere: else a deadlock
-            ended = await transaction.end_sessions(session.user.id, None)
+        async def finish(sql: Statements) -> tuple[set[UUID], Session]:
+            await queries.lock_accounts(sql, session.user.id)  # before the sessions, as everywhere: else a deadlock
+            ended = await session_queries.end_sessions(sql, session.user.id, None)
             if session.id not in ended:
                 raise NotSignedIn
-            return ended, await self.start(transaction, session.user, client, with_factor=True)
+            return ended, await self.start(sql, session.user, client, with_factor=True)
 
         ended, new = await self._database.transaction(finish)
         self.forget(session.user.id, ended)
@@ -146,18 +149,18 @@ class Sessions:
 
     async def of(self, user: User) -> list[SignIn]:
         """Return the user's sessions that still count, the one that was used last first, `LISTED` at most."""
-        return await self._database.run(lambda queries: queries.list_sessions(user.id, self._idle, LISTED))
+        return await self._database.run(session_queries.list_sessions, user.id, self._idle, LISTED)
 
     async def end(self, user: User, session_id: UUID) -> None:
         """End a session of the user; ending it twice, or one that is not theirs, changes nothing and is no error."""
         try:
-            await self._database.write(lambda queries: queries.end_session(session_id, user.id))
+            await self._database.write(session_queries.end_session, session_id, user.id)
         finally:
             self._sessions.forget((session_id, user.id))
 
     async def end_all(self, user: User) -> None:
         """End every session of the user."""
-        ended = await self._database.write(lambda queries: queries.end_sessions(user.id, None))
+        ended = await self._database.write(session_queries.end_sessions, user.id, None)
         self.forget(user.id, ended)
 
     def forget(self, user_id: int, ended: Iterable[UUID]) -> None:
@@ -219,10 +222,10 @@ class Sessions:
                 log.exception("noting the use of sessions failed")
 
     async def _note(self, session_ids: set[UUID]) -> None:
-        await self._database.write(lambda queries: queries.touch_sessions(session_ids, self._idle))
+        await self._database.write(session_queries.touch_sessions, session_ids, self._idle)
 
     async def _live(self, session_ids: set[UUID]) -> set[UUID]:
-        return await self._database.run(lambda queries: queries.live_sessions(session_ids, self._idle))
+        return await self._database.run(session_queries.live_sessions, session_ids, self._idle)
 
     async def _read(self, key: tuple[UUID, int]) -> Session | None:
-        return await self._database.run(lambda queries: queries.find_session(*key, self._idle))
+        return await self._database.run(session_queries.find_session, *key, self._idle)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from seatweb.accounts import queries
 from seatweb.accounts.errors import SecondFactorMissing, SecondFactorNeeded
 from seatweb.accounts.model import NOWHERE, Client, Session, User
 from seatweb.accounts.passkeys import Challenge, Passkeys, RelyingParty
 from seatweb.accounts.registration import Accounts
 from seatweb.accounts.second_factor import SecondFactors
 from seatweb.accounts.sessions import Proof, Sessions
-from seatweb.storage.database import Database, Transaction
+from seatweb.storage.database import Database
+from seatweb.storage.statements import Statements
 
 
 class SigningIn:
@@ -127,22 +129,22 @@ class SigningIn:
     ) -> Session:
         """Return a new session of a user whose password has this hash (None: they need none), and who has the proof."""
 
-        async def start(transaction: Transaction) -> Session:
+        async def start(sql: Statements) -> Session:
             if proof:
-                await proof(transaction)
+                await proof(sql)
             else:
-                await transaction.lock_accounts(user.id)
-            return await self._sessions.start(transaction, user, client, password_hash, with_factor=bool(proof))
+                await queries.lock_accounts(sql, user.id)
+            return await self._sessions.start(sql, user, client, password_hash, with_factor=bool(proof))
 
         return await self._database.transaction(start)
 
     async def _go_on(self, waiting_id: UUID, user: User, client: Client, proof: Proof) -> Session:
         """Return the session that follows a sign-in that waits."""
 
-        async def go_on(transaction: Transaction) -> Session:
-            await proof(transaction)
-            password_hash = await self._factors.end_waiting(transaction, waiting_id)
-            return await self._sessions.start(transaction, user, client, password_hash, with_factor=True)
+        async def go_on(sql: Statements) -> Session:
+            await proof(sql)
+            password_hash = await self._factors.end_waiting(sql, waiting_id)
+            return await self._sessions.start(sql, user, client, password_hash, with_factor=True)
 
         return await self._database.transaction(go_on)
 

@@ -6,8 +6,11 @@ import re
 import unicodedata
 from typing import Final
 
+from seatweb.accounts import queries
 from seatweb.accounts.unicode_security import identifier_types, skeleton
+from seatweb.storage.statements import Statements
 
+SKELETONS_AT_ONCE: Final = 2000  # accounts, so that none is locked for long
 SHORTEST_USERNAME: Final = 3
 LONGEST_USERNAME: Final = 50
 # Of what is typed no more is looked at: to bring it into one form takes time that grows with the square of its length.
@@ -101,3 +104,17 @@ def username_skeletons(name: str) -> list[str]:
 
 def _visible(name: str) -> str:
     return unicodedata.normalize("NFKC", INVISIBLE.sub("", name))
+
+
+async def fill_in_skeletons(sql: Statements) -> None:
+    """Give every account that has no skeleton its own, unless an older account has them.
+
+    Each batch commits by itself, so that a process that is stopped in the middle goes on at its next start. Every
+    start also finds the accounts that an older version registered meanwhile, and those whose look-alike was deleted.
+    """
+    last_id = 0
+    while names := await queries.find_names_without_skeletons(sql, last_id, SKELETONS_AT_ONCE):
+        last_id = names[-1][0]
+        await queries.put_skeletons(
+            sql, [(user_id, skeleton) for user_id, name in names for skeleton in username_skeletons(name)]
+        )

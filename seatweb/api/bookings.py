@@ -25,7 +25,8 @@ from seatweb.booking.errors import BookingNotFound
 from seatweb.booking.idempotency import answer_once
 from seatweb.booking.model import Booking
 from seatweb.errors import InvalidInput, SeatwebError
-from seatweb.storage.database import Database, Transaction
+from seatweb.storage.database import Database
+from seatweb.storage.statements import Statements
 
 Status = Annotated[
     Literal["confirmed", "cancelled", "all"], QueryParameter(description="Only bookings with this status.")
@@ -139,10 +140,10 @@ async def _book_once(
     request_id = request.scope["state"]["request_id"]
     refused: SeatwebError | None = None
 
-    async def work(transaction: Transaction) -> Booking:
+    async def work(sql: Statements) -> Booking:
         if data.any:
-            return await bookings.book_any_in(transaction, user, day, data.section, session.id, holds)
-        return await bookings.book_in(transaction, user, int(data.seat_id or 0), day, session.id, holds)
+            return await bookings.book_any_in(sql, user, day, data.section, session.id, holds)
+        return await bookings.book_in(sql, user, int(data.seat_id or 0), day, session.id, holds)
 
     def encode(outcome: Booking | SeatwebError) -> tuple[int, str]:
         nonlocal refused

@@ -12,7 +12,7 @@ from uuid import UUID
 from msgspec import Struct, field
 
 from seatweb.accounts.model import User
-from seatweb.accounts.queries import Queries, SeatInSection, SectionSeats
+from seatweb.booking import queries
 from seatweb.booking.changes import Changes
 from seatweb.booking.errors import (
     BookingNotFound,
@@ -27,12 +27,14 @@ from seatweb.booking.errors import (
 )
 from seatweb.booking.holds import Reservation, Reservations
 from seatweb.booking.model import Booking, DayView, Hold, Seat, Section, SectionView, Status
+from seatweb.booking.queries import SeatInSection, SectionSeats
 from seatweb.booking.section_cache import SectionCache
 from seatweb.errors import Overloaded, SeatwebError
 from seatweb.limits.limits import Limits
 from seatweb.storage.batching import Together
 from seatweb.storage.caching import Kept, Memory
 from seatweb.storage.database import ACQUIRE_SECONDS, Database
+from seatweb.storage.statements import Statements
 
 DAYS_AHEAD: Final = 90
 ENDED_SHOWN: Final = 50
@@ -121,7 +123,7 @@ class Bookings:
         return self._weeks.peek((user.id, monday_of(day)))
 
     async def _read_day(self, day: date) -> DayView:
-        generations = await self._database.run(lambda queries: queries.read_generations(day))  # first: see the cache
+        generations = await self._database.run(queries.read_generations, day)  # first: see the cache
         kept = self.can_be_booked(day)
         holds = await self._reservations.active(day) if kept else {}
         views = {
@@ -146,7 +148,7 @@ class Bookings:
         }
         missing = [section.id for section, _ in wanted if section.id not in found]
         if missing:
-            built = await self._database.run(lambda queries: queries.read_seats(missing, day))
+            built = await self._database.run(queries.read_seats, missing, day)
             found |= built
             if kept:
                 await self._cache.put(day, {(id_, new.generation): new.seats for id_, new in built.items()})
@@ -161,7 +163,7 @@ class Bookings:
     async def _read_week(self, key: tuple[int, date]) -> dict[date, Booking]:
         user_id, monday = key
         sunday = monday + min(timedelta(days=6), date.max - monday)  # the calendar's last week has five days
-        found = await self._database.run(lambda queries: queries.list_confirmed_bookings(user_id, monday, sunday))
+        found = await self._database.run(queries.list_confirmed_bookings, user_id, monday, sunday)
         return {booking.day: booking for booking in found}
 
     def _day_changed(self, day: date | None) -> None:
@@ -209,7 +211,7 @@ class Bookings:
         reservation = await self._reservations.hold(day, seat_id, user.id, token)
         try:
             # Asked after the hold was taken: a booking before it is seen here, one after it ends the hold or sees it.
-            sitter = await self._database.run(lambda queries: self._can_be_held(queries, seat_id, day))
+            sitter = await self._database.run(lambda sql: self._can_be_held(sql, seat_id, day))
             if sitter not in {None, user.id}:
                 raise SeatTaken
         except BaseException:
@@ -232,9 +234,9 @@ class Bookings:
             self._changes.tell(day)
 
     @staticmethod
-    async def _can_be_held(queries: Queries, seat_id: int, day: date) -> int | None:
-        await _open_seat(queries, seat_id)
-        return await queries.find_sitter(seat_id, day)
+    async def _can_be_held(sql: Statements, seat_id: int, day: date) -> int | None:
+        await _open_seat(sql, seat_id)
+        return await queries.find_sitter(sql, seat_id, day)
 
     # Bookings
 
@@ -262,9 +264,7 @@ class Bookings:
             holds = await self.admit(user, day)
             self._wanted[day, seat_id] = None
             async with self.changing(user, day):
-                booking = await self._database.write(
-                    lambda queries: self._book(queries, user, seat_id, day, session_id, holds)
-                )
+                booking = await self._database.write(lambda sql: self._book(sql, user, seat_id, day, session_id, holds))
             turn.sitter = user.id
             return booking
 
@@ -283,7 +283,7 @@ class Bookings:
         _refuse_late(user, sitter)
 
     async def _find_sitters(self, wanted: list[tuple[int, date]]) -> list[int | None]:
-        sitters = await self._database.run(lambda queries: queries.find_sitters({*wanted}))
+        sitters = await self._database.run(queries.find_sitters, {*wanted})
         return [sitters.get(seat) for seat in wanted]
 
     @asynccontextmanager
@@ -321,7 +321,7 @@ class Bookings:
 
     async def book_in(
         self,
-        queries: Queries,
+        sql: Statements,
         user: User,
         seat_id: int,
         day: date,
@@ -331,12 +331,12 @@ class Bookings:
         """Do what `book` does, in a transaction of the caller's, who does it inside `changing`."""
         self._check_day(day)
         _check_id(seat_id, SeatNotFound)
-        _refuse_late(user, await queries.find_sitter(seat_id, day))
-        return await self._book(queries, user, seat_id, day, session_id, holds)
+        _refuse_late(user, await queries.find_sitter(sql, seat_id, day))
+        return await self._book(sql, user, seat_id, day, session_id, holds)
 
     async def _book(
         self,
-        queries: Queries,
+        sql: Statements,
         user: User,
         seat_id: int,
         day: date,
@@ -344,9 +344,9 @@ class Bookings:
         holds: Mapping[int, Hold],
     ) -> Booking:
         _check_hold(holds, seat_id, user)
-        booking = await queries.book_seat(seat_id, user.id, day, session_id)
+        booking = await queries.book_seat(sql, seat_id, user.id, day, session_id)
         if booking is None:
-            await _open_seat(queries, seat_id)
+            await _open_seat(sql, seat_id)
             raise SeatClosed  # it was opened just now
         return booking
 
@@ -362,15 +362,13 @@ class Bookings:
         self._check_day(day)
         holds = await self.admit(user, day)
         # Who comes too late learns it before they queue behind the winners.
-        sections = await self._database.run(lambda queries: _check_any_free(queries, user, day, section, holds))
+        sections = await self._database.run(lambda sql: _check_any_free(sql, user, day, section, holds))
         async with self.changing(user, day):
-            return await self._database.write(
-                lambda queries: _book_any(queries, user, day, sections, session_id, holds)
-            )
+            return await self._database.write(lambda sql: _book_any(sql, user, day, sections, session_id, holds))
 
     async def book_any_in(
         self,
-        queries: Queries,
+        sql: Statements,
         user: User,
         day: date,
         section: str | None,
@@ -379,8 +377,8 @@ class Bookings:
     ) -> Booking:
         """Do what `book_any` does, in a transaction of the caller's, who does it inside `changing`."""
         self._check_day(day)
-        sections = await _check_any_free(queries, user, day, section, holds)
-        return await _book_any(queries, user, day, sections, session_id, holds)
+        sections = await _check_any_free(sql, user, day, section, holds)
+        return await _book_any(sql, user, day, sections, session_id, holds)
 
     async def move(self, user: User, booking_id: int, seat_id: int, session_id: UUID | None = None) -> Booking:
         """Give the user's booking another seat in one step; the first seat is kept until the second is sure.
@@ -396,18 +394,18 @@ class Bookings:
         day = await self._day_of(user, booking_id)
         holds = await self.admit(user, day)
 
-        async def work(queries: Queries) -> Booking:
-            booking = await queries.lock_booking(booking_id, user.id)
+        async def work(sql: Statements) -> Booking:
+            booking = await queries.lock_booking(sql, booking_id, user.id)
             if booking is None:
                 raise BookingNotFound
             self._check_day(booking.day)
             if booking.seat_id != seat_id:
-                target = await _open_seat(queries, seat_id)
+                target = await _open_seat(sql, seat_id)
                 _check_hold(holds, seat_id, user)
-                source = await _known_seat(queries, booking.seat_id)
-                await queries.bump_generations([source.section_id, target.section_id], booking.day)
-                await queries.move_booking(booking, seat_id, session_id)
-            return await _known_booking(queries, booking_id, user.id)
+                source = await _known_seat(sql, booking.seat_id)
+                await queries.bump_generations(sql, [source.section_id, target.section_id], booking.day)
+                await queries.move_booking(sql, booking, seat_id, session_id)
+            return await _known_booking(sql, booking_id, user.id)
 
         async with self.changing(user, day):
             return await self._database.transaction(work)
@@ -430,23 +428,23 @@ class Bookings:
         """
         _check_id(booking_id, BookingNotFound)
 
-        async def work(queries: Queries) -> Booking:
-            booking = await queries.lock_booking(booking_id, user.id)
+        async def work(sql: Statements) -> Booking:
+            booking = await queries.lock_booking(sql, booking_id, user.id)
             if booking is None:
                 raise BookingNotFound
             if booking.day < self.today():
                 raise OutsideBookingWindow("That day is over; its booking stays in your history.")
-            seat = await _known_seat(queries, booking.seat_id)
-            await queries.bump_generations([seat.section_id], booking.day)
-            await queries.cancel_booking(booking_id, session_id)
-            return await _known_booking(queries, booking_id, user.id)
+            seat = await _known_seat(sql, booking.seat_id)
+            await queries.bump_generations(sql, [seat.section_id], booking.day)
+            await queries.cancel_booking(sql, booking_id, session_id)
+            return await _known_booking(sql, booking_id, user.id)
 
         day = await self._day_of(user, booking_id)
         async with self.changing(user, day):
             return await self._database.transaction(work)
 
     async def _day_of(self, user: User, booking_id: int) -> date:
-        return (await self._database.run(lambda queries: _known_booking(queries, booking_id, user.id))).day
+        return (await self._database.run(lambda sql: _known_booking(sql, booking_id, user.id))).day
 
     async def bookable(self, day: date) -> DayView:
         """Return what a day that can be booked looks like now, after everything that was done before this call.
@@ -461,23 +459,19 @@ class Bookings:
         self, user: User, first_day: date, last_day: date, status: str | None, after: tuple[date, int], rows: int
     ) -> list[Booking]:
         """Return the user's next bookings between the days, after the one with this day and id."""
-        return await self._database.run(
-            lambda queries: queries.list_bookings(user.id, first_day, last_day, status, after, rows)
-        )
+        return await self._database.run(queries.list_bookings, user.id, first_day, last_day, status, after, rows)
 
     async def of_day(self, user: User, day: date) -> Booking | None:
         """Return the user's confirmed booking on the day."""
-        return await self._database.run(lambda queries: queries.find_booking_of_day(user.id, day))
+        return await self._database.run(queries.find_booking_of_day, user.id, day)
 
     async def coming(self, user: User) -> list[Booking]:
         """Return the user's confirmed bookings from today on, soonest first."""
-        return await self._database.run(
-            lambda queries: queries.list_confirmed_bookings(user.id, self.today(), date.max)
-        )
+        return await self._database.run(queries.list_confirmed_bookings, user.id, self.today(), date.max)
 
     async def ended(self, user: User) -> list[Booking]:
         """Return the user's latest bookings that are over or cancelled, latest first."""
-        return await self._database.run(lambda queries: queries.list_ended_bookings(user.id, self.today(), ENDED_SHOWN))
+        return await self._database.run(queries.list_ended_bookings, user.id, self.today(), ENDED_SHOWN)
 
     def _check_day(self, day: date) -> None:
         if day < self.today():
@@ -518,32 +512,32 @@ def _refuse_late(user: User, sitter: int | None) -> None:
 
 
 async def _check_any_free(
-    queries: Queries, user: User, day: date, section: str | None, holds: Mapping[int, Hold]
+    sql: Statements, user: User, day: date, section: str | None, holds: Mapping[int, Hold]
 ) -> list[int]:
     """Return the ids of the sections to look in; refuse who has a seat already, and everyone when none is free."""
-    generations = await queries.read_generations(day)
+    generations = await queries.read_generations(sql, day)
     sections = [found.id for found, _ in generations if section is None or found.name == section]
     if not sections and section is not None:
         raise SectionNotFound
-    if await queries.find_booking_of_day(user.id, day):
+    if await queries.find_booking_of_day(sql, user.id, day):
         raise DayAlreadyBooked
-    if not await queries.any_free_seat(sections, day, _held_by_others(holds, user)):
+    if not await queries.any_free_seat(sql, sections, day, _held_by_others(holds, user)):
         raise NoFreeSeat
     return sections
 
 
 async def _book_any(
-    queries: Queries,
+    sql: Statements,
     user: User,
     day: date,
     sections: list[int],
     session_id: UUID | None,
     holds: Mapping[int, Hold],
 ) -> Booking:
-    booking_id = await queries.book_any_seat(user.id, day, sections, _held_by_others(holds, user), session_id)
+    booking_id = await queries.book_any_seat(sql, user.id, day, sections, _held_by_others(holds, user), session_id)
     if booking_id is None:
         raise NoFreeSeat
-    return await _known_booking(queries, booking_id, user.id)
+    return await _known_booking(sql, booking_id, user.id)
 
 
 def _held_by_others(holds: Mapping[int, Hold], user: User) -> list[int]:
@@ -561,22 +555,22 @@ def _check_id(value: int, error: type[SeatNotFound | BookingNotFound]) -> None:
         raise error
 
 
-async def _known_seat(queries: Queries, seat_id: int) -> SeatInSection:
-    seat = await queries.find_seat(seat_id)
+async def _known_seat(sql: Statements, seat_id: int) -> SeatInSection:
+    seat = await queries.find_seat(sql, seat_id)
     if seat is None:
         raise SeatNotFound
     return seat
 
 
-async def _open_seat(queries: Queries, seat_id: int) -> SeatInSection:
-    found = await _known_seat(queries, seat_id)
+async def _open_seat(sql: Statements, seat_id: int) -> SeatInSection:
+    found = await _known_seat(sql, seat_id)
     if found.seat.closed:
         raise SeatClosed
     return found
 
 
-async def _known_booking(queries: Queries, booking_id: int, user_id: int) -> Booking:
-    booking = await queries.find_booking(booking_id, user_id)
+async def _known_booking(sql: Statements, booking_id: int, user_id: int) -> Booking:
+    booking = await queries.find_booking(sql, booking_id, user_id)
     if booking is None:
         raise BookingNotFound
     return booking

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from seatweb.errors import SeatwebError
+from seatweb.errors import Constraints, NotSignedIn, SeatwebError
 
 
 class SeatTaken(SeatwebError):
@@ -108,3 +108,11 @@ class TooManyStreams(SeatwebError):
 
     def __init__(self) -> None:
         super().__init__(retry_after=5)
+
+
+CONSTRAINTS: Constraints = {
+    "bookings_day_seat_key": SeatTaken,
+    "bookings_user_day_key": DayAlreadyBooked,
+    "bookings_user_counts": NotSignedIn,
+}
+"""The rule that each constraint of the bookings' tables keeps."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from seatweb.accounts.queries import StoredAnswer
+from seatweb.booking import queries
 from seatweb.booking.errors import IdempotencyKeyReused, RequestInProgress
 from seatweb.booking.model import Booking
+from seatweb.booking.queries import StoredAnswer
 from seatweb.errors import Overloaded, SeatwebError
-from seatweb.storage.database import Database, Transaction
+from seatweb.storage.database import Database
+from seatweb.storage.statements import Statements
 
 
 async def answer_once(
@@ -16,7 +18,7 @@ async def answer_once(
     user_id: int,
     key: str,
     fingerprint: str,
-    work: Callable[[Transaction], Awaitable[Booking]],
+    work: Callable[[Statements], Awaitable[Booking]],
     encode: Callable[[Booking | SeatwebError], tuple[int, str]],
 ) -> tuple[StoredAnswer, bool]:
     """Return the first answer to requests with this key, and whether it was given before.
@@ -30,24 +32,24 @@ async def answer_once(
         Overloaded: there is no answer yet; asking again with the key settles it.
     """
 
-    async def run(transaction: Transaction) -> tuple[StoredAnswer, bool]:
-        if not await transaction.try_idempotency_lock(user_id, key):
+    async def run(sql: Statements) -> tuple[StoredAnswer, bool]:
+        if not await queries.try_idempotency_lock(sql, user_id, key):
             raise RequestInProgress(retry_after=1)
-        known = await transaction.find_answer(user_id, key)
+        known = await queries.find_answer(sql, user_id, key)
         if known is not None:
             if known.fingerprint != fingerprint:
                 raise IdempotencyKeyReused
             return known, True
         try:
-            async with transaction.savepoint():
-                outcome: Booking | SeatwebError = await work(transaction)
+            async with sql.savepoint():
+                outcome: Booking | SeatwebError = await work(sql)
         except Overloaded:
             raise
         except SeatwebError as error:
             outcome = error
         status, body = encode(outcome)
         answer = StoredAnswer(fingerprint=fingerprint, status=status, body=body)
-        await transaction.keep_answer(user_id, key, answer)
+        await queries.keep_answer(sql, user_id, key, answer)
         return answer, False
 
     return await database.transaction(run)

@@ -8,15 +8,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
-from seatweb.accounts.errors import UserNotFound
+from seatweb.accounts import session_queries
+from seatweb.accounts.errors import CONSTRAINTS, UserNotFound
 from seatweb.accounts.model import Role
 from seatweb.accounts.password_resets import CODE_HOURS, ResetCodes
-from seatweb.accounts.queries import Queries
 from seatweb.accounts.roles import Rights
 from seatweb.accounts.sessions import Sessions
+from seatweb.booking import queries as booking_queries
 from seatweb.server.embedded import reachable_database
 from seatweb.settings import Settings
-from seatweb.storage.database import Database, check_schema
+from seatweb.storage.database import Database
+from seatweb.storage.migrations import check_schema
+from seatweb.storage.statements import Statements
 
 BATCH: Final = 5000  # rows a statement, so that none takes long
 ENDED_SESSION_DAYS: Final = 30
@@ -41,7 +44,7 @@ def administer(environment: Mapping[str, str], action: str, names: list[str]) ->
 
 async def _run(settings: Settings, url: str, action: str, names: list[str]) -> None:
     await check_schema(url)
-    async with Database.open(url, size=1) as database:
+    async with Database.open(url, CONSTRAINTS, size=1) as database:
         if action == "prune":
             await _prune(settings, database)
             return
@@ -76,10 +79,10 @@ async def _change(rights: Rights, action: str, name: str, user_id: int) -> None:
 
 async def _prune(settings: Settings, database: Database) -> None:
     before = datetime.now(settings.zone).date() - timedelta(days=settings.keep_days)
-    kinds: dict[str, Callable[[Queries], Awaitable[int]]] = {
-        "sessions": lambda queries: queries.prune_sessions(ENDED_SESSION_DAYS, BATCH),
-        "idempotency keys": lambda queries: queries.prune_idempotency_keys(IDEMPOTENCY_DAYS, BATCH),
-        "bookings": lambda queries: queries.prune_bookings(before, BATCH),
+    kinds: dict[str, Callable[[Statements], Awaitable[int]]] = {
+        "sessions": lambda sql: session_queries.prune_sessions(sql, ENDED_SESSION_DAYS, BATCH),
+        "idempotency keys": lambda sql: booking_queries.prune_idempotency_keys(sql, IDEMPOTENCY_DAYS, BATCH),
+        "bookings": lambda sql: booking_queries.prune_bookings(sql, before, BATCH),
     }
     for kind, prune in kinds.items():
         gone = 0

@@ -31,10 +31,11 @@ from seatweb.errors import SeatwebError
 from seatweb.http import telemetry
 from seatweb.http.protocol import BoundedHttp
 from seatweb.server.embedded import EmbeddedError, running_backends
+from seatweb.server.migrate import migrate as migrate_database
 from seatweb.server.unix_signals import before_end, end_in_time, run, take_signals
 from seatweb.settings import Backends, Settings, SettingsError
-from seatweb.storage import database
 from seatweb.storage import redis as redis_client
+from seatweb.storage.migrations import DatabaseUnusable
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp
@@ -74,7 +75,7 @@ def migrate(environment: Mapping[str, str]) -> int:
         settings = Settings.from_environment(environment)
         with running_backends(settings) as backends:
             telemetry.configure_logging(settings.log_format)
-            run(partial(database.migrate, backends.database_url))
+            run(partial(migrate_database, backends.database_url))
             _say("The database is up to date.")
     return told.exit_code
 
@@ -105,7 +106,7 @@ def _told() -> Iterator[_Told]:
     except SettingsError as error:
         told.exit_code = 2
         lines = error.problems
-    except (_CannotRun, EmbeddedError, database.DatabaseUnusable, redis_client.RedisUnusable) as error:
+    except (_CannotRun, EmbeddedError, DatabaseUnusable, redis_client.RedisUnusable) as error:
         told.exit_code = 1
         lines = [str(error)]
     else:
@@ -121,7 +122,7 @@ def _say(line: str) -> None:
 
 async def _prepare(backends: Backends) -> None:
     await redis_client.check_redis(backends.redis_url)
-    await database.migrate(backends.database_url)
+    await migrate_database(backends.database_url)
 
 
 def _allow_many_connections() -> None:

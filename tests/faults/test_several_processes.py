@@ -19,7 +19,7 @@ import asyncpg
 import httpx
 import jwt
 import pytest
-from seatweb.accounts.queries import Queries
+from seatweb.booking import queries as booking_queries
 from seatweb.http.tokens import key_id
 from seatweb.settings import Backends
 
@@ -61,14 +61,14 @@ def two(start_site: Callable[..., Site], backends: Backends, own: OwnRedis) -> t
 def fills(monkeypatch: pytest.MonkeyPatch) -> list[date]:
     """Give the days whose seats were read from the database, which takes its time."""
     days: list[date] = []
-    original = Queries.read_seats
+    original = booking_queries.read_seats
 
-    async def read_seats(self: Queries, section_ids: Any, day: date) -> Any:
+    async def read_seats(sql: Any, section_ids: Any, day: date) -> Any:
         days.append(day)
         await asyncio.sleep(0.2)
-        return await original(self, section_ids, day)
+        return await original(sql, section_ids, day)
 
-    monkeypatch.setattr(Queries, "read_seats", read_seats)
+    monkeypatch.setattr(booking_queries, "read_seats", read_seats)
     return days
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 
 import pytest
+from seatweb.app import CONSTRAINTS
 from seatweb.booking.bookings import Bookings
 from seatweb.booking.changes import Changes
 from seatweb.booking.holds import Reservations
@@ -21,7 +22,7 @@ from tests.support import Clock, until
 
 @pytest.fixture
 async def database(backends: Backends) -> AsyncIterator[Database]:
-    async with Database.open(backends.database_url, size=10) as database:
+    async with Database.open(backends.database_url, CONSTRAINTS, size=10) as database:
         yield database
 
 

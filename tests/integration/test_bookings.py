@@ -11,6 +11,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from seatweb.accounts import queries as account_queries
 from seatweb.accounts.model import User
 from seatweb.booking.bookings import DAYS_AHEAD, TURN_SECONDS, Bookings
 from seatweb.booking.errors import (
@@ -33,8 +34,11 @@ pytestmark = pytest.mark.alone
 
 
 async def make_users(database: Database, count: int) -> list[User]:
-    async def work(queries: Any) -> list[User]:
-        return [await queries.register_user(f"user {n}", f"user {n}", [f"user {n}"], "none") for n in range(count)]
+    async def work(sql: Any) -> list[User]:
+        return [
+            await account_queries.register_user(sql, f"user {n}", f"user {n}", [f"user {n}"], "none")
+            for n in range(count)
+        ]
 
     return await database.run(work)
 

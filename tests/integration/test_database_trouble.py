@@ -14,11 +14,14 @@ from typing import Any
 import asyncpg
 import pytest
 from pydantic import SecretStr
+from seatweb.booking import queries as booking_queries
 from seatweb.errors import Overloaded
 from seatweb.server.embedded import running_backends
+from seatweb.server.migrate import migrate
 from seatweb.settings import Settings
-from seatweb.storage import database
-from seatweb.storage.database import Database, DatabaseUnusable, migrate
+from seatweb.storage import migrations
+from seatweb.storage.database import Database
+from seatweb.storage.migrations import DatabaseUnusable
 
 from tests.conftest import SECRET
 
@@ -68,7 +71,7 @@ async def test_an_unknown_user_and_an_unknown_database(guarded: str) -> None:
 
 
 async def test_too_old_a_server(empty_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "OLDEST_SERVER", 999)
+    monkeypatch.setattr(migrations, "OLDEST_SERVER", 999)
     with pytest.raises(DatabaseUnusable, match=r"PostgreSQL 999 or newer is needed; this server is \d+"):
         await migrate(empty_database_url)
 
@@ -82,9 +85,9 @@ async def test_an_unreachable_or_impossible_address(url: str) -> None:
 async def test_two_migrations_wait_for_each_other_and_give_up_in_time(
     empty_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "MIGRATION_SECONDS", 0.3)
+    monkeypatch.setattr(migrations, "MIGRATION_SECONDS", 0.3)
     connection = await asyncpg.connect(empty_database_url)
-    await connection.execute("select pg_advisory_lock($1)", database.MIGRATION_LOCK)
+    await connection.execute("select pg_advisory_lock($1)", migrations.MIGRATION_LOCK)
     with pytest.raises(DatabaseUnusable, match="did not end in time"):
         await migrate(empty_database_url)
     await connection.close()
@@ -98,7 +101,7 @@ async def test_what_the_server_undoes_is_tried_three_times_more(database_url: st
         tries += 1
         raise asyncpg.SerializationError
 
-    async with Database.open(database_url, size=1) as db:
+    async with Database.open(database_url, {}, size=1) as db:
         with pytest.raises(Overloaded):
             await db.transaction(work)
         assert tries == 4
@@ -111,7 +114,7 @@ async def test_a_deadlock_is_solved_by_trying_again(database_url: str) -> None:
     both_hold_one = asyncio.Barrier(2)
     first_time = {1: True, 2: True}
 
-    async with Database.open(database_url, size=2) as db:
+    async with Database.open(database_url, {}, size=2) as db:
 
         async def add(mine: int, other: int) -> None:
             async def work(queries: object) -> None:
@@ -136,15 +139,15 @@ async def test_who_waits_for_a_connection_gets_one_in_turn(database_url: str) ->
     asked = itertools.count()
     given: list[int] = []
 
-    async with Database.open(database_url, size=size) as db:
+    async with Database.open(database_url, {}, size=size) as db:
 
         async def again_and_again() -> None:
             for _ in range(30):
                 number = next(asked)
 
-                async def ask(queries: Any, number: int = number) -> None:
+                async def ask(sql: Any, number: int = number) -> None:
                     given.append(number)
-                    await queries.find_sitter(1, date(2026, 11, 23))
+                    await booking_queries.find_sitter(sql, 1, date(2026, 11, 23))
 
                 await db.run(ask)
 

@@ -14,8 +14,9 @@ from typing import Any
 import asyncpg
 import pytest
 import redis
-from seatweb.accounts.queries import Queries
+from seatweb.accounts import queries as account_queries
 from seatweb.booking import live as module
+from seatweb.booking import queries as booking_queries
 from seatweb.booking.bookings import Bookings
 from seatweb.booking.changes import CHANNEL, Changes
 from seatweb.booking.live import LOOK_SECONDS, STREAMS_OF_A_USER, Live
@@ -263,21 +264,21 @@ async def test_a_page_from_another_process_misses_nothing_that_came_between_two_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Both read the generation before a booking; the page's process read the seats before it, the map's after it."""
-    ada = await database.run(lambda queries: queries.register_user("ada", "ada", ["ada"], "none"))
-    original = Queries.read_seats
+    ada = await database.run(account_queries.register_user, "ada", "ada", ["ada"], "none")
+    original = booking_queries.read_seats
     page_read, map_reads, booked = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
-    async def read_seats(self: Queries, section_ids: Any, day: date) -> Any:
+    async def read_seats(sql: Any, section_ids: Any, day: date) -> Any:
         if page_read.is_set():
             map_reads.set()
             await booked.wait()
-            return await original(self, section_ids, day)
-        rows = await original(self, section_ids, day)
+            return await original(sql, section_ids, day)
+        rows = await original(sql, section_ids, day)
         page_read.set()
         await booked.wait()
         return rows
 
-    monkeypatch.setattr(Queries, "read_seats", read_seats)
+    monkeypatch.setattr(booking_queries, "read_seats", read_seats)
     page = asyncio.create_task(another.view(clock.today))
     await page_read.wait()
     async with Live.open(bookings, changes) as live_map, live_map.join(clock.today, None) as channel:

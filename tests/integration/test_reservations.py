@@ -9,6 +9,7 @@ from datetime import date
 
 import pytest
 import redis
+from seatweb.accounts import queries as account_queries
 from seatweb.accounts.model import User
 from seatweb.booking.bookings import Bookings
 from seatweb.booking.errors import SeatHeld, SeatTaken
@@ -144,7 +145,7 @@ async def test_a_hold_ends_by_itself_and_its_holder_loses_the_seat(
     """The holder was away beyond the time: whoever booked meanwhile has the seat."""
 
     async def user(name: str) -> User:
-        return await database.run(lambda queries: queries.register_user(name, name, [name], "none"))
+        return await database.run(account_queries.register_user, name, name, [name], "none")
 
     ada, grace = await user("ada"), await user("grace")
     short = Reservations(redis_client, seconds=1)

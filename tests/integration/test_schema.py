@@ -8,8 +8,10 @@ import re
 import aiosql.queries
 import asyncpg
 import pytest
+from seatweb.server.migrate import migrate
 from seatweb.storage import resources
-from seatweb.storage.database import DatabaseUnusable, load_statements, migrate
+from seatweb.storage.migrations import DatabaseUnusable
+from seatweb.storage.statements import load_statements
 
 CATALOG = """
 select 'column', table_name || '.' || column_name,

@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 import redis
+from seatweb.accounts import queries as account_queries
 from seatweb.accounts.model import User
-from seatweb.accounts.queries import Queries
+from seatweb.booking import queries as booking_queries
 from seatweb.booking.bookings import Bookings
 from seatweb.booking.changes import Changes
 from seatweb.booking.holds import Reservations
@@ -22,6 +23,7 @@ from seatweb.limits.limits import Limits
 from seatweb.settings import Backends
 from seatweb.storage.database import Database
 from seatweb.storage.redis import RedisClient, RedisUnusable, check_redis
+from seatweb.storage.statements import Statements
 
 from tests.faults.support import running_redis
 from tests.support import Clock, Site
@@ -29,7 +31,7 @@ from tests.support import Clock, Site
 
 @pytest.fixture
 async def user(database: Database) -> User:
-    return await database.run(lambda queries: queries.register_user("ada", "ada", ["ada"], "none"))
+    return await database.run(account_queries.register_user, "ada", "ada", ["ada"], "none")
 
 
 @pytest.fixture
@@ -42,17 +44,17 @@ def store(redis_url: str) -> Iterator[redis.Redis]:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Give the names of the statements that were run."""
     names: list[str] = []
-    for method in ("_one", "_all"):
-        original: Callable[..., Any] = getattr(Queries, method)
+    for method in ("one", "all"):
+        original: Callable[..., Any] = getattr(Statements, method)
 
         async def counted(
-            self: Queries, name: str, _original: Callable[..., Any] = original, **parameters: object
+            self: Statements, name: str, _original: Callable[..., Any] = original, **parameters: object
         ) -> Any:
             if name != "live_sessions":  # which a process asks by itself, whatever is asked of it
                 names.append(name)
             return await _original(self, name, **parameters)
 
-        monkeypatch.setattr(Queries, method, counted)
+        monkeypatch.setattr(Statements, method, counted)
     return names
 
 
@@ -95,13 +97,13 @@ async def test_the_stale_view_race(
     day = clock.today
     section_ids = [1]
     if order == "generation first":
-        generations = await database.run(lambda queries: queries.read_generations(day))
-        rows = await database.run(lambda queries: queries.read_seats(section_ids, day))
+        generations = await database.run(booking_queries.read_generations, day)
+        rows = await database.run(booking_queries.read_seats, section_ids, day)
         await bookings.book(user, 7, day)
     else:  # what must never be written: the generation read late names rows that are older than it
-        rows = await database.run(lambda queries: queries.read_seats(section_ids, day))
+        rows = await database.run(booking_queries.read_seats, section_ids, day)
         await bookings.book(user, 7, day)
-        generations = await database.run(lambda queries: queries.read_generations(day))
+        generations = await database.run(booking_queries.read_generations, day)
     await cache.put(day, {(1, {section.id: generation for section, generation in generations}[1]): rows[1].seats})
     seen = taken(await another.view(day))
     assert seen == ({"A-07"} if order == "generation first" else set())
@@ -111,18 +113,18 @@ async def test_a_reader_that_is_overtaken_stores_nothing_wrong(
     bookings: Bookings, user: User, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same race through the code itself: a booking commits after the reader has read, before it stores."""
-    original = Queries.read_seats
+    original = booking_queries.read_seats
     overtaken = False
 
-    async def read_then_wait(self: Queries, section_ids: Any, day: date) -> Any:
+    async def read_then_wait(sql: Any, section_ids: Any, day: date) -> Any:
         nonlocal overtaken
-        rows = await original(self, section_ids, day)
+        rows = await original(sql, section_ids, day)
         if not overtaken:
             overtaken = True
             await bookings.book(user, 7, day)
         return rows
 
-    monkeypatch.setattr(Queries, "read_seats", read_then_wait)
+    monkeypatch.setattr(booking_queries, "read_seats", read_then_wait)
     assert taken(await bookings.view(clock.today)) == set()  # what was true when it began
     assert taken(await bookings.view(clock.today)) == {"A-07"}
 

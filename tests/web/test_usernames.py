@@ -10,7 +10,7 @@ import httpx
 import pytest
 from seatweb.accounts import passwords
 from seatweb.accounts.usernames import username_key, username_skeletons
-from seatweb.storage.database import migrate
+from seatweb.server.migrate import migrate
 
 from tests.api.conftest import refused
 from tests.support import Site, Visitor, one, soup, together

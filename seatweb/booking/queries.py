@@ -1,0 +1,246 @@
+"""The SQL of seats and bookings (`sql/queries/booking.sql`), typed: parameters in, structs out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from msgspec import Struct
+
+from seatweb.booking.model import Booking, Seat, SeatView, Section, Sitter
+from seatweb.storage.statements import Statements
+
+
+class LockedBooking(Struct, frozen=True):
+    """A confirmed booking that no one else changes until the transaction ends."""
+
+    id: int
+    day: date
+    seat_id: int
+
+
+class SectionSeats(Struct, frozen=True):
+    """The seats of a section on a day, and the generation that names this state."""
+
+    generation: int
+    seats: tuple[SeatView, ...]
+
+
+class SeatInSection(Struct, frozen=True):
+    """A seat and the id of its section."""
+
+    seat: Seat
+    section_id: int
+
+
+class StoredAnswer(Struct, frozen=True):
+    """The first answer to a request with an idempotency key; `fingerprint` tells requests apart."""
+
+    fingerprint: str
+    status: int
+    body: str
+
+
+async def read_generations(sql: Statements, day: date) -> list[tuple[Section, int]]:
+    """Return every section in the order of the map, with its generation on the day."""
+    rows = await sql.all("read_generations", day=day)
+    return [(Section(id=row["id"], name=row["name"]), row["generation"]) for row in rows]
+
+
+async def read_seats(sql: Statements, section_ids: Iterable[int], day: date) -> dict[int, SectionSeats]:
+    """Return the seats on the day of those sections that have any, by section id, in the order of the map."""
+    seats: dict[int, list[SeatView]] = {}
+    generations: dict[int, int] = {}
+    for row in await sql.all("read_seats", section_ids=list(section_ids), day=day):
+        sitter = None if row["user_id"] is None else Sitter(user_id=row["user_id"], username=row["username"])
+        seats.setdefault(row["section_id"], []).append(SeatView(seat=_seat(row, "id"), sitter=sitter))
+        generations[row["section_id"]] = row["generation"]
+    return {id_: SectionSeats(generation=generations[id_], seats=tuple(views)) for id_, views in seats.items()}
+
+
+async def find_seat(sql: Statements, seat_id: int) -> SeatInSection | None:
+    """Return one seat."""
+    row = await sql.one("find_seat", seat_id=seat_id)
+    return row and SeatInSection(seat=_seat(row, "id"), section_id=row["section_id"])
+
+
+async def find_sitter(sql: Statements, seat_id: int, day: date) -> int | None:
+    """Return the id of the user who has the seat on the day."""
+    return (await find_sitters(sql, [(seat_id, day)])).get((seat_id, day))
+
+
+async def find_sitters(sql: Statements, wanted: Collection[tuple[int, date]]) -> dict[tuple[int, date], int]:
+    """Return the ids of the users who have these seats on these days, by seat and day; those that are free lack."""
+    seat_ids, days = [seat_id for seat_id, _ in wanted], [day for _, day in wanted]
+    rows = await sql.all("find_sitters", seat_ids=seat_ids, days=days)
+    return {(row["seat_id"], row["day"]): row["user_id"] for row in rows}
+
+
+async def book_seat(sql: Statements, seat_id: int, user_id: int, day: date, session_id: UUID | None) -> Booking | None:
+    """Book and return the booking, or None where there is no such open seat.
+
+    Raises:
+        SeatTaken: someone else has it.
+        DayAlreadyBooked: the user has a seat that day.
+    """
+    row = await sql.one("book_seat", seat_id=seat_id, user_id=user_id, day=day, session_id=session_id)
+    return row and _booking(row)
+
+
+async def bump_generations(sql: Statements, section_ids: Iterable[int], day: date) -> None:
+    """Grow the generations of the sections, and hold them until the transaction ends."""
+    await sql.all("bump_generations", section_ids=sorted(set(section_ids)), day=day)
+
+
+async def book_any_seat(
+    sql: Statements, user_id: int, day: date, section_ids: list[int], held: list[int], session_id: UUID | None
+) -> int | None:
+    """Book the free seat with the most room in the emptiest section; return the booking's id, None if none is free.
+
+    Raises:
+        DayAlreadyBooked: the user has a seat that day.
+    """
+    booking_id: int | None = await sql.one(
+        "book_any_seat", user_id=user_id, day=day, section_ids=section_ids, held=held, session_id=session_id
+    )
+    return booking_id
+
+
+async def any_free_seat(sql: Statements, section_ids: list[int], day: date, held: list[int]) -> bool:
+    """Return whether one of the sections has a free seat that is not held."""
+    return bool(await sql.one("any_free_seat", section_ids=section_ids, day=day, held=held))
+
+
+async def find_booking_of_day(sql: Statements, user_id: int, day: date) -> Booking | None:
+    """Return the user's confirmed booking on the day."""
+    row = await sql.one("find_booking_of_day", user_id=user_id, day=day)
+    return row and _booking(row)
+
+
+async def find_booking(sql: Statements, booking_id: int, user_id: int) -> Booking | None:
+    """Return one booking of the user, whatever its status."""
+    row = await sql.one("find_booking", booking_id=booking_id, user_id=user_id)
+    return row and _booking(row)
+
+
+async def lock_booking(sql: Statements, booking_id: int, user_id: int) -> LockedBooking | None:
+    """Return the user's confirmed booking, locked."""
+    row = await sql.one("lock_booking", booking_id=booking_id, user_id=user_id)
+    return row and LockedBooking(**row)
+
+
+async def cancel_booking(sql: Statements, booking_id: int, session_id: UUID | None) -> None:
+    """End a locked booking."""
+    await sql.one("cancel_booking", booking_id=booking_id, session_id=session_id)
+
+
+async def move_booking(sql: Statements, booking: LockedBooking, seat_id: int, session_id: UUID | None) -> None:
+    """Give a locked booking another seat.
+
+    Raises:
+        SeatTaken: someone else has that seat.
+    """
+    await sql.one(
+        "move_booking",
+        booking_id=booking.id,
+        seat_id=seat_id,
+        from_seat_id=booking.seat_id,
+        session_id=session_id,
+    )
+
+
+async def list_confirmed_bookings(sql: Statements, user_id: int, first_day: date, last_day: date) -> list[Booking]:
+    """Return the user's confirmed bookings between the days, both included, soonest first."""
+    rows = await sql.all("list_confirmed_bookings", user_id=user_id, first_day=first_day, last_day=last_day)
+    return [_booking(row) for row in rows]
+
+
+async def list_ended_bookings(sql: Statements, user_id: int, day: date, rows: int) -> list[Booking]:
+    """Return the user's bookings that are over on the day or cancelled, latest first."""
+    return [_booking(row) for row in await sql.all("list_ended_bookings", user_id=user_id, day=day, rows=rows)]
+
+
+async def list_bookings(
+    sql: Statements,
+    user_id: int,
+    first_day: date,
+    last_day: date,
+    status: str | None,
+    after: tuple[date, int],
+    rows: int | None,
+) -> list[Booking]:
+    """Return the user's next bookings (all with `rows` None) between the days after one given by its day and id."""
+    found = await sql.all(
+        "list_bookings",
+        user_id=user_id,
+        first_day=first_day,
+        last_day=last_day,
+        status=status,
+        after_day=after[0],
+        after_id=after[1],
+        rows=rows,
+    )
+    return [_booking(row) for row in found]
+
+
+async def try_idempotency_lock(sql: Statements, user_id: int, key: str) -> bool:
+    """Return whether no other request with this key is being answered now."""
+    return bool(await sql.one("try_idempotency_lock", user_id=user_id, key=key))
+
+
+async def find_answer(sql: Statements, user_id: int, key: str) -> StoredAnswer | None:
+    """Return the first answer to a request with this key."""
+    row = await sql.one("find_answer", user_id=user_id, key=key)
+    return row and StoredAnswer(**row)
+
+
+async def keep_answer(sql: Statements, user_id: int, key: str, answer: StoredAnswer) -> None:
+    """Keep the first answer."""
+    await sql.one(
+        "keep_answer",
+        user_id=user_id,
+        key=key,
+        fingerprint=answer.fingerprint,
+        status=answer.status,
+        body=answer.body,
+    )
+
+
+async def cancel_coming_bookings(sql: Statements, user_id: int, first_day: date, session_id: UUID) -> list[date]:
+    """End the user's bookings from a day on, and return their days."""
+    rows = await sql.all("cancel_coming_bookings", user_id=user_id, first_day=first_day, session_id=session_id)
+    return [row["day"] for row in rows]
+
+
+async def prune_idempotency_keys(sql: Statements, days: int, rows: int) -> int:
+    """Forget answers to keys that are older than so many days."""
+    return int(await sql.one("prune_idempotency_keys", days=days, rows=rows))
+
+
+async def prune_bookings(sql: Statements, before: date, rows: int) -> int:
+    """Forget bookings of days before this one."""
+    return int(await sql.one("prune_bookings", before=before, rows=rows))
+
+
+def _seat(row: Mapping[str, Any], id_column: str) -> Seat:
+    return Seat(
+        id=row[id_column],
+        section=row["section"],
+        number=row["number"],
+        row=row["grid_row"],
+        column=row["grid_column"],
+        closed=row["closed"],
+    )
+
+
+def _booking(row: Mapping[str, Any]) -> Booking:
+    return Booking(
+        id=row["id"],
+        day=row["day"],
+        seat=_seat(row, "seat_id"),
+        user_id=row["user_id"],
+        status=row["status"],
+        created_at=row["created_at"],
+    )
