@@ -7,13 +7,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import date, datetime, timedelta
 from functools import cache, partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 from litestar import Litestar, Request, Router, get, route
 from litestar.config.compression import CompressionConfig
 from litestar.config.cors import CORSConfig
-from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import InternalServerException
 from litestar.middleware import DefineMiddleware
@@ -23,7 +22,7 @@ from litestar.response import Response
 from litestar.types import ASGIApp
 
 from seatweb.accounts import errors as account_errors
-from seatweb.accounts.passkeys import Passkeys, relying_party
+from seatweb.accounts.passkeys import Passkeys
 from seatweb.accounts.password_resets import PasswordResets, ResetCodes
 from seatweb.accounts.passwords import PasswordRules, Passwords
 from seatweb.accounts.registration import Accounts
@@ -37,23 +36,28 @@ from seatweb.api.accounts import AuthController, MeController
 from seatweb.api.bookings import BookingController
 from seatweb.api.health import HealthController
 from seatweb.api.openapi import document, openapi_config, openapi_json
-from seatweb.api.requests import check_request, count_and_check_request
+from seatweb.api.requests import Clients
 from seatweb.api.seats import SeatController
 from seatweb.booking import errors as booking_errors
 from seatweb.booking.bookings import Bookings
 from seatweb.booking.changes import Changes
-from seatweb.booking.holds import Reservations
+from seatweb.booking.day_views import DayViews
+from seatweb.booking.hold_store import HoldStore
+from seatweb.booking.holds import Holds
+from seatweb.booking.idempotency import IdempotentBookings
 from seatweb.booking.live import Live
 from seatweb.booking.section_cache import SectionCache
+from seatweb.booking.window import BookingWindow
 from seatweb.errors import Constraints, Forbidden, NotAllowed
 from seatweb.http.client_address import Proxies
 from seatweb.http.hosts import Hosts
 from seatweb.http.telemetry import Deadline, OwnCookies, Telemetry, configure_logging
 from seatweb.http.tokens import FILE_HEADERS, HEADERS, Security, send_cookies, strict_transport
 from seatweb.limits.limits import Limits, Rules
-from seatweb.personal_data import OwnData
+from seatweb.personal_data import PersonalData
 from seatweb.settings import Backends, Settings, split_ring
 from seatweb.storage.database import Database
+from seatweb.storage.outbox import RedisOutbox
 from seatweb.storage.redis import RedisClient
 from seatweb.web.account.own_account import OwnAccountController
 from seatweb.web.account.password_reset import PasswordResetController
@@ -64,6 +68,7 @@ from seatweb.web.admin.people import AdminController
 from seatweb.web.api_docs import documentation
 from seatweb.web.errors import explain
 from seatweb.web.map.answers import MapAnswers
+from seatweb.web.map.day_page import MapReader
 from seatweb.web.map.frames import DayPages
 from seatweb.web.map.handlers import DayController
 from seatweb.web.map.my_bookings import MyBookingsController
@@ -71,27 +76,15 @@ from seatweb.web.map.sections import Sections
 from seatweb.web.map.stream import Streams, live_map
 from seatweb.web.map.warm import WarmPages
 from seatweb.web.rendering import BROTLI_QUALITY, Renderer
-from seatweb.web.requests import PageNotFound, prepare
+from seatweb.web.requests import PageNotFound, Visitors
 from seatweb.web.static_files import static_router
 from seatweb.web.well_known import robots, security_txt
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
 CONSTRAINTS: Constraints = {**account_errors.CONSTRAINTS, **booking_errors.CONSTRAINTS}
-PARTS: Final = (
-    "answers",
-    "bookings",
-    "accounts",
-    "sessions",
-    "rights",
-    "own_data",
-    "factors",
-    "passkeys",
-    "signing_in",
-    "password_resets",
-    "reset_codes",
-)
-"""What handlers may ask for of what the lifespan makes."""
 # Of pages, for browsers that take it (they do over https); for others gzip.
 COMPRESSION: Final = CompressionConfig("brotli", brotli_quality=BROTLI_QUALITY, gzip_compress_level=6)
 LARGEST_BODY: Final = 16 * 1024  # bytes; forms have a few hundred, the answer of a passkey two thousand
@@ -110,7 +103,6 @@ def create_app(
     """
     log_request = configure_logging(settings.log_format)
     zone = settings.zone
-    this_day = today or (lambda: datetime.now(zone).date())
     security = Security(
         backends.jwt_secret,
         secure=settings.secure_cookies,
@@ -123,112 +115,67 @@ def create_app(
         refuse_common=settings.in_service,
         site_words=("seatweb", settings.site_name, settings.site_name.replace(" ", "")),
     )
-    sections = Sections(renderer.environment)
-    day_pages = DayPages(renderer, security, sections)
 
     def read_tables() -> None:
         """Read what the first registration needs, so that nobody waits for it."""
         username_skeletons("anna")
         rules.problem("correct horse battery", "anna")
 
-    @asynccontextmanager
-    async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        reading = asyncio.create_task(asyncio.to_thread(read_tables))
-        passwords = Passwords()
-        async with (
-            Database.open(backends.database_url, CONSTRAINTS, size=settings.database_pool) as database,
-            RedisClient.open(backends.redis_url) as redis,
-            Changes.open(redis) as changes,
-        ):
-            limits = Limits(
-                redis,
-                _rules(settings),
-                secret=split_ring(backends.jwt_secret)[-1],
-                workers=settings.workers,
-                now=lambda: datetime.now(zone),
-            )
-            sessions = Sessions(
-                database,
-                days=settings.session_days,
-                idle_hours=settings.session_idle_hours,
-                factor_needed=settings.second_factor == "everyone",
-            )
-            await sessions.mark_enrolling()
-            accounts = Accounts(database, passwords, sessions, limits, rules)
-            factors = SecondFactors(database, passwords, settings.site_name, needed=sessions.factor_needed)
-            passkeys = Passkeys(database)
-            bookings = Bookings(
-                database,
-                SectionCache(redis),
-                Reservations(redis, settings.hold_seconds),
-                changes,
-                this_day,
-                limits,
-                names=settings.names == "signed-in",
-            )
-            async with (
-                Live.open(bookings, changes) as live,
-                sessions.verifying(lambda: live.sessions, live.end_sessions),
-            ):
-                if at_end:
-                    at_end(live.close)
-                app.state.update(
-                    database=database,
-                    redis=redis,
-                    accounts=accounts,
-                    sessions=sessions,
-                    rights=Rights(database, sessions),
-                    own_data=OwnData(database, accounts, sessions, changes, this_day),
-                    factors=factors,
-                    passkeys=passkeys,
-                    signing_in=SigningIn(database, sessions, accounts, factors, passkeys),
-                    password_resets=PasswordResets(database, passwords, sessions, limits, rules),
-                    reset_codes=ResetCodes(database),
-                    bookings=bookings,
-                    limits=limits,
-                    live=live,
-                    answers=MapAnswers(bookings, renderer, sections, day_pages),
-                    streams=Streams(bookings, sections),
-                )
-                try:
-                    yield
-                finally:
-                    passwords.close()
-                    await reading
+    database = Database(backends.database_url, CONSTRAINTS, size=settings.database_pool)
+    redis = RedisClient(backends.redis_url)
+    outbox = RedisOutbox(redis)
+    limits = Limits(
+        redis,
+        _rules(settings),
+        secret=split_ring(backends.jwt_secret)[-1],
+        workers=settings.workers,
+        now=lambda: datetime.now(zone),
+    )
 
-    pages = Router(
-        "/",
-        route_handlers=[
-            DayController,
-            MyBookingsController,
-            AccountController,
-            OwnAccountController,
-            AdminController,
-            PasswordResetController,
-            SecondStepController,
-            SecondFactorController,
-            documentation,
-            missing,
-        ],
-        before_request=prepare,
-        include_in_schema=False,
-        # Tokens in forms differ in every answer, so that compression gives nothing away (BREACH).
-        middleware=[DefineMiddleware(CompressionMiddleware, config=COMPRESSION)],
+    passwords = Passwords()
+    sessions = Sessions(
+        database,
+        days=settings.session_days,
+        idle_hours=settings.session_idle_hours,
+        factor_needed=settings.second_factor == "everyone",
     )
-    # Not compressed: what is compressed is held back.
-    streams = Router("/", route_handlers=[live_map], before_request=prepare, include_in_schema=False)
-    api = Router(
-        "/",
-        route_handlers=[AuthController, MeController, SeatController, BookingController],
-        before_request=count_and_check_request if settings.limit_requests else check_request,
-        security=[{"bearer": []}],
-    )
+    accounts = Accounts(database, passwords, sessions, limits, rules)
+    factors = SecondFactors(database, passwords, settings.site_name, needed=sessions.factor_needed)
+    passkeys = Passkeys(database)
+
+    window = BookingWindow(today or (lambda: datetime.now(zone).date()))
+    changes = Changes(redis, outbox)
+    hold_store = HoldStore(redis, outbox, settings.hold_seconds)
+    views = DayViews(database, SectionCache(redis), hold_store, changes, window)
+    bookings = Bookings(database, views, hold_store, changes, window, limits)
+    live = Live(views, window, changes)
+
+    visitors = Visitors(security, sessions, factors)
+    reader = MapReader(views, window, names=settings.names == "signed-in")
+    sections = Sections(renderer.environment)
+    day_pages = DayPages(renderer, security, sections)
+    answers = MapAnswers(views, reader, renderer, sections, day_pages)
+
+    @asynccontextmanager
+    async def lifespan(_app: Litestar) -> AsyncIterator[None]:
+        reading = asyncio.create_task(asyncio.to_thread(read_tables))
+        async with database, redis, outbox, changes, live, sessions.verifying(lambda: live.sessions, live.end_sessions):
+            await sessions.mark_enrolling()
+            if at_end:
+                at_end(live.close)
+            try:
+                yield
+            finally:
+                passwords.close()
+                await reading
+
     origins = settings.allowed_origins
     app = Litestar(
         route_handlers=[
-            pages,
-            api,
-            streams,
+            _pages(visitors),
+            _api(Clients(security, sessions, limits if settings.limit_requests else None)),
+            # Not compressed: what is compressed is held back.
+            Router("/", route_handlers=[live_map], before_request=visitors.prepare, include_in_schema=False),
             HealthController,
             openapi_json,
             static_router(renderer.addresses),
@@ -245,21 +192,38 @@ def create_app(
         if origins
         else None,
         dependencies={
-            "api_document": Provide(cache(lambda: document(app)), sync_to_thread=False),
-            "settings": Provide(lambda: settings, sync_to_thread=False),
-            "security": Provide(lambda: security, sync_to_thread=False),
-            "renderer": Provide(lambda: renderer, sync_to_thread=False),
-            "rules": Provide(lambda: rules, sync_to_thread=False),
-            **{name: _of_state(name) for name in PARTS},
-        },
-        state=State(
-            {
+            name: Provide(partial(_same, part), sync_to_thread=False)
+            for name, part in {
+                "settings": settings,
                 "security": security,
                 "renderer": renderer,
-                "relying_party": partial(relying_party, settings.public_url, name=settings.site_name),
-            }
-        ),
-        exception_handlers={Exception: _explain},
+                "rules": rules,
+                "limits": limits,
+                "database": database,
+                "redis_client": redis,
+                "accounts": accounts,
+                "sessions": sessions,
+                "rights": Rights(database, sessions),
+                "personal_data": PersonalData(database, accounts, sessions, changes, window.today),
+                "factors": factors,
+                "passkeys": passkeys,
+                "signing_in": SigningIn(database, sessions, accounts, factors, passkeys),
+                "password_resets": PasswordResets(database, passwords, sessions, limits, rules),
+                "reset_codes": ResetCodes(database),
+                "window": window,
+                "views": views,
+                "bookings": bookings,
+                "idempotent_bookings": IdempotentBookings(database, bookings),
+                "holds": Holds(database, hold_store, changes, window, limits),
+                "live": live,
+                "reader": reader,
+                "sections": sections,
+                "answers": answers,
+                "streams": Streams(reader, sections),
+            }.items()
+        }
+        | {"api_document": Provide(cache(lambda: document(app)), sync_to_thread=False)},
+        exception_handlers={Exception: partial(_explain, renderer)},
         middleware=[DefineMiddleware(Deadline)],
         before_send=[send_cookies],
         lifespan=[lifespan],
@@ -270,9 +234,40 @@ def create_app(
     https = strict_transport(settings)
     networks, unix = settings.proxies
     proxies = Proxies(networks, unix=unix)
-    warm = WarmPages(OwnCookies(app), app.state, security, sections, day_pages)
+    warm = WarmPages(OwnCookies(app), security, sessions, window, reader, sections, day_pages)
     hosts = Hosts(settings.public_url, settings.host_names)
     return Telemetry(warm, HEADERS | https, FILE_HEADERS | https, log_request, proxies, hosts)
+
+
+def _pages(visitors: Visitors) -> Router:
+    return Router(
+        "/",
+        route_handlers=[
+            DayController,
+            MyBookingsController,
+            AccountController,
+            OwnAccountController,
+            AdminController,
+            PasswordResetController,
+            SecondStepController,
+            SecondFactorController,
+            documentation,
+            missing,
+        ],
+        before_request=visitors.prepare,
+        include_in_schema=False,
+        # Tokens in forms differ in every answer, so that compression gives nothing away (BREACH).
+        middleware=[DefineMiddleware(CompressionMiddleware, config=COMPRESSION)],
+    )
+
+
+def _api(clients: Clients) -> Router:
+    return Router(
+        "/",
+        route_handlers=[AuthController, MeController, SeatController, BookingController],
+        before_request=clients.prepare,
+        security=[{"bearer": []}],
+    )
 
 
 def _rules(settings: Settings) -> Rules:
@@ -290,7 +285,7 @@ LEFT: Final = "client disconnected prematurely"  # what Litestar says
 API_PATHS: Final = ("/auth/", "/seats/", "/sections/", "/bookings/", "/me/", "/health/", "/openapi")
 
 
-def _explain(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+def _explain(renderer: Renderer, request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Return the answer to a failed request: a problem for programs, a page for people."""
     if isinstance(error, Forbidden | NotAllowed):
         session = request.state.get("session")
@@ -298,7 +293,7 @@ def _explain(request: Request[Any, Any, Any], error: Exception) -> Response[Any]
     if isinstance(error, InternalServerException) and error.detail == LEFT:
         return Response("", status_code=400)  # nobody reads it, and nothing of ours failed
     for_programs = f"{request.url.path}/".startswith(API_PATHS)
-    return problems.explain(request, error) if for_programs else explain(request, error)
+    return problems.explain(request, error) if for_programs else explain(renderer, request, error)
 
 
 @get("/{path:path}", include_in_schema=False)
@@ -313,10 +308,5 @@ async def missing_any(path: FromPath[str]) -> None:  # noqa: ARG001 - the route 
     raise PageNotFound
 
 
-def _of_state(name: str) -> Provide:
-    """Return what hands over a part of the app that its lifespan made."""
-
-    def part(state: State) -> Any:  # noqa: ANN401 - whatever it is
-        return state[name]
-
-    return Provide(part, sync_to_thread=False)
+def _same(part: T) -> T:
+    return part

@@ -62,7 +62,7 @@ class Export(Struct, frozen=True):
     actions: list[AuditRow]
 
 
-class OwnData:
+class PersonalData:
     """Downloading and deleting what is kept of a user."""
 
     def __init__(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 from typing import Any, Final, Literal, TypeAlias
-from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import msgspec
@@ -27,7 +26,6 @@ from seatweb.accounts.factor_queries import KnownCredential, NewPasskey
 from seatweb.accounts.model import Session, User
 from seatweb.accounts.sessions import Proof, still_signed_in
 from seatweb.errors import InvalidInput
-from seatweb.http.hosts import is_address
 from seatweb.storage.database import Database
 from seatweb.storage.statements import Statements
 
@@ -71,26 +69,6 @@ class _Credential(Struct):
 
     rawId: str = ""  # noqa: N815 - WebAuthn's name
     response: _Response = msgspec.field(default_factory=_Response)
-
-
-def relying_party(public_url: str | None, host: str, name: str) -> RelyingParty | None:
-    """Return who passkeys are for when a browser asks at this host; None where browsers offer none.
-
-    They do at https addresses with a name, and at `localhost`. Without a public address nobody can tell whether a
-    name is reached by https, so only `localhost` is left.
-    """
-    origin = public_url or f"http://{host}"
-    try:
-        parts = urlsplit(origin)
-    except ValueError:
-        return None
-    hostname = parts.hostname or ""
-    if parts.netloc.lower() != host.lower() or is_address(hostname):
-        return None
-    local = hostname == "localhost" or hostname.endswith(".localhost")
-    if not local and not (public_url and parts.scheme == "https"):
-        return None
-    return RelyingParty(id=hostname, origin=origin.lower(), name=name)
 
 
 class Passkeys:

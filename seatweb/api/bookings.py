@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import base64
 from datetime import date
+from functools import partial
 from typing import Annotated, Literal
 from urllib.parse import urlencode
 
 import msgspec
 from litestar import Controller, delete, get, patch, post
-from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import Body, FromPath, HeaderParameter, QueryParameter
 from litestar.response import Response
 from msgspec import UNSET
 
-from seatweb.accounts.model import Session
 from seatweb.api.problems import PROBLEM_JSON, REFUSED, problem
 from seatweb.api.requests import ApiRequest, fingerprint, idempotency_key, signed_in
 from seatweb.api.schemas import BookingOut, Cancelled, Move, NewBooking
-from seatweb.booking.bookings import LARGEST_ID, Bookings
+from seatweb.booking.bookings import Bookings
 from seatweb.booking.errors import BookingNotFound
-from seatweb.booking.idempotency import answer_once
+from seatweb.booking.idempotency import IdempotentBookings, Wish
 from seatweb.booking.model import Booking
+from seatweb.booking.window import BookingWindow
 from seatweb.errors import InvalidInput, SeatwebError
-from seatweb.storage.database import Database
-from seatweb.storage.statements import Statements
+from seatweb.storage.ids import LARGEST_ID, parse_id
 
 Status = Annotated[
     Literal["confirmed", "cancelled", "all"], QueryParameter(description="Only bookings with this status.")
@@ -61,19 +60,26 @@ class BookingController(Controller):
         request: ApiRequest,
         data: Annotated[NewBooking, Body(description="The seat, or `any`; and the day.")],
         bookings: NamedDependency[Bookings],
-        state: State,
+        idempotent_bookings: NamedDependency[IdempotentBookings],
+        window: NamedDependency[BookingWindow],
         key: Key = None,  # noqa: ARG002 - documented here, read from the request
     ) -> Response[bytes]:
         """Book a seat, or any free one, for a day."""
         session = signed_in(request)
         _check_choice(data)
-        if (idempotent := idempotency_key(request)) is not None:
-            return await _book_once(request, bookings, state.database, session, data, idempotent)
-        day = data.booking_date or bookings.today()
-        if data.any:
-            booking = await bookings.book_any(session.user, day, data.section, session.id)
+        user, day = session.user, data.booking_date or window.today()
+        seat_id = None if data.any else int(data.seat_id or 0)
+        if (given := idempotency_key(request)) is not None:
+            wish = Wish(day, seat_id, data.section)
+            request_id = request.scope["state"]["request_id"]
+            once = await idempotent_bookings.book(
+                user, wish, session.id, given, await fingerprint(request), partial(_encode, request_id)
+            )
+            return _answer(once.answer.status, once.answer.body, replayed=once.repeated, refused=once.refusal)
+        if seat_id is None:
+            booking = await bookings.book_any(user, day, data.section, session.id)
         else:
-            booking = await bookings.book(session.user, int(data.seat_id or 0), day, session.id)
+            booking = await bookings.book(user, seat_id, day, session.id)
         return _answer(201, _encoded(booking))
 
     @get("/", operation_id="list_bookings", responses=REFUSED)
@@ -81,6 +87,7 @@ class BookingController(Controller):
         self,
         request: ApiRequest,
         bookings: NamedDependency[Bookings],
+        window: NamedDependency[BookingWindow],
         from_date: FromDate = None,
         to_date: ToDate = None,
         status: Status = "confirmed",
@@ -90,7 +97,7 @@ class BookingController(Controller):
         """List one's own bookings by day; the Link header leads to the next page."""
         session = signed_in(request)
         wanted = None if status == "all" else status
-        first, last = from_date or bookings.today(), to_date or date.max
+        first, last = from_date or window.today(), to_date or date.max
         found = await bookings.page(session.user, first, last, wanted, _after(cursor), limit + 1)
         headers = {"cache-control": "private, no-store"}
         if len(found) > limit:
@@ -131,32 +138,11 @@ def _check_choice(data: NewBooking) -> None:
         raise InvalidInput(fields={"seat_id": "A seat is needed, or `any`."})
 
 
-async def _book_once(
-    request: ApiRequest, bookings: Bookings, database: Database, session: Session, data: NewBooking, key: str
-) -> Response[bytes]:
-    """Book what the request asks for, and return the first answer to its key, however often it is delivered."""
-    user, day = session.user, data.booking_date or bookings.today()
-    holds = await bookings.admit(user, day)
-    request_id = request.scope["state"]["request_id"]
-    refused: SeatwebError | None = None
-
-    async def work(sql: Statements) -> Booking:
-        if data.any:
-            return await bookings.book_any_in(sql, user, day, data.section, session.id, holds)
-        return await bookings.book_in(sql, user, int(data.seat_id or 0), day, session.id, holds)
-
-    def encode(outcome: Booking | SeatwebError) -> tuple[int, str]:
-        nonlocal refused
-        if isinstance(outcome, Booking):
-            refused = None  # it was refused before the transaction ran once more
-            return 201, _encoded(outcome)
-        refused = outcome
-        return outcome.status, problem(outcome.status, outcome.code, outcome.text, request_id).decode()
-
-    async with bookings.changing(user, day) as change:
-        stored, replayed = await answer_once(database, user.id, key, await fingerprint(request), work, encode)
-        change.made = not replayed and refused is None
-    return _answer(stored.status, stored.body, replayed=replayed, refused=refused)
+def _encode(request_id: str, outcome: Booking | SeatwebError) -> tuple[int, str]:
+    """Return the status and the body of the answer to a request."""
+    if isinstance(outcome, Booking):
+        return 201, _encoded(outcome)
+    return outcome.status, problem(outcome.status, outcome.code, outcome.text, request_id).decode()
 
 
 def _encoded(booking: Booking) -> str:
@@ -172,9 +158,10 @@ def _answer(status: int, body: str, *, replayed: bool = False, refused: SeatwebE
 
 
 def _id(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 19 and 0 < int(text) <= LARGEST_ID):
+    booking_id = parse_id(text)
+    if booking_id is None:
         raise BookingNotFound
-    return int(text)
+    return booking_id
 
 
 def _cursor(booking: Booking) -> str:

@@ -6,7 +6,7 @@ from asyncio import timeout
 from typing import Annotated, Final, Literal
 
 from litestar import Controller, get
-from litestar.datastructures import State
+from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.response import Response
 from msgspec import Meta, Struct
@@ -44,10 +44,10 @@ class HealthController(Controller):
         operation_id="health",
         responses={503: ResponseSpec(Health, description="PostgreSQL does not answer, or migrations are pending.")},
     )
-    async def ready(self, state: State) -> Response[Health]:
+    async def ready(
+        self, database: NamedDependency[Database], redis_client: NamedDependency[RedisClient]
+    ) -> Response[Health]:
         """Return 200 when requests can be served, 503 when the database does not answer."""
-        database: Database = state.database
-        redis_client: RedisClient = state.redis
         redis: Literal["ok", "unavailable"] = "ok" if await redis_client.ping() else "unavailable"
         try:
             async with timeout(PROBE_SECONDS):

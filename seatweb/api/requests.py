@@ -28,28 +28,42 @@ BEARER: Final = re.compile(r"bearer ([A-Za-z0-9._-]{1,4096})", re.IGNORECASE | r
 KEY: Final = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 
 
-async def count_and_check_request(request: ApiRequest) -> None:
-    """Do what `check_request` does, where requests are limited.
+class Clients:
+    """Finds out which client sends a request to the API, counts it if `limits` are given, and checks its body."""
 
-    Raises:
-        TooManyAttempts: the user, or the address where no one is signed in, sends too many.
-    """
-    limits: Limits = request.app.state.limits
-    claims = _claims(request)
-    await limits.request(claims.user_id if claims else None, address_of(request))
-    await check_request(request)
+    def __init__(self, security: Security, sessions: Sessions, limits: Limits | None) -> None:
+        self._security = security
+        self._sessions = sessions
+        self._limits = limits
+
+    async def prepare(self, request: ApiRequest) -> None:
+        """Let a request through whose parameters come once, and whose body says it is JSON, is, and holds usable text.
+
+        Raises:
+            TooManyAttempts: the user, or the address where no one is signed in, sends too many.
+            NotSignedIn: there is no token, or it does not count (any more).
+            UnsupportedMediaType, MalformedJSON: the body is not JSON.
+            InvalidInput: a parameter comes twice, or a text holds what no text should.
+        """
+        claims = self._claims(request)
+        if self._limits:
+            await self._limits.request(claims.user_id if claims else None, address_of(request))
+        if not request.route_handler.opt.get("for_everyone"):
+            request.state.session = await self._find_session(claims)  # before anything is said of the request itself
+        await _check_request(request)
+
+    async def _find_session(self, claims: Claims | None) -> Session:
+        session = await self._sessions.find(claims.session_id, claims.user_id) if claims else None
+        if session is None or session.enrolling:
+            raise NotSignedIn("Send a valid token as Authorization: Bearer …")
+        return session
+
+    def _claims(self, request: ApiRequest) -> Claims | None:
+        match = BEARER.fullmatch(request.headers.get("authorization", ""))
+        return self._security.read(match[1], API_AUDIENCE) if match else None
 
 
-async def check_request(request: ApiRequest) -> None:
-    """Let a request through whose parameters come once, and whose body says it is JSON, is, and holds usable text.
-
-    Raises:
-        NotSignedIn: there is no token, or it does not count (any more).
-        UnsupportedMediaType, MalformedJSON: the body is not JSON.
-        InvalidInput: a parameter comes twice, or a text holds what no text should.
-    """
-    if not request.route_handler.opt.get("for_everyone"):
-        request.state.session = await _find_session(request)  # before anything is said of the request itself
+async def _check_request(request: ApiRequest) -> None:
     twice = _twice(request.query_params.multi_items())
     if twice:
         raise InvalidInput(fields=twice)
@@ -76,26 +90,6 @@ def signed_in(request: ApiRequest) -> Session:
     """Return the session of the bearer token; a cookie counts for nothing here."""
     session: Session = request.state.session
     return session
-
-
-async def _find_session(request: ApiRequest) -> Session:
-    """Return the session of the bearer token.
-
-    Raises:
-        NotSignedIn: there is no token, or it does not count (any more).
-    """
-    sessions: Sessions = request.app.state.sessions
-    claims = _claims(request)
-    session = await sessions.find(claims.session_id, claims.user_id) if claims else None
-    if session is None or session.enrolling:
-        raise NotSignedIn("Send a valid token as Authorization: Bearer …")
-    return session
-
-
-def _claims(request: ApiRequest) -> Claims | None:
-    security: Security = request.app.state.security
-    match = BEARER.fullmatch(request.headers.get("authorization", ""))
-    return security.read(match[1], API_AUDIENCE) if match else None
 
 
 def idempotency_key(request: ApiRequest) -> str | None:

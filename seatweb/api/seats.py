@@ -17,9 +17,10 @@ from seatweb.accounts.model import User
 from seatweb.api.problems import REFUSED
 from seatweb.api.requests import ApiRequest, signed_in
 from seatweb.api.schemas import SeatOut, SectionOut
-from seatweb.booking.bookings import Bookings
+from seatweb.booking.day_views import DayViews
 from seatweb.booking.errors import SectionNotFound
 from seatweb.booking.model import DayView, SectionView
+from seatweb.booking.window import BookingWindow
 
 T = TypeVar("T")
 
@@ -40,14 +41,15 @@ class SeatController(Controller):
     async def seats(
         self,
         request: ApiRequest,
-        bookings: NamedDependency[Bookings],
+        views: NamedDependency[DayViews],
+        window: NamedDependency[BookingWindow],
         booking_date: BookingDate = None,
         section: SectionName = None,
         status: Status = "free",
     ) -> Response[list[SeatOut]]:
         """List the free seats of a day, or all with `status=all`."""
         user = signed_in(request).user
-        view = await bookings.bookable(booking_date or bookings.today())
+        view = await views.bookable_day(booking_date or window.today())
         shown = view.shown(section)
         if not shown and section is not None:
             raise SectionNotFound
@@ -57,11 +59,15 @@ class SeatController(Controller):
 
     @get("/sections", operation_id="list_sections", responses=NOT_MODIFIED | REFUSED)
     async def sections(
-        self, request: ApiRequest, bookings: NamedDependency[Bookings], booking_date: BookingDate = None
+        self,
+        request: ApiRequest,
+        views: NamedDependency[DayViews],
+        window: NamedDependency[BookingWindow],
+        booking_date: BookingDate = None,
     ) -> Response[list[SectionOut]]:
         """List the sections and how many seats each has left."""
         user = signed_in(request).user
-        view = await bookings.bookable(booking_date or bookings.today())
+        view = await views.bookable_day(booking_date or window.today())
         sections = [SectionOut.of(section, view.free_count(section, user.id)) for section in view.sections]
         return _unless_known(request, sections, view, view.sections, user)
 

@@ -1,185 +1,76 @@
-"""Holds: a short reservation of a seat in Redis while its user decides.
+"""Holds: a short reservation of a seat while its user decides.
 
 A hold saves its user a disappointment. It is never a lock around the booking: the database decides, whoever held what.
-The holds of a day are one hash in Redis (seat id → who, token, from when, until when by Redis's clock), and every
-change of it is one Lua script, so nobody sees half of one. With Redis away there are no holds; all else works.
 """
 
 from __future__ import annotations
 
-import asyncio
-import secrets
-import time
 from datetime import date
-from math import ceil
-from typing import Any, Final
 
-from msgspec import Struct
-
-from seatweb.booking.errors import SeatHeld
-from seatweb.booking.model import Hold
-from seatweb.storage.caching import Kept
-from seatweb.storage.redis import Command, Question, RedisAway, RedisClient
-
-# A hold counts from its begin to its end. One that begins in the future is void: the clock was set back since.
-READ: Final = """
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local function read(value)
-  local user, token, from, till = string.match(value, '^(%d+) (%S+) (%d+) (%d+)$')
-  if user and tonumber(from) <= now + 1000 and now < tonumber(till) then
-    return user, token, till - now, from
-  end
-end
-local holds = redis.call('HGETALL', KEYS[1])
-"""
-TAKE: Final = (
-    READ
-    + """
-local seat, user, token, length = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local drop = {}
-for i = 1, #holds, 2 do
-  local holder, _, left = read(holds[i + 1])
-  if holds[i] == seat and holder and holder ~= user then
-    return left
-  end
-  if not holder or holder == user then
-    drop[#drop + 1] = holds[i]
-  end
-end
-for _, field in ipairs(drop) do
-  redis.call('HDEL', KEYS[1], field)
-end
-redis.call('HSET', KEYS[1], seat, user .. ' ' .. token .. ' ' .. now .. ' ' .. (now + length))
-redis.call('PEXPIRE', KEYS[1], math.max(length, redis.call('PTTL', KEYS[1])))
-return 0
-"""
-)
-RELEASE: Final = (
-    READ
-    + """
-local user, seat, known = ARGV[1], ARGV[2], ARGV[3]
-local ended = 0
-for i = 1, #holds, 2 do
-  local holder, token = read(holds[i + 1])
-  if holder == user and (seat == '' or (seat == holds[i] and known == token)) then
-    ended = ended + redis.call('HDEL', KEYS[1], holds[i])
-  end
-end
-return ended
-"""
-)
-ACTIVE: Final = (
-    READ
-    + """
-local active = {}
-for i = 1, #holds, 2 do
-  local holder, _, left, from = read(holds[i + 1])
-  if holder then
-    active[#active + 1] = {tonumber(holds[i]), tonumber(holder), left, tonumber(from)}
-  end
-end
-return active
-"""
-)
+from seatweb.accounts.model import User
+from seatweb.booking import queries
+from seatweb.booking.changes import Changes
+from seatweb.booking.errors import SeatNotFound, SeatTaken
+from seatweb.booking.hold_store import GrantedHold, HoldStore
+from seatweb.booking.seats import open_seat
+from seatweb.booking.window import BookingWindow
+from seatweb.limits.limits import Limits
+from seatweb.storage.database import Database
+from seatweb.storage.ids import is_id
+from seatweb.storage.statements import Statements
 
 
-UNDO_SECONDS: Final = 0.6
-UNDONE_KEPT: Final = 10_000
+class Holds:
+    """Holding a seat and letting it go."""
 
+    def __init__(
+        self, database: Database, hold_store: HoldStore, changes: Changes, window: BookingWindow, limits: Limits
+    ) -> None:
+        self._database = database
+        self._hold_store = hold_store
+        self._changes = changes
+        self._window = window
+        self._limits = limits
 
-class Reservation(Struct, frozen=True):
-    """A hold as its user got it: `token` renews and ends it, `seconds` is what is left of it, rounded up."""
+    async def hold(self, user: User, seat_id: int, day: date, token: str | None = None) -> GrantedHold | None:
+        """Hold the seat for the user while they decide, instead of any other of that day.
 
-    token: str
-    seconds: int
-
-
-class Reservations:
-    """The holds of every day, `seconds` long each."""
-
-    def __init__(self, redis: RedisClient, seconds: int) -> None:
-        self._redis = redis
-        self._seconds = seconds
-        self._undone: Kept[Command, float] = Kept(UNDONE_KEPT)
-        self._undoing: asyncio.Task[None] | None = None
-        self._take = redis.script(TAKE)
-        self._release = redis.script(RELEASE)
-        self._active = redis.script(ACTIVE)
-
-    async def hold(self, day: date, seat_id: int, user_id: int, token: str | None = None) -> Reservation | None:
-        """Hold the seat for the user instead of any other of that day; None with Redis away.
-
-        A hold that the user has on this seat already begins anew, under `token` if one is given.
+        Nothing is held, and None comes back, with Redis away, and where the seat is theirs already.
 
         Raises:
-            SeatHeld: someone else holds it.
+            SeatHeld, SeatTaken, SeatClosed, SeatNotFound, OutsideBookingWindow: the user holds nothing new.
+            TooManyAttempts: the user took too many holds.
         """
-        token = token or secrets.token_urlsafe(16)
+        self._window.check(day)
+        if not is_id(seat_id):
+            raise SeatNotFound
+        await self._limits.hold(user.id)
+        granted = await self._hold_store.take(day, seat_id, user.id, token)
         try:
-            left = await self._take([_key(day)], [seat_id, user_id, token, self._seconds * 1000])
-        except RedisAway:
-            self._undo_later(self.ending(day, user_id, seat_id, token))  # it may be done when Redis goes on
+            # Asked after the hold was taken: a booking before it is seen here, one after it ends the hold or sees it.
+            sitter = await self._database.run(_find_sitter_of_open_seat, seat_id, day)
+            if sitter not in {None, user.id}:
+                raise SeatTaken
+        except BaseException:
+            await self._give_back(user, seat_id, day, granted)
+            raise
+        if sitter is not None:
+            await self._give_back(user, seat_id, day, granted)
             return None
-        if left:
-            raise SeatHeld(seconds=ceil(left / 1000))
-        return Reservation(token=token, seconds=self._seconds)
+        if granted:
+            self._changes.tell(day)
+        return granted
 
-    async def release(self, day: date, seat_id: int, user_id: int, token: str) -> bool:
-        """End the user's hold that has this token; return whether there was one."""
-        try:
-            return bool(await self._release([_key(day)], [user_id, seat_id, token]))
-        except RedisAway:
-            self._undo_later(self.ending(day, user_id, seat_id, token))
-            return False
+    async def release(self, user: User, seat_id: int, day: date, token: str) -> None:
+        """Let the seat go, if the user still holds it under this token; never someone else's."""
+        if await self._hold_store.release(day, seat_id, user.id, token):
+            self._changes.tell(day)
 
-    def ending(self, day: date, user_id: int, seat_id: int | str = "", token: str = "") -> Command:
-        """Return the command that ends this hold, or whatever the user holds on the day."""
-        return ("EVAL", RELEASE, 1, _key(day), user_id, seat_id, token)
-
-    def _undo_later(self, command: Command) -> None:
-        self._undone[command] = time.monotonic()
-        if self._undoing is None or self._undoing.done():
-            self._undoing = asyncio.create_task(self._undo())
-
-    async def _undo(self) -> None:
-        """End what should not be held, once Redis goes on: twice, for what it still had to read may come in between."""
-        done: set[Command] = set()
-        while self._undone:
-            await asyncio.sleep(UNDO_SECONDS)
-            commands = list(self._undone)
-            try:
-                await self._redis.batch(commands)
-            except RedisAway:
-                done.clear()
-                now = time.monotonic()
-                for command in commands:
-                    if now - self._undone[command] > self._seconds:
-                        del self._undone[command]  # it has ended by itself
-                continue
-            for command in done & set(commands):
-                del self._undone[command]
-            done = set(commands)
-
-    async def active(self, day: date) -> dict[int, Hold]:
-        """Return the holds of the day by seat id; none with Redis away."""
-        try:
-            return self.read(await self._active([_key(day)], []))
-        except RedisAway:
-            return {}
-
-    def asking(self, day: date) -> Question:
-        """Return what `active` asks, for who has more to ask at the same time; `read` understands the answer."""
-        return Question(script=ACTIVE, keys=[_key(day)])
-
-    def read(self, found: Any) -> dict[int, Hold]:  # noqa: ANN401 - what the script returns
-        """Return the holds of an answer by seat id; none if there was no answer."""
-        now = time.monotonic()
-        return {
-            seat: Hold(seat_id=seat, user_id=user, begun=begun, until=now + left / 1000)
-            for seat, user, left, begun in found or ()
-        }
+    async def _give_back(self, user: User, seat_id: int, day: date, granted: GrantedHold | None) -> None:
+        if granted:
+            await self.release(user, seat_id, day, granted.token)
 
 
-def _key(day: date) -> str:
-    return f"holds:{{{day.isoformat()}}}"
+async def _find_sitter_of_open_seat(sql: Statements, seat_id: int, day: date) -> int | None:
+    await open_seat(sql, seat_id)
+    return await queries.find_sitter(sql, seat_id, day)

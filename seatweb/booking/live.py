@@ -20,10 +20,11 @@ import structlog
 from msgspec import Struct
 
 from seatweb.accounts.model import Session
-from seatweb.booking.bookings import Bookings
 from seatweb.booking.changes import Changes
+from seatweb.booking.day_views import DayViews
 from seatweb.booking.errors import TooManyStreams
 from seatweb.booking.model import DayView
+from seatweb.booking.window import BookingWindow
 from seatweb.errors import SeatwebError
 
 LOOK_SECONDS: Final = 4.0  # while signals arrive: others see a change within 5 s, even if its signal was lost
@@ -58,12 +59,13 @@ class _Change(Struct, frozen=True):
 class Channel:
     """One day, watched for all its streams."""
 
-    def __init__(self, day: date, bookings: Bookings, changes: Changes) -> None:
+    def __init__(self, day: date, views: DayViews, window: BookingWindow, changes: Changes) -> None:
         self.day = day
         self.number = 0
         self.beats = 0
         self.streams = 0
-        self._bookings = bookings
+        self._views = views
+        self._window = window
         self._changes = changes
         self._view: DayView | None = None
         self._failed = False
@@ -80,7 +82,7 @@ class Channel:
     @property
     def over(self) -> bool:
         """Whether the day can no longer be booked, so that nothing will change on it."""
-        return not self._bookings.can_be_booked(self.day)
+        return not self._window.includes(self.day)
 
     def look(self) -> None:
         """Look at the day soon: it may have changed."""
@@ -97,7 +99,7 @@ class Channel:
             Overloaded: it was not seen yet, and the database does not answer.
         """
         if self._view is None:
-            self._see(await self._bookings.view(self.day))
+            self._see(await self._views.day(self.day))
         assert self._view is not None  # noqa: S101 - for the type checker
         return self._view
 
@@ -138,7 +140,7 @@ class Channel:
         while True:
             try:
                 self._look.clear()
-                self._see(await self._bookings.view(self.day, fresh=True))
+                self._see(await self._views.day(self.day, fresh=True))
                 self._failed = False
             except SeatwebError:
                 self._failed = True  # the database does not answer; what is shown stays, and says that it may be old
@@ -195,8 +197,9 @@ def _holder(view: DayView, seat_id: int) -> int | None:
 class Live:
     """All channels of this process, and who listens."""
 
-    def __init__(self, bookings: Bookings, changes: Changes) -> None:
-        self._bookings = bookings
+    def __init__(self, views: DayViews, window: BookingWindow, changes: Changes) -> None:
+        self._views = views
+        self._window = window
         self._changes = changes
         self._channels: dict[date, Channel] = {}
         self._sessions: Counter[UUID] = Counter()
@@ -204,19 +207,17 @@ class Live:
         self._ended: set[UUID] = set()
         self.closing = False
 
-    @classmethod
-    @asynccontextmanager
-    async def open(cls, bookings: Bookings, changes: Changes) -> AsyncIterator[Self]:
-        """Yield the live map, until the end."""
-        live = cls(bookings, changes)
-        changes.listen(live._changed)
-        beat = asyncio.create_task(live._beat())
-        try:
-            yield live
-        finally:
-            live.close()
-            beat.cancel()
-            await asyncio.gather(beat, return_exceptions=True)
+    async def __aenter__(self) -> Self:
+        """Begin to watch."""
+        self._changes.listen(self._changed)
+        self._beating = asyncio.create_task(self._beat())
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        """End every stream."""
+        self.close()
+        self._beating.cancel()
+        await asyncio.gather(self._beating, return_exceptions=True)
 
     @asynccontextmanager
     async def join(self, day: date, session: Session | None) -> AsyncIterator[Channel]:
@@ -234,7 +235,7 @@ class Live:
             self._sessions[session.id] += 1
         channel = self._channels.get(day)
         if channel is None:
-            channel = self._channels[day] = Channel(day, self._bookings, self._changes)
+            channel = self._channels[day] = Channel(day, self._views, self._window, self._changes)
         channel.streams += 1
         try:
             yield channel

@@ -157,6 +157,25 @@ class DayView(Struct, frozen=True, dict=True):
         held = [self.seats[id_] for id_, hold in self.holds.items() if hold.user_id != user_id and id_ in self.seats]
         return section.free_count - sum(seat.free for seat in held if seat.seat.section == section.section.name)
 
+    def nearest_free(self, seat: Seat, user_id: int | None) -> Seat | None:
+        """Return the nearest other seat that this viewer can book: by distance in its section, else in the nearest."""
+        names = [section.section.name for section in self.sections]
+        home = names.index(seat.section) if seat.section in names else 0
+
+        def distance(index: int, other: Seat) -> tuple[int, int, int, int]:
+            if index != home:
+                return (abs(index - home), 0, 0, other.id)
+            rows = abs(other.row - seat.row)
+            return (0, rows + abs(other.column - seat.column), rows, other.id)
+
+        free = [
+            (distance(index, other.seat), other.seat)
+            for index, section in enumerate(self.sections)
+            for other in section.seats
+            if other.seat.id != seat.id and self.status_of(other, user_id) is Status.FREE
+        ]
+        return min(free, key=lambda pair: pair[0])[1] if free else None
+
 
 class Booking(Struct, frozen=True):
     """A user has a seat for a day."""

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from itertools import count
 from math import ceil
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import structlog
 from msgspec import Struct
@@ -26,8 +26,7 @@ from seatweb.errors import TooManyAttempts
 from seatweb.http.client_address import network_of
 from seatweb.limits.fallback import PENDING_SECONDS, Log, OwnAttempts, Refusal
 from seatweb.settings import Limit
-from seatweb.storage.caching import Kept
-from seatweb.storage.redis import Question, RedisAway, RedisClient
+from seatweb.storage.redis import RedisAway, RedisClient
 
 AttemptKind: TypeAlias = Literal["account", "confirmation"]
 
@@ -37,50 +36,36 @@ log = structlog.get_logger(__name__)
 # What a process knows to have failed it tells again with each attempt, for Redis may have been away or emptied.
 # The answer is how long to wait (0: it is counted), and whether that is settled, or an attempt may still be given back.
 TAKE: Final = """
-local function take(keys, args)
-  local time = redis.call('TIME')
-  local now = time[1] * 1000 + math.floor(time[2] / 1000)
-  local id, at = args[1], 2
-  local wait, settled, lengths = 0, 0, {}
-  for i, key in ipairs(keys) do
-    local count, length, pending = tonumber(args[at]), tonumber(args[at + 1]), tonumber(args[at + 2])
-    local known = tonumber(args[at + 3])
-    lengths[i], at = length, at + 4
-    for _ = 1, known do
-      redis.call('ZADD', key, 'NX', now - args[at + 1], args[at])
-      redis.call('PEXPIRE', key, length)
-      at = at + 2
-    end
-    redis.call('ZREMRANGEBYSCORE', key, '-inf', now - length)
-    redis.call('ZREMRANGEBYSCORE', key, now + 1000, '+inf')
-    local taken = redis.call('ZCARD', key)
-    if taken >= count and not redis.call('ZSCORE', key, id) then
-      wait = math.max(wait, redis.call('ZRANGE', key, taken - count, taken - count, 'WITHSCORES')[2] + length - now)
-      if now - redis.call('ZRANGE', key, count - 1, count - 1, 'WITHSCORES')[2] >= pending then
-        settled = 1
-      end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local id, at = ARGV[1], 2
+local wait, settled, lengths = 0, 0, {}
+for i, key in ipairs(KEYS) do
+  local count, length, pending = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+  local known = tonumber(ARGV[at + 3])
+  lengths[i], at = length, at + 4
+  for _ = 1, known do
+    redis.call('ZADD', key, 'NX', now - ARGV[at + 1], ARGV[at])
+    redis.call('PEXPIRE', key, length)
+    at = at + 2
+  end
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', now - length)
+  redis.call('ZREMRANGEBYSCORE', key, now + 1000, '+inf')
+  local taken = redis.call('ZCARD', key)
+  if taken >= count and not redis.call('ZSCORE', key, id) then
+    wait = math.max(wait, redis.call('ZRANGE', key, taken - count, taken - count, 'WITHSCORES')[2] + length - now)
+    if now - redis.call('ZRANGE', key, count - 1, count - 1, 'WITHSCORES')[2] >= pending then
+      settled = 1
     end
   end
-  if wait == 0 then
-    for i, key in ipairs(keys) do
-      redis.call('ZADD', key, now, id)
-      redis.call('PEXPIRE', key, lengths[i])
-    end
+end
+if wait == 0 then
+  for i, key in ipairs(KEYS) do
+    redis.call('ZADD', key, now, id)
+    redis.call('PEXPIRE', key, lengths[i])
   end
-  return {wait, settled}
 end
-"""
-TAKE_ALONE: Final = TAKE + "return take(KEYS, ARGV)"
-# Counting by one key, and a question, in one round trip: the second costs a tenth of what it would cost by itself.
-TAKE_AND_ASK: Final = """
-local answer = take({KEYS[1]}, {unpack(ARGV, 1, 5)})
-local function ask(KEYS, ARGV)
-%s
-end
-if answer[1] == 0 then
-  answer[3] = ask({unpack(KEYS, 2)}, {unpack(ARGV, 6)})
-end
-return answer
+return {wait, settled}
 """
 PATIENCE_SECONDS: Final = 0.2
 PATIENCE_TIMES: Final = 10
@@ -114,8 +99,7 @@ class Limits:
         self._workers = workers
         self._now = now
         self._own = OwnAttempts(ATTEMPTS_KEPT)
-        self._take_alone = redis.script(TAKE_ALONE)
-        self._asking: Kept[str, Callable[..., Any]] = Kept(8)
+        self._run_take = redis.script(TAKE)
         self._waiting = 0
         self._process = secrets.token_hex(6)
         self._attempts = count()
@@ -176,31 +160,19 @@ class Limits:
         who = f"address {network_of(address)}" if user_id is None else f"user {user_id}"
         await self._take(self._log("{request}", who, self._rules.requests))
 
-    async def booking(self, user_id: int, question: Question) -> Any:  # noqa: ANN401 - what the question's script returns
-        """Count a booking or a move, and return the answer to the question; None with Redis away.
+    async def booking(self, user_id: int) -> None:
+        """Count a booking or a move.
 
         Raises:
             TooManyAttempts: the user tried too many.
         """
-        logs = self._log("{booking}", str(user_id), self._rules.bookings)
-        if logs:
-            return await self._take(logs, question)
-        try:
-            return await self._script(question.script, question.script)(question.keys, question.arguments)
-        except RedisAway:
-            return None
+        await self._take(self._log("{booking}", str(user_id), self._rules.bookings))
 
     def _log(self, name: str, who: str, limit: Limit | None) -> list[Log]:
         if limit is None:
             return []
         hashed = hmac.digest(self._hash_key, f"{name} {who}".encode(), "sha256").hex()[:32]
         return [Log(f"limit:{name}:{hashed}", limit)]
-
-    def _script(self, name: str, text: str) -> Callable[..., Any]:
-        known = self._asking.get(name)
-        if known is None:
-            known = self._asking[name] = self._redis.script(text)
-        return known
 
     async def _take_patiently(self, logs: list[Log]) -> str:
         """Count an attempt, and return its id; where others are only not given back yet, wait for them a moment.
@@ -209,7 +181,7 @@ class Limits:
         """
         attempt = self._new_attempt()
         tries = 1
-        while refusal := (await self._try(logs, attempt))[0]:
+        while refusal := await self._try(logs, attempt):
             if refusal.settled or tries > PATIENCE_TIMES or self._waiting >= WAITING_AT_MOST:
                 raise self._too_many(refusal, logs)
             tries += 1
@@ -220,18 +192,16 @@ class Limits:
                 self._waiting -= 1
         return attempt
 
-    async def _take(self, logs: list[Log], question: Question | None = None) -> Any:  # noqa: ANN401
-        refusal, answer = await self._try(logs, self._new_attempt(), question)
-        if refusal:
+    async def _take(self, logs: list[Log]) -> None:
+        if refusal := await self._try(logs, self._new_attempt()):
             raise self._too_many(refusal, logs)
-        return answer
 
-    async def _try(self, logs: list[Log], attempt: str, question: Question | None = None) -> tuple[Refusal | None, Any]:
-        """Count the attempt by every log or by none; return why not, and the answer to the question."""
+    async def _try(self, logs: list[Log], attempt: str) -> Refusal | None:
+        """Count the attempt by every log or by none; return why not."""
         if not logs:
-            return None, None
+            return None
         if refusal := self._own.add(logs, attempt):
-            return refusal, None
+            return refusal
         keys = [log.key for log in logs]
         arguments: list[str | int] = [attempt]
         for log in logs:
@@ -239,22 +209,17 @@ class Limits:
             arguments += [log.limit.count, log.limit.seconds * 1000, round(PENDING_SECONDS * 1000), len(known)]
             arguments += [one for pair in known for one in pair]
         try:
-            if question:
-                run = self._script("take " + question.script, TAKE + TAKE_AND_ASK % question.script)
-                found = await run([*keys, *question.keys], [*arguments, *question.arguments])
-            else:
-                found = await self._take_alone(keys, arguments)
+            wait, settled = await self._run_take(keys, arguments)
         except RedisAway:
-            refusal, answer = self._own.refusal(logs, attempt, share=self._workers), None
+            refusal = self._own.refusal(logs, attempt, share=self._workers)
         except BaseException:
             self._own.remove(logs, attempt)
             raise
         else:
-            wait, settled, answer = (*found, None)[:3]
             refusal = Refusal(wait / 1000, bool(settled)) if wait else None
         if refusal:
             self._own.remove(logs, attempt)
-        return refusal, answer
+        return refusal
 
     async def _give_back(self, logs: list[Log], attempt: str) -> None:
         self._own.remove(logs, attempt)

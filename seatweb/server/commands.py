@@ -44,7 +44,7 @@ def administer(environment: Mapping[str, str], action: str, names: list[str]) ->
 
 async def _run(settings: Settings, url: str, action: str, names: list[str]) -> None:
     await check_schema(url)
-    async with Database.open(url, CONSTRAINTS, size=1) as database:
+    async with Database(url, CONSTRAINTS, size=1) as database:
         if action == "prune":
             await _prune(settings, database)
             return

@@ -48,37 +48,38 @@ class _Connection(asyncpg.Connection):
 class Database:
     """A pool of connections: `run` reads, `write` changes something by one statement, `transaction` by several."""
 
-    def __init__(self, pool: asyncpg.Pool[Any], constraints: Constraints, size: int) -> None:
-        self._pool = pool
+    def __init__(self, url: str, constraints: Constraints, *, size: int) -> None:
+        """Take at most `size` connections once it is opened (`async with`).
+
+        `constraints` says which error a violation of each constraint of the schema is.
+        """
+        self._url = url
+        self._size = size
         self._errors = DriverErrors(constraints)
         # Writers queue for a section and keep a connection meanwhile; a few are always left for who only reads.
         self._writers = asyncio.Semaphore(max(1, size - size // 4))
         # The pool's own queue is unfair: who comes while one is given back takes it before those who were waiting.
         self._connections = asyncio.Semaphore(size)
 
-    @classmethod
-    @asynccontextmanager
-    async def open(cls, url: str, constraints: Constraints, *, size: int) -> AsyncIterator[Self]:
-        """Yield a database with at most `size` connections, and close them at the end.
-
-        `constraints` says which error a violation of each constraint of the schema is.
-        """
-        pool = asyncpg.create_pool(
-            url,
-            min_size=min(size, 10),  # the first rush need not wait for connections to be opened
-            max_size=size,
+    async def __aenter__(self) -> Self:
+        """Open the first connections."""
+        self._pool = await asyncpg.create_pool(
+            self._url,
+            min_size=min(self._size, 10),  # the first rush need not wait for connections to be opened
+            max_size=self._size,
             timeout=CONNECT_SECONDS,
             command_timeout=STATEMENT_SECONDS,
             server_settings=SERVER_SETTINGS,
             connection_class=_Connection,
         )
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        """Close all connections."""
         try:
-            yield cls(await pool, constraints, size)
-        finally:
-            try:
-                await asyncio.wait_for(pool.close(), 1)
-            except TimeoutError:
-                pool.terminate()
+            await asyncio.wait_for(self._pool.close(), 1)
+        except TimeoutError:
+            self._pool.terminate()
 
     async def run(
         self, work: Callable[Concatenate[Statements, P], Awaitable[T]], /, *values: P.args, **named: P.kwargs

@@ -33,14 +33,6 @@ QUIET_SECONDS: Final = 2.0  # a subscription that heard nothing for so long asks
 log = structlog.get_logger(__name__)
 
 
-class Question(Struct, frozen=True):
-    """A Lua script that reads, with what it needs: it can be asked by itself or together with others."""
-
-    script: str
-    keys: list[str]
-    arguments: list[str | int] = []
-
-
 class Asked(Struct, frozen=True):
     """A script that is to be run."""
 
@@ -63,24 +55,21 @@ class RedisClient:
     A script that is wanted while others are on their way waits for those first, which is half a second more at most.
     """
 
-    def __init__(self, client: redis.Redis, url: str) -> None:
-        self._client = client
+    def __init__(self, url: str) -> None:
+        self._client = _client(url)
         self._url = url
         self._rests_until = 0.0
         self._probing = False
         self._scripts: Together[Asked, Any] = Together(self._run_together)
 
-    @classmethod
-    @asynccontextmanager
-    async def open(cls, url: str) -> AsyncIterator[Self]:
-        """Yield a client; nothing is sent before the first call."""
-        client = _client(url)
-        found = cls(client, url)
-        try:
-            yield found
-        finally:
-            found._scripts.close()
-            await client.aclose()
+    async def __aenter__(self) -> Self:
+        """Return the client; nothing is sent before the first call."""
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        """Close all connections."""
+        self._scripts.close()
+        await self._client.aclose()
 
     async def get_many(self, keys: Iterable[str]) -> list[bytes | None]:
         """Return the value of each key."""
@@ -214,6 +203,13 @@ async def _messages(subscription: Any) -> AsyncIterator[str]:  # noqa: ANN401 - 
         else:
             asked = True
             await subscription.ping()
+
+
+async def end_task(task: asyncio.Task[None]) -> None:
+    """Cancel a task that talks to Redis and wait for its end; redis-py loses a cancellation now and then."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=0.05)
 
 
 async def check_redis(url: str) -> None:

@@ -13,10 +13,11 @@ from litestar.response import Response
 from seatweb.errors import NotAllowed, NotSignedIn, SeatwebError, TooManyAttempts
 from seatweb.web.map.contexts import ErrorPage, Notice
 from seatweb.web.rendering import Renderer
-from seatweb.web.requests import SAFE_METHODS, PageRequest, wants_partial
+from seatweb.web.requests import SAFE_METHODS, NotConfirmed, PageRequest, wants_partial
 
 log = structlog.get_logger(__name__)
 
+CONFIRM_PATH: Final = "/account/second-factor"
 TITLES: Final = {
     400: "That did not make sense",
     401: "Sign in first",
@@ -41,9 +42,12 @@ TEXTS: Final = {
 }
 
 
-def explain(request: PageRequest, error: Exception) -> Response[str]:
+def explain(renderer: Renderer, request: PageRequest, error: Exception) -> Response[str]:
     """Return the answer to a request that ended in an exception; only unknown ones are logged with a traceback."""
-    renderer: Renderer = request.app.state.renderer
+    if isinstance(error, NotConfirmed):
+        if error.afterwards:
+            return renderer.redirect(request, f"{CONFIRM_PATH}?for={error.afterwards}")  # that page says why
+        return renderer.redirect(request, CONFIRM_PATH, say="confirm_first")
     if isinstance(error, NotSignedIn):
         return renderer.redirect(request, f"/login?next={quote(_way_back(request))}")
     headers: dict[str, str] = {}

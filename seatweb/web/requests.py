@@ -14,10 +14,10 @@ from seatweb.accounts.errors import UserNotFound
 from seatweb.accounts.model import Session
 from seatweb.accounts.second_factor import SecondFactors
 from seatweb.accounts.sessions import Sessions
-from seatweb.booking.bookings import LARGEST_ID
 from seatweb.booking.errors import BookingNotFound, SeatNotFound
 from seatweb.errors import Forbidden, InvalidInput, NotSignedIn, SeatwebError
-from seatweb.http.tokens import CSRF_FIELD, Security, set_cookie
+from seatweb.http.tokens import CONFIRMED_AUDIENCE, CSRF_FIELD, Claims, Security, set_cookie
+from seatweb.storage.ids import parse_id
 
 PageRequest: TypeAlias = Request[None, None, State]
 
@@ -28,7 +28,6 @@ BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")  # no browser sends one, 
 MOST_FIELDS: Final = 50  # our forms have ten at most
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
-ID: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
 
 
 class PageNotFound(SeatwebError):
@@ -39,6 +38,19 @@ class PageNotFound(SeatwebError):
     message = "There is no page at this address."
 
 
+class NotConfirmed(SeatwebError):
+    """The user has to prove who they are before they may do this."""
+
+    code = "not_confirmed"
+    status = 403
+    message = "Enter your password first."
+
+    def __init__(self, afterwards: str = "") -> None:
+        """`afterwards` names what they wanted to do, if it is not to change their second factor."""
+        super().__init__()
+        self.afterwards = afterwards
+
+
 class UnsupportedMediaType(SeatwebError):
     """The body is not a form as our pages send them."""
 
@@ -47,43 +59,54 @@ class UnsupportedMediaType(SeatwebError):
     message = "Send forms as application/x-www-form-urlencoded. If this was a page of ours, reload it and try again."
 
 
-async def prepare(request: PageRequest) -> None:
-    """Find the visitor's session, and let a form in only from one of our pages.
+class Visitors:
+    """Finds out who sends a request for a page, and whether a form came from one of our pages."""
 
-    Raises:
-        Forbidden: the form came from elsewhere.
-        UnsupportedMediaType, InvalidInput: the form cannot be read.
-    """
-    security: Security = request.app.state.security
-    sessions: Sessions = request.app.state.sessions
-    claims = security.claims(request)
-    renewing = claims is None
-    if renewing:
-        claims = security.renewal_claims(request)
-    session = await sessions.find(claims.session_id, claims.user_id) if claims else None
-    if session and session.enrolling:
-        session = await _enrolling(request, session)
-    request.state.session = session
-    if renewing and session:
-        set_cookie(request, security.access_cookie(session))
-    if request.method not in SAFE_METHODS:
+    def __init__(self, security: Security, sessions: Sessions, factors: SecondFactors) -> None:
+        self._security = security
+        self._sessions = sessions
+        self._factors = factors
+
+    async def prepare(self, request: PageRequest) -> None:
+        """Find the visitor's session, and let a form in only from one of our pages.
+
+        Raises:
+            Forbidden: the form came from elsewhere.
+            UnsupportedMediaType, InvalidInput: the form cannot be read.
+        """
+        request.state.changed_lately = self._security.lately_cookie in request.cookies
+        claims = self._security.claims(request)
+        renewing = claims is None
+        if renewing:
+            claims = self._security.renewal_claims(request)
+        session = await self._sessions.find(claims.session_id, claims.user_id) if claims else None
+        if session and session.enrolling:
+            session = await self._enrolling(request, session)
+        request.state.session = session
+        if session:
+            proof = self._security.read_step(request, CONFIRMED_AUDIENCE)
+            request.state.confirmed = proof.get("session") == str(session.id)
+            if renewing:
+                set_cookie(request, self._security.access_cookie(session))
+        if request.method not in SAFE_METHODS:
+            await self._check_form(request, session, claims)
+
+    async def _enrolling(self, request: PageRequest, session: Session) -> Session | None:
+        """Return the enrolling session where the second factor is added; elsewhere, or once there is one, None."""
+        if not await self._factors.missing(session.user):
+            return None
+        request.state.enrolling = session
+        return session if request.url.path.startswith(ENROLLING) else None
+
+    async def _check_form(self, request: PageRequest, session: Session | None, claims: Claims | None) -> None:
         # A session that ended has still signed the forms of its pages; those of today's visitor are signed by none.
         signers = (claims.session_id, None) if claims and not session else (session.id if session else None,)
         try:
-            security.check_csrf(request, (await read_form(request)).get(CSRF_FIELD, ""), signers)
+            self._security.check_csrf(request, (await read_form(request)).get(CSRF_FIELD, ""), signers)
         except Forbidden:
             if session is None and not request.url.path.startswith(VISITORS_FORMS):
                 raise NotSignedIn from None  # signed out meanwhile, in another tab: nothing is done but to ask again
             raise
-
-
-async def _enrolling(request: PageRequest, session: Session) -> Session | None:
-    """Return the enrolling session where the second factor is added; elsewhere, and when there is one by now, None."""
-    factors: SecondFactors = request.app.state.factors
-    if not await factors.missing(session.user):
-        return None
-    request.state.enrolling = session
-    return session if request.url.path.startswith(ENROLLING) else None
 
 
 def session_of(request: PageRequest) -> Session | None:
@@ -117,8 +140,12 @@ def path_of(request: PageRequest) -> str:
 
 def changed_lately(request: PageRequest) -> bool:
     """Return whether this browser changed something a moment ago, so that it must see a fresh view."""
-    security: Security = request.app.state.security
-    return security.lately_cookie in request.cookies
+    return bool(getattr(request.state, "changed_lately", False))
+
+
+def is_confirmed(request: PageRequest) -> bool:
+    """Return whether the user proved a moment ago who they are."""
+    return bool(getattr(request.state, "confirmed", False))
 
 
 def wants_partial(request: PageRequest) -> bool:
@@ -193,9 +220,10 @@ def read_day(text: str) -> date:
 
 def read_id(text: str, error: type[SeatNotFound | BookingNotFound | UserNotFound | PageNotFound]) -> int:
     """Return the id in an address; whatever is not one is not found."""
-    if not ID.fullmatch(text) or int(text) > LARGEST_ID:
+    found = parse_id(text)
+    if found is None:
         raise error
-    return int(text)
+    return found
 
 
 def _is_text(value: str) -> bool:

@@ -18,9 +18,10 @@ from seatweb.accounts.errors import UserNotFound
 from seatweb.api.openapi import document, problems
 from seatweb.app import create_app
 from seatweb.booking.errors import TooManyStreams
-from seatweb.booking.holds import Reservations
+from seatweb.booking.hold_store import HoldStore
 from seatweb.errors import Forbidden, NotAllowed
 from seatweb.settings import Backends, Settings
+from seatweb.storage.outbox import RedisOutbox
 from seatweb.storage.redis import RedisClient
 
 from tests.api.conftest import PROBLEM_JSON, Program, Programs, held_back, refused, running_programs, waiting_for_a_lock
@@ -47,8 +48,8 @@ async def seat_taken(scene: Scene) -> httpx.Response:
 
 
 async def seat_held(scene: Scene) -> httpx.Response:
-    async with RedisClient.open(scene.backends.redis_url) as client:
-        await Reservations(client, seconds=90).hold(date(2026, 11, 23), 7, scene.grace.user.id)
+    async with RedisClient(scene.backends.redis_url) as client:
+        await HoldStore(client, RedisOutbox(client), seconds=90).take(date(2026, 11, 23), 7, scene.grace.user.id)
     return await scene.ada.book(7)
 
 

@@ -15,6 +15,7 @@ import httpx
 import pytest
 from seatweb.booking.changes import Changes
 from seatweb.settings import Backends
+from seatweb.storage.outbox import RedisOutbox
 from seatweb.storage.redis import RedisClient
 
 from tests.faults.support import (
@@ -172,7 +173,12 @@ async def test_no_hold_outlasts_a_time_when_redis_was_silent(
 async def test_a_signal_that_could_not_be_sent_is_sent_later(own: OwnRedis, clock: Clock) -> None:
     """Redis was silent for so short a time that the others have not noticed."""
     heard: list[date | None] = []
-    async with RedisClient.open(own.url) as client, Changes.open(client) as here, Changes.open(client) as there:
+    async with (
+        RedisClient(own.url) as client,
+        RedisOutbox(client) as outbox,
+        Changes(client, outbox) as here,
+        Changes(client, outbox) as there,
+    ):
         await until(lambda: here.connected and there.connected)
         there.listen(heard.append)
         own.freeze()

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Self
 
 import pytest
 from seatweb.app import CONSTRAINTS
 from seatweb.booking.bookings import Bookings
 from seatweb.booking.changes import Changes
-from seatweb.booking.holds import Reservations
+from seatweb.booking.day_views import DayViews
+from seatweb.booking.hold_store import HoldStore
 from seatweb.booking.section_cache import SectionCache
+from seatweb.booking.window import BookingWindow
 from seatweb.limits.limits import Limits, Rules
 from seatweb.settings import Backends
 from seatweb.storage.database import Database
+from seatweb.storage.outbox import RedisOutbox
 from seatweb.storage.redis import RedisClient
 
 from tests.faults.support import OwnRedis, running_redis
@@ -22,13 +27,13 @@ from tests.support import Clock, until
 
 @pytest.fixture
 async def database(backends: Backends) -> AsyncIterator[Database]:
-    async with Database.open(backends.database_url, CONSTRAINTS, size=10) as database:
+    async with Database(backends.database_url, CONSTRAINTS, size=10) as database:
         yield database
 
 
 @pytest.fixture
 async def redis_client(backends: Backends) -> AsyncIterator[RedisClient]:
-    async with RedisClient.open(backends.redis_url) as client:
+    async with RedisClient(backends.redis_url) as client:
         yield client
 
 
@@ -45,8 +50,14 @@ def cache(redis_client: RedisClient) -> SectionCache:
 
 
 @pytest.fixture
-def reservations(redis_client: RedisClient) -> Reservations:
-    return Reservations(redis_client, seconds=90)
+async def outbox(redis_client: RedisClient) -> AsyncIterator[RedisOutbox]:
+    async with RedisOutbox(redis_client) as outbox:
+        yield outbox
+
+
+@pytest.fixture
+def hold_store(redis_client: RedisClient, outbox: RedisOutbox) -> HoldStore:
+    return HoldStore(redis_client, outbox, seconds=90)
 
 
 @pytest.fixture
@@ -55,35 +66,47 @@ def limits(redis_client: RedisClient) -> Limits:
     return Limits(redis_client, Rules(), secret="", workers=1, now=lambda: datetime.now(UTC))
 
 
-@pytest.fixture
-async def changes(redis_client: RedisClient) -> AsyncIterator[Changes]:
-    async with Changes.open(redis_client) as changes:
-        await until(lambda: changes.connected)
-        yield changes
+class Process:
+    """The booking domain of one process."""
+
+    def __init__(
+        self, database: Database, redis: RedisClient, outbox: RedisOutbox, clock: Clock, limits: Limits
+    ) -> None:
+        self.window = BookingWindow(clock)
+        self.changes = Changes(redis, outbox)
+        self.hold_store = HoldStore(redis, outbox, seconds=90)
+        self.views = DayViews(database, SectionCache(redis), self.hold_store, self.changes, self.window)
+        self.bookings = Bookings(database, self.views, self.hold_store, self.changes, self.window, limits)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Self]:
+        async with self.changes:
+            await until(lambda: self.changes.connected)
+            yield self
 
 
 @pytest.fixture
-async def bookings(
-    database: Database,
-    cache: SectionCache,
-    reservations: Reservations,
-    changes: Changes,
-    clock: Clock,
-    limits: Limits,
-) -> Bookings:
-    return Bookings(database, cache, reservations, changes, clock, limits)
+async def process(
+    database: Database, redis_client: RedisClient, outbox: RedisOutbox, clock: Clock, limits: Limits
+) -> AsyncIterator[Process]:
+    async with Process(database, redis_client, outbox, clock, limits).running() as process:
+        yield process
 
 
 @pytest.fixture
 async def another(
-    database: Database,
-    cache: SectionCache,
-    reservations: Reservations,
-    redis_client: RedisClient,
-    clock: Clock,
-    limits: Limits,
-) -> AsyncIterator[Bookings]:
-    """Give the bookings as another process sees them: the same database and Redis, a memory of its own."""
-    async with Changes.open(redis_client) as changes:
-        await until(lambda: changes.connected)
-        yield Bookings(database, cache, reservations, changes, clock, limits)
+    database: Database, redis_client: RedisClient, outbox: RedisOutbox, clock: Clock, limits: Limits
+) -> AsyncIterator[Process]:
+    """Give another process: the same database and Redis, a memory of its own."""
+    async with Process(database, redis_client, outbox, clock, limits).running() as process:
+        yield process
+
+
+@pytest.fixture
+def bookings(process: Process) -> Bookings:
+    return process.bookings
+
+
+@pytest.fixture
+def views(process: Process) -> DayViews:
+    return process.views

@@ -13,7 +13,8 @@ import asyncpg
 import pytest
 from seatweb.accounts import queries as account_queries
 from seatweb.accounts.model import User
-from seatweb.booking.bookings import DAYS_AHEAD, TURN_SECONDS, Bookings
+from seatweb.booking.bookings import Bookings
+from seatweb.booking.day_views import DayViews
 from seatweb.booking.errors import (
     BookingNotFound,
     DayAlreadyBooked,
@@ -25,9 +26,15 @@ from seatweb.booking.errors import (
     SectionNotFound,
 )
 from seatweb.booking.model import Booking, Status
+from seatweb.booking.turns import TURN_SECONDS
+from seatweb.booking.window import DAYS_AHEAD
 from seatweb.errors import SeatwebError
+from seatweb.limits.limits import Rules
+from seatweb.settings import Limit
 from seatweb.storage.database import Database
+from seatweb.storage.redis import RedisClient
 
+from tests.integration.conftest import Process
 from tests.support import Clock, until
 
 pytestmark = pytest.mark.alone
@@ -69,24 +76,26 @@ async def until_locked(connection: asyncpg.Connection) -> None:
         await asyncio.sleep(0.01)
 
 
-async def status_of(bookings: Bookings, day: date, seat_id: int, user: User | None = None) -> Status:
-    view = await bookings.view(day)
+async def status_of(views: DayViews, day: date, seat_id: int, user: User | None = None) -> Status:
+    view = await views.day(day)
     return view.status_of(view.seats[seat_id], user.id if user else None)
 
 
-async def test_a_booking_is_seen_by_its_user_and_by_others(bookings: Bookings, users: list[User], clock: Clock) -> None:
+async def test_a_booking_is_seen_by_its_user_and_by_others(
+    bookings: Bookings, views: DayViews, users: list[User], clock: Clock
+) -> None:
     booking = await bookings.book(users[0], 7, clock.today)
     assert (booking.seat.label, booking.day, booking.status) == ("A-07", clock.today, "confirmed")
-    assert await status_of(bookings, clock.today, 7, users[0]) is Status.MINE
-    assert await status_of(bookings, clock.today, 7, users[1]) is Status.TAKEN
-    assert await status_of(bookings, clock.ahead(1), 7, users[1]) is Status.FREE
+    assert await status_of(views, clock.today, 7, users[0]) is Status.MINE
+    assert await status_of(views, clock.today, 7, users[1]) is Status.TAKEN
+    assert await status_of(views, clock.ahead(1), 7, users[1]) is Status.FREE
 
 
 async def test_a_seat_is_never_sold_twice(
-    bookings: Bookings, another: Bookings, users: list[User], clock: Clock
+    bookings: Bookings, another: Process, users: list[User], clock: Clock
 ) -> None:
     for day in (clock.ahead(n) for n in range(10)):
-        found = await outcomes([(bookings, another)[n % 2].book(user, 7, day) for n, user in enumerate(users)])
+        found = await outcomes([(bookings, another.bookings)[n % 2].book(user, 7, day) for n, user in enumerate(users)])
         assert found == {"booked": 1, "seat_taken": 11}
 
 
@@ -112,7 +121,12 @@ async def test_of_many_who_want_a_seat_at_once_one_asks_the_database(
 
 
 async def test_who_comes_too_late_asks_together_with_others(
-    bookings: Bookings, database: Database, users: list[User], clock: Clock, monkeypatch: pytest.MonkeyPatch
+    bookings: Bookings,
+    views: DayViews,
+    database: Database,
+    users: list[User],
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked, run = 0, database.run
 
@@ -124,7 +138,7 @@ async def test_who_comes_too_late_asks_together_with_others(
     for user, seat_id in zip(users, range(1, 7), strict=False):
         await bookings.book(user, seat_id, clock.today)
         await bookings.book(user, seat_id, clock.ahead(1))
-    await bookings.cancel(users[5], (await bookings.week(users[5], clock.today))[clock.today].id)
+    await bookings.cancel(users[5], (await views.week(users[5], clock.today))[clock.today].id)
     monkeypatch.setattr(database, "run", counted)
     late = [bookings.book(user, seat_id, clock.today) for user in users[6:] for seat_id in range(1, 6)]
     mine = [bookings.book(users[0], 1, clock.today), bookings.book(users[5], 6, clock.today)]
@@ -236,31 +250,35 @@ async def test_a_user_has_one_seat_a_day(bookings: Bookings, users: list[User], 
 
 
 async def test_cancelling_frees_the_seat_as_often_as_one_likes(
-    bookings: Bookings, users: list[User], clock: Clock
+    bookings: Bookings, views: DayViews, users: list[User], clock: Clock
 ) -> None:
     for user in (users[0], users[0], users[1], users[0]):
         booking = await bookings.book(user, 7, clock.today)
         assert (await bookings.cancel(user, booking.id)).status == "cancelled"
-        assert await status_of(bookings, clock.today, 7) is Status.FREE
+        assert await status_of(views, clock.today, 7) is Status.FREE
         with pytest.raises(BookingNotFound):
             await bookings.cancel(user, booking.id)
 
 
-async def test_anothers_booking_is_not_found(bookings: Bookings, users: list[User], clock: Clock) -> None:
+async def test_anothers_booking_is_not_found(
+    bookings: Bookings, views: DayViews, users: list[User], clock: Clock
+) -> None:
     booking = await bookings.book(users[0], 7, clock.today)
     with pytest.raises(BookingNotFound):
         await bookings.cancel(users[1], booking.id)
     with pytest.raises(BookingNotFound):
         await bookings.move(users[1], booking.id, 8)
-    assert await status_of(bookings, clock.today, 7) is Status.TAKEN
+    assert await status_of(views, clock.today, 7) is Status.TAKEN
 
 
-async def test_a_move_gives_the_new_seat_and_frees_the_old(bookings: Bookings, users: list[User], clock: Clock) -> None:
+async def test_a_move_gives_the_new_seat_and_frees_the_old(
+    bookings: Bookings, views: DayViews, users: list[User], clock: Clock
+) -> None:
     booking = await bookings.book(users[0], 7, clock.today)
     moved = await bookings.move(users[0], booking.id, 43)
     assert (moved.id, moved.seat.label) == (booking.id, "C-03")
-    assert await status_of(bookings, clock.today, 7) is Status.FREE
-    assert await status_of(bookings, clock.today, 43) is Status.TAKEN
+    assert await status_of(views, clock.today, 7) is Status.FREE
+    assert await status_of(views, clock.today, 43) is Status.TAKEN
     assert (await bookings.move(users[0], booking.id, 43)).seat.label == "C-03"
 
 
@@ -369,12 +387,12 @@ async def test_unknown_seats_are_not_found(bookings: Bookings, users: list[User]
 
 
 async def test_closed_seats_are_not_booked(
-    bookings: Bookings, users: list[User], clock: Clock, connection: asyncpg.Connection
+    bookings: Bookings, views: DayViews, users: list[User], clock: Clock, connection: asyncpg.Connection
 ) -> None:
     await connection.execute("update seats set closed = true where id = 7")
     with pytest.raises(SeatClosed):
         await bookings.book(users[0], 7, clock.today)
-    assert await status_of(bookings, clock.today, 7) is Status.CLOSED
+    assert await status_of(views, clock.today, 7) is Status.CLOSED
 
 
 async def test_every_change_bumps_the_generation_and_leaves_a_trail(
@@ -430,3 +448,20 @@ async def test_coming_and_ended_bookings(bookings: Bookings, users: list[User], 
     await bookings.book(users[1], 4, clock.today)
     assert [booking.id for booking in await bookings.coming(users[0])] == [today.id, later.id]
     assert [booking.id for booking in await bookings.ended(users[0])] == [dropped.id]
+
+
+async def test_a_booking_is_counted_and_the_holds_are_read_in_one_round_trip(
+    bookings: Bookings, users: list[User], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bookings._limits, "_rules", Rules(bookings=Limit(60, 60)))
+    round_trips = 0
+    original = RedisClient._call
+
+    async def counted(self: RedisClient, work: Any) -> Any:
+        nonlocal round_trips
+        round_trips += 1
+        return await original(self, work)
+
+    monkeypatch.setattr(RedisClient, "_call", counted)
+    await bookings.admit(users[0], clock.today)
+    assert round_trips == 1

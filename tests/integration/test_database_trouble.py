@@ -101,7 +101,7 @@ async def test_what_the_server_undoes_is_tried_three_times_more(database_url: st
         tries += 1
         raise asyncpg.SerializationError
 
-    async with Database.open(database_url, {}, size=1) as db:
+    async with Database(database_url, {}, size=1) as db:
         with pytest.raises(Overloaded):
             await db.transaction(work)
         assert tries == 4
@@ -114,7 +114,7 @@ async def test_a_deadlock_is_solved_by_trying_again(database_url: str) -> None:
     both_hold_one = asyncio.Barrier(2)
     first_time = {1: True, 2: True}
 
-    async with Database.open(database_url, {}, size=2) as db:
+    async with Database(database_url, {}, size=2) as db:
 
         async def add(mine: int, other: int) -> None:
             async def work(queries: object) -> None:
@@ -139,7 +139,7 @@ async def test_who_waits_for_a_connection_gets_one_in_turn(database_url: str) ->
     asked = itertools.count()
     given: list[int] = []
 
-    async with Database.open(database_url, {}, size=size) as db:
+    async with Database(database_url, {}, size=size) as db:
 
         async def again_and_again() -> None:
             for _ in range(30):

@@ -6,17 +6,16 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from seatweb.accounts.errors import BadCredentials
-from seatweb.booking.holds import Reservations
 from seatweb.errors import SeatwebError, TooManyAttempts
 from seatweb.limits.fallback import Log, OwnAttempts
-from seatweb.limits.limits import TAKE_ALONE, Limits, Rules
+from seatweb.limits.limits import TAKE, Limits, Rules
 from seatweb.settings import Limit
-from seatweb.storage.redis import Question, RedisClient
+from seatweb.storage.redis import RedisClient
 
 from tests.faults.support import FAULTS, OwnRedis
 from tests.support import until
@@ -38,7 +37,7 @@ async def process(own: OwnRedis) -> AsyncIterator[Start]:
     async with AsyncExitStack() as stack:
 
         async def start(rules: Rules = RULES, *, workers: int = 4, url: str = own.url) -> Limits:
-            client = await stack.enter_async_context(RedisClient.open(url))
+            client = await stack.enter_async_context(RedisClient(url))
             return Limits(client, rules, secret=SECRET, workers=workers, now=lambda: NOON)
 
         yield start
@@ -170,15 +169,15 @@ async def test_the_window_slides_by_the_clock_of_redis(process: Start, own: OwnR
 
 async def test_a_short_limit_is_over_when_it_says(process: Start) -> None:
     one, two = [await process(Rules(bookings=Limit(2, 1)), workers=1) for _ in range(2)]
-    nothing = Question(script="return 7", keys=[])
-    assert [await one.booking(7, nothing), await two.booking(7, nothing)] == [7, 7]
+    await one.booking(7)
+    await two.booking(7)
     with pytest.raises(TooManyAttempts) as refused:
-        await one.booking(7, nothing)
+        await one.booking(7)
     assert refused.value.retry_after == 1
     began = time.monotonic()
     while True:
         try:
-            await one.booking(7, nothing)
+            await one.booking(7)
             break
         except TooManyAttempts:
             assert time.monotonic() - began < 1.2
@@ -189,35 +188,20 @@ async def test_a_short_limit_is_over_when_it_says(process: Start) -> None:
 async def test_every_kind_counts_for_itself(process: Start) -> None:
     one = Limit(1, 3600)
     limits = await process(Rules(one, one, one, one, one, one))
-    question = Question(script="return ARGV[1] .. KEYS[1]", keys=["key"], arguments=["argument "])
     actions: list[Callable[[], Awaitable[object]]] = [
         lambda: limits.registration("192.0.2.1"),
         lambda: limits.hold(7),
-        lambda: limits.booking(7, question),
+        lambda: limits.booking(7),
         lambda: limits.request(7, "192.0.2.1"),
         lambda: limits.request(None, "192.0.2.1"),
     ]
-    found = [await action() for action in actions]
-    assert found == [None, None, b"argument key", None, None]
+    for action in actions:
+        await action()
     assert (await guess(limits)).verified
     for action in actions:
         with pytest.raises(TooManyAttempts):
             await action()
     assert not (await guess(limits)).verified
-
-
-async def test_a_booking_is_counted_and_asked_for_in_one_round_trip(process: Start, own: OwnRedis) -> None:
-    day = date(2026, 11, 23)
-    async with RedisClient.open(own.url) as client:
-        reservations = Reservations(client, 90)
-        await reservations.hold(day, 7, 2)
-        for rules in (Rules(), Rules(bookings=Limit(60, 60))):
-            limits = await process(rules)
-            found = reservations.read(await limits.booking(1, reservations.asking(day)))
-            assert [(id_, hold.user_id) for id_, hold in found.items()] == [(7, 2)]
-            before = own.store.info("commandstats")["cmdstat_evalsha"]["calls"]
-            await limits.booking(1, reservations.asking(day))
-            assert own.store.info("commandstats")["cmdstat_evalsha"]["calls"] == before + 1
 
 
 async def test_off_asks_nobody(process: Start, own: OwnRedis) -> None:
@@ -270,8 +254,8 @@ async def test_whose_address_it_is(process: Start, first: str, second: str, *, s
 
 async def test_an_attempt_sent_twice_is_one(process: Start, own: OwnRedis) -> None:
     """The client sends it again when the connection breaks before the answer."""
-    async with RedisClient.open(own.url) as client:
-        take = client.script(TAKE_ALONE)
+    async with RedisClient(own.url) as client:
+        take = client.script(TAKE)
         for _ in range(3):
             assert await take(["key"], ["same", 1, 60_000, 5000, 0]) == [0, 0]
         assert (await take(["key"], ["another", 1, 60_000, 5000, 0]))[0] > 0
@@ -347,8 +331,9 @@ async def test_an_emptied_redis_does_not_empty_what_the_process_knows(process: S
 async def test_with_redis_away_everyone_may_try_once(process: Start, own: OwnRedis) -> None:
     own.kill()
     limits = await process(Rules(holds=Limit(1, 60), bookings=Limit(3, 60)), workers=16)
-    assert await limits.booking(7, Question(script="return 1", keys=[])) is None
-    for action in (lambda: limits.hold(7), lambda: limits.booking(7, Question(script="return 1", keys=[]))):
+    await limits.booking(7)
+    actions: list[Callable[[], Awaitable[None]]] = [lambda: limits.hold(7), lambda: limits.booking(7)]
+    for action in actions:
         error: SeatwebError | None = None
         for _ in range(2):
             try:

@@ -17,12 +17,12 @@ import redis
 from seatweb.accounts import queries as account_queries
 from seatweb.booking import live as module
 from seatweb.booking import queries as booking_queries
-from seatweb.booking.bookings import Bookings
-from seatweb.booking.changes import CHANNEL, Changes
+from seatweb.booking.changes import CHANNEL
 from seatweb.booking.live import LOOK_SECONDS, STREAMS_OF_A_USER, Live
 from seatweb.storage.database import Database
 
 from tests.faults.support import BROKEN_SECONDS, SECONDS, Event, Stream, hold, live, tag_of
+from tests.integration.conftest import Process
 from tests.support import Clock, Site, Visitor, one, soup, until
 
 DAY = "2026-11-23"
@@ -256,10 +256,9 @@ async def test_a_map_that_nobody_watched_for_a_while_tells_what_is_new(site: Sit
 
 
 async def test_a_page_from_another_process_misses_nothing_that_came_between_two_reads(
-    bookings: Bookings,
-    another: Bookings,
+    process: Process,
+    another: Process,
     database: Database,
-    changes: Changes,
     clock: Clock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -279,11 +278,14 @@ async def test_a_page_from_another_process_misses_nothing_that_came_between_two_
         return rows
 
     monkeypatch.setattr(booking_queries, "read_seats", read_seats)
-    page = asyncio.create_task(another.view(clock.today))
+    page = asyncio.create_task(another.views.day(clock.today))
     await page_read.wait()
-    async with Live.open(bookings, changes) as live_map, live_map.join(clock.today, None) as channel:
+    async with (
+        Live(process.views, process.window, process.changes) as live_map,
+        live_map.join(clock.today, None) as channel,
+    ):
         await map_reads.wait()
-        await another.book(ada, 7, clock.today)
+        await another.bookings.book(ada, 7, clock.today)
         booked.set()
         shown = await page
         assert shown.seats[7].sitter is None
@@ -349,11 +351,9 @@ async def test_visitors_leave_room_for_users(site: Site, clock: Clock, monkeypat
         await stack.enter_async_context(live(ada, clock.today))
 
 
-async def test_when_the_last_stream_leaves_nothing_is_kept_of_the_day(
-    bookings: Bookings, changes: Changes, database: Database, clock: Clock
-) -> None:
+async def test_when_the_last_stream_leaves_nothing_is_kept_of_the_day(process: Process, clock: Clock) -> None:
     tasks = asyncio.all_tasks()
-    async with Live.open(bookings, changes) as live_map:
+    async with Live(process.views, process.window, process.changes) as live_map:
         running = len(asyncio.all_tasks())
         async with live_map.join(clock.today, None) as channel, live_map.join(clock.today, None) as same:
             assert same is channel

@@ -16,7 +16,7 @@ MANY = 300
 
 
 async def test_scripts_at_the_same_time_share_round_trips(own: OwnRedis) -> None:
-    async with RedisClient.open(own.url) as client:
+    async with RedisClient(own.url) as client:
         echo = client.script(ECHO)
         assert await echo(["first"], ["0"]) == [b"first", b"0"]
         before = reads(own)
@@ -33,7 +33,7 @@ def reads(own: OwnRedis) -> int:
 
 
 async def test_what_is_wanted_while_others_are_on_their_way_is_answered_too(own: OwnRedis) -> None:
-    async with RedisClient.open(own.url) as client:
+    async with RedisClient(own.url) as client:
         echo = client.script(ECHO)
 
         async def again_and_again(name: str) -> list[Any]:
@@ -45,7 +45,7 @@ async def test_what_is_wanted_while_others_are_on_their_way_is_answered_too(own:
 
 
 async def test_a_script_runs_once_also_where_the_server_does_not_know_it(own: OwnRedis) -> None:
-    async with RedisClient.open(own.url) as client:
+    async with RedisClient(own.url) as client:
         echo, other = client.script(ECHO), client.script("return 1")
         for runs in (1, 2):
             await other([], [])
@@ -56,7 +56,7 @@ async def test_a_script_runs_once_also_where_the_server_does_not_know_it(own: Ow
 
 
 async def test_one_that_is_refused_or_wanted_no_more_is_no_harm_to_the_others(own: OwnRedis) -> None:
-    async with RedisClient.open(own.url) as client:
+    async with RedisClient(own.url) as client:
         echo, wrong = client.script(ECHO), client.script("return redis.call('INCR', 'text')")
         own.store.set("text", "abc")
         left = asyncio.ensure_future(echo(["left"], ["0"]))
@@ -71,7 +71,7 @@ async def test_one_that_is_refused_or_wanted_no_more_is_no_harm_to_the_others(ow
 
 
 async def test_with_redis_frozen_everyone_hears_so_in_time_and_later_goes_on(own: OwnRedis) -> None:
-    async with RedisClient.open(own.url) as client:
+    async with RedisClient(own.url) as client:
         echo = client.script(ECHO)
         await echo(["warm"], ["0"])
         own.freeze()

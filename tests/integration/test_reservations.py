@@ -9,12 +9,14 @@ from datetime import date
 
 import pytest
 import redis
+from msgspec.structs import replace
 from seatweb.accounts import queries as account_queries
 from seatweb.accounts.model import User
 from seatweb.booking.bookings import Bookings
 from seatweb.booking.errors import SeatHeld, SeatTaken
-from seatweb.booking.holds import Reservation, Reservations
+from seatweb.booking.hold_store import GrantedHold, HoldStore
 from seatweb.storage.database import Database
+from seatweb.storage.outbox import RedisOutbox
 from seatweb.storage.redis import RedisClient
 
 from tests.faults.support import FAULTS, HEALED_SECONDS, OwnRedis
@@ -34,29 +36,29 @@ def store(redis_url: str) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-async def elsewhere(redis_url: str) -> AsyncIterator[Reservations]:
+async def elsewhere(redis_url: str) -> AsyncIterator[HoldStore]:
     """Give the holds as another process sees them."""
-    async with RedisClient.open(redis_url) as client:
-        yield Reservations(client, seconds=90)
+    async with RedisClient(redis_url) as client, RedisOutbox(client) as outbox:
+        yield HoldStore(client, outbox, seconds=90)
 
 
 @pytest.fixture
-async def troubled(own: OwnRedis) -> AsyncIterator[Reservations]:
+async def troubled(own: OwnRedis) -> AsyncIterator[HoldStore]:
     """Give the holds on a Redis of this test's own."""
-    async with RedisClient.open(own.url) as client:
-        yield Reservations(client, seconds=90)
+    async with RedisClient(own.url) as client, RedisOutbox(client) as outbox:
+        yield HoldStore(client, outbox, seconds=90)
 
 
-async def held(reservations: Reservations, seat_id: int, user_id: int, token: str | None = None) -> str:
+async def held(hold_store: HoldStore, seat_id: int, user_id: int, token: str | None = None) -> str:
     """Take a seat, and return the hold's token."""
-    found = await reservations.hold(DAY, seat_id, user_id, token)
-    assert isinstance(found, Reservation)
+    found = await hold_store.take(DAY, seat_id, user_id, token)
+    assert isinstance(found, GrantedHold)
     return found.token
 
 
-async def holders(reservations: Reservations, day: date = DAY) -> dict[int, int]:
+async def holders(hold_store: HoldStore, day: date = DAY) -> dict[int, int]:
     """Return who holds each seat."""
-    return {seat_id: hold.user_id for seat_id, hold in (await reservations.active(day)).items()}
+    return {seat_id: hold.user_id for seat_id, hold in (await hold_store.active(day)).items()}
 
 
 def write(store: redis.Redis, seat_id: int, user_id: int, begin: float, end: float) -> None:
@@ -73,74 +75,82 @@ def times(store: redis.Redis) -> tuple[int, int]:
 
 
 async def test_a_hold_is_taken_renewed_and_released_by_its_token(
-    reservations: Reservations, elsewhere: Reservations, store: redis.Redis
+    hold_store: HoldStore, elsewhere: HoldStore, store: redis.Redis
 ) -> None:
-    first = await reservations.hold(DAY, 7, 1)
+    first = await hold_store.take(DAY, 7, 1)
     assert first
     assert first.seconds == 90
     assert await holders(elsewhere) == {7: 1}
     assert 0 < store.pttl(KEY) <= 90_000
     with pytest.raises(SeatHeld) as refused:
-        await elsewhere.hold(DAY, 7, 2)
+        await elsewhere.take(DAY, 7, 2)
     assert 0 < refused.value.seconds <= 90
     began, ends = times(store)
     await until(lambda: store.time()[1] // 1000 != began % 1000)  # the next millisecond
-    renewed = await reservations.hold(DAY, 7, 1, first.token)
+    renewed = await hold_store.take(DAY, 7, 1, first.token)
     assert renewed == first
     assert times(store) > (began, ends)
     assert await elsewhere.release(DAY, 7, 1, first.token)
     assert not await elsewhere.release(DAY, 7, 1, first.token)
-    assert await holders(reservations) == {}
+    assert await holders(hold_store) == {}
     assert store.dbsize() == 0
 
 
-async def test_a_hold_is_never_changed_by_someone_else(reservations: Reservations, redis_client: RedisClient) -> None:
-    mine, theirs = await held(reservations, 7, 1), await held(reservations, 8, 2)
+async def test_a_hold_is_never_changed_by_someone_else(hold_store: HoldStore, outbox: RedisOutbox) -> None:
+    mine, theirs = await held(hold_store, 7, 1), await held(hold_store, 8, 2)
     for user_id, token in ((1, theirs), (1, ""), (1, "x"), (1, "1"), (2, theirs), (2, mine), (2, "")):
-        assert not await reservations.release(DAY, 7, user_id, token)
-    assert not await reservations.release(DAY, 9, 1, mine)
-    assert not await reservations.release(date(2026, 11, 24), 7, 1, mine)
+        assert not await hold_store.release(DAY, 7, user_id, token)
+    assert not await hold_store.release(DAY, 9, 1, mine)
+    assert not await hold_store.release(date(2026, 11, 24), 7, 1, mine)
     for token in (mine, theirs):
         with pytest.raises(SeatHeld):
-            await reservations.hold(DAY, 7, 2, token)
-    await redis_client.batch([reservations.ending(DAY, 3), reservations.ending(date(2026, 11, 24), 1)])
-    assert await holders(reservations) == {7: 1, 8: 2}
-    await redis_client.batch([reservations.ending(DAY, 2)])
-    assert await holders(reservations) == {7: 1}
+            await hold_store.take(DAY, 7, 2, token)
+    hold = (await hold_store.active(DAY))[8]
+    for other in (replace(hold, user_id=3), replace(hold, seat_id=7), replace(hold, begun=hold.begun - 1)):
+        hold_store.end_soon(DAY, other)
+    hold_store.end_soon(date(2026, 11, 24), hold)
+    last = replace(hold, seat_id=9)
+    hold_store.end_soon(DAY, last)
+    await until(lambda: not outbox._waiting)
+    assert await holders(hold_store) == {7: 1, 8: 2}
+    hold_store.end_soon(DAY, hold)
+    async with asyncio.timeout(HEALED_SECONDS):
+        while await holders(hold_store) != {7: 1}:
+            await asyncio.sleep(0.005)
 
 
-async def test_choosing_another_seat_lets_the_first_go(reservations: Reservations, elsewhere: Reservations) -> None:
-    first = await held(reservations, 7, 1)
-    other_day = await reservations.hold(date(2026, 11, 24), 7, 1)
+async def test_choosing_another_seat_lets_the_first_go(hold_store: HoldStore, elsewhere: HoldStore) -> None:
+    first = await held(hold_store, 7, 1)
+    other_day = await hold_store.take(date(2026, 11, 24), 7, 1)
     second = await held(elsewhere, 8, 1)
-    assert await holders(reservations) == {8: 1}
-    assert not await reservations.release(DAY, 7, 1, first)
-    assert not await reservations.release(DAY, 8, 1, first)
+    assert await holders(hold_store) == {8: 1}
+    assert not await hold_store.release(DAY, 7, 1, first)
+    assert not await hold_store.release(DAY, 8, 1, first)
     await held(elsewhere, 7, 2)
     with pytest.raises(SeatHeld):  # and whoever chooses a seat that is held keeps what they have
-        await reservations.hold(DAY, 7, 1)
-    assert await holders(reservations) == {7: 2, 8: 1}
-    assert await reservations.release(DAY, 8, 1, second)
+        await hold_store.take(DAY, 7, 1)
+    assert await holders(hold_store) == {7: 2, 8: 1}
+    assert await hold_store.release(DAY, 8, 1, second)
     assert other_day
-    assert await holders(reservations, date(2026, 11, 24)) == {7: 1}
+    assert await holders(hold_store, date(2026, 11, 24)) == {7: 1}
 
 
-async def test_a_stale_token_does_nothing(reservations: Reservations) -> None:
-    first = await held(reservations, 7, 1)
-    second = await held(reservations, 7, 1)  # in another tab
+async def test_a_stale_token_does_nothing(hold_store: HoldStore) -> None:
+    first = await held(hold_store, 7, 1)
+    second = await held(hold_store, 7, 1)  # in another tab
     assert first != second
-    assert not await reservations.release(DAY, 7, 1, first)
-    assert await holders(reservations) == {7: 1}
-    assert await reservations.release(DAY, 7, 1, second)
-    await held(reservations, 7, 2)
-    assert not await reservations.release(DAY, 7, 1, second)
+    assert not await hold_store.release(DAY, 7, 1, first)
+    assert await holders(hold_store) == {7: 1}
+    assert await hold_store.release(DAY, 7, 1, second)
+    await held(hold_store, 7, 2)
+    assert not await hold_store.release(DAY, 7, 1, second)
     with pytest.raises(SeatHeld):
-        await reservations.hold(DAY, 7, 1, second)
-    assert await holders(reservations) == {7: 2}
+        await hold_store.take(DAY, 7, 1, second)
+    assert await holders(hold_store) == {7: 2}
 
 
 async def test_a_hold_ends_by_itself_and_its_holder_loses_the_seat(
-    bookings: Bookings, database: Database, redis_client: RedisClient, clock: Clock
+    bookings: Bookings, database: Database, redis_client: RedisClient, outbox: RedisOutbox, clock: Clock
 ) -> None:
     """The holder was away beyond the time: whoever booked meanwhile has the seat."""
 
@@ -148,8 +158,8 @@ async def test_a_hold_ends_by_itself_and_its_holder_loses_the_seat(
         return await database.run(account_queries.register_user, name, name, [name], "none")
 
     ada, grace = await user("ada"), await user("grace")
-    short = Reservations(redis_client, seconds=1)
-    await short.hold(clock.today, 7, ada.id)
+    short = HoldStore(redis_client, outbox, seconds=1)
+    await short.take(clock.today, 7, ada.id)
     with pytest.raises(SeatHeld) as refused:
         await bookings.book(grace, 7, clock.today)
     assert refused.value.seconds == 1
@@ -161,71 +171,65 @@ async def test_a_hold_ends_by_itself_and_its_holder_loses_the_seat(
         await bookings.book(ada, 7, clock.today)
 
 
-async def test_redis_s_clock_decides_also_beside_a_hold_that_goes_on(
-    reservations: Reservations, store: redis.Redis
-) -> None:
+async def test_redis_s_clock_decides_also_beside_a_hold_that_goes_on(hold_store: HoldStore, store: redis.Redis) -> None:
     write(store, 7, 1, begin=-90, end=-0.001)
     write(store, 8, 2, begin=-80, end=10)
-    assert await holders(reservations) == {8: 2}
-    assert (await reservations.active(DAY))[8].seconds_left in {9, 10}
-    assert not await reservations.release(DAY, 7, 1, "token-1")
-    await held(reservations, 7, 3)
-    assert await holders(reservations) == {7: 3, 8: 2}
+    assert await holders(hold_store) == {8: 2}
+    assert (await hold_store.active(DAY))[8].seconds_left in {9, 10}
+    assert not await hold_store.release(DAY, 7, 1, "token-1")
+    await held(hold_store, 7, 3)
+    assert await holders(hold_store) == {7: 3, 8: 2}
 
 
-async def test_a_hold_from_the_future_is_void(reservations: Reservations, store: redis.Redis) -> None:
+async def test_a_hold_from_the_future_is_void(hold_store: HoldStore, store: redis.Redis) -> None:
     """The clock was set back after it was made: it would last for as long as the clock was wrong."""
     write(store, 7, 1, begin=3600, end=3690)
-    assert await holders(reservations) == {}
-    await held(reservations, 7, 2)
-    assert await holders(reservations) == {7: 2}
+    assert await holders(hold_store) == {}
+    await held(hold_store, 7, 2)
+    assert await holders(hold_store) == {7: 2}
 
 
 @pytest.mark.parametrize("value", ["", "1", "one two three four", "1 t -5 99999999999999", "1 t 0", "\0\xff"])
-async def test_rubbish_in_the_day_is_no_hold(reservations: Reservations, store: redis.Redis, value: str) -> None:
+async def test_rubbish_in_the_day_is_no_hold(hold_store: HoldStore, store: redis.Redis, value: str) -> None:
     store.hset(KEY, "7", value)
     store.hset(KEY, "rubbish", value)
-    assert await holders(reservations) == {}
-    assert await reservations.release(DAY, 7, 1, "t") is False
-    await held(reservations, 7, 2)
-    assert await holders(reservations) == {7: 2}
+    assert await holders(hold_store) == {}
+    assert await hold_store.release(DAY, 7, 1, "t") is False
+    await held(hold_store, 7, 2)
+    assert await holders(hold_store) == {7: 2}
 
 
-async def test_a_day_that_is_no_hash_is_no_error(reservations: Reservations, store: redis.Redis) -> None:
+async def test_a_day_that_is_no_hash_is_no_error(hold_store: HoldStore, store: redis.Redis) -> None:
     store.set(KEY, "rubbish")
-    assert await reservations.hold(DAY, 7, 1) is None
-    assert await holders(reservations) == {}
-    assert not await reservations.release(DAY, 7, 1, "t")
+    assert await hold_store.take(DAY, 7, 1) is None
+    assert await holders(hold_store) == {}
+    assert not await hold_store.release(DAY, 7, 1, "t")
 
 
-async def test_fifty_want_one_seat_and_one_gets_it(reservations: Reservations, elsewhere: Reservations) -> None:
-    places = [reservations, elsewhere] * 25
+async def test_fifty_want_one_seat_and_one_gets_it(hold_store: HoldStore, elsewhere: HoldStore) -> None:
+    places = [hold_store, elsewhere] * 25
     found = await asyncio.gather(
-        *(place.hold(DAY, 7, user_id) for user_id, place in enumerate(places, 1)), return_exceptions=True
+        *(place.take(DAY, 7, user_id) for user_id, place in enumerate(places, 1)), return_exceptions=True
     )
-    won = [(user_id, hold) for user_id, hold in enumerate(found, 1) if isinstance(hold, Reservation)]
+    won = [(user_id, hold) for user_id, hold in enumerate(found, 1) if isinstance(hold, GrantedHold)]
     assert [type(hold) for hold in found].count(SeatHeld) == 49
     ((winner, hold),) = won
-    assert await holders(reservations) == {7: winner}
+    assert await holders(hold_store) == {7: winner}
     assert await elsewhere.release(DAY, 7, winner, hold.token)
 
 
-async def test_one_user_who_wants_fifty_seats_at_once_holds_one(
-    reservations: Reservations, elsewhere: Reservations
-) -> None:
-    found = await asyncio.gather(
-        *(place.hold(DAY, seat, 1) for seat, place in enumerate([reservations, elsewhere] * 25))
-    )
+async def test_one_user_who_wants_fifty_seats_at_once_holds_one(hold_store: HoldStore, elsewhere: HoldStore) -> None:
+    found = await asyncio.gather(*(place.take(DAY, seat, 1) for seat, place in enumerate([hold_store, elsewhere] * 25)))
     tokens = [hold.token for hold in found if hold]
     assert len(set(tokens)) == 50
-    ((seat, _),) = (await holders(reservations)).items()
-    assert [await reservations.release(DAY, seat, 1, token) for token in tokens].count(True) == 1
+    ((seat, _),) = (await holders(hold_store)).items()
+    assert [await hold_store.release(DAY, seat, 1, token) for token in tokens].count(True) == 1
 
 
 # Redis in trouble
 
 
-async def test_after_flushall_everyone_starts_anew(own: OwnRedis, troubled: Reservations) -> None:
+async def test_after_flushall_everyone_starts_anew(own: OwnRedis, troubled: HoldStore) -> None:
     token = await held(troubled, 7, 1)
     own.flush()
     own.store.script_flush()  # as after a restart
@@ -233,53 +237,53 @@ async def test_after_flushall_everyone_starts_anew(own: OwnRedis, troubled: Rese
     assert not await troubled.release(DAY, 7, 1, token)
     await held(troubled, 7, 2)
     with pytest.raises(SeatHeld):
-        await troubled.hold(DAY, 7, 1, token)
+        await troubled.take(DAY, 7, 1, token)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_without_an_answer_nothing_is_held_and_nobody_waits(
-    own: OwnRedis, troubled: Reservations, fault: str
+    own: OwnRedis, troubled: HoldStore, fault: str
 ) -> None:
     breaks, heals = FAULTS[fault]
     token = await held(troubled, 7, 1)
     breaks(own)
     started = time.monotonic()
-    assert await asyncio.gather(*(troubled.hold(DAY, seat, seat) for seat in range(10, 60))) == [None] * 50
+    assert await asyncio.gather(*(troubled.take(DAY, seat, seat) for seat in range(10, 60))) == [None] * 50
     assert time.monotonic() - started < FIRST_CALL_SECONDS
     started = time.monotonic()
     for _ in range(50):  # it is left alone for a moment
-        assert await troubled.hold(DAY, 8, 2) is None
+        assert await troubled.take(DAY, 8, 2) is None
         assert await troubled.active(DAY) == {}
         assert not await troubled.release(DAY, 7, 1, token)
     assert time.monotonic() - started < 0.3
     heals(own)
     healed = time.monotonic()
-    while await troubled.hold(DAY, 9, 3) is None:
+    while await troubled.take(DAY, 9, 3) is None:
         assert time.monotonic() - healed < HEALED_SECONDS
         await asyncio.sleep(0.01)
     kept = {} if fault == "killed" else {7: 1}
     assert (await holders(troubled)).items() >= {9: 3, **kept}.items()
 
 
-async def test_a_full_redis_takes_no_holds_and_forgets_none(own: OwnRedis, troubled: Reservations) -> None:
+async def test_a_full_redis_takes_no_holds_and_forgets_none(own: OwnRedis, troubled: HoldStore) -> None:
     token = await held(troubled, 7, 1)
     own.fill()
-    assert await troubled.hold(DAY, 8, 2) is None
+    assert await troubled.take(DAY, 8, 2) is None
     with pytest.raises(SeatHeld):
-        await troubled.hold(DAY, 7, 2)
+        await troubled.take(DAY, 7, 2)
     assert await holders(troubled) == {7: 1}
     assert await troubled.release(DAY, 7, 1, token)
     own.make_room()
     await held(troubled, 8, 2)
 
 
-async def test_a_call_that_is_given_up_leaves_the_way_to_redis_open(own: OwnRedis, troubled: Reservations) -> None:
+async def test_a_call_that_is_given_up_leaves_the_way_to_redis_open(own: OwnRedis, troubled: HoldStore) -> None:
     """Browsers leave in the middle of everything, also while their call finds out whether Redis is back."""
     own.freeze()
-    assert await troubled.hold(DAY, 7, 1) is None
+    assert await troubled.take(DAY, 7, 1) is None
 
     async def is_given_up() -> bool:
-        call = asyncio.create_task(troubled.hold(DAY, 7, 1))
+        call = asyncio.create_task(troubled.take(DAY, 7, 1))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         call.cancel()
@@ -292,12 +296,12 @@ async def test_a_call_that_is_given_up_leaves_the_way_to_redis_open(own: OwnRedi
 
     async def tries() -> bool:
         started = time.monotonic()
-        assert await troubled.hold(DAY, 7, 1) is None
+        assert await troubled.take(DAY, 7, 1) is None
         return time.monotonic() - started > 0.2
 
     await within(5, tries)  # the one that was given up stands in nobody's way
     own.thaw()
     healed = time.monotonic()
-    while await troubled.hold(DAY, 7, 1) is None:
+    while await troubled.take(DAY, 7, 1) is None:
         assert time.monotonic() - healed < HEALED_SECONDS
         await asyncio.sleep(0.01)

@@ -15,7 +15,7 @@ import pytest
 from seatweb.accounts.errors import BadCode, BadCredentials, SecondFactorNeeded
 from seatweb.accounts.fair_queue import Asker
 from seatweb.accounts.model import Client, Session
-from seatweb.accounts.passkeys import LONGEST_ANSWER, Challenge, Passkeys, RelyingParty, relying_party
+from seatweb.accounts.passkeys import LONGEST_ANSWER, Challenge, Passkeys, RelyingParty
 from seatweb.accounts.passwords import PasswordRules, Passwords
 from seatweb.accounts.registration import Accounts
 from seatweb.accounts.second_factor import CODE_TRIES, RECOVERY_CODES, WAITING_TRIES, SecondFactors
@@ -24,6 +24,7 @@ from seatweb.accounts.sign_in import SigningIn
 from seatweb.errors import InvalidInput, NotSignedIn, SeatwebError, TooManyAttempts
 from seatweb.limits.limits import Limits
 from seatweb.storage.database import Database
+from seatweb.web.account.passkey_forms import relying_party
 
 from tests.authenticator import PRESENT, Authenticator
 from tests.support import until_blocked

@@ -15,17 +15,18 @@ from seatweb.accounts import queries as account_queries
 from seatweb.accounts.model import User
 from seatweb.booking import queries as booking_queries
 from seatweb.booking.bookings import Bookings
-from seatweb.booking.changes import Changes
-from seatweb.booking.holds import Reservations
+from seatweb.booking.day_views import DayViews
 from seatweb.booking.model import DayView
 from seatweb.booking.section_cache import SectionCache
 from seatweb.limits.limits import Limits
 from seatweb.settings import Backends
 from seatweb.storage.database import Database
+from seatweb.storage.outbox import RedisOutbox
 from seatweb.storage.redis import RedisClient, RedisUnusable, check_redis
 from seatweb.storage.statements import Statements
 
 from tests.faults.support import running_redis
+from tests.integration.conftest import Process
 from tests.support import Clock, Site
 
 
@@ -63,35 +64,42 @@ def taken(view: DayView) -> set[str]:
 
 
 async def test_the_second_look_needs_no_seats_from_the_database(
-    bookings: Bookings, another: Bookings, clock: Clock, asked: list[str]
+    bookings: Bookings, views: DayViews, another: Process, clock: Clock, asked: list[str]
 ) -> None:
-    first = await bookings.view(clock.today)
+    first = await views.day(clock.today)
     assert asked == ["read_generations", "read_seats"]
-    assert await bookings.view(clock.today) == first  # a moment old: nobody is asked at all
+    assert await views.day(clock.today) == first  # a moment old: nobody is asked at all
     assert asked == ["read_generations", "read_seats"]
-    assert await bookings.view(clock.today, fresh=True) == first
+    assert await views.day(clock.today, fresh=True) == first
     assert asked == ["read_generations", "read_seats", "read_generations"]
-    assert await another.view(clock.today) == first  # another process: from Redis
+    assert await another.views.day(clock.today) == first  # another process: from Redis
     assert asked == ["read_generations", "read_seats", "read_generations", "read_generations"]
 
 
 async def test_a_change_is_seen_at_once_and_only_its_section_is_read_again(
-    bookings: Bookings, user: User, clock: Clock, asked: list[str], store: redis.Redis
+    bookings: Bookings, views: DayViews, user: User, clock: Clock, asked: list[str], store: redis.Redis
 ) -> None:
-    await bookings.view(clock.today)
+    await views.day(clock.today)
     booking = await bookings.book(user, 7, clock.today)
-    assert taken(await bookings.view(clock.today)) == {"A-07"}
+    assert taken(await views.day(clock.today)) == {"A-07"}
     await bookings.move(user, booking.id, 43)
-    assert taken(await bookings.view(clock.today)) == {"C-03"}
+    assert taken(await views.day(clock.today)) == {"C-03"}
     await bookings.cancel(user, booking.id)
-    assert taken(await bookings.view(clock.today)) == set()
+    assert taken(await views.day(clock.today)) == set()
     for key in store.keys("view:*"):
         assert 0 < int(store.ttl(key)) <= 300
 
 
 @pytest.mark.parametrize("order", ["generation first", "rows first"])
 async def test_the_stale_view_race(
-    bookings: Bookings, another: Bookings, database: Database, cache: SectionCache, user: User, clock: Clock, order: str
+    bookings: Bookings,
+    views: DayViews,
+    another: Process,
+    database: Database,
+    cache: SectionCache,
+    user: User,
+    clock: Clock,
+    order: str,
 ) -> None:
     """A booking commits while a reader is between reading and storing. Only in the right order is that harmless."""
     day = clock.today
@@ -105,12 +113,12 @@ async def test_the_stale_view_race(
         await bookings.book(user, 7, day)
         generations = await database.run(booking_queries.read_generations, day)
     await cache.put(day, {(1, {section.id: generation for section, generation in generations}[1]): rows[1].seats})
-    seen = taken(await another.view(day))
+    seen = taken(await another.views.day(day))
     assert seen == ({"A-07"} if order == "generation first" else set())
 
 
 async def test_a_reader_that_is_overtaken_stores_nothing_wrong(
-    bookings: Bookings, user: User, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    bookings: Bookings, views: DayViews, user: User, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same race through the code itself: a booking commits after the reader has read, before it stores."""
     original = booking_queries.read_seats
@@ -125,23 +133,25 @@ async def test_a_reader_that_is_overtaken_stores_nothing_wrong(
         return rows
 
     monkeypatch.setattr(booking_queries, "read_seats", read_then_wait)
-    assert taken(await bookings.view(clock.today)) == set()  # what was true when it began
-    assert taken(await bookings.view(clock.today)) == {"A-07"}
+    assert taken(await views.day(clock.today)) == set()  # what was true when it began
+    assert taken(await views.day(clock.today)) == {"A-07"}
 
 
-async def test_days_that_cannot_be_booked_are_not_kept(bookings: Bookings, clock: Clock, store: redis.Redis) -> None:
+async def test_days_that_cannot_be_booked_are_not_kept(
+    bookings: Bookings, views: DayViews, clock: Clock, store: redis.Redis
+) -> None:
     for days in (-1, -5000, 91, 40_000):
-        await bookings.view(clock.ahead(days))
+        await views.day(clock.ahead(days))
     assert store.dbsize() == 0
 
 
 async def test_rubbish_in_redis_is_a_miss(
-    bookings: Bookings, another: Bookings, clock: Clock, store: redis.Redis
+    bookings: Bookings, views: DayViews, another: Process, clock: Clock, store: redis.Redis
 ) -> None:
-    first = await bookings.view(clock.today)
+    first = await views.day(clock.today)
     for key in store.keys("view:*"):
         store.set(key, b"\xc1rubbish")
-    assert await another.view(clock.today) == first
+    assert await another.views.day(clock.today) == first
 
 
 async def test_everything_works_without_redis(
@@ -204,11 +214,11 @@ async def test_a_redis_that_refuses_the_password(redis_url: str) -> None:
 
 async def test_a_slow_redis_does_not_hold_up_a_page(database: Database, clock: Clock, limits: Limits) -> None:
     with running_redis() as own:
-        async with RedisClient.open(own.url) as client, Changes.open(client) as changes:
-            bookings = Bookings(database, SectionCache(client), Reservations(client, 90), changes, clock, limits)
-            await bookings.view(clock.today)
+        async with RedisClient(own.url) as client, RedisOutbox(client) as outbox:
+            views = Process(database, client, outbox, clock, limits).views
+            await views.day(clock.today)
             own.pause()
             async with asyncio.timeout(1.2):
-                assert len((await bookings.view(clock.today, fresh=True)).sections) == 4
-                assert len((await bookings.view(clock.today, fresh=True)).sections) == 4
+                assert len((await views.day(clock.today, fresh=True)).sections) == 4
+                assert len((await views.day(clock.today, fresh=True)).sections) == 4
             own.unpause()

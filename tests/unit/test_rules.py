@@ -6,7 +6,6 @@ from datetime import date
 from itertools import product
 
 import pytest
-from seatweb.booking.bookings import nearest_free
 from seatweb.booking.model import DayView, Seat, SeatView, Section, SectionView, Sitter, Status
 from seatweb.http.tokens import own_path
 from seatweb.web.rendering import notice
@@ -46,7 +45,7 @@ ALL = {f"{n:02}" for n in range(1, 21)}
 )
 def test_nearest_free_seat(views: list[SectionView], seat: str, nearest: str | None) -> None:
     chosen = next(one.seat for one in views[0].seats if one.seat.number == seat)
-    found = nearest_free(DayView(day=DAY, sections=tuple(views), holds={}), chosen, None)
+    found = DayView(day=DAY, sections=tuple(views), holds={}).nearest_free(chosen, None)
     assert (found and found.label) == nearest
 
 

@@ -35,7 +35,7 @@ async def ask(visitor: Visitor, code: str, username: str = "ada", new_password: 
 @pytest.fixture
 async def make_code(site: Site) -> MakeCode:
     async def make(username: str) -> str:
-        async with Database.open(site.backends.database_url, CONSTRAINTS, size=1) as database:
+        async with Database(site.backends.database_url, CONSTRAINTS, size=1) as database:
             user_id = await Rights(database, Sessions(database, days=1, idle_hours=1)).find(username)
             _, code = await ResetCodes(database).make(user_id)
         return code
@@ -216,7 +216,7 @@ async def test_a_code_dies_with_the_rights_of_its_maker_and_of_its_user(
     change: Callable[[Rights, int], Awaitable[None]],
 ) -> None:
     code = await code_of_an_administrator(site, connection)
-    async with Database.open(site.backends.database_url, CONSTRAINTS, size=1) as database:
+    async with Database(site.backends.database_url, CONSTRAINTS, size=1) as database:
         rights = Rights(database, Sessions(database, days=1, idle_hours=1))
         await change(rights, await rights.find(name))
         if change is revoke:

@@ -161,9 +161,7 @@ async def test_a_role_that_ends_ends_at_once(site: Site, connection: asyncpg.Con
         await make_admin(connection, ada)
         assert (await ada.get("/admin/people")).status_code == 200
         assert ada.user
-        async with Database.open(
-            site.backends.database_url, CONSTRAINTS, size=1
-        ) as database:  # as another process does it
+        async with Database(site.backends.database_url, CONSTRAINTS, size=1) as database:  # as another process does it
             rights = Rights(database, Sessions(database, days=1, idle_hours=1))
             assert await rights.change_role(ada.user.id, Role.USER)
 

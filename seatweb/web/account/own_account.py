@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -21,9 +20,9 @@ from seatweb.accounts.sessions import LISTED, Sessions
 from seatweb.booking.bookings import Bookings
 from seatweb.errors import InvalidInput
 from seatweb.http.tokens import Security, client_of
-from seatweb.personal_data import OwnData
+from seatweb.personal_data import PersonalData
 from seatweb.settings import Settings
-from seatweb.web.account.second_factor import NotConfirmed, confirmed_where_needed, to_confirm
+from seatweb.web.account.second_factor import confirmed_where_needed
 from seatweb.web.map.contexts import AccountPage, DeletePage, PasswordPage, SignInRow
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import PageNotFound, PageRequest, read_form, signed_in
@@ -33,7 +32,6 @@ class OwnAccountController(Controller):
     """What people see and change of their own account."""
 
     path = "/account"
-    exception_handlers: Any = {NotConfirmed: to_confirm}  # noqa: RUF012 - Litestar declares it so
 
     @get("/")
     async def account(
@@ -132,9 +130,9 @@ class OwnAccountController(Controller):
         return renderer.redirect(request, "/account", say="password_changed")
 
     @get("/data")
-    async def data(self, request: PageRequest, own_data: NamedDependency[OwnData]) -> Response[bytes]:
+    async def data(self, request: PageRequest, personal_data: NamedDependency[PersonalData]) -> Response[bytes]:
         """Return everything that is kept of the user, as a file."""
-        content = msgspec.json.format(msgspec.json.encode(await own_data.export(signed_in(request).user)))
+        content = msgspec.json.format(msgspec.json.encode(await personal_data.export(signed_in(request).user)))
         headers = {"cache-control": "no-store", "content-disposition": 'attachment; filename="seatweb.json"'}
         return Response(content, media_type="application/json", headers=headers)
 
@@ -157,7 +155,7 @@ class OwnAccountController(Controller):
         request: PageRequest,
         renderer: NamedDependency[Renderer],
         bookings: NamedDependency[Bookings],
-        own_data: NamedDependency[OwnData],
+        personal_data: NamedDependency[PersonalData],
         security: NamedDependency[Security],
         factors: NamedDependency[SecondFactors],
     ) -> Response[str]:
@@ -165,7 +163,7 @@ class OwnAccountController(Controller):
         session = await confirmed_where_needed(request, factors, "delete")
         fields = await read_form(request)
         try:
-            await own_data.delete(session, fields.get("password", ""), client_of(request))
+            await personal_data.delete(session, fields.get("password", ""), client_of(request))
         except InvalidInput as error:
             page = DeletePage(coming_count=len(await bookings.coming(session.user)), errors=error.fields)
             return renderer.page(request, "pages/delete_account.html", page, status=422)

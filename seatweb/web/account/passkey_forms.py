@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from litestar.response import Response
@@ -10,23 +10,44 @@ from webauthn.helpers import base64url_to_bytes, bytes_to_base64url
 
 from seatweb.accounts.passkeys import CHALLENGE_SECONDS, PURPOSES, Challenge, RelyingParty
 from seatweb.errors import InvalidInput
+from seatweb.http.hosts import is_address
 from seatweb.http.tokens import PASSKEY_AUDIENCE, Security
+from seatweb.settings import Settings
 from seatweb.web.requests import PageRequest
 
 
-def party_of(request: PageRequest) -> RelyingParty | None:
+def relying_party(public_url: str | None, host: str, name: str) -> RelyingParty | None:
+    """Return who passkeys are for when a browser asks at this host; None where browsers offer none.
+
+    They do at https addresses with a name, and at `localhost`. Without a public address nobody can tell whether a
+    name is reached by https, so only `localhost` is left.
+    """
+    origin = public_url or f"http://{host}"
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return None
+    hostname = parts.hostname or ""
+    if parts.netloc.lower() != host.lower() or is_address(hostname):
+        return None
+    local = hostname == "localhost" or hostname.endswith(".localhost")
+    if not local and not (public_url and parts.scheme == "https"):
+        return None
+    return RelyingParty(id=hostname, origin=origin.lower(), name=name)
+
+
+def party_of(request: PageRequest, settings: Settings) -> RelyingParty | None:
     """Return who passkeys are for at the address that was asked; None where browsers offer none."""
-    relying_party: Callable[[str], RelyingParty | None] = request.app.state.relying_party
-    return relying_party(request.headers.get("host", ""))
+    return relying_party(settings.public_url, request.headers.get("host", ""), settings.site_name)
 
 
-def party_here(request: PageRequest) -> RelyingParty:
+def party_here(request: PageRequest, settings: Settings) -> RelyingParty:
     """Return who passkeys are for at the address that was asked.
 
     Raises:
         InvalidInput: browsers offer none there.
     """
-    party = party_of(request)
+    party = party_of(request, settings)
     if party is None:
         raise InvalidInput("Passkeys do not work at this address.")
     return party

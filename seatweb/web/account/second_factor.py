@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import segno
 from litestar import Controller, get, post
@@ -19,39 +19,27 @@ from seatweb.accounts.passkeys import Passkeys
 from seatweb.accounts.second_factor import Enrolment, SecondFactors
 from seatweb.accounts.sessions import Sessions
 from seatweb.accounts.sign_in import SigningIn
-from seatweb.errors import InvalidInput, SeatwebError, TooManyAttempts
+from seatweb.errors import InvalidInput, TooManyAttempts
 from seatweb.http.tokens import CONFIRMED_AUDIENCE, PASSKEY_AUDIENCE, Security, client_of, set_cookie
 from seatweb.settings import Settings
 from seatweb.web.account.passkey_forms import options, party_here, party_of, read_challenge
 from seatweb.web.map.contexts import EnrolmentPage, FactorsPage, PasskeyRow, RecoveryCodesPage
 from seatweb.web.rendering import Renderer
-from seatweb.web.requests import PageNotFound, PageRequest, query_value, read_form, read_id, signed_in
+from seatweb.web.requests import (
+    NotConfirmed,
+    PageNotFound,
+    PageRequest,
+    is_confirmed,
+    query_value,
+    read_form,
+    read_id,
+    signed_in,
+)
 
 PATH: Final = "/account/second-factor"
 CONFIRMED_SECONDS: Final = 600
 AFTERWARDS: Final = {"password": "/account/password", "delete": "/account/delete", "people": "/admin/people"}
 """Where one goes on, by the name in the address, after having proved who one is."""
-
-
-class NotConfirmed(SeatwebError):
-    """The user has to prove who they are before they change this."""
-
-    code = "forbidden"
-    status = 403
-    message = "Enter your password first."
-
-    def __init__(self, afterwards: str = "") -> None:
-        """`afterwards` is a name of `AFTERWARDS`; without one, the changes are those of the second factor."""
-        super().__init__()
-        self.afterwards = afterwards
-
-
-def to_confirm(request: PageRequest, error: NotConfirmed) -> Response[str]:
-    """Return to where the user can prove who they are."""
-    renderer: Renderer = request.app.state.renderer
-    if error.afterwards:
-        return renderer.redirect(request, f"{PATH}?for={error.afterwards}")  # that page says why
-    return renderer.redirect(request, PATH, say="confirm_first")
 
 
 def confirmed_cookie(security: Security, session: Session) -> Cookie:
@@ -66,7 +54,7 @@ async def confirmed_where_needed(request: PageRequest, factors: SecondFactors, a
         NotSignedIn, NotConfirmed
     """
     session = signed_in(request)
-    if not _is_confirmed(request, session) and not await factors.missing(session.user):
+    if not is_confirmed(request) and not await factors.missing(session.user):
         raise NotConfirmed(afterwards)
     return session
 
@@ -75,7 +63,6 @@ class SecondFactorController(Controller):
     """What the user has beside the password."""
 
     path = PATH
-    exception_handlers: Any = {NotConfirmed: to_confirm}  # noqa: RUF012 - Litestar declares it so
 
     @get("/")
     async def overview(
@@ -112,11 +99,15 @@ class SecondFactorController(Controller):
 
     @post("/confirm/options", status_code=200)
     async def confirm_options(
-        self, request: PageRequest, passkeys: NamedDependency[Passkeys], security: NamedDependency[Security]
+        self,
+        request: PageRequest,
+        settings: NamedDependency[Settings],
+        passkeys: NamedDependency[Passkeys],
+        security: NamedDependency[Security],
     ) -> Response[bytes]:
         """Tell the browser which passkeys prove who one is."""
         user = signed_in(request).user
-        return options(security, await passkeys.options_to_use(party_here(request), "confirm", user))
+        return options(security, await passkeys.options_to_use(party_here(request, settings), "confirm", user))
 
     @post("/confirm/passkey", status_code=200)
     async def confirm_with_passkey(
@@ -132,7 +123,9 @@ class SecondFactorController(Controller):
         session, fields = signed_in(request), await read_form(request)
         challenge = read_challenge(request, security)
         try:
-            await signing_in.confirm_with_passkey(session, party_here(request), challenge, fields.get("credential", ""))
+            await signing_in.confirm_with_passkey(
+                session, party_here(request, settings), challenge, fields.get("credential", "")
+            )
         except BadCredentials as error:
             errors = {"form": error.text}
             return await _show(request, renderer, settings, factors, errors, afterwards=fields.get("for"))
@@ -160,7 +153,12 @@ class SecondFactorController(Controller):
 
     @post("/app/code", status_code=200)
     async def confirm_app(
-        self, request: PageRequest, renderer: NamedDependency[Renderer], factors: NamedDependency[SecondFactors]
+        self,
+        request: PageRequest,
+        security: NamedDependency[Security],
+        sessions: NamedDependency[Sessions],
+        renderer: NamedDependency[Renderer],
+        factors: NamedDependency[SecondFactors],
     ) -> Response[str]:
         """Let the secret count, since the app shows its codes."""
         session, fields = confirmed(request), await read_form(request)
@@ -172,7 +170,7 @@ class SecondFactorController(Controller):
                 return renderer.redirect(request, PATH)
             page = _enrolment(enrolment, {"code": error.text})
             return renderer.page(request, "pages/authenticator_app.html", page, status=422)
-        return await _added(request, renderer, factors, session, "app")
+        return await _added(request, renderer, security, sessions, factors, session, "app")
 
     @post("/app/remove", status_code=200)
     async def remove_app(
@@ -186,16 +184,21 @@ class SecondFactorController(Controller):
 
     @post("/passkeys/options", status_code=200)
     async def passkey_options(
-        self, request: PageRequest, passkeys: NamedDependency[Passkeys], security: NamedDependency[Security]
+        self,
+        request: PageRequest,
+        settings: NamedDependency[Settings],
+        passkeys: NamedDependency[Passkeys],
+        security: NamedDependency[Security],
     ) -> Response[bytes]:
         """Tell the browser what passkey to make."""
         user = confirmed(request).user
-        return options(security, await passkeys.options_to_add(party_here(request), user))
+        return options(security, await passkeys.options_to_add(party_here(request, settings), user))
 
     @post("/passkeys", status_code=200)
     async def add_passkey(
         self,
         request: PageRequest,
+        sessions: NamedDependency[Sessions],
         renderer: NamedDependency[Renderer],
         settings: NamedDependency[Settings],
         factors: NamedDependency[SecondFactors],
@@ -205,12 +208,12 @@ class SecondFactorController(Controller):
         """Keep the passkey that the browser made."""
         session, fields = confirmed(request), await read_form(request)
         challenge = read_challenge(request, security)
-        party, answer, name = party_here(request), fields.get("credential", ""), fields.get("name", "")
+        party, answer, name = party_here(request, settings), fields.get("credential", ""), fields.get("name", "")
         try:
             await passkeys.add(session, party, challenge, answer, name)
         except InvalidInput as error:
             return await _show(request, renderer, settings, factors, {"passkey": error.text})
-        return await _added(request, renderer, factors, session, "passkey")
+        return await _added(request, renderer, security, sessions, factors, session, "passkey")
 
     @post("/passkeys/{passkey_text:str}/remove", status_code=200)
     async def remove_passkey(
@@ -246,14 +249,9 @@ def confirmed(request: PageRequest, afterwards: str = "") -> Session:
         NotSignedIn, NotConfirmed
     """
     session = signed_in(request)
-    if not _is_confirmed(request, session):
+    if not is_confirmed(request):
         raise NotConfirmed(afterwards)
     return session
-
-
-def _is_confirmed(request: PageRequest, session: Session) -> bool:
-    security: Security = request.app.state.security
-    return security.read_step(request, CONFIRMED_AUDIENCE).get("session") == str(session.id)
 
 
 def _confirm(
@@ -265,21 +263,25 @@ def _confirm(
 
 
 async def _added(
-    request: PageRequest, renderer: Renderer, factors: SecondFactors, session: Session, what: Literal["app", "passkey"]
+    request: PageRequest,
+    renderer: Renderer,
+    security: Security,
+    sessions: Sessions,
+    factors: SecondFactors,
+    session: Session,
+    what: Literal["app", "passkey"],
 ) -> Response[str]:
     """Show the recovery codes that come with the first factor, or go back to the list."""
     if session.enrolling:
-        session = await _enrolled(request, session)
+        session = await _enrolled(request, security, sessions, session)
     codes = await factors.first_recovery_codes(session)
     if not codes:
         return renderer.redirect(request, PATH, say=f"{what}_added")
     return renderer.page(request, "pages/recovery_codes.html", RecoveryCodesPage(codes=codes, added=what))
 
 
-async def _enrolled(request: PageRequest, session: Session) -> Session:
+async def _enrolled(request: PageRequest, security: Security, sessions: Sessions, session: Session) -> Session:
     """Go on with the session that counts for everything, now that there is a second factor."""
-    security: Security = request.app.state.security
-    sessions: Sessions = request.app.state.sessions
     request.state.session = new = await sessions.finish_enrolling(session, client_of(request))
     for cookie in (*security.session_cookies(new), confirmed_cookie(security, new)):
         set_cookie(request, cookie)
@@ -309,7 +311,7 @@ async def _show(
         return moment.astimezone(settings.zone).date() if moment else None
 
     page = FactorsPage(
-        confirmed=_is_confirmed(request, session),
+        confirmed=is_confirmed(request),
         app_since=day(found.totp_since),
         passkeys=[
             PasskeyRow(
@@ -322,7 +324,7 @@ async def _show(
         ],
         recovery_made=found.recovery_made,
         recovery_left=found.recovery_left,
-        passkeys_here=party_of(request) is not None,
+        passkeys_here=party_of(request, settings) is not None,
         local_address=_local_address(request, settings),
         afterwards=afterwards if afterwards in AFTERWARDS else None,
         needed=factors.needed,

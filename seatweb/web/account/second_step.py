@@ -18,6 +18,7 @@ from seatweb.accounts.sessions import Sessions
 from seatweb.accounts.sign_in import SigningIn
 from seatweb.errors import NotSignedIn, TooManyAttempts
 from seatweb.http.tokens import PASSKEY_AUDIENCE, SECOND_FACTOR_AUDIENCE, Security, client_of, own_path
+from seatweb.settings import Settings
 from seatweb.web.account.passkey_forms import options, party_here, party_of, read_challenge
 from seatweb.web.account.sign_in import enter, sign_in_again
 from seatweb.web.map.contexts import SecondStepPage
@@ -34,6 +35,7 @@ class SecondStepController(Controller):
     async def second_step(
         self,
         request: PageRequest,
+        settings: NamedDependency[Settings],
         renderer: NamedDependency[Renderer],
         factors: NamedDependency[SecondFactors],
         security: NamedDependency[Security],
@@ -44,12 +46,13 @@ class SecondStepController(Controller):
             user = await factors.find_waiting(_waiting(request, security))
         except NotSignedIn:
             return renderer.redirect(request, f"/login?next={quote(next_path)}")
-        return await _ask(request, renderer, factors, user, next_path, {})
+        return await _ask(request, settings, renderer, factors, user, next_path, {})
 
     @post("/second", status_code=200)
     async def code(
         self,
         request: PageRequest,
+        settings: NamedDependency[Settings],
         renderer: NamedDependency[Renderer],
         sessions: NamedDependency[Sessions],
         factors: NamedDependency[SecondFactors],
@@ -65,25 +68,29 @@ class SecondStepController(Controller):
             return _over(request, renderer, security, next_path)
         except (BadCode, TooManyAttempts) as error:
             user = await factors.find_waiting(waiting)
-            return await _ask(request, renderer, factors, user, next_path, {"code": error.text}, error.retry_after)
+            return await _ask(
+                request, settings, renderer, factors, user, next_path, {"code": error.text}, error.retry_after
+            )
         return await _enter(request, renderer, sessions, security, session, next_path)
 
     @post("/second/options", status_code=200)
     async def second_options(
         self,
         request: PageRequest,
+        settings: NamedDependency[Settings],
         factors: NamedDependency[SecondFactors],
         passkeys: NamedDependency[Passkeys],
         security: NamedDependency[Security],
     ) -> Response[bytes]:
         """Tell the browser which passkeys may be the second factor."""
         user = await factors.find_waiting(_waiting(request, security))
-        return options(security, await passkeys.options_to_use(party_here(request), "second", user))
+        return options(security, await passkeys.options_to_use(party_here(request, settings), "second", user))
 
     @post("/second/passkey", status_code=200)
     async def second_passkey(
         self,
         request: PageRequest,
+        settings: NamedDependency[Settings],
         renderer: NamedDependency[Renderer],
         sessions: NamedDependency[Sessions],
         factors: NamedDependency[SecondFactors],
@@ -96,26 +103,31 @@ class SecondStepController(Controller):
         challenge = read_challenge(request, security)
         try:
             session = await signing_in.finish_with_passkey(
-                waiting, party_here(request), challenge, fields.get("credential", ""), client_of(request)
+                waiting, party_here(request, settings), challenge, fields.get("credential", ""), client_of(request)
             )
         except NotSignedIn:
             return _over(request, renderer, security, next_path)
         except BadCredentials as error:
             user = await factors.find_waiting(waiting)
-            return await _ask(request, renderer, factors, user, next_path, {"form": error.text})
+            return await _ask(request, settings, renderer, factors, user, next_path, {"form": error.text})
         return await _enter(request, renderer, sessions, security, session, next_path)
 
     @post("/passkey/options", status_code=200)
     async def passkey_options(
-        self, request: PageRequest, passkeys: NamedDependency[Passkeys], security: NamedDependency[Security]
+        self,
+        request: PageRequest,
+        settings: NamedDependency[Settings],
+        passkeys: NamedDependency[Passkeys],
+        security: NamedDependency[Security],
     ) -> Response[bytes]:
         """Let the browser look for a passkey of anyone."""
-        return options(security, await passkeys.options_to_use(party_here(request), "sign_in"))
+        return options(security, await passkeys.options_to_use(party_here(request, settings), "sign_in"))
 
     @post("/passkey", status_code=200)
     async def passkey(
         self,
         request: PageRequest,
+        settings: NamedDependency[Settings],
         renderer: NamedDependency[Renderer],
         rules: NamedDependency[PasswordRules],
         sessions: NamedDependency[Sessions],
@@ -127,9 +139,9 @@ class SecondStepController(Controller):
         challenge = read_challenge(request, security)
         try:
             answer, client = fields.get("credential", ""), client_of(request)
-            session = await signing_in.with_passkey(party_here(request), challenge, answer, client)
+            session = await signing_in.with_passkey(party_here(request, settings), challenge, answer, client)
         except BadCredentials as error:
-            return sign_in_again(request, renderer, rules, fields, error.text)
+            return sign_in_again(request, settings, renderer, rules, fields, error.text)
         return await _enter(request, renderer, sessions, security, session, own_path(fields.get("next", "/")))
 
 
@@ -152,6 +164,7 @@ def _over(request: PageRequest, renderer: Renderer, security: Security, next_pat
 
 async def _ask(
     request: PageRequest,
+    settings: Settings,
     renderer: Renderer,
     factors: SecondFactors,
     user: User,
@@ -163,7 +176,7 @@ async def _ask(
     page = SecondStepPage(
         next=next_path,
         app=found.totp_since is not None,
-        passkeys=bool(found.passkeys) and party_of(request) is not None,
+        passkeys=bool(found.passkeys) and party_of(request, settings) is not None,
         errors=errors,
     )
     status = 429 if retry_after else 422 if errors else 200

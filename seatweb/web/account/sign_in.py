@@ -21,6 +21,7 @@ from seatweb.accounts.sessions import Sessions
 from seatweb.accounts.sign_in import SigningIn
 from seatweb.errors import InvalidInput, TooManyAttempts
 from seatweb.http.tokens import SECOND_FACTOR_AUDIENCE, Security, client_of, own_path
+from seatweb.settings import Settings
 from seatweb.web.account.passkey_forms import party_of
 from seatweb.web.account.second_factor import PATH as SECOND_FACTOR_PATH
 from seatweb.web.account.second_factor import confirmed_cookie
@@ -39,22 +40,31 @@ class AccountController(Controller):
 
     @get("/login")
     async def login_form(
-        self, request: PageRequest, renderer: NamedDependency[Renderer], rules: NamedDependency[PasswordRules]
+        self,
+        request: PageRequest,
+        settings: NamedDependency[Settings],
+        renderer: NamedDependency[Renderer],
+        rules: NamedDependency[PasswordRules],
     ) -> Response[str]:
         """Show the sign-in form; whoever is signed in goes on at once."""
-        return _form(request, renderer, rules, "pages/login.html")
+        return _form(request, settings, renderer, rules, "pages/login.html")
 
     @get("/register")
     async def register_form(
-        self, request: PageRequest, renderer: NamedDependency[Renderer], rules: NamedDependency[PasswordRules]
+        self,
+        request: PageRequest,
+        settings: NamedDependency[Settings],
+        renderer: NamedDependency[Renderer],
+        rules: NamedDependency[PasswordRules],
     ) -> Response[str]:
         """Show the form for a new account; whoever is signed in goes on at once."""
-        return _form(request, renderer, rules, "pages/register.html")
+        return _form(request, settings, renderer, rules, "pages/register.html")
 
     @post("/login", status_code=200)
     async def login(
         self,
         request: PageRequest,
+        settings: NamedDependency[Settings],
         renderer: NamedDependency[Renderer],
         rules: NamedDependency[PasswordRules],
         sessions: NamedDependency[Sessions],
@@ -67,9 +77,9 @@ class AccountController(Controller):
             username, password = fields.get("username", ""), fields.get("password", "")
             begun = await signing_in.begin(username, password, client_of(request))
         except BadCredentials as error:
-            return sign_in_again(request, renderer, rules, fields, error.text)
+            return sign_in_again(request, settings, renderer, rules, fields, error.text)
         except TooManyAttempts as error:
-            return _again(request, renderer, rules, "pages/login.html", fields, {"wait": error.text}, error)
+            return _again(request, settings, renderer, rules, "pages/login.html", fields, {"wait": error.text}, error)
         next_path = own_path(fields.get("next", "/"))
         if isinstance(begun, UUID):
             step = security.step_cookie(SECOND_FACTOR_AUDIENCE, {"waiting": str(begun)}, WAITING_SECONDS)
@@ -80,6 +90,7 @@ class AccountController(Controller):
     async def register(
         self,
         request: PageRequest,
+        settings: NamedDependency[Settings],
         renderer: NamedDependency[Renderer],
         rules: NamedDependency[PasswordRules],
         accounts: NamedDependency[Accounts],
@@ -93,12 +104,14 @@ class AccountController(Controller):
                 fields.get("username", ""), fields.get("password", ""), client_of(request)
             )
         except TooManyAttempts as error:
-            return _again(request, renderer, rules, "pages/register.html", fields, {"wait": error.text}, error)
+            return _again(
+                request, settings, renderer, rules, "pages/register.html", fields, {"wait": error.text}, error
+            )
         except InvalidInput as error:
-            return _again(request, renderer, rules, "pages/register.html", fields, error.fields)
+            return _again(request, settings, renderer, rules, "pages/register.html", fields, error.fields)
         except UsernameTaken as error:
             taken = {"username": TAKEN[error.looks_alike]}
-            return _again(request, renderer, rules, "pages/register.html", fields, taken)
+            return _again(request, settings, renderer, rules, "pages/register.html", fields, taken)
         next_path = own_path(fields.get("next", "/"))
         return await enter(request, renderer, sessions, security, session, next_path, say="welcome")
 
@@ -133,7 +146,9 @@ async def enter(
     return renderer.redirect(request, next_path, say=say, cookies=cookies)
 
 
-def _form(request: PageRequest, renderer: Renderer, rules: PasswordRules, template: str) -> Response[str]:
+def _form(
+    request: PageRequest, settings: Settings, renderer: Renderer, rules: PasswordRules, template: str
+) -> Response[str]:
     next_path = own_path(query_value(request, "next") or "/")
     if session_of(request):
         return renderer.redirect(request, next_path)
@@ -144,20 +159,26 @@ def _form(request: PageRequest, renderer: Renderer, rules: PasswordRules, templa
         next=next_path,
         errors={},
         shortest_password=rules.shortest,
-        passkeys=party_of(request) is not None,
+        passkeys=party_of(request, settings) is not None,
     )
     return renderer.page(request, template, page)
 
 
 def sign_in_again(
-    request: PageRequest, renderer: Renderer, rules: PasswordRules, fields: dict[str, str], error: str
+    request: PageRequest,
+    settings: Settings,
+    renderer: Renderer,
+    rules: PasswordRules,
+    fields: dict[str, str],
+    error: str,
 ) -> Response[str]:
     """Show the sign-in form once more, with what is wrong."""
-    return _again(request, renderer, rules, "pages/login.html", fields, {"form": error})
+    return _again(request, settings, renderer, rules, "pages/login.html", fields, {"form": error})
 
 
 def _again(
     request: PageRequest,
+    settings: Settings,
     renderer: Renderer,
     rules: PasswordRules,
     template: str,
@@ -171,7 +192,7 @@ def _again(
         next=own_path(fields.get("next", "/")),
         errors=errors,
         shortest_password=rules.shortest,
-        passkeys=party_of(request) is not None,
+        passkeys=party_of(request, settings) is not None,
     )
     if too_many:
         headers = {"retry-after": str(too_many.retry_after)}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from litestar import Controller, get, post
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath
@@ -16,7 +14,7 @@ from seatweb.accounts.roles import ROWS, Rights
 from seatweb.accounts.second_factor import SecondFactors
 from seatweb.errors import NotAllowed
 from seatweb.settings import Settings
-from seatweb.web.account.second_factor import NotConfirmed, confirmed, to_confirm
+from seatweb.web.account.second_factor import confirmed
 from seatweb.web.map.contexts import PeoplePage, ResetCodePage
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import PageRequest, query_value, read_id, signed_in
@@ -43,7 +41,6 @@ class AdminController(Controller):
     """Who has an account, and who may use it."""
 
     path = "/admin"
-    exception_handlers: Any = {NotConfirmed: to_confirm}  # noqa: RUF012 - Litestar declares it so
     dependencies = {"session": Provide(administrator)}  # noqa: RUF012 - Litestar declares it so
 
     @get("/people")

@@ -9,7 +9,7 @@ from typing import Final
 from litestar.response import Response
 from msgspec.structs import replace
 
-from seatweb.booking.bookings import Bookings
+from seatweb.booking.day_views import DayViews
 from seatweb.booking.errors import (
     BookingNotFound,
     DayAlreadyBooked,
@@ -20,11 +20,11 @@ from seatweb.booking.errors import (
     SeatTaken,
     SectionNotFound,
 )
-from seatweb.booking.holds import Reservation
+from seatweb.booking.hold_store import GrantedHold
 from seatweb.booking.model import Booking, Status
 from seatweb.errors import SeatwebError, TooManyAttempts
 from seatweb.web.map.contexts import DayPage, HoldBox, Notice
-from seatweb.web.map.day_page import day_page, look
+from seatweb.web.map.day_page import MapReader, day_page
 from seatweb.web.map.frames import DayPages
 from seatweb.web.map.sections import Place, Sections
 from seatweb.web.rendering import Renderer, notice
@@ -45,10 +45,13 @@ REFUSALS: Final = (
 class MapAnswers:
     """Answers requests about the map."""
 
-    def __init__(self, bookings: Bookings, renderer: Renderer, sections: Sections, day_pages: DayPages) -> None:
-        self.bookings = bookings
-        self.renderer = renderer
-        self.sections = sections
+    def __init__(
+        self, views: DayViews, reader: MapReader, renderer: Renderer, sections: Sections, day_pages: DayPages
+    ) -> None:
+        self._views = views
+        self._reader = reader
+        self._renderer = renderer
+        self._sections = sections
         self._day_pages = day_pages
 
     async def place(
@@ -64,7 +67,7 @@ class MapAnswers:
             SectionNotFound: it names a section that is not there.
         """
         section = section or query_value(request, "section")
-        if section is not None and not (await self.bookings.view(day)).shown(section):
+        if section is not None and not (await self._views.day(day)).shown(section):
             raise SectionNotFound
         return Place(day, section, seat_id)
 
@@ -79,16 +82,16 @@ class MapAnswers:
         changed: bool = False,
     ) -> Response[str]:
         """Return the map as it now is: the whole page, or for htmx the part that changes."""
-        seen = await look(self.bookings, session_of(request), place, fresh=changed_lately(request))
+        seen = await self._reader.look(session_of(request), place, fresh=changed_lately(request))
         whole = not wants_partial(request)
-        said = say or self.renderer.waiting(request)
+        said = say or self._renderer.waiting(request)
         path = path_of(request)
         if whole and place.seat_id is None and seen.state == "open" and not said and path in {"/", place.href()}:
-            return self.renderer.answer(request, lambda secret: self._day_pages.render(seen, path, secret).decode())
-        return self.renderer.page(
+            return self._renderer.answer(request, lambda secret: self._day_pages.render(seen, path, secret).decode())
+        return self._renderer.page(
             request,
             "pages/day.html" if whole else partial,
-            day_page(self.sections, seen),
+            day_page(self._sections, seen),
             status=OutsideBookingWindow.status if seen.state == "beyond" else 200,
             say=say,
             headers=headers,
@@ -108,25 +111,25 @@ class MapAnswers:
         href = place.href(seat_id=booking.seat.id)
         say = f"{done}.{booking.seat.label}"
         if not wants_partial(request):
-            return self.renderer.redirect(request, href, say=say, changed=True)
+            return self._renderer.redirect(request, href, say=say, changed=True)
         return await self.show(request, place, say=notice(say), headers={"hx-push-url": href}, changed=True)
 
-    async def hold(self, request: PageRequest, place: Place, action: Awaitable[Reservation | None]) -> Response[str]:
+    async def hold(self, request: PageRequest, place: Place, action: Awaitable[GrantedHold | None]) -> Response[str]:
         """Await a hold and show for how long it is, or why it is not and the map as it is."""
         try:
-            reservation = await action
+            granted = await action
         except REFUSALS as error:
             return await self.refuse_at(request, place, error)
         if not wants_partial(request):
-            return self.renderer.redirect(request, place.href(seat_id=place.seat_id))
+            return self._renderer.redirect(request, place.href(seat_id=place.seat_id))
         box = HoldBox(
             day=place.day,
-            seat=(await self.bookings.view(place.day)).seats[place.seat_id or 0].seat,
+            seat=(await self._views.day(place.day)).seats[place.seat_id or 0].seat,
             place_query=place.query,
-            token=reservation.token if reservation else None,
-            seconds=reservation.seconds if reservation else 0,
+            token=granted.token if granted else None,
+            seconds=granted.seconds if granted else 0,
         )
-        return self.renderer.page(request, "partials/hold.html", box)
+        return self._renderer.page(request, "partials/hold.html", box)
 
     def refuse(self, request: PageRequest, page: DayPage, error: SeatwebError) -> Response[str]:
         """Say why it was refused, with the seats as they are and the nearest free one."""
@@ -144,7 +147,7 @@ class MapAnswers:
         if error.retry_after is not None:
             headers["retry-after"] = str(error.retry_after)
         say = Notice(kind="alert", text=text)
-        return self.renderer.page(request, template, page, status=error.status, say=say, headers=headers)
+        return self._renderer.page(request, template, page, status=error.status, say=say, headers=headers)
 
     async def refuse_at(self, request: PageRequest, place: Place, error: SeatwebError) -> Response[str]:
         """Say at a place why something was refused."""
@@ -152,5 +155,5 @@ class MapAnswers:
 
     async def _page(self, request: PageRequest, place: Place, *, problem: str | None = None) -> DayPage:
         """Return the page as it is after what was done or refused."""
-        seen = await look(self.bookings, session_of(request), place, fresh=True)
-        return day_page(self.sections, seen, problem=problem)
+        seen = await self._reader.look(session_of(request), place, fresh=True)
+        return day_page(self._sections, seen, problem=problem)

@@ -9,9 +9,10 @@ from markupsafe import Markup
 from msgspec import Struct
 
 from seatweb.accounts.model import Session
-from seatweb.booking.bookings import Bookings, monday_of, nearest_free
+from seatweb.booking.day_views import DayViews
 from seatweb.booking.errors import SeatNotFound, SectionNotFound
 from seatweb.booking.model import Booking, DayView, Status
+from seatweb.booking.window import BookingWindow, monday_of
 from seatweb.web.map.contexts import DayLink, DayPage, Panel, Tally
 from seatweb.web.map.sections import Place, Sections, Viewer
 
@@ -67,33 +68,43 @@ class Seen(Struct, frozen=True):
         return self.place.href(day=before) if before else None
 
 
-async def look(bookings: Bookings, session: Session | None, place: Place, *, fresh: bool = False) -> Seen:
-    """Return what a visitor sees at a place; `fresh` when they may have changed something elsewhere a moment ago.
+class MapReader:
+    """Finds what visitors see; `names` says whether this site shows signed-in users who has which seat."""
 
-    Raises:
-        SectionNotFound: the place names a section that is not there.
-    """
-    view = await bookings.view(place.day, fresh=fresh)
-    week = await bookings.week(session.user, place.day, fresh=fresh) if session else {}
-    return seen(bookings, session, place, view, week)
+    def __init__(self, views: DayViews, window: BookingWindow, *, names: bool) -> None:
+        self._views = views
+        self._window = window
+        self._names = names
 
+    async def look(self, session: Session | None, place: Place, *, fresh: bool = False) -> Seen:
+        """Return what a visitor sees at a place; `fresh` when they may have changed something elsewhere a moment ago.
 
-def peek(bookings: Bookings, session: Session | None, place: Place) -> Seen | None:
-    """Return what a visitor sees at a place if all of it is known without asking anyone.
+        Raises:
+            SectionNotFound: the place names a section that is not there.
+        """
+        view = await self._views.day(place.day, fresh=fresh)
+        week = await self._views.week(session.user, place.day, fresh=fresh) if session else {}
+        return self.seen(session, place, view, week)
 
-    Raises:
-        SectionNotFound: the place names a section that is not there.
-    """
-    view = bookings.peek(place.day)
-    week = bookings.peek_week(session.user, place.day) if session else {}
-    return None if view is None or week is None else seen(bookings, session, place, view, week)
+    def peek(self, session: Session | None, place: Place) -> Seen | None:
+        """Return what a visitor sees at a place if all of it is known without asking anyone.
 
+        Raises:
+            SectionNotFound: the place names a section that is not there.
+        """
+        view = self._views.peek_day(place.day)
+        week = self._views.peek_week(session.user, place.day) if session else {}
+        return None if view is None or week is None else self.seen(session, place, view, week)
 
-def seen(bookings: Bookings, session: Session | None, place: Place, view: DayView, week: dict[date, Booking]) -> Seen:
-    """Return what a visitor sees."""
-    if place.section is not None and not view.shown(place.section):
-        raise SectionNotFound
-    return Seen(place, session, view, week, bookings.today(), bookings.last_day, bookings.names)
+    def seen(self, session: Session | None, place: Place, view: DayView, week: dict[date, Booking]) -> Seen:
+        """Return what a visitor sees of this view.
+
+        Raises:
+            SectionNotFound: the place names a section that is not there.
+        """
+        if place.section is not None and not view.shown(place.section):
+            raise SectionNotFound
+        return Seen(place, session, view, week, self._window.today(), self._window.last_day, self._names)
 
 
 def day_page(sections: Sections, seen: Seen, *, problem: str | None = None) -> DayPage:
@@ -165,7 +176,7 @@ def _panel(seen: Seen, seat_id: int, problem: str | None) -> Panel:
         sitter=chosen.sitter.username if chosen.sitter and seen.viewer.names else None,
         seconds_left=view.holds[seat_id].seconds_left if status is Status.HELD else None,
         mine=mine,
-        nearest=nearest_free(view, chosen.seat, user_id) if refused else None,
+        nearest=view.nearest_free(chosen.seat, user_id) if refused else None,
         close_href=seen.place.href(),
         problem=problem,
     )

@@ -10,10 +10,14 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.response import Response
 
+from seatweb.booking.bookings import Bookings
 from seatweb.booking.errors import SeatNotFound, SectionNotFound
+from seatweb.booking.holds import Holds
+from seatweb.booking.window import BookingWindow
 from seatweb.web.map.answers import MapAnswers
-from seatweb.web.map.day_page import look
-from seatweb.web.map.sections import Place
+from seatweb.web.map.day_page import MapReader
+from seatweb.web.map.sections import Place, Sections
+from seatweb.web.rendering import Renderer
 from seatweb.web.requests import (
     PageRequest,
     changed_lately,
@@ -33,16 +37,24 @@ class DayController(Controller):
     """Pages and partials of the map."""
 
     @get("/")
-    async def today(self, request: PageRequest, answers: NamedDependency[MapAnswers]) -> Response[str]:
+    async def today(
+        self, request: PageRequest, answers: NamedDependency[MapAnswers], window: NamedDependency[BookingWindow]
+    ) -> Response[str]:
         """Show today's map."""
-        return await answers.show(request, await answers.place(request, answers.bookings.today()))
+        return await answers.show(request, await answers.place(request, window.today()))
 
     @get("/days")
-    async def choose(self, request: PageRequest, answers: NamedDependency[MapAnswers]) -> Response[str]:
+    async def choose(
+        self,
+        request: PageRequest,
+        answers: NamedDependency[MapAnswers],
+        window: NamedDependency[BookingWindow],
+        renderer: NamedDependency[Renderer],
+    ) -> Response[str]:
         """Go to the day of the date field."""
         text = query_value(request, "day")
-        day = read_day(text) if text else answers.bookings.today()
-        return answers.renderer.redirect(request, (await answers.place(request, day)).href())
+        day = read_day(text) if text else window.today()
+        return renderer.redirect(request, (await answers.place(request, day)).href())
 
     @get("/days/{day_text:str}")
     async def see(
@@ -59,17 +71,20 @@ class DayController(Controller):
         self,
         request: PageRequest,
         answers: NamedDependency[MapAnswers],
+        reader: NamedDependency[MapReader],
+        sections: NamedDependency[Sections],
+        renderer: NamedDependency[Renderer],
         day_text: FromPath[str],
         name: FromPath[str],
     ) -> Response[str]:
         """Show one section of a map."""
         place = await answers.place(request, read_day(day_text))
-        seen = await look(answers.bookings, session_of(request), place, fresh=changed_lately(request))
+        seen = await reader.look(session_of(request), place, fresh=changed_lately(request))
         shown = seen.view.shown(name)
         if not shown or seen.state == "beyond":
             raise SectionNotFound
-        text = answers.sections.section(seen.view, shown[0], seen.place, seen.viewer)
-        return answers.renderer.answer(request, lambda _: text)
+        text = sections.section(seen.view, shown[0], seen.place, seen.viewer)
+        return renderer.answer(request, lambda _: text)
 
     @get("/days/{day_text:str}/seats/{seat_text:str}")
     async def choose_seat(
@@ -95,28 +110,31 @@ class DayController(Controller):
         self,
         request: PageRequest,
         answers: NamedDependency[MapAnswers],
+        renderer: NamedDependency[Renderer],
         day_text: FromPath[str],
         seat_text: FromPath[str],
     ) -> Response[str]:
         """Go to the seat, for those who open the address that a refused form left in the address bar."""
         place = await answers.place(request, read_day(day_text))
-        return answers.renderer.redirect(request, place.href(seat_id=read_id(seat_text, SeatNotFound)))
+        return renderer.redirect(request, place.href(seat_id=read_id(seat_text, SeatNotFound)))
 
     @get("/days/{day_text:str}/any")
     async def after_any(
         self,
         request: PageRequest,
         answers: NamedDependency[MapAnswers],
+        renderer: NamedDependency[Renderer],
         day_text: FromPath[str],
     ) -> Response[str]:
         """Go to the day, for the same reason."""
-        return answers.renderer.redirect(request, (await answers.place(request, read_day(day_text))).href())
+        return renderer.redirect(request, (await answers.place(request, read_day(day_text))).href())
 
     @post("/days/{day_text:str}/seats/{seat_text:str}/hold", status_code=200)
     async def hold(
         self,
         request: PageRequest,
         answers: NamedDependency[MapAnswers],
+        holds: NamedDependency[Holds],
         day_text: FromPath[str],
         seat_text: FromPath[str],
     ) -> Response[str]:
@@ -124,7 +142,7 @@ class DayController(Controller):
         session, seat_id = signed_in(request), read_id(seat_text, SeatNotFound)
         token = (await read_form(request)).get("token", "")
         place = await answers.place(request, read_day(day_text), seat_id)
-        hold = answers.bookings.hold(session.user, seat_id, place.day, token if TOKEN.fullmatch(token) else None)
+        hold = holds.hold(session.user, seat_id, place.day, token if TOKEN.fullmatch(token) else None)
         return await answers.hold(request, place, hold)
 
     @post("/days/{day_text:str}/seats/{seat_text:str}/release", status_code=200)
@@ -132,6 +150,8 @@ class DayController(Controller):
         self,
         request: PageRequest,
         answers: NamedDependency[MapAnswers],
+        holds: NamedDependency[Holds],
+        renderer: NamedDependency[Renderer],
         day_text: FromPath[str],
         seat_text: FromPath[str],
     ) -> Response[str]:
@@ -140,11 +160,11 @@ class DayController(Controller):
         token = (await read_form(request)).get("token", "")
         place = await answers.place(request, read_day(day_text))
         if TOKEN.fullmatch(token):
-            await answers.bookings.release(session.user, seat_id, place.day, token)
+            await holds.release(session.user, seat_id, place.day, token)
         if "seatweb-quiet" in request.headers:
             return Response("", status_code=204, headers={"cache-control": "no-store"})
         if not wants_partial(request):
-            return answers.renderer.redirect(request, place.href())
+            return renderer.redirect(request, place.href())
         return await answers.show(request, place, headers={"hx-push-url": place.href()})
 
     @post("/days/{day_text:str}/seats/{seat_text:str}/book", status_code=200)
@@ -152,13 +172,14 @@ class DayController(Controller):
         self,
         request: PageRequest,
         answers: NamedDependency[MapAnswers],
+        bookings: NamedDependency[Bookings],
         day_text: FromPath[str],
         seat_text: FromPath[str],
     ) -> Response[str]:
         """Book a seat."""
         session, seat_id = signed_in(request), read_id(seat_text, SeatNotFound)
         place = await answers.place(request, read_day(day_text), seat_id)
-        booking = answers.bookings.book(session.user, seat_id, place.day, session.id)
+        booking = bookings.book(session.user, seat_id, place.day, session.id)
         return await answers.settle(request, place, booking, "booked")
 
     @post("/days/{day_text:str}/seats/{seat_text:str}/move", status_code=200)
@@ -166,13 +187,14 @@ class DayController(Controller):
         self,
         request: PageRequest,
         answers: NamedDependency[MapAnswers],
+        bookings: NamedDependency[Bookings],
         day_text: FromPath[str],
         seat_text: FromPath[str],
     ) -> Response[str]:
         """Move one's booking of the day to a seat."""
         session, seat_id = signed_in(request), read_id(seat_text, SeatNotFound)
         place = await answers.place(request, read_day(day_text), seat_id)
-        booking = answers.bookings.move_of_day(session.user, place.day, seat_id, session.id)
+        booking = bookings.move_of_day(session.user, place.day, seat_id, session.id)
         return await answers.settle(request, place, booking, "moved")
 
     @post("/days/{day_text:str}/any", status_code=200)
@@ -180,11 +202,12 @@ class DayController(Controller):
         self,
         request: PageRequest,
         answers: NamedDependency[MapAnswers],
+        bookings: NamedDependency[Bookings],
         day_text: FromPath[str],
     ) -> Response[str]:
         """Book any free seat, in a section or anywhere."""
         session = signed_in(request)
         section = (await read_form(request)).get("section")
         place: Place = await answers.place(request, read_day(day_text), section=section)
-        booking = answers.bookings.book_any(session.user, place.day, place.section, session.id)
+        booking = bookings.book_any(session.user, place.day, place.section, session.id)
         return await answers.settle(request, place, booking, "booked")

@@ -11,10 +11,11 @@ from seatweb.accounts.model import Session
 from seatweb.booking.bookings import Bookings
 from seatweb.booking.errors import BookingNotFound, OutsideBookingWindow
 from seatweb.booking.model import Booking
+from seatweb.booking.window import BookingWindow
 from seatweb.web.map.answers import MapAnswers
 from seatweb.web.map.contexts import BookingRow, MyBookingsPage
 from seatweb.web.map.sections import Place
-from seatweb.web.rendering import notice
+from seatweb.web.rendering import Renderer, notice
 from seatweb.web.requests import PageRequest, read_day, read_form, read_id, signed_in, wants_partial
 
 
@@ -22,24 +23,33 @@ class MyBookingsController(Controller):
     """The list, and cancelling from it or from the map."""
 
     @get("/my/bookings")
-    async def see(self, request: PageRequest, answers: NamedDependency[MapAnswers]) -> Response[str]:
+    async def see(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        bookings: NamedDependency[Bookings],
+        window: NamedDependency[BookingWindow],
+    ) -> Response[str]:
         """Show the user's bookings."""
-        page = await my_bookings_page(answers.bookings, signed_in(request))
-        return answers.renderer.page(request, "pages/my_bookings.html", page)
+        page = await my_bookings_page(bookings, window, signed_in(request))
+        return renderer.page(request, "pages/my_bookings.html", page)
 
     @post("/my/bookings/{booking_text:str}/cancel", status_code=200)
     async def cancel(
         self,
         request: PageRequest,
+        renderer: NamedDependency[Renderer],
         answers: NamedDependency[MapAnswers],
+        bookings: NamedDependency[Bookings],
+        window: NamedDependency[BookingWindow],
         booking_text: FromPath[str],
     ) -> Response[str]:
         """Cancel a booking; the form's `back` says whether the map or the list follows."""
         session, fields = signed_in(request), await read_form(request)
-        on_map, renderer = fields.get("back") == "day", answers.renderer
-        section = (await answers.place(request, answers.bookings.today())).section
+        on_map = fields.get("back") == "day"
+        section = (await answers.place(request, window.today())).section
         try:
-            booking = await answers.bookings.cancel(session.user, read_id(booking_text, BookingNotFound), session.id)
+            booking = await bookings.cancel(session.user, read_id(booking_text, BookingNotFound), session.id)
         except (BookingNotFound, OutsideBookingWindow) as error:
             if not (on_map and wants_partial(request)):
                 raise
@@ -51,15 +61,15 @@ class MyBookingsController(Controller):
         if on_map:
             headers = {"hx-push-url": place.href()}
             return await answers.show(request, place, say=notice(say), headers=headers, changed=True)
-        page = await my_bookings_page(answers.bookings, session)
+        page = await my_bookings_page(bookings, window, session)
         template = "partials/my_bookings_result.html"
         return renderer.page(request, template, page, say=notice(say), changed=True)
 
 
-async def my_bookings_page(bookings: Bookings, session: Session) -> MyBookingsPage:
+async def my_bookings_page(bookings: Bookings, window: BookingWindow, session: Session) -> MyBookingsPage:
     """Return the user's bookings for the page."""
     return MyBookingsPage(
-        today=bookings.today(),
+        today=window.today(),
         coming=[_row(booking) for booking in await bookings.coming(session.user)],
         past=[_row(booking) for booking in await bookings.ended(session.user)],
     )

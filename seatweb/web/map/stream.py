@@ -14,10 +14,10 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from markupsafe import Markup
 
 from seatweb.accounts.model import Session
-from seatweb.booking.bookings import Bookings
 from seatweb.booking.live import Channel, Live, Update
+from seatweb.booking.window import BookingWindow
 from seatweb.storage.caching import Kept
-from seatweb.web.map.day_page import Seen, seen
+from seatweb.web.map.day_page import MapReader, Seen
 from seatweb.web.map.sections import Place, Sections
 from seatweb.web.requests import PageNotFound, PageRequest, query_value, read_day, session_of
 
@@ -29,8 +29,54 @@ HEADERS: Final = [
 UPDATES_KEPT: Final = 64
 
 
+class Streams:
+    """Writes the events; those that many streams get are written once."""
+
+    def __init__(self, reader: MapReader, sections: Sections) -> None:
+        self._reader = reader
+        self._sections = sections
+        self._kept: Kept[tuple[Place, bool, str, frozenset[int]], bytes] = Kept(UPDATES_KEPT)
+
+    def message(self, update: Update, place: Place, session: Session | None, *, own: bool) -> bytes:
+        """Return the event of an update; `own` when something of the viewer's is in it."""
+        key = (place, session is not None, update.view.tag, update.seats)
+        if own or update.everything:
+            return self._write(update, place, session)
+        message = self._kept.get(key)
+        if message is None:
+            message = self._kept[key] = self._write(update, place, session)
+        return message
+
+    def _write(self, update: Update, place: Place, session: Session | None) -> bytes:
+        now = self._reader.seen(session, place, update.view, {})
+        data = "".join(self._partials(update, now))
+        return event(data, id_=update.view.tag)
+
+    def _partials(self, update: Update, now: Seen) -> Iterable[str]:
+        view, viewer = update.view, now.viewer
+        for part in view.shown(now.place.section):
+            name = part.section.name
+            if update.everything:
+                yield _partial(f"section-{name}", self._sections.section(view, part, now.place, viewer))
+                continue
+            changed = sorted(seat.seat.id for seat in part.seats if seat.seat.id in update.seats)
+            for seat_id in changed:
+                yield _partial(f"seat-{seat_id}", self._sections.seat(view, seat_id, now.place, viewer))
+            if changed:
+                yield _partial(f"section-{name}-count", self._sections.count(view, part, viewer))
+        if update.everything or update.seats:
+            yield _partial("tally", self._sections.tally(now.tally))
+
+
 @get("/days/{day_text:str}/live", media_type="text/event-stream")
-async def live_map(request: PageRequest, bookings: NamedDependency[Bookings], day_text: FromPath[str]) -> ASGIApp:
+async def live_map(
+    request: PageRequest,
+    window: NamedDependency[BookingWindow],
+    reader: NamedDependency[MapReader],
+    live: NamedDependency[Live],
+    streams: NamedDependency[Streams],
+    day_text: FromPath[str],
+) -> ASGIApp:
     """Stream what changes on a day until the browser leaves, its session ends, or the process does.
 
     Raises:
@@ -39,14 +85,12 @@ async def live_map(request: PageRequest, bookings: NamedDependency[Bookings], da
         TooManyStreams, Overloaded: the browser asks again later.
     """
     day = read_day(day_text)
-    if not bookings.can_be_booked(day):
+    if not window.includes(day):
         raise PageNotFound("This day cannot be booked, so nothing changes on it.")
     place = Place(day, query_value(request, "section"))
     session = session_of(request)
-    seen(bookings, session, place, await bookings.view(day), {})  # whether the section is there
+    await reader.look(None, place)  # whether the section is there
     since = request.headers.get("last-event-id") or query_value(request, "since") or ""
-    live: Live = request.app.state.live
-    streams: Streams = request.app.state.streams
     return partial(_stream, live, streams, place, session, since)
 
 
@@ -74,45 +118,6 @@ async def _stream(
         finally:
             pump.cancel()
             await asyncio.gather(pump, return_exceptions=True)
-
-
-class Streams:
-    """Writes the events; those that many streams get are written once."""
-
-    def __init__(self, bookings: Bookings, sections: Sections) -> None:
-        self._bookings = bookings
-        self._sections = sections
-        self._kept: Kept[tuple[Place, bool, str, frozenset[int]], bytes] = Kept(UPDATES_KEPT)
-
-    def message(self, update: Update, place: Place, session: Session | None, *, own: bool) -> bytes:
-        """Return the event of an update; `own` when something of the viewer's is in it."""
-        key = (place, session is not None, update.view.tag, update.seats)
-        if own or update.everything:
-            return self._write(update, place, session)
-        message = self._kept.get(key)
-        if message is None:
-            message = self._kept[key] = self._write(update, place, session)
-        return message
-
-    def _write(self, update: Update, place: Place, session: Session | None) -> bytes:
-        now = seen(self._bookings, session, place, update.view, {})
-        data = "".join(self._partials(update, now))
-        return event(data, id_=update.view.tag)
-
-    def _partials(self, update: Update, now: Seen) -> Iterable[str]:
-        view, viewer = update.view, now.viewer
-        for part in view.shown(now.place.section):
-            name = part.section.name
-            if update.everything:
-                yield _partial(f"section-{name}", self._sections.section(view, part, now.place, viewer))
-                continue
-            changed = sorted(seat.seat.id for seat in part.seats if seat.seat.id in update.seats)
-            for seat_id in changed:
-                yield _partial(f"seat-{seat_id}", self._sections.seat(view, seat_id, now.place, viewer))
-            if changed:
-                yield _partial(f"section-{name}-count", self._sections.count(view, part, viewer))
-        if update.everything or update.seats:
-            yield _partial("tally", self._sections.tally(now.tally))
 
 
 class _Stream:

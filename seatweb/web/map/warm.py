@@ -15,18 +15,17 @@ from datetime import date
 from typing import Final
 
 import brotli
-from litestar.datastructures import State
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import Struct
 
 from seatweb.accounts.model import Session
 from seatweb.accounts.sessions import Sessions
-from seatweb.booking.bookings import Bookings
+from seatweb.booking.window import BookingWindow
 from seatweb.errors import SeatwebError
 from seatweb.http.tokens import Identity, Security
 from seatweb.storage.caching import Kept
-from seatweb.web.map.day_page import peek
+from seatweb.web.map.day_page import MapReader
 from seatweb.web.map.frames import DayPages
 from seatweb.web.map.sections import Place, Sections
 from seatweb.web.rendering import BROTLI_QUALITY, PAGE_HEADERS
@@ -52,10 +51,21 @@ class _Asked(Struct, frozen=True):
 class WarmPages:
     """Answers `/`, `/days/{day}` and `/days/{day}/sections/{name}` where nothing has to be asked for."""
 
-    def __init__(self, app: ASGIApp, state: State, security: Security, sections: Sections, day_pages: DayPages) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        security: Security,
+        sessions: Sessions,
+        window: BookingWindow,
+        reader: MapReader,
+        sections: Sections,
+        day_pages: DayPages,
+    ) -> None:
         self._app = app
-        self._state = state
         self._security = security
+        self._sessions = sessions
+        self._window = window
+        self._reader = reader
         self._sections = sections
         self._day_pages = day_pages
         self._asked: Kept[tuple[str, bytes], _Asked] = Kept(ADDRESSES_KEPT)
@@ -107,16 +117,14 @@ class WarmPages:
         return headers, body
 
     def _body(self, asked: _Asked, identity: Identity) -> bytes | None:
-        bookings: Bookings = self._state.bookings
-        sessions: Sessions = self._state.sessions
         session: Session | None = None
         if identity.claims:
-            session = sessions.peek(identity.claims.session_id, identity.claims.user_id)
+            session = self._sessions.peek(identity.claims.session_id, identity.claims.user_id)
             if session is None:
                 return None
-        place = Place(asked.day or bookings.today(), asked.section)
+        place = Place(asked.day or self._window.today(), asked.section)
         try:
-            seen = peek(bookings, session, place)
+            seen = self._reader.peek(session, place)
         except SeatwebError:
             return None  # the controller says it better
         if seen is None or seen.state != "open":

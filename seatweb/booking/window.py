@@ -1,0 +1,48 @@
+"""The booking window: which days can be booked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, timedelta
+from typing import Final
+
+from seatweb.booking.errors import OutsideBookingWindow
+
+DAYS_AHEAD: Final = 90
+
+
+class BookingWindow:
+    """Today and the 90 days after it; `today` returns the current day in the site's time zone."""
+
+    def __init__(self, today: Callable[[], date]) -> None:
+        self.today = today
+
+    @property
+    def last_day(self) -> date:
+        """The last day that can be booked."""
+        return self.today() + timedelta(days=DAYS_AHEAD)
+
+    @property
+    def days(self) -> list[date]:
+        """Every day that can be booked, the soonest first."""
+        return [self.today() + timedelta(days=n) for n in range(DAYS_AHEAD + 1)]
+
+    def includes(self, day: date) -> bool:
+        """Return whether the day is neither over nor too far ahead."""
+        return self.today() <= day <= self.last_day
+
+    def check(self, day: date) -> None:
+        """Return when the day can be booked.
+
+        Raises:
+            OutsideBookingWindow: it cannot.
+        """
+        if day < self.today():
+            raise OutsideBookingWindow("That day is over.")
+        if day > self.last_day:
+            raise OutsideBookingWindow(f"Seats can be booked {DAYS_AHEAD} days ahead, no further.")
+
+
+def monday_of(day: date) -> date:
+    """Return the first day of the day's week."""
+    return day - timedelta(days=day.weekday())

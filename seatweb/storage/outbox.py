@@ -1,0 +1,68 @@
+"""Redis commands whose answer nobody waits for: sent in order, many in one round trip, and again after an outage."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from itertools import islice
+from typing import Final, Self
+
+import structlog
+
+from seatweb.storage.caching import Kept
+from seatweb.storage.redis import Command, RedisAway, RedisClient, end_task
+
+GATHER_SECONDS: Final = 0.01
+AGAIN_SECONDS: Final = 0.2
+BATCH: Final = 500  # commands in one round trip, so that it stays far below Redis's time limit
+COMMANDS_KEPT: Final = 10_000
+
+log = structlog.get_logger(__name__)
+
+
+class RedisOutbox:
+    """The commands of this process that are still to be sent; equal ones are sent once, beyond 10,000 the oldest go."""
+
+    def __init__(self, redis: RedisClient) -> None:
+        self._redis = redis
+        self._waiting: Kept[Command, None] = Kept(COMMANDS_KEPT)
+        self._some = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        """Begin to send."""
+        self._sending = asyncio.create_task(self._send())
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        """Stop sending; what is left is dropped."""
+        await end_task(self._sending)
+
+    def put(self, command: Command) -> None:
+        """Send the command soon, after those that were put before it. It cannot fail."""
+        self._waiting[command] = None
+        self._some.set()
+
+    async def _send(self) -> None:
+        # One batch at a time: what comes while it is on its way goes into the next, so a rush costs few round trips.
+        sent = 0.0
+        while True:
+            await self._some.wait()
+            if time.monotonic() - sent < GATHER_SECONDS:  # the first goes at once; in a rush they gather a little
+                await asyncio.sleep(GATHER_SECONDS)
+            sent = time.monotonic()
+            batch = list(islice(self._waiting, BATCH))
+            for command in batch:
+                del self._waiting[command]
+            if not self._waiting:
+                self._some.clear()
+            try:
+                await self._redis.batch(batch)
+            except Exception as error:
+                if not isinstance(error, RedisAway):
+                    log.exception("sending to Redis failed; trying again")
+                later = list(self._waiting)
+                self._waiting.clear()
+                for command in [*batch, *later]:
+                    self._waiting[command] = None
+                self._some.set()
+                await asyncio.sleep(AGAIN_SECONDS)
