@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import date, datetime, timedelta
-from functools import cache, partial
+from functools import cache
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -80,7 +80,7 @@ from seatweb.web.requests import PageNotFound, Visitors
 from seatweb.web.static_files import static_router
 from seatweb.web.well_known import robots, security_txt
 
-T = TypeVar("T")
+R = TypeVar("R")
 
 log = structlog.get_logger(__name__)
 
@@ -175,7 +175,7 @@ def create_app(
             _pages(visitors),
             _api(Clients(security, sessions, limits if settings.limit_requests else None)),
             # Not compressed: what is compressed is held back.
-            Router("/", route_handlers=[live_map], before_request=visitors.prepare, include_in_schema=False),
+            Router("/", route_handlers=[live_map], before_request=_function(visitors.prepare), include_in_schema=False),
             HealthController,
             openapi_json,
             static_router(renderer.addresses),
@@ -192,7 +192,7 @@ def create_app(
         if origins
         else None,
         dependencies={
-            name: Provide(partial(_same, part), sync_to_thread=False)
+            name: _given(part)
             for name, part in {
                 "settings": settings,
                 "security": security,
@@ -223,7 +223,7 @@ def create_app(
             }.items()
         }
         | {"api_document": Provide(cache(lambda: document(app)), sync_to_thread=False)},
-        exception_handlers={Exception: partial(_explain, renderer)},
+        exception_handlers={Exception: lambda request, error: _explain(renderer, request, error)},
         middleware=[DefineMiddleware(Deadline)],
         before_send=[send_cookies],
         lifespan=[lifespan],
@@ -254,7 +254,7 @@ def _pages(visitors: Visitors) -> Router:
             documentation,
             missing,
         ],
-        before_request=visitors.prepare,
+        before_request=_function(visitors.prepare),
         include_in_schema=False,
         # Tokens in forms differ in every answer, so that compression gives nothing away (BREACH).
         middleware=[DefineMiddleware(CompressionMiddleware, config=COMPRESSION)],
@@ -265,7 +265,7 @@ def _api(clients: Clients) -> Router:
     return Router(
         "/",
         route_handlers=[AuthController, MeController, SeatController, BookingController],
-        before_request=clients.prepare,
+        before_request=_function(clients.prepare),
         security=[{"bearer": []}],
     )
 
@@ -308,5 +308,15 @@ async def missing_any(path: FromPath[str]) -> None:  # noqa: ARG001 - the route 
     raise PageNotFound
 
 
-def _same(part: T) -> T:
-    return part
+def _given(part: object) -> Provide:
+    """Return what hands the part over. A closure: Litestar copies routes and all that is in them, but no functions."""
+    return Provide(lambda: part, sync_to_thread=False)
+
+
+def _function(method: Callable[[R], Awaitable[None]]) -> Callable[[R], Awaitable[None]]:
+    """Return a function that calls the method, for the same reason."""
+
+    async def call(request: R) -> None:
+        await method(request)
+
+    return call
