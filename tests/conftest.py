@@ -28,6 +28,8 @@ from seatweb.web import rendering
 
 from tests.support import Clock, Site, run
 
+pytest_plugins = ["tests.domain"]
+
 SECRET = "a-secret-for-tests-only-0123456789abcdef"
 TEMPLATE = "seatweb_template"
 

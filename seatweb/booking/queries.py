@@ -91,7 +91,7 @@ async def book_seat(sql: Statements, seat_id: int, user_id: int, day: date, sess
 
 async def bump_generations(sql: Statements, section_ids: Iterable[int], day: date) -> None:
     """Grow the generations of the sections, and hold them until the transaction ends."""
-    await sql.all("bump_generations", section_ids=sorted(set(section_ids)), day=day)
+    await sql.one("bump_generations", section_ids=sorted(set(section_ids)), day=day)
 
 
 async def book_any_seat(

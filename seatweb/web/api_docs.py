@@ -90,7 +90,7 @@ class Group(Struct, frozen=True):
 
 
 class DocumentationPage(Struct, frozen=True):
-    """`pages/docs.html`."""
+    """`api_docs.html`."""
 
     version: str
     description: str
@@ -113,7 +113,7 @@ async def documentation(
     """Show how programs use Seatweb."""
     host = "localhost" if settings.host in {"127.0.0.1", "0.0.0.0", "::"} else settings.host  # noqa: S104 - compared
     site = settings.public_url or f"http://{host}:{settings.port}"
-    return renderer.page(request, "pages/docs.html", documentation_page(api_document, site.rstrip("/")))
+    return renderer.page(request, "api_docs.html", documentation_page(api_document, site.rstrip("/")))
 
 
 def documentation_page(document: dict[str, Any], site: str) -> DocumentationPage:

@@ -68,7 +68,7 @@ def explain(renderer: Renderer, request: PageRequest, error: Exception) -> Respo
         # What the visitor was looking at stays; only the announcement is swapped.
         swap = {"hx-retarget": "#announcement", "hx-reswap": "outerMorph", "hx-push-url": "false"}
         say = Notice(kind="alert", text=text)
-        return renderer.page(request, "partials/announcement.html", status=status, say=say, headers=headers | swap)
+        return renderer.page(request, "announcement.html", status=status, say=say, headers=headers | swap)
     page = ErrorPage(
         status=status,
         title="Not allowed" if isinstance(error, NotAllowed) else TITLES.get(status) or HTTPStatus(status).phrase,
@@ -77,7 +77,7 @@ def explain(renderer: Renderer, request: PageRequest, error: Exception) -> Respo
         links=[("/", "Today's map"), ("/my/bookings", "My bookings")],
         retry_after=None if isinstance(error, TooManyAttempts) else retry_after,  # its text says when
     )
-    return renderer.page(request, "pages/error.html", page, status=status, headers=headers)
+    return renderer.page(request, "error.html", page, status=status, headers=headers)
 
 
 def _way_back(request: PageRequest) -> str:

@@ -90,3 +90,183 @@ from changed;
 -- The same password, hashed with the parameters of today; not if it was changed meanwhile.
 update users set password_hash = :password_hash
 where id = :user_id and password_hash = :known_hash;
+
+-- name: put_password_reset(user_id, code_hash, hours, actor_id)!
+-- A code for a forgotten password, in the place of any before, written down.
+with put as (
+    insert into password_resets (user_id, code_hash, expires_at, created_by)
+    values (:user_id, :code_hash, now() + make_interval(hours => :hours), :actor_id)
+    on conflict (user_id) do update
+    set code_hash = excluded.code_hash, expires_at = excluded.expires_at, created_by = excluded.created_by
+    returning user_id
+)
+insert into audit (action, user_id, actor_id)
+select 'password_reset_code', user_id, :actor_id
+from put;
+
+-- name: find_password_reset(username_key, code_hash)$
+-- The user whose code this is, while it counts.
+select users.id
+from password_resets as resets
+inner join users on users.id = resets.user_id
+where
+    users.username_key = :username_key
+    and users.disabled_at is null
+    and resets.code_hash = :code_hash
+    and resets.expires_at > now();
+
+-- name: use_password_reset(user_id, code_hash)$
+-- Use a code up; null when it was used or replaced meanwhile, or gives a right that it must not give (any more): one that
+-- an administrator made is for users only, and counts only while its maker is an administrator.
+delete from password_resets as resets
+using users
+where
+    resets.user_id = :user_id
+    and resets.code_hash = :code_hash
+    and resets.expires_at > now()
+    and users.id = resets.user_id
+    and users.disabled_at is null
+    and (
+        resets.created_by is null
+        or (
+            users.role = 'user'
+            and exists (
+                select from users as makers
+                where makers.id = resets.created_by and makers.role = 'admin' and makers.disabled_at is null
+            )
+        )
+    )
+returning resets.user_id;
+
+-- name: list_users(pattern, after, rows)
+-- Accounts whose key is like the pattern, by key, after the last one of the page before; deleted ones are left out.
+select id, username, username_key, created_at, role, disabled_at is not null as disabled
+from users
+where username_key like :pattern and username_key > :after and deleted_at is null
+order by username_key
+limit :rows;
+
+-- name: list_admins()
+-- Those who administer the site.
+select id, username, created_at, role
+from users
+where role = 'admin' and deleted_at is null
+order by username_key;
+
+-- name: find_user_id(username_key)$
+-- The id of an account.
+select id
+from users
+where username_key = :username_key and deleted_at is null;
+
+-- name: find_user(user_id)^
+-- Who this is.
+select id, username, created_at, role
+from users
+where id = :user_id and deleted_at is null;
+
+-- name: change_role(user_id, role, actor_id)$
+-- Give a user a role and write it down; the id, or null where they have it already. Codes for a forgotten password, for
+-- the user or made by them, die.
+with changed as (
+    update users set role = :role
+    where id = :user_id and role <> :role and deleted_at is null
+    returning id, role
+),
+codes as (
+    delete from password_resets
+    using changed
+    where password_resets.user_id = changed.id or password_resets.created_by = changed.id
+),
+audited as (
+    insert into audit (action, user_id, actor_id)
+    select case role when 'admin' then 'grant' else 'revoke' end, id, :actor_id
+    from changed
+)
+select id
+from changed;
+
+-- name: change_disabled(user_id, disabled, actor_id)$
+-- Disable or enable an account and write it down; the id, or null where it is so already. Codes for a forgotten
+-- password, for the user or made by them, die.
+with changed as (
+    update users set disabled_at = case when :disabled::boolean then now() end
+    where id = :user_id and (disabled_at is not null) <> :disabled::boolean and deleted_at is null
+    returning id, disabled_at
+),
+codes as (
+    delete from password_resets
+    using changed
+    where password_resets.user_id = changed.id or password_resets.created_by = changed.id
+),
+audited as (
+    insert into audit (action, user_id, actor_id)
+    select case when disabled_at is null then 'enable' else 'disable' end, id, :actor_id
+    from changed
+)
+select id
+from changed;
+
+-- name: delete_account(user_id, session_id)!
+-- Take from an account what tells who it was; its row stays for the bookings and the audit trail, which hold numbers only.
+-- The key is none that can be registered.
+with deleted as (
+    update users
+    set
+        username = 'Deleted user', username_key = chr(1) || id, password_hash = '', role = 'user',
+        disabled_at = now(), deleted_at = now()
+    where id = :user_id
+    returning id
+),
+keys as (
+    delete from idempotency_keys
+    where user_id = :user_id
+),
+apps as (
+    delete from totp_secrets
+    where user_id = :user_id
+),
+codes as (
+    delete from recovery_codes
+    where user_id = :user_id
+),
+devices as (
+    delete from passkeys
+    where user_id = :user_id
+),
+resets as (
+    delete from password_resets
+    where user_id = :user_id or created_by = :user_id
+),
+skeletons as (
+    delete from username_skeletons
+    where user_id = :user_id
+),
+waiting as (
+    delete from waiting_sign_ins
+    where user_id = :user_id
+),
+tries as (
+    delete from code_tries
+    where user_id = :user_id
+)
+insert into audit (action, user_id, actor_id, session_id)
+select 'delete_account', id, id, :session_id
+from deleted;
+
+-- name: lock_accounts(user_ids)
+-- Hold accounts until the end of the transaction, always in the order of their ids; disabled ones are told apart.
+select id, role, disabled_at is not null as disabled
+from users
+where id = any(:user_ids::bigint [])
+order by id
+for update;
+
+-- name: export_audit(user_id)
+-- What the audit trail says of a user, oldest first.
+select audit.at, audit.action, audit.day, sections.name || '-' || seats.number as seat
+from audit
+left join seats on seats.id = audit.seat_id
+left join sections on sections.id = seats.section_id
+where audit.user_id = :user_id
+order by audit.id;

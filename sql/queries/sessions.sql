@@ -133,3 +133,32 @@ audited as (
 )
 select id
 from ended;
+
+-- name: delete_sessions(user_id)!
+-- Forget where a user was signed in.
+delete from sessions
+where user_id = :user_id;
+
+-- name: export_sessions(user_id)
+-- Every session of a user that is still kept, also those that ended, oldest first.
+select id, created_at, seen_at, address, device
+from sessions
+where user_id = :user_id
+order by created_at, id;
+
+-- name: prune_sessions(days, rows)$
+-- Forget sessions that are over for so many days; how many went, a batch at most.
+with old as (
+    select id
+    from sessions
+    where least(ended_at, expires_at) < now() - make_interval(days => :days::integer)
+    limit :rows
+),
+pruned as (
+    delete from sessions
+    using old
+    where sessions.id = old.id
+    returning sessions.id
+)
+select count(*)
+from pruned;

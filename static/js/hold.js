@@ -1,5 +1,5 @@
 // The hold: the seat of an open panel is kept for its user for a while, and let go when the panel is left.
-// The answer to the panel's `form#hold` (partials/hold.html) takes the form's place and brings a token and the time.
+// The answer to the panel's `form#hold` (map/partials/hold.html) takes the form's place and brings a token and the time.
 
 (() => {
   "use strict";

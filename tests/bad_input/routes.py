@@ -11,8 +11,8 @@ import httpx
 
 from tests.bad_input.forms import FORMS, READ, Base, Form
 from tests.bad_input.requests import Route
+from tests.http.test_headers import routes
 from tests.support import Site
-from tests.web.test_headers import routes
 
 PAGES: Final = Path(__file__).parents[2] / "seatweb/web"
 QUERY_VALUE: Final = re.compile(r"query_value\(request, \"(\w+)\"\)")
@@ -28,7 +28,7 @@ PARTS: Final = {
 def table(site: Site) -> Iterator[tuple[Route, Any]]:
     """Yield every route with what is known of it, and its handler."""
     described: dict[str, Any] = httpx.get(f"{site.url}/openapi.json").json()["paths"]
-    read = {name for path in PAGES.glob("*.py") for name in QUERY_VALUE.findall(path.read_text())}
+    read = {name for path in PAGES.rglob("*.py") for name in QUERY_VALUE.findall(path.read_text())}
     assert {"next", "section", "since", "day"} <= read
     for route in routes(site.settings, site.backends):
         path = re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path)

@@ -15,7 +15,7 @@ from tests.api.conftest import whose
 from tests.bad_input import forms
 from tests.bad_input.requests import Person
 from tests.support import Clock, Site, Visitor
-from tests.web.test_rights import make_admin
+from tests.web.admin.test_people import make_admin
 
 # What rightly changes while one looks: that a session is in use is noted once a minute.
 TOUCHED: Final = {("sessions", "seen_at")}

@@ -65,7 +65,7 @@ class OwnAccountController(Controller):
             ],
             more_sign_ins=len(sign_ins) == LISTED,
         )
-        return renderer.page(request, "pages/account.html", page)
+        return renderer.page(request, "account/account.html", page)
 
     @post("/sessions/{session_text:str}/end", status_code=200)
     async def end_session(
@@ -106,7 +106,7 @@ class OwnAccountController(Controller):
     ) -> Response[str]:
         """Show the form for a new password."""
         await confirmed_where_needed(request, factors, "password")
-        return renderer.page(request, "pages/password.html", PasswordPage(shortest=rules.shortest, errors={}))
+        return renderer.page(request, "account/password.html", PasswordPage(shortest=rules.shortest, errors={}))
 
     @post("/password", status_code=200)
     async def change_password(
@@ -126,7 +126,7 @@ class OwnAccountController(Controller):
             )
         except InvalidInput as error:
             page = PasswordPage(shortest=rules.shortest, errors=error.fields)
-            return renderer.page(request, "pages/password.html", page, status=422)
+            return renderer.page(request, "account/password.html", page, status=422)
         return renderer.redirect(request, "/account", say="password_changed")
 
     @get("/data")
@@ -147,7 +147,7 @@ class OwnAccountController(Controller):
         """Ask whether the account is to be deleted."""
         session = await confirmed_where_needed(request, factors, "delete")
         page = DeletePage(coming_count=len(await bookings.coming(session.user)), errors={})
-        return renderer.page(request, "pages/delete_account.html", page)
+        return renderer.page(request, "account/delete_account.html", page)
 
     @post("/delete", status_code=200)
     async def delete(
@@ -166,7 +166,7 @@ class OwnAccountController(Controller):
             await personal_data.delete(session, fields.get("password", ""), client_of(request))
         except InvalidInput as error:
             page = DeletePage(coming_count=len(await bookings.coming(session.user)), errors=error.fields)
-            return renderer.page(request, "pages/delete_account.html", page, status=422)
+            return renderer.page(request, "account/delete_account.html", page, status=422)
         cookies = security.sign_out_cookies()
         return renderer.redirect(request, "/", say="account_deleted", cookies=cookies, changed=True)
 

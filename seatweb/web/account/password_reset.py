@@ -27,7 +27,7 @@ class PasswordResetController(Controller):
     ) -> Response[str]:
         """Show the form."""
         page = PasswordResetPage(username="", shortest=rules.shortest, errors={})
-        return renderer.page(request, "pages/password_reset.html", page)
+        return renderer.page(request, "account/password_reset.html", page)
 
     @post("/", status_code=200)
     async def replace(
@@ -53,4 +53,4 @@ class PasswordResetController(Controller):
         else:
             return renderer.redirect(request, "/login", say="password_reset")
         page = PasswordResetPage(username=username[:200], shortest=rules.shortest, errors=errors)
-        return renderer.page(request, "pages/password_reset.html", page, status=status, headers=headers)
+        return renderer.page(request, "account/password_reset.html", page, status=status, headers=headers)

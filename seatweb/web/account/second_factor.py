@@ -149,7 +149,7 @@ class SecondFactorController(Controller):
         enrolment = await factors.enrolment(confirmed(request).user)
         if enrolment is None:
             return renderer.redirect(request, PATH)
-        return renderer.page(request, "pages/authenticator_app.html", _enrolment(enrolment, {}))
+        return renderer.page(request, "account/authenticator_app.html", _enrolment(enrolment, {}))
 
     @post("/app/code", status_code=200)
     async def confirm_app(
@@ -169,7 +169,7 @@ class SecondFactorController(Controller):
             if enrolment is None:
                 return renderer.redirect(request, PATH)
             page = _enrolment(enrolment, {"code": error.text})
-            return renderer.page(request, "pages/authenticator_app.html", page, status=422)
+            return renderer.page(request, "account/authenticator_app.html", page, status=422)
         return await _added(request, renderer, security, sessions, factors, session, "app")
 
     @post("/app/remove", status_code=200)
@@ -239,7 +239,7 @@ class SecondFactorController(Controller):
         if await factors.missing(session.user):
             return renderer.redirect(request, PATH)
         page = RecoveryCodesPage(codes=await factors.new_recovery_codes(session), added=None)
-        return renderer.page(request, "pages/recovery_codes.html", page)
+        return renderer.page(request, "account/recovery_codes.html", page)
 
 
 def confirmed(request: PageRequest, afterwards: str = "") -> Session:
@@ -277,7 +277,7 @@ async def _added(
     codes = await factors.first_recovery_codes(session)
     if not codes:
         return renderer.redirect(request, PATH, say=f"{what}_added")
-    return renderer.page(request, "pages/recovery_codes.html", RecoveryCodesPage(codes=codes, added=what))
+    return renderer.page(request, "account/recovery_codes.html", RecoveryCodesPage(codes=codes, added=what))
 
 
 async def _enrolled(request: PageRequest, security: Security, sessions: Sessions, session: Session) -> Session:
@@ -332,7 +332,7 @@ async def _show(
     )
     status = 429 if retry_after else 422 if errors else 200
     headers = {"retry-after": str(retry_after)} if retry_after else {}
-    return renderer.page(request, "pages/second_factor.html", page, status=status, headers=headers)
+    return renderer.page(request, "account/second_factor.html", page, status=status, headers=headers)
 
 
 def _local_address(request: PageRequest, settings: Settings) -> str | None:

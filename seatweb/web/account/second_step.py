@@ -181,4 +181,4 @@ async def _ask(
     )
     status = 429 if retry_after else 422 if errors else 200
     headers = {"retry-after": str(retry_after)} if retry_after else {}
-    return renderer.page(request, "pages/second_step.html", page, status=status, headers=headers)
+    return renderer.page(request, "account/second_step.html", page, status=status, headers=headers)

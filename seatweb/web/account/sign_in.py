@@ -47,7 +47,7 @@ class AccountController(Controller):
         rules: NamedDependency[PasswordRules],
     ) -> Response[str]:
         """Show the sign-in form; whoever is signed in goes on at once."""
-        return _form(request, settings, renderer, rules, "pages/login.html")
+        return _form(request, settings, renderer, rules, "account/login.html")
 
     @get("/register")
     async def register_form(
@@ -58,7 +58,7 @@ class AccountController(Controller):
         rules: NamedDependency[PasswordRules],
     ) -> Response[str]:
         """Show the form for a new account; whoever is signed in goes on at once."""
-        return _form(request, settings, renderer, rules, "pages/register.html")
+        return _form(request, settings, renderer, rules, "account/register.html")
 
     @post("/login", status_code=200)
     async def login(
@@ -79,7 +79,7 @@ class AccountController(Controller):
         except BadCredentials as error:
             return sign_in_again(request, settings, renderer, rules, fields, error.text)
         except TooManyAttempts as error:
-            return _again(request, settings, renderer, rules, "pages/login.html", fields, {"wait": error.text}, error)
+            return _again(request, settings, renderer, rules, "account/login.html", fields, {"wait": error.text}, error)
         next_path = own_path(fields.get("next", "/"))
         if isinstance(begun, UUID):
             step = security.step_cookie(SECOND_FACTOR_AUDIENCE, {"waiting": str(begun)}, WAITING_SECONDS)
@@ -105,13 +105,13 @@ class AccountController(Controller):
             )
         except TooManyAttempts as error:
             return _again(
-                request, settings, renderer, rules, "pages/register.html", fields, {"wait": error.text}, error
+                request, settings, renderer, rules, "account/register.html", fields, {"wait": error.text}, error
             )
         except InvalidInput as error:
-            return _again(request, settings, renderer, rules, "pages/register.html", fields, error.fields)
+            return _again(request, settings, renderer, rules, "account/register.html", fields, error.fields)
         except UsernameTaken as error:
             taken = {"username": TAKEN[error.looks_alike]}
-            return _again(request, settings, renderer, rules, "pages/register.html", fields, taken)
+            return _again(request, settings, renderer, rules, "account/register.html", fields, taken)
         next_path = own_path(fields.get("next", "/"))
         return await enter(request, renderer, sessions, security, session, next_path, say="welcome")
 
@@ -173,7 +173,7 @@ def sign_in_again(
     error: str,
 ) -> Response[str]:
     """Show the sign-in form once more, with what is wrong."""
-    return _again(request, settings, renderer, rules, "pages/login.html", fields, {"form": error})
+    return _again(request, settings, renderer, rules, "account/login.html", fields, {"form": error})
 
 
 def _again(

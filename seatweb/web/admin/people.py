@@ -60,7 +60,7 @@ class AdminController(Controller):
             own_id=session.user.id,
             after=accounts[-1].key if len(accounts) == ROWS else None,
         )
-        return renderer.page(request, "pages/people.html", page)
+        return renderer.page(request, "admin/people.html", page)
 
     @post("/people/{user_text:str}/disable", status_code=200)
     async def disable(
@@ -88,7 +88,7 @@ class AdminController(Controller):
         confirmed(request, "people")
         user, code = await reset_codes.make(read_id(user_text, UserNotFound), session)
         page = ResetCodePage(username=user.username, code=code, hours=CODE_HOURS)
-        return renderer.page(request, "pages/reset_code.html", page)
+        return renderer.page(request, "admin/reset_code.html", page)
 
     @post("/people/{user_text:str}/enable", status_code=200)
     async def enable(

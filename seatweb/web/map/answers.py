@@ -76,7 +76,7 @@ class MapAnswers:
         request: PageRequest,
         place: Place,
         *,
-        partial: str = "partials/day_result.html",
+        partial: str = "map/partials/day_result.html",
         say: Notice | None = None,
         headers: dict[str, str] | None = None,
         changed: bool = False,
@@ -90,7 +90,7 @@ class MapAnswers:
             return self._renderer.answer(request, lambda secret: self._day_pages.render(seen, path, secret).decode())
         return self._renderer.page(
             request,
-            "pages/day.html" if whole else partial,
+            "map/day.html" if whole else partial,
             day_page(self._sections, seen),
             status=OutsideBookingWindow.status if seen.state == "beyond" else 200,
             say=say,
@@ -129,7 +129,7 @@ class MapAnswers:
             token=granted.token if granted else None,
             seconds=granted.seconds if granted else 0,
         )
-        return self._renderer.page(request, "partials/hold.html", box)
+        return self._renderer.page(request, "map/partials/hold.html", box)
 
     def refuse(self, request: PageRequest, page: DayPage, error: SeatwebError) -> Response[str]:
         """Say why it was refused, with the seats as they are and the nearest free one."""
@@ -142,7 +142,7 @@ class MapAnswers:
             why = "was booked a moment ago" if isinstance(error, SeatTaken) else "is being chosen by someone else"
             text = f"Seat {page.panel.seat.label} {why}. {offer}"
             page = replace(page, panel=replace(page.panel, problem=text))
-        template = "partials/day_result.html" if wants_partial(request) else "pages/day.html"
+        template = "map/partials/day_result.html" if wants_partial(request) else "map/day.html"
         headers = {"hx-retarget": "#day", "hx-reswap": "outerMorph"}  # whatever was to be replaced
         if error.retry_after is not None:
             headers["retry-after"] = str(error.retry_after)

@@ -53,7 +53,7 @@ class SeatBox(Struct, frozen=True):
 
 
 class SectionBox(Struct, frozen=True):
-    """One section on the map: `partials/section.html`."""
+    """One section on the map: `map/partials/section.html`."""
 
     name: str
     columns: int
@@ -75,7 +75,7 @@ class DayLink(Struct, frozen=True):
 
 
 class Panel(Struct, frozen=True):
-    """What can be done with one seat: `partials/panel.html`; the element `#panel` is there, empty, without it."""
+    """What can be done with one seat: `map/partials/panel.html`; the element `#panel` is there, empty, without it."""
 
     seat: Seat
     day: date
@@ -97,7 +97,7 @@ class Panel(Struct, frozen=True):
 
 
 class Tally(Struct, frozen=True):
-    """How many seats are free: `partials/tally.html` (element `#tally`)."""
+    """How many seats are free: `map/partials/tally.html` (element `#tally`)."""
 
     state: Literal["open", "past", "beyond"]
     free_count: int
@@ -108,7 +108,7 @@ class Tally(Struct, frozen=True):
 
 
 class HoldBox(Struct, frozen=True):
-    """What the viewer holds: `partials/hold.html` (element `#hold`)."""
+    """What the viewer holds: `map/partials/hold.html` (element `#hold`)."""
 
     day: date
     seat: Seat
@@ -121,7 +121,7 @@ class HoldBox(Struct, frozen=True):
 
 
 class DayPage(Struct, frozen=True):
-    """The map of a day: `pages/day.html`, and `partials/day.html` (element `#day`) for swaps."""
+    """The map of a day: `map/day.html`, and `map/partials/day.html` (element `#day`) for swaps."""
 
     day: date
     today: date
@@ -157,7 +157,7 @@ class BookingRow(Struct, frozen=True):
 
 
 class MyBookingsPage(Struct, frozen=True):
-    """`pages/my_bookings.html`, and `partials/my_bookings.html` (element `#my_bookings`) for swaps."""
+    """`map/my_bookings.html`, and `map/partials/my_bookings.html` (element `#my_bookings`) for swaps."""
 
     today: date
     coming: list[BookingRow]
@@ -178,7 +178,7 @@ class SignInRow(Struct, frozen=True):
 
 
 class AccountPage(Struct, frozen=True):
-    """`pages/account.html`."""
+    """`account/account.html`."""
 
     user: User
     here_since: date
@@ -191,7 +191,7 @@ class AccountPage(Struct, frozen=True):
 
 
 class PeoplePage(Struct, frozen=True):
-    """`pages/people.html`."""
+    """`admin/people.html`."""
 
     name: str
     """What the names begin with that were asked for."""
@@ -202,7 +202,7 @@ class PeoplePage(Struct, frozen=True):
 
 
 class DeletePage(Struct, frozen=True):
-    """`pages/delete_account.html`."""
+    """`account/delete_account.html`."""
 
     coming_count: int
     errors: dict[str, str]
@@ -210,7 +210,7 @@ class DeletePage(Struct, frozen=True):
 
 
 class PasswordPage(Struct, frozen=True):
-    """`pages/password.html`."""
+    """`account/password.html`."""
 
     shortest: int
     errors: dict[str, str]
@@ -218,7 +218,7 @@ class PasswordPage(Struct, frozen=True):
 
 
 class CredentialsPage(Struct, frozen=True):
-    """`pages/login.html` and `pages/register.html`: what was typed is kept, but for the password."""
+    """`account/login.html` and `account/register.html`: what was typed is kept, but for the password."""
 
     username: str
     next: str
@@ -231,7 +231,7 @@ class CredentialsPage(Struct, frozen=True):
 
 
 class SecondStepPage(Struct, frozen=True):
-    """`pages/second_step.html`: the password was right, and the second factor is to come."""
+    """`account/second_step.html`: the password was right, and the second factor is to come."""
 
     next: str
     app: bool
@@ -252,7 +252,7 @@ class PasskeyRow(Struct, frozen=True):
 
 
 class FactorsPage(Struct, frozen=True):
-    """`pages/second_factor.html`: what the user has beside the password."""
+    """`account/second_factor.html`: what the user has beside the password."""
 
     confirmed: bool
     """Whether the user proved a moment ago who they are; only then something can be changed."""
@@ -294,7 +294,7 @@ class FactorsPage(Struct, frozen=True):
 
 
 class PasswordResetPage(Struct, frozen=True):
-    """`pages/password_reset.html`: a new password for a forgotten one."""
+    """`account/password_reset.html`: a new password for a forgotten one."""
 
     username: str
     shortest: int
@@ -304,7 +304,7 @@ class PasswordResetPage(Struct, frozen=True):
 
 
 class ResetCodePage(Struct, frozen=True):
-    """`pages/reset_code.html`: a code for someone who forgot their password, shown once to an administrator."""
+    """`admin/reset_code.html`: a code for someone who forgot their password, shown once to an administrator."""
 
     username: str
     code: str
@@ -313,7 +313,7 @@ class ResetCodePage(Struct, frozen=True):
 
 
 class EnrolmentPage(Struct, frozen=True):
-    """`pages/authenticator_app.html`: the secret for the app, until a first code of it is confirmed."""
+    """`account/authenticator_app.html`: the secret for the app, until a first code of it is confirmed."""
 
     secret: str
     """In groups of four."""
@@ -324,7 +324,7 @@ class EnrolmentPage(Struct, frozen=True):
 
 
 class RecoveryCodesPage(Struct, frozen=True):
-    """`pages/recovery_codes.html`: shown once."""
+    """`account/recovery_codes.html`: shown once."""
 
     codes: list[str]
     added: Literal["app", "passkey"] | None
@@ -332,7 +332,7 @@ class RecoveryCodesPage(Struct, frozen=True):
 
 
 class ErrorPage(Struct, frozen=True):
-    """`pages/error.html`, for 403, 404, 405, 409, 413, 422, 429, 500 and 503."""
+    """`error.html`, for 403, 404, 405, 409, 413, 422, 429, 500 and 503."""
 
     status: int
     title: str

@@ -94,7 +94,7 @@ class DayPages:
         if seen.session:
             anyone = replace(seen.session, user=replace(seen.session.user, username=_gap("user")))
         page = page_around(seen, map_=_gap("map"), tally=_gap("tally"), tag=_gap("tag"))
-        text = self._renderer.environment.get_template("pages/day.html").render(
+        text = self._renderer.environment.get_template("map/day.html").render(
             page=page,
             shell=Shell(site_name=self._renderer.site_name, user=anyone.user if anyone else None, path=path),
             csrf_field=lambda: _gap("csrf"),

@@ -96,7 +96,7 @@ class DayController(Controller):
     ) -> Response[str]:
         """Show the map with the panel of a seat open."""
         place = await answers.place(request, read_day(day_text), read_id(seat_text, SeatNotFound))
-        return await answers.show(request, place, partial="partials/panel_result.html")
+        return await answers.show(request, place, partial="map/partials/panel_result.html")
 
     @get(
         [

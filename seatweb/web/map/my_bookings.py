@@ -32,7 +32,7 @@ class MyBookingsController(Controller):
     ) -> Response[str]:
         """Show the user's bookings."""
         page = await my_bookings_page(bookings, window, signed_in(request))
-        return renderer.page(request, "pages/my_bookings.html", page)
+        return renderer.page(request, "map/my_bookings.html", page)
 
     @post("/my/bookings/{booking_text:str}/cancel", status_code=200)
     async def cancel(
@@ -62,7 +62,7 @@ class MyBookingsController(Controller):
             headers = {"hx-push-url": place.href()}
             return await answers.show(request, place, say=notice(say), headers=headers, changed=True)
         page = await my_bookings_page(bookings, window, session)
-        template = "partials/my_bookings_result.html"
+        template = "map/partials/my_bookings_result.html"
         return renderer.page(request, template, page, say=notice(say), changed=True)
 
 

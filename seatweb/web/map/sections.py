@@ -64,11 +64,11 @@ class Sections:
 
     def __init__(self, environment: Environment) -> None:
         environment.globals["cut"] = CUT
-        self._section = environment.get_template("partials/section.html")
+        self._section = environment.get_template("map/partials/section.html")
         macros = environment.get_template("components/seat.html").module
         self._seat = macros.seat  # type: ignore[attr-defined]
         self._count = macros.count  # type: ignore[attr-defined]
-        self._tally = environment.get_template("partials/tally.html")
+        self._tally = environment.get_template("map/partials/tally.html")
         self._tallies: Kept[Tally, Markup] = Kept(SECTIONS_KEPT)
         self._own: Kept[tuple[Place, bool, int | None, int, str], Markup] = Kept(SECTIONS_KEPT)
         self._kept: Kept[tuple[int, date, int, bool, bool], _Pieces] = Kept(SECTIONS_KEPT)

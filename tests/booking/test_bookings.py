@@ -1,0 +1,467 @@
+"""The rules of booking, against the real database: promises 1 to 5 and 9 of the design."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from datetime import date, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+from seatweb.accounts import queries as account_queries
+from seatweb.accounts.model import User
+from seatweb.booking.bookings import Bookings
+from seatweb.booking.day_views import DayViews
+from seatweb.booking.errors import (
+    BookingNotFound,
+    DayAlreadyBooked,
+    NoFreeSeat,
+    OutsideBookingWindow,
+    SeatClosed,
+    SeatNotFound,
+    SeatTaken,
+    SectionNotFound,
+)
+from seatweb.booking.model import Booking, Status
+from seatweb.booking.turns import TURN_SECONDS
+from seatweb.booking.window import DAYS_AHEAD
+from seatweb.errors import SeatwebError
+from seatweb.limits.limits import Rules
+from seatweb.settings import Limit
+from seatweb.storage.database import Database
+from seatweb.storage.redis import RedisClient
+
+from tests.domain import Process
+from tests.support import Clock, until
+
+pytestmark = pytest.mark.alone
+
+
+async def make_users(database: Database, count: int) -> list[User]:
+    async def work(sql: Any) -> list[User]:
+        return [
+            await account_queries.register_user(sql, f"user {n}", f"user {n}", [f"user {n}"], "none")
+            for n in range(count)
+        ]
+
+    return await database.run(work)
+
+
+@pytest.fixture
+async def users(database: Database) -> list[User]:
+    return await make_users(database, 12)
+
+
+async def outcomes(actions: list[Awaitable[Booking]]) -> Counter[str]:
+    """Run all at once and count what came of each; anything but a booking or a domain error fails the test."""
+    found: Counter[str] = Counter()
+    for result in await asyncio.gather(*actions, return_exceptions=True):
+        if isinstance(result, Booking):
+            found["booked"] += 1
+        elif isinstance(result, SeatwebError):
+            found[result.code] += 1
+        else:
+            raise result
+    return found
+
+
+async def until_locked(connection: asyncpg.Connection) -> None:
+    """Return when a statement waits for a lock."""
+    while not await connection.fetchval(
+        "select exists(select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database())"
+    ):
+        await asyncio.sleep(0.01)
+
+
+async def status_of(views: DayViews, day: date, seat_id: int, user: User | None = None) -> Status:
+    view = await views.day(day)
+    return view.status_of(view.seats[seat_id], user.id if user else None)
+
+
+async def test_a_booking_is_seen_by_its_user_and_by_others(
+    bookings: Bookings, views: DayViews, users: list[User], clock: Clock
+) -> None:
+    booking = await bookings.book(users[0], 7, clock.today)
+    assert (booking.seat.label, booking.day, booking.status) == ("A-07", clock.today, "confirmed")
+    assert await status_of(views, clock.today, 7, users[0]) is Status.MINE
+    assert await status_of(views, clock.today, 7, users[1]) is Status.TAKEN
+    assert await status_of(views, clock.ahead(1), 7, users[1]) is Status.FREE
+
+
+async def test_a_seat_is_never_sold_twice(
+    bookings: Bookings, another: Process, users: list[User], clock: Clock
+) -> None:
+    for day in (clock.ahead(n) for n in range(10)):
+        found = await outcomes([(bookings, another.bookings)[n % 2].book(user, 7, day) for n, user in enumerate(users)])
+        assert found == {"booked": 1, "seat_taken": 11}
+
+
+async def test_of_many_who_want_a_seat_at_once_one_asks_the_database(
+    bookings: Bookings, database: Database, users: list[User], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others would keep places in it from those who want other seats."""
+    asked = []
+
+    def counted(name: str, ask: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
+        async def count(work: Any) -> Any:
+            asked.append(name)
+            return await ask(work)
+
+        return count
+
+    monkeypatch.setattr(database, "write", counted("write", database.write))
+    monkeypatch.setattr(database, "run", counted("run", database.run))
+    assert await outcomes([bookings.book(user, 7, clock.today) for user in users]) == {"booked": 1, "seat_taken": 11}
+    assert asked == ["write"]
+    found = await outcomes([bookings.book(users[0], 8, clock.ahead(1)) for _ in range(5)])
+    assert found == {"booked": 1, "day_already_booked": 4}
+
+
+async def test_who_comes_too_late_asks_together_with_others(
+    bookings: Bookings,
+    views: DayViews,
+    database: Database,
+    users: list[User],
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, run = 0, database.run
+
+    async def counted(work: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return await run(work)
+
+    for user, seat_id in zip(users, range(1, 7), strict=False):
+        await bookings.book(user, seat_id, clock.today)
+        await bookings.book(user, seat_id, clock.ahead(1))
+    await bookings.cancel(users[5], (await views.week(users[5], clock.today))[clock.today].id)
+    monkeypatch.setattr(database, "run", counted)
+    late = [bookings.book(user, seat_id, clock.today) for user in users[6:] for seat_id in range(1, 6)]
+    mine = [bookings.book(users[0], 1, clock.today), bookings.book(users[5], 6, clock.today)]
+    assert await outcomes([*late, *mine]) == {"seat_taken": 30, "day_already_booked": 1, "booked": 1}
+    assert asked <= 2
+
+
+async def test_who_cannot_learn_whether_the_seat_is_free_hears_so_in_time(
+    bookings: Bookings, database: Database, users: list[User], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those who ask, and those who come while the question is on its way."""
+    await bookings.book(users[0], 7, clock.today)
+    run, asked, over = database.run, asyncio.Event(), asyncio.Event()
+
+    async def stuck(work: Any) -> Any:
+        asked.set()
+        await over.wait()
+        return await run(work)
+
+    monkeypatch.setattr(database, "run", stuck)
+    async with asyncio.timeout(10):
+        first = asyncio.ensure_future(outcomes([bookings.book(users[1], 7, clock.today)]))
+        await asked.wait()
+        assert await outcomes([bookings.book(user, 7, clock.today) for user in users[2:]]) == {"overloaded": 10}
+        assert await first == {"overloaded": 1}
+        over.set()
+        assert await outcomes([bookings.book(users[1], 7, clock.today)]) == {"seat_taken": 1}
+
+
+async def test_the_next_gets_the_seat_when_the_first_may_not_have_it(
+    bookings: Bookings, users: list[User], clock: Clock
+) -> None:
+    await bookings.book(users[0], 1, clock.today)
+    found = await outcomes([bookings.book(user, 7, clock.today) for user in users])
+    assert found == {"day_already_booked": 1, "booked": 1, "seat_taken": 10}
+
+
+async def test_where_the_first_finds_no_place_nobody_waits_for_one_anew(
+    bookings: Bookings, database: Database, users: list[User], clock: Clock, connection: asyncpg.Connection
+) -> None:
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute("insert into generations values (1, $1, 1)", clock.today)
+    places = [asyncio.ensure_future(bookings.book(user, n, clock.today)) for n, user in enumerate(users[:8], 1)]
+    await until(database._writers.locked)
+    first = asyncio.ensure_future(outcomes([bookings.book(users[8], 20, clock.today)]))
+    await asyncio.sleep(0.8 * TURN_SECONDS)  # the time that it waits for a place is nearly over
+    began = time.monotonic()
+    assert await outcomes([bookings.book(user, 20, clock.today) for user in users[9:]]) == {"overloaded": 3}
+    assert time.monotonic() - began < 0.8 * TURN_SECONDS
+    assert await first == {"overloaded": 1}
+    await transaction.rollback()
+    assert len(await asyncio.gather(*places)) == 8
+
+
+@pytest.mark.parametrize("ends", ["gets the seat", "is cancelled", "takes too long"])
+async def test_who_waits_for_the_first_is_answered_whatever_becomes_of_it(
+    bookings: Bookings, users: list[User], clock: Clock, connection: asyncpg.Connection, ends: str
+) -> None:
+    """The first one waits for the section, which somebody else has locked."""
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute("insert into generations values (1, $1, 1)", clock.today)
+    first = asyncio.ensure_future(bookings.book(users[0], 7, clock.today))
+    await until_locked(connection)
+    others = asyncio.ensure_future(outcomes([bookings.book(user, 7, clock.today) for user in users[1:]]))
+    if ends == "takes too long":
+        began = time.monotonic()
+        assert await others == {"overloaded": 11}
+        assert time.monotonic() - began < 2  # and not one after the other
+        await transaction.rollback()
+        assert (await first).user_id == users[0].id
+        return
+    await asyncio.sleep(0)  # the others are waiting now
+    if ends == "is cancelled":
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+    await transaction.rollback()
+    won = 0 if ends == "is cancelled" else 1
+    assert await others == ({"seat_taken": 11} if won else {"booked": 1, "seat_taken": 10})
+    assert won == 0 or (await first).user_id == users[0].id
+    assert await connection.fetchval("select count(*) from bookings") == 1
+
+
+async def test_the_index_decides_also_when_the_check_before_it_saw_nothing(
+    bookings: Bookings, users: list[User], clock: Clock, connection: asyncpg.Connection
+) -> None:
+    """A booking that is committed between the look and the insert is refused by the unique index."""
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute(
+        "insert into bookings (day, seat_id, user_id) values ($1, 7, $2)", clock.today, users[0].id
+    )
+    second = asyncio.ensure_future(bookings.book(users[1], 7, clock.today))
+    await until_locked(connection)
+    await transaction.commit()
+    with pytest.raises(SeatTaken):
+        await second
+    assert await connection.fetchval("select count(*) from bookings") == 1
+
+
+async def test_a_user_has_one_seat_a_day(bookings: Bookings, users: list[User], clock: Clock) -> None:
+    found = await outcomes([bookings.book(users[0], seat, clock.today) for seat in (1, 2, 25, 47, 80)])
+    assert found == {"booked": 1, "day_already_booked": 4}
+    await bookings.book(users[0], 1, clock.ahead(1))
+    with pytest.raises(DayAlreadyBooked):
+        await bookings.book(users[0], 1, clock.ahead(1))
+
+
+async def test_cancelling_frees_the_seat_as_often_as_one_likes(
+    bookings: Bookings, views: DayViews, users: list[User], clock: Clock
+) -> None:
+    for user in (users[0], users[0], users[1], users[0]):
+        booking = await bookings.book(user, 7, clock.today)
+        assert (await bookings.cancel(user, booking.id)).status == "cancelled"
+        assert await status_of(views, clock.today, 7) is Status.FREE
+        with pytest.raises(BookingNotFound):
+            await bookings.cancel(user, booking.id)
+
+
+async def test_anothers_booking_is_not_found(
+    bookings: Bookings, views: DayViews, users: list[User], clock: Clock
+) -> None:
+    booking = await bookings.book(users[0], 7, clock.today)
+    with pytest.raises(BookingNotFound):
+        await bookings.cancel(users[1], booking.id)
+    with pytest.raises(BookingNotFound):
+        await bookings.move(users[1], booking.id, 8)
+    assert await status_of(views, clock.today, 7) is Status.TAKEN
+
+
+async def test_a_move_gives_the_new_seat_and_frees_the_old(
+    bookings: Bookings, views: DayViews, users: list[User], clock: Clock
+) -> None:
+    booking = await bookings.book(users[0], 7, clock.today)
+    moved = await bookings.move(users[0], booking.id, 43)
+    assert (moved.id, moved.seat.label) == (booking.id, "C-03")
+    assert await status_of(views, clock.today, 7) is Status.FREE
+    assert await status_of(views, clock.today, 43) is Status.TAKEN
+    assert (await bookings.move(users[0], booking.id, 43)).seat.label == "C-03"
+
+
+@pytest.mark.parametrize(
+    ("seat_id", "error"), [(8, SeatTaken), (9, SeatClosed), (999, SeatNotFound), (0, SeatNotFound)]
+)
+async def test_a_refused_move_keeps_the_first_seat(
+    bookings: Bookings,
+    users: list[User],
+    clock: Clock,
+    connection: asyncpg.Connection,
+    seat_id: int,
+    error: type[Exception],
+) -> None:
+    await connection.execute("update seats set closed = true where id = 9")
+    booking = await bookings.book(users[0], 7, clock.today)
+    await bookings.book(users[1], 8, clock.today)
+    generations = await connection.fetch("select * from generations order by 1, 2")
+    with pytest.raises(error):
+        await bookings.move(users[0], booking.id, seat_id)
+    kept = await bookings.of_day(users[0], clock.today)
+    assert kept
+    assert kept.seat.label == "A-07"
+    assert await connection.fetch("select * from generations order by 1, 2") == generations
+
+
+@pytest.mark.parametrize(("first", "second"), [(1, 2), (1, 41), (79, 3)])
+async def test_swapping_seats_is_refused_without_a_deadlock(
+    bookings: Bookings, users: list[User], clock: Clock, connection: asyncpg.Connection, first: int, second: int
+) -> None:
+    one, other = users[:2]
+    mine = await bookings.book(one, first, clock.today)
+    theirs = await bookings.book(other, second, clock.today)
+    for _ in range(25):
+        found = await outcomes([bookings.move(one, mine.id, second), bookings.move(other, theirs.id, first)])
+        assert found == {"seat_taken": 2}
+    assert await connection.fetchval("select deadlocks from pg_stat_database where datname = current_database()") == 0
+
+
+async def test_any_free_seat_gives_everyone_another_one_until_none_is_left(
+    bookings: Bookings, database: Database, clock: Clock, connection: asyncpg.Connection
+) -> None:
+    people = await make_users(database, 90)
+    found = await outcomes([bookings.book_any(user, clock.today) for user in people])
+    assert found == {"booked": 80, "no_free_seat": 10}
+    assert await connection.fetchval("select count(distinct seat_id) from bookings where status = 'confirmed'") == 80
+
+
+async def test_any_free_seat_keeps_to_the_section_and_leaves_room(
+    bookings: Bookings, users: list[User], clock: Clock
+) -> None:
+    labels = [(await bookings.book_any(user, clock.today, "B")).seat.label for user in users[:3]]
+    assert labels == ["B-01", "B-03", "B-05"]
+    with pytest.raises(DayAlreadyBooked):
+        await bookings.book_any(users[0], clock.today)
+    with pytest.raises(SectionNotFound):
+        await bookings.book_any(users[5], clock.today, "Z")
+    for user in users[3:]:
+        await bookings.book_any(user, clock.today, "B")
+
+
+async def test_a_full_section_says_so(bookings: Bookings, database: Database, clock: Clock) -> None:
+    people = await make_users(database, 21)
+    for user in people[:20]:
+        await bookings.book_any(user, clock.today, "D")
+    with pytest.raises(NoFreeSeat):
+        await bookings.book_any(people[20], clock.today, "D")
+
+
+@pytest.mark.parametrize("days", [-400, -1, DAYS_AHEAD + 1, 40_000])
+async def test_days_outside_the_window_are_refused(
+    bookings: Bookings, users: list[User], clock: Clock, connection: asyncpg.Connection, days: int
+) -> None:
+    day = clock.today + timedelta(days=days)
+    with pytest.raises(OutsideBookingWindow):
+        await bookings.book(users[0], 7, day)
+    with pytest.raises(OutsideBookingWindow):
+        await bookings.book_any(users[0], day)
+    assert await connection.fetchval("select count(*) from bookings") == 0
+    assert await connection.fetchval("select count(*) from generations") == 0
+
+
+@pytest.mark.parametrize("days", [0, DAYS_AHEAD])
+async def test_the_window_includes_its_first_and_last_day(
+    bookings: Bookings, users: list[User], clock: Clock, days: int
+) -> None:
+    assert await bookings.book(users[0], 7, clock.ahead(days))
+
+
+async def test_what_is_over_can_neither_be_cancelled_nor_moved(
+    bookings: Bookings, users: list[User], clock: Clock
+) -> None:
+    booking = await bookings.book(users[0], 7, clock.today)
+    clock.today = clock.ahead(1)
+    with pytest.raises(OutsideBookingWindow):
+        await bookings.cancel(users[0], booking.id)
+    with pytest.raises(OutsideBookingWindow):
+        await bookings.move(users[0], booking.id, 8)
+    assert [ended.id for ended in await bookings.ended(users[0])] == [booking.id]
+
+
+@pytest.mark.parametrize("seat_id", [0, -1, 81, 99_999_999_999, 2**63, 10**40])
+async def test_unknown_seats_are_not_found(bookings: Bookings, users: list[User], clock: Clock, seat_id: int) -> None:
+    with pytest.raises(SeatNotFound):
+        await bookings.book(users[0], seat_id, clock.today)
+
+
+async def test_closed_seats_are_not_booked(
+    bookings: Bookings, views: DayViews, users: list[User], clock: Clock, connection: asyncpg.Connection
+) -> None:
+    await connection.execute("update seats set closed = true where id = 7")
+    with pytest.raises(SeatClosed):
+        await bookings.book(users[0], 7, clock.today)
+    assert await status_of(views, clock.today, 7) is Status.CLOSED
+
+
+async def test_every_change_bumps_the_generation_and_leaves_a_trail(
+    bookings: Bookings, users: list[User], clock: Clock, connection: asyncpg.Connection
+) -> None:
+    booking = await bookings.book(users[0], 7, clock.today)
+    await bookings.move(users[0], booking.id, 43)
+    await bookings.cancel(users[0], booking.id)
+    with pytest.raises(BookingNotFound):
+        await bookings.cancel(users[0], booking.id)
+    trail = await connection.fetch(
+        "select action, user_id, booking_id, seat_id, from_seat_id, day"
+        " from audit where action <> 'register' order by id"
+    )
+    assert [tuple(row) for row in trail] == [
+        ("book", users[0].id, booking.id, 7, None, clock.today),
+        ("move", users[0].id, booking.id, 43, 7, clock.today),
+        ("cancel", users[0].id, booking.id, 43, None, clock.today),
+    ]
+    generations = await connection.fetch("select section_id, generation from generations where day = $1", clock.today)
+    assert {row["section_id"]: row["generation"] for row in generations} == {1: 2, 3: 2}
+
+
+async def test_a_refusal_leaves_nothing_behind(
+    bookings: Bookings, users: list[User], clock: Clock, connection: asyncpg.Connection
+) -> None:
+    await bookings.book(users[0], 7, clock.today)
+    before = (
+        await connection.fetch("select * from generations"),
+        await connection.fetchval("select count(*) from audit"),
+    )
+    for error, seat_id, user in ((SeatTaken, 7, users[1]), (DayAlreadyBooked, 8, users[0])):
+        with pytest.raises(error):
+            await bookings.book(user, seat_id, clock.today)
+    after = await connection.fetch("select * from generations"), await connection.fetchval("select count(*) from audit")
+    assert after == before
+
+
+async def test_the_trail_is_append_only(
+    bookings: Bookings, users: list[User], clock: Clock, connection: asyncpg.Connection
+) -> None:
+    await bookings.book(users[0], 7, clock.today)
+    for statement in ("update audit set action = 'cancel'", "delete from audit", "truncate audit"):
+        with pytest.raises(asyncpg.RestrictViolationError):
+            await connection.execute(statement)
+
+
+async def test_coming_and_ended_bookings(bookings: Bookings, users: list[User], clock: Clock) -> None:
+    later = await bookings.book(users[0], 1, clock.ahead(3))
+    today = await bookings.book(users[0], 2, clock.today)
+    dropped = await bookings.book(users[0], 3, clock.ahead(1))
+    await bookings.cancel(users[0], dropped.id)
+    await bookings.book(users[1], 4, clock.today)
+    assert [booking.id for booking in await bookings.coming(users[0])] == [today.id, later.id]
+    assert [booking.id for booking in await bookings.ended(users[0])] == [dropped.id]
+
+
+async def test_a_booking_is_counted_and_the_holds_are_read_in_one_round_trip(
+    bookings: Bookings, users: list[User], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bookings._limits, "_rules", Rules(bookings=Limit(60, 60)))
+    round_trips = 0
+    original = RedisClient._call
+
+    async def counted(self: RedisClient, work: Any) -> Any:
+        nonlocal round_trips
+        round_trips += 1
+        return await original(self, work)
+
+    monkeypatch.setattr(RedisClient, "_call", counted)
+    await bookings.admit(users[0], clock.today)
+    assert round_trips == 1

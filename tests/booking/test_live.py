@@ -1,0 +1,429 @@
+"""The live map over real HTTP: what changes arrives by itself, only that, and for everyone as they may see it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import socket
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
+from datetime import date, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+import redis
+from seatweb.accounts import queries as account_queries
+from seatweb.booking import live as module
+from seatweb.booking import queries as booking_queries
+from seatweb.booking.changes import CHANNEL
+from seatweb.booking.live import LOOK_SECONDS, STREAMS_OF_A_USER, Live
+from seatweb.storage.database import Database
+
+from tests.domain import Process
+from tests.faults.support import BROKEN_SECONDS, SECONDS, Event, Stream, hold, live, tag_of
+from tests.support import Clock, Site, Visitor, one, soup, until
+
+DAY = "2026-11-23"
+
+
+@pytest.fixture
+def store(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        yield client
+
+
+async def cancel(visitor: Visitor) -> None:
+    action = one(soup(await visitor.get("/my/bookings")), "form[action$='/cancel']")["action"]
+    assert (await visitor.post(str(action))).status_code == 303
+
+
+def counts(event: Event, section: str = "A") -> tuple[str, str]:
+    """Return the count of a section and the tally as the event has them."""
+    html = soup(event.data)
+    return one(html, f"#section-{section}-count").get_text(), str(one(html, "#tally")["data-free"])
+
+
+async def test_everything_that_others_do_arrives_within_a_second_and_nothing_else(site: Site, clock: Clock) -> None:
+    async with site.people(1, prefix="Zoltan") as (zoltan,):
+        visitor = site.visitor()
+        async with live(visitor, clock.today) as stream:
+            assert (stream.events[0].name, stream.events[0].data) == ("status", "live")
+            token = await hold(zoltan, clock.today, 7)
+            heard = [await stream.shows(7, "held")]
+            await zoltan.post_htmx(f"/days/{DAY}/seats/7/release", token=token)
+            heard.append(await stream.shows(7, "free"))
+            await zoltan.book(clock.today, 7)
+            heard.append(await stream.shows(7, "taken"))
+            await zoltan.post(f"/days/{DAY}/seats/43/move")
+            moved = await stream.shows(43, "taken")
+            assert moved.status(7) == "free"
+            await cancel(zoltan)
+            heard.append(await stream.shows(43, "free"))
+            for event, section in zip(heard, "AAAC", strict=True):
+                (seat,) = (target for target in event.targets if target.startswith("#seat-"))
+                assert event.targets == [seat, f"#section-{section}-count", "#tally"]
+            assert [counts(event, section) for event, section in zip(heard, "AAAC", strict=True)] == [
+                ("19 free", "79"), ("20 free", "80"), ("19 free", "79"), ("20 free", "80"),
+            ]  # fmt: skip
+            assert len(stream.changes) == 5
+            assert heard[-1].id == await tag_of(visitor, clock.today)
+            assert len({event.id for event in heard}) == 4
+            assert one(soup(heard[0].data), "#seat-7")["aria-label"] == "Seat A-07, being chosen"
+            assert "<hx-partial" in heard[0].data
+            for event in stream.events:
+                assert not [word for word in ("Zoltan", ">ZO<", token) if word in event.data]
+
+
+async def test_a_hold_that_ends_by_itself_is_told(site: Site, clock: Clock, store: redis.Redis) -> None:
+    async with live(site.visitor(), clock.today) as stream:
+        seconds, microseconds = store.time()
+        now = int(seconds) * 1000 + int(microseconds) // 1000
+        store.hset(f"holds:{{{DAY}}}", "7", f"1 some-token {now} {now + 700}")
+        store.publish(CHANNEL, f"someone {DAY}")
+        held = await stream.shows(7, "held")
+        free = await stream.shows(7, "free", 0.7 + SECONDS)
+        assert free.at - held.at > 0.3
+
+
+async def test_a_change_whose_signal_was_lost_is_seen_all_the_same(
+    start_site: Callable[..., Site], clock: Clock, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert LOOK_SECONDS < BROKEN_SECONDS
+    monkeypatch.setattr("seatweb.booking.live.LOOK_SECONDS", 0.2)
+    async with live(start_site().visitor(), clock.today) as stream:
+        await connection.execute("update seats set closed = true where id = 7")
+        await stream.shows(7, "closed")
+
+
+async def test_who_sits_where_is_told_to_users_only_and_one_s_own_seat_is_one_s_own(site: Site, clock: Clock) -> None:
+    async with (
+        site.people(1, prefix="Zoltan") as (zoltan,),
+        site.people(1) as (grace,),
+        live(zoltan, clock.today) as his,
+        live(grace, clock.today) as hers,
+        live(site.visitor(), clock.today) as visitors,
+    ):
+        await his.says("mine", "")
+        await zoltan.book(clock.today, 7)
+        (mine, taken, seen) = (
+            await his.shows(7, "mine"),
+            await hers.shows(7, "taken"),
+            await visitors.shows(7, "taken"),
+        )
+        assert one(soup(mine.data), "#seat-7")["aria-label"] == "Seat A-07, yours"
+        assert one(soup(taken.data), ".seat-initials").get_text() == "ZO"
+        assert "ZO" not in soup(seen.data).get_text()
+        await his.says("mine", "7")
+        await zoltan.post(f"/days/{DAY}/seats/8/move")
+        await his.says("mine", "8")
+        await cancel(zoltan)
+        await his.says("mine", "")
+        assert [event.data for event in hers.events if event.name == "mine"] == [""]
+        assert not [event for event in visitors.events if event.name == "mine"]
+        assert not [
+            event for event in [*his.events, *visitors.events] if "Zoltan" in event.data or ">ZO<" in event.data
+        ]
+
+
+@pytest.mark.parametrize("first", ["holder", "other"])
+async def test_everyone_gets_the_counts_that_are_right_for_them(site: Site, clock: Clock, first: str) -> None:
+    """Who holds a seat counts it as free, nobody else does; whose stream was first does not matter."""
+    async with site.people(3) as (ada, grace, eve), AsyncExitStack() as stack:
+        await hold(ada, clock.today, 7)
+        streams: dict[str, Stream] = {}
+        for name in (first, *({"holder", "other"} - {first})):
+            viewer = ada if name == "holder" else grace
+            streams[name] = await stack.enter_async_context(live(viewer, clock.today))
+        await eve.book(clock.today, 8)
+        assert counts(await streams["holder"].shows(8, "taken")) == ("19 free", "79")
+        assert counts(await streams["other"].shows(8, "taken")) == ("18 free", "78")
+
+
+async def test_choosing_is_told_to_the_holder_s_other_tab_without_taking_the_seat_from_it(
+    site: Site, clock: Clock
+) -> None:
+    async with site.people(2) as (ada, grace), live(ada, clock.today) as hers, live(grace, clock.today) as others:
+        await hold(ada, clock.today, 7)
+        await others.shows(7, "held")
+        await hold(ada, clock.today, 8)
+        assert (await others.shows(8, "held")).status(7) == "free"
+        await grace.book(clock.today, 9)
+        await hers.shows(9, "taken")
+        assert {event.status(seat) for event in hers.changes for seat in (7, 8)} <= {"free", None}
+
+
+async def test_a_section_s_page_hears_of_its_section(site: Site, clock: Clock) -> None:
+    async with site.people(2) as (ada, grace), live(site.visitor(), clock.today, section="B") as stream:
+        await ada.book(clock.today, 7)
+        await grace.book(clock.today, 27)
+        event = await stream.shows(27, "taken")
+        assert event.targets == ["#seat-27", "#section-B-count", "#tally"]
+        assert counts(event, "B") == ("19 free", "19")
+        assert one(soup(event.data), "#seat-27")["href"] == f"/days/{DAY}/seats/27?section=B"
+        assert "seat-7" not in "".join(event.data for event in stream.events)
+
+
+# Going on where one was
+
+
+async def test_who_comes_back_gets_what_was_missed_and_nothing_twice(site: Site, clock: Clock) -> None:
+    async with site.people(4) as (ada, grace, eve, joan), live(joan, clock.today) as witness:
+        visitor = site.visitor()
+        async with live(visitor, clock.today) as stream:
+            await ada.book(clock.today, 7)
+            last = (await stream.shows(7, "taken")).id
+        async with live(visitor, clock.today, last_id=last) as stream:
+            await grace.book(clock.today, 8)
+            await stream.shows(8, "taken")
+            (event,) = stream.changes
+            assert event.targets == ["#seat-8", "#section-A-count", "#tally"]
+            last = event.id
+        await eve.book(clock.today, 43)
+        await cancel(grace)
+        await witness.shows(8, "free")
+        async with live(visitor, clock.today, since="A:1,B:1,C:1,D:1,h:0", last_id=last) as stream:  # the header wins
+            event = await stream.shows(43, "taken")
+            assert (event.status(8), event.status(7)) == ("free", None)
+            assert event.targets == ["#seat-8", "#section-A-count", "#seat-43", "#section-C-count", "#tally"]
+            assert event.id == await tag_of(visitor, clock.today)
+            assert len(stream.changes) == 1
+
+
+async def test_a_page_that_was_opened_before_a_change_gets_it(site: Site, clock: Clock) -> None:
+    async with site.people(2) as (ada, grace), live(grace, clock.today) as witness:
+        visitor = site.visitor()
+        tag = await tag_of(visitor, clock.today)
+        await ada.book(clock.today, 7)
+        await witness.shows(7, "taken")
+        async with live(visitor, clock.today, since=tag) as stream:
+            assert (await stream.shows(7, "taken")).targets == ["#seat-7", "#section-A-count", "#tally"]
+
+
+@pytest.mark.parametrize("tag", ["A:1,B:1,C:1,D:1,h:0", "rubbish", "A:20", "🪑", "x" * 2000, "A:20,B:20,C:20,D:20,h:1"])
+async def test_whoever_was_away_for_too_long_gets_whole_sections(site: Site, clock: Clock, tag: str) -> None:
+    async with site.people(1) as (ada,):
+        await ada.book(clock.today, 7)
+        async with live(ada, clock.today, since=tag) as stream:
+            event = await stream.shows(7, "mine")
+            assert event.targets == [*(f"#section-{name}" for name in "ABCD"), "#tally"]
+            assert event.id == await tag_of(ada, clock.today)
+            await stream.says("mine", "7")
+
+
+async def test_more_changes_than_are_kept_come_as_whole_sections(
+    site: Site, clock: Clock, connection: asyncpg.Connection, store: redis.Redis
+) -> None:
+    async with live(site.visitor(), clock.today) as witness:
+        tag = await tag_of(site.visitor(), clock.today)
+        for number in range(66):
+            await connection.execute("update seats set closed = $1 where id = 7", number % 2 == 0)
+            store.publish(CHANNEL, f"someone {DAY}")
+            heard = await witness.shows(7, "closed" if number % 2 == 0 else "free")
+            if number == 10:
+                later = heard.id
+        async with live(site.visitor(), clock.today, since=tag) as stream:
+            assert (await stream.shows(7, "free")).targets[0] == "#section-A"
+        async with live(site.visitor(), clock.today, since=later) as stream:
+            assert (await stream.shows(7, "free")).targets == ["#seat-7", "#section-A-count", "#tally"]
+
+
+async def test_seats_that_came_or_went_come_as_whole_sections(
+    site: Site, clock: Clock, connection: asyncpg.Connection, store: redis.Redis
+) -> None:
+    async with live(site.visitor(), clock.today) as stream:
+        await connection.execute(
+            "insert into seats (id, section_id, number, grid_row, grid_column)"
+            " overriding system value values (1081, 2, '99', 90, 1)"
+        )
+        store.publish(CHANNEL, f"someone {DAY}")
+        event = await stream.shows(1081, "free")
+        assert event.targets == [*(f"#section-{name}" for name in "ABCD"), "#tally"]
+
+
+async def test_a_map_that_nobody_watched_for_a_while_tells_what_is_new(site: Site, clock: Clock) -> None:
+    """The first change after everyone had left is not the first change of before."""
+    async with site.people(2) as (ada, grace):
+        for person, seat_id in ((ada, 7), (grace, 8)):
+            for viewer in (site.visitor(), person):
+                async with live(viewer, clock.today) as stream:
+                    if viewer is not person:
+                        await person.book(clock.today, seat_id)
+                        event = await stream.shows(seat_id, "taken")
+                        assert event.targets == [f"#seat-{seat_id}", "#section-A-count", "#tally"]
+                        assert event.id == await tag_of(viewer, clock.today)
+
+
+async def test_a_page_from_another_process_misses_nothing_that_came_between_two_reads(
+    process: Process,
+    another: Process,
+    database: Database,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both read the generation before a booking; the page's process read the seats before it, the map's after it."""
+    ada = await database.run(account_queries.register_user, "ada", "ada", ["ada"], "none")
+    original = booking_queries.read_seats
+    page_read, map_reads, booked = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def read_seats(sql: Any, section_ids: Any, day: date) -> Any:
+        if page_read.is_set():
+            map_reads.set()
+            await booked.wait()
+            return await original(sql, section_ids, day)
+        rows = await original(sql, section_ids, day)
+        page_read.set()
+        await booked.wait()
+        return rows
+
+    monkeypatch.setattr(booking_queries, "read_seats", read_seats)
+    page = asyncio.create_task(another.views.day(clock.today))
+    await page_read.wait()
+    async with (
+        Live(process.views, process.window, process.changes) as live_map,
+        live_map.join(clock.today, None) as channel,
+    ):
+        await map_reads.wait()
+        await another.bookings.book(ada, 7, clock.today)
+        booked.set()
+        shown = await page
+        assert shown.seats[7].sitter is None
+        await channel.view()
+        since = channel.number_of(shown.tag)
+        async with asyncio.timeout(SECONDS):
+            while (update := await channel.update(since)).view.tag == shown.tag:
+                await asyncio.sleep(0.005)
+        assert update.everything or 7 in update.seats
+
+
+# Ends, limits and bad requests
+
+
+async def test_signing_out_ends_the_stream_within_a_second(site: Site, clock: Clock) -> None:
+    async with site.people(2) as (ada, grace), live(ada, clock.today) as hers, live(grace, clock.today) as others:
+        await ada.post("/logout")
+        await hers.says("bye", "signed-out")
+        await until(lambda: hers.ended, 1)
+        assert not hers.broken
+        assert not others.ended
+
+
+async def test_a_quiet_stream_gives_signs_of_life_and_ends_with_its_day(
+    start_site: Callable[..., Site], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seatweb.booking.live.BEAT_SECONDS", 0.1)
+    site = start_site()
+    async with live(site.visitor(), clock.today) as stream:
+        for _ in range(3):
+            await stream.says("status", "live")
+        clock.today += timedelta(days=1)
+        await until(lambda: stream.ended, 1)
+        assert not stream.broken
+        assert (await site.visitor().http.head(f"/days/{DAY}/live")).status_code == 404
+
+
+async def test_a_user_has_eight_streams_and_a_place_is_free_again_when_one_ends(site: Site, clock: Clock) -> None:
+    async with site.people(2) as (ada, grace), AsyncExitStack() as stack:
+        last = AsyncExitStack()
+        for number in range(STREAMS_OF_A_USER):
+            await (stack if number else last).enter_async_context(live(ada, clock.ahead(number % 3)))
+        for day in (clock.today, clock.ahead(9)):
+            refused = await ada.http.head(f"/days/{day}/live")
+            assert (refused.status_code, int(refused.headers["retry-after"]) > 0) == (429, True)
+        await stack.enter_async_context(live(grace, clock.today))
+        for _ in range(STREAMS_OF_A_USER + 2):
+            await stack.enter_async_context(live(site.visitor(), clock.today))
+        await last.aclose()
+        async with asyncio.timeout(2):
+            while (await ada.http.head(f"/days/{DAY}/live")).status_code != 200:
+                await asyncio.sleep(0.01)
+        await stack.enter_async_context(live(ada, clock.today))
+        assert (await ada.http.head(f"/days/{DAY}/live")).status_code == 429
+
+
+async def test_visitors_leave_room_for_users(site: Site, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STREAMS_OF_VISITORS", 3)
+    async with site.people(1) as (ada,), AsyncExitStack() as stack:
+        for _ in range(3):
+            await stack.enter_async_context(live(site.visitor(), clock.today))
+        assert (await site.visitor().http.head(f"/days/{DAY}/live")).status_code == 429
+        await stack.enter_async_context(live(ada, clock.today))
+
+
+async def test_when_the_last_stream_leaves_nothing_is_kept_of_the_day(process: Process, clock: Clock) -> None:
+    tasks = asyncio.all_tasks()
+    async with Live(process.views, process.window, process.changes) as live_map:
+        running = len(asyncio.all_tasks())
+        async with live_map.join(clock.today, None) as channel, live_map.join(clock.today, None) as same:
+            assert same is channel
+            await channel.view()
+            gone = weakref.ref(channel)
+        del channel, same
+        await until(lambda: len(asyncio.all_tasks()) == running)
+        gc.collect()
+        assert gone() is None
+        assert (live_map._channels, live_map._users, live_map._sessions) == ({}, {}, {})
+    await until(lambda: asyncio.all_tasks() == tasks)
+
+
+async def test_it_is_a_stream_that_proxies_and_browsers_leave_alone(site: Site, clock: Clock) -> None:
+    visitor = site.visitor()
+    async with visitor.http.stream("GET", f"/days/{DAY}/live", headers={"Accept-Encoding": "gzip, br"}) as answer:
+        headers = answer.headers
+        assert (answer.status_code, headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
+        assert "no-store" in headers["cache-control"]
+        assert headers["x-accel-buffering"] == "no"
+        assert not {"content-encoding", "content-length", "set-cookie"} & {*headers}
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert (await anext(answer.aiter_raw())).startswith(b"event: status\ndata: live\n\n")
+
+
+async def test_what_is_no_stream(site: Site, clock: Clock) -> None:
+    visitor = site.visitor()
+    path = f"/days/{DAY}/live"
+    head = await visitor.http.head(path)
+    assert (head.status_code, head.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
+    for method in ("POST", "PUT", "DELETE"):
+        answer = await visitor.http.request(method, path)
+        assert answer.status_code == 405
+        assert "GET" in answer.headers["allow"]
+    for path, status in (
+        (f"/days/{clock.today - timedelta(days=1)}/live", 404), (f"/days/{clock.ahead(91)}/live", 404),
+        ("/days/soon/live", 404), ("/days/2026-02-30/live", 404), (f"/days/{DAY}/live?section=Z", 404),
+        (f"/days/{DAY}/live?section=A&section=B", 422), (f"/days/{DAY}/live?section=%00", 422),
+        (f"/days/{DAY}/live?since=A&since=B", 422), (f"/days/{DAY}/live/x", 404),
+    ):  # fmt: skip
+        async with visitor.http.stream("GET", path) as answer:
+            assert (path, answer.status_code) == (path, status)
+            assert soup((await answer.aread()).decode()).select("a[href='/']")
+
+
+async def test_a_reader_who_does_not_read_holds_nobody_up_and_gets_the_sum(
+    site: Site, clock: Clock, connection: asyncpg.Connection, store: redis.Redis
+) -> None:
+    await connection.execute(
+        "insert into seats (section_id, number, grid_row, grid_column)"
+        " select 1, to_char(n, 'FM0000'), 100 + n / 10, 1 + n % 10 from generate_series(21, 940) as n"
+    )
+    tag = await tag_of(site.visitor(), clock.today)
+    loop = asyncio.get_running_loop()
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.connect(("127.0.0.1", int(site.url.rpartition(":")[2])))
+        slow.settimeout(0)
+        await loop.sock_sendall(slow, f"GET /days/{DAY}/live?since={tag} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        assert b"200 OK" in await loop.sock_recv(slow, 100)
+        async with live(site.visitor(), clock.today) as quick:
+            for number in range(24):  # each about 300 kB: in all more than the buffers on the way take
+                closed = number % 2 == 0
+                await connection.execute("update seats set closed = $1", closed)
+                store.publish(CHANNEL, f"someone {DAY}")
+                await quick.shows(1, "closed" if closed else "free")
+            last = quick.changes[-1].id
+        received = b""
+        async with asyncio.timeout(10):
+            while f"id: {last}\n".encode() not in received[-1_000_000:] or not received.endswith(b"\n\n\r\n"):
+                received += await loop.sock_recv(slow, 1_000_000)
+    assert received.count(b"id: ") < 24
+    assert received.rpartition(b"id: ")[2].count(b'data-status="free"') == 1000

@@ -1,0 +1,224 @@
+"""The cached section views: a copy that saves work and is never wrong (promises 4 and 5)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from datetime import date
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+import redis
+from seatweb.accounts import queries as account_queries
+from seatweb.accounts.model import User
+from seatweb.booking import queries as booking_queries
+from seatweb.booking.bookings import Bookings
+from seatweb.booking.day_views import DayViews
+from seatweb.booking.model import DayView
+from seatweb.booking.section_cache import SectionCache
+from seatweb.limits.limits import Limits
+from seatweb.settings import Backends
+from seatweb.storage.database import Database
+from seatweb.storage.outbox import RedisOutbox
+from seatweb.storage.redis import RedisClient, RedisUnusable, check_redis
+from seatweb.storage.statements import Statements
+
+from tests.domain import Process
+from tests.faults.support import running_redis
+from tests.support import Clock, Site
+
+
+@pytest.fixture
+async def user(database: Database) -> User:
+    return await database.run(account_queries.register_user, "ada", "ada", ["ada"], "none")
+
+
+@pytest.fixture
+def store(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Give the names of the statements that were run."""
+    names: list[str] = []
+    for method in ("one", "all"):
+        original: Callable[..., Any] = getattr(Statements, method)
+
+        async def counted(
+            self: Statements, name: str, _original: Callable[..., Any] = original, **parameters: object
+        ) -> Any:
+            if name != "live_sessions":  # which a process asks by itself, whatever is asked of it
+                names.append(name)
+            return await _original(self, name, **parameters)
+
+        monkeypatch.setattr(Statements, method, counted)
+    return names
+
+
+def taken(view: DayView) -> set[str]:
+    return {seat.seat.label for seat in view.seats.values() if seat.sitter}
+
+
+async def test_the_second_look_needs_no_seats_from_the_database(
+    bookings: Bookings, views: DayViews, another: Process, clock: Clock, asked: list[str]
+) -> None:
+    first = await views.day(clock.today)
+    assert asked == ["read_generations", "read_seats"]
+    assert await views.day(clock.today) == first  # a moment old: nobody is asked at all
+    assert asked == ["read_generations", "read_seats"]
+    assert await views.day(clock.today, fresh=True) == first
+    assert asked == ["read_generations", "read_seats", "read_generations"]
+    assert await another.views.day(clock.today) == first  # another process: from Redis
+    assert asked == ["read_generations", "read_seats", "read_generations", "read_generations"]
+
+
+async def test_a_change_is_seen_at_once_and_only_its_section_is_read_again(
+    bookings: Bookings, views: DayViews, user: User, clock: Clock, asked: list[str], store: redis.Redis
+) -> None:
+    await views.day(clock.today)
+    booking = await bookings.book(user, 7, clock.today)
+    assert taken(await views.day(clock.today)) == {"A-07"}
+    await bookings.move(user, booking.id, 43)
+    assert taken(await views.day(clock.today)) == {"C-03"}
+    await bookings.cancel(user, booking.id)
+    assert taken(await views.day(clock.today)) == set()
+    for key in store.keys("view:*"):
+        assert 0 < int(store.ttl(key)) <= 300
+
+
+@pytest.mark.parametrize("order", ["generation first", "rows first"])
+async def test_the_stale_view_race(
+    bookings: Bookings,
+    views: DayViews,
+    another: Process,
+    database: Database,
+    cache: SectionCache,
+    user: User,
+    clock: Clock,
+    order: str,
+) -> None:
+    """A booking commits while a reader is between reading and storing. Only in the right order is that harmless."""
+    day = clock.today
+    section_ids = [1]
+    if order == "generation first":
+        generations = await database.run(booking_queries.read_generations, day)
+        rows = await database.run(booking_queries.read_seats, section_ids, day)
+        await bookings.book(user, 7, day)
+    else:  # what must never be written: the generation read late names rows that are older than it
+        rows = await database.run(booking_queries.read_seats, section_ids, day)
+        await bookings.book(user, 7, day)
+        generations = await database.run(booking_queries.read_generations, day)
+    await cache.put(day, {(1, {section.id: generation for section, generation in generations}[1]): rows[1].seats})
+    seen = taken(await another.views.day(day))
+    assert seen == ({"A-07"} if order == "generation first" else set())
+
+
+async def test_a_reader_that_is_overtaken_stores_nothing_wrong(
+    bookings: Bookings, views: DayViews, user: User, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same race through the code itself: a booking commits after the reader has read, before it stores."""
+    original = booking_queries.read_seats
+    overtaken = False
+
+    async def read_then_wait(sql: Any, section_ids: Any, day: date) -> Any:
+        nonlocal overtaken
+        rows = await original(sql, section_ids, day)
+        if not overtaken:
+            overtaken = True
+            await bookings.book(user, 7, day)
+        return rows
+
+    monkeypatch.setattr(booking_queries, "read_seats", read_then_wait)
+    assert taken(await views.day(clock.today)) == set()  # what was true when it began
+    assert taken(await views.day(clock.today)) == {"A-07"}
+
+
+async def test_days_that_cannot_be_booked_are_not_kept(
+    bookings: Bookings, views: DayViews, clock: Clock, store: redis.Redis
+) -> None:
+    for days in (-1, -5000, 91, 40_000):
+        await views.day(clock.ahead(days))
+    assert store.dbsize() == 0
+
+
+async def test_rubbish_in_redis_is_a_miss(
+    bookings: Bookings, views: DayViews, another: Process, clock: Clock, store: redis.Redis
+) -> None:
+    first = await views.day(clock.today)
+    for key in store.keys("view:*"):
+        store.set(key, b"\xc1rubbish")
+    assert await another.views.day(clock.today) == first
+
+
+async def test_everything_works_without_redis(
+    start_site: Callable[..., Site], backends: Backends, clock: Clock
+) -> None:
+    gone = Backends(
+        database_url=backends.database_url, redis_url="redis://127.0.0.1:1/0", jwt_secret=backends.jwt_secret
+    )
+    site = start_site(with_backends=gone)
+    async with site.people(2) as (ada, grace):
+        assert (await ada.book(clock.today, 7)).status_code == 303
+        assert (await ada.statuses(clock.today))["A-07"] == "mine"
+        assert (await grace.statuses(clock.today))["A-07"] == "taken"
+        assert (await grace.book(clock.today, 7)).status_code == 409
+        health = await ada.get("/health")
+        assert (health.status_code, health.json()["status"]) == (200, "degraded")
+
+
+async def test_the_number_of_queries_of_a_page_does_not_grow_with_its_seats(
+    site: Site, clock: Clock, connection: asyncpg.Connection, asked: list[str], store: redis.Redis
+) -> None:
+    counts: dict[str, list[int]] = {}
+    for seats in (80, 1000):
+        if seats == 1000:
+            await connection.execute(
+                "insert into seats (section_id, number, grid_row, grid_column) select 1, to_char(n, 'FM0000'),"
+                " 100 + n / 10, 1 + n % 10 from generate_series(21, 940) as n"
+            )
+        for path in ("/", f"/days/{clock.ahead(seats % 7 + 1)}", "/my/bookings", "/account", "/login"):
+            async with site.people(1, prefix=f"{path} {seats} ") as (ada,):
+                ada.http.cookies.set("seatweb_changed", "1")  # nothing from the memory of the process
+                store.flushdb()
+                asked.clear()
+                answer = await ada.get(path)
+                assert answer.status_code in {200, 303}
+                counts.setdefault(path if "days" not in path else "/days", []).append(len(asked))
+    for path, (few, many) in counts.items():
+        assert few == many <= 4, path
+
+
+async def test_redis_in_trouble_is_named_in_one_line(redis_url: str) -> None:
+    await check_redis(redis_url)
+    for url in ("redis://127.0.0.1:1/0", "redis://:wrong@127.0.0.1:1/0"):
+        with pytest.raises(RedisUnusable, match="cannot be reached") as error:
+            await check_redis(url)
+        assert "\n" not in str(error.value)
+        assert "wrong" not in str(error.value)
+
+
+async def test_a_redis_that_refuses_the_password(redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        client.acl_setuser("keeper", enabled=True, passwords=["+right"], commands=["+@all"], keys=["*"])
+        address = urlsplit(redis_url)
+        server = address.netloc.rpartition("@")[2]
+        with pytest.raises(RedisUnusable, match="refused the user name or password"):
+            await check_redis(address._replace(netloc=f"keeper:wrong@{server}").geturl())
+        await check_redis(address._replace(netloc=f"keeper:right@{server}").geturl())
+        client.acl_deluser("keeper")
+
+
+async def test_a_slow_redis_does_not_hold_up_a_page(database: Database, clock: Clock, limits: Limits) -> None:
+    with running_redis() as own:
+        async with RedisClient(own.url) as client, RedisOutbox(client) as outbox:
+            views = Process(database, client, outbox, clock, limits).views
+            await views.day(clock.today)
+            own.pause()
+            async with asyncio.timeout(1.2):
+                assert len((await views.day(clock.today, fresh=True)).sections) == 4
+                assert len((await views.day(clock.today, fresh=True)).sections) == 4
+            own.unpause()

@@ -1,0 +1,219 @@
+"""Bad input: whatever is sent to whichever route, the answer is a definite one of ours and nothing has changed.
+
+`make test` sends some of it; `SEATWEB_TEST_FUZZ_CASES=5000` sends so many different requests to every route, and prints
+the figures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import inspect
+import json
+import os
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from urllib.parse import unquote
+
+import asyncpg
+import httpx
+import pytest
+from seatweb.http.protocol import BAD_REQUEST, HEADERS_TOO_LARGE, URL_TOO_LONG
+
+from tests.api.conftest import PROBLEM_JSON
+from tests.bad_input.forms import FORMS, Form
+from tests.bad_input.line import Answer, Line
+from tests.bad_input.requests import Attempt, Route
+from tests.bad_input.routes import PARTS, part_of, table
+from tests.bad_input.state import everything, populated
+from tests.bad_input.twists import People, attempts, sound
+from tests.bad_input.values import MARK, SUM
+from tests.http.test_headers import Asked, check
+from tests.support import NO_LIMITS, Clock, Site, within
+
+CASES = int(os.environ.get("SEATWEB_TEST_FUZZ_CASES", "0"))
+EACH = 60
+SLOW = 20  # of a form for which a password is hashed each time
+LINES = 2
+REFUSALS = (BAD_REQUEST, HEADERS_TOO_LARGE, URL_TOO_LONG)
+AT_ONCE = 4  # between two of a form whose tries are counted
+ROOT = Path(__file__).parents[2]
+INSIDE = (b"Traceback", b'File "', b"site-packages", str(ROOT).encode(), b"asyncpg", b"msgspec", b"litestar")
+FORM_FIELD = re.compile(r"(?:fields|\(await read_form\(request\)\))\.get\(\"(\w+)\"")
+
+
+def test_every_field_of_every_form_is_known(site: Site) -> None:
+    seen: set[str] = set()
+    for route, found in table(site):
+        handler = found[0] if isinstance(found, tuple) else found
+        seen.add(route.name)
+        parameters = set(re.findall(r"\{(\w+)\}", route.path))
+        assert all(set(base.path) == parameters for base in route.form.bases), route.name
+        assert all({*base.fields} == {*route.fields} for base in route.form.bases), route.name
+        fields = set(FORM_FIELD.findall(inspect.getsource(handler.fn)))
+        if handler.parsed_data_field:
+            fields = {*handler.parsed_data_field.annotation.__struct_fields__}
+        assert fields <= {*route.fields}, (
+            f"{route.name} reads {fields - {*route.fields}}, which its entry does not tell"
+        )
+    assert seen >= {*FORMS}, f"{ {*FORMS} - seen } are no routes any more"
+    assert len(seen) > 70
+
+
+# What has to be true of every answer
+
+
+def look(route: Route, attempt: Attempt, answer: Answer) -> None:
+    """Fail where the answer is none that may be given."""
+    status, headers, body = answer.status, answer.headers, answer.body
+    assert status < 500, "a mistake of ours"
+    assert not any(mark in body for mark in INSIDE), "it tells of the inside"
+    assert "x-bad-input" not in headers, "a header came back"
+    if answer.from_server:
+        assert body in {b"", *(text for _, text in REFUSALS)}
+        return
+    target = re.sub("^http://[^/]*", "", attempt.sent.split(b" ", 2)[1].decode(errors="replace"))
+    check(Asked(route.method, unquote(target), {}), httpx.Response(status, headers=headers, content=b""), https=False)
+    kind = headers.get("content-type", "").partition(";")[0]
+    bad_host = status in {400, 421} and kind == "text/plain"  # said before anything else is looked at
+    if "location" in headers:
+        assert re.match(r"/(?![/\\])", headers["location"]), "it leads elsewhere"
+    if kind == "text/html":
+        assert b"<" + MARK not in body, "markup came back"
+        assert SUM not in body, "a template was filled in by a stranger"
+    if status >= 400 and kind == PROBLEM_JSON and not attempt.bodiless:
+        assert json.loads(body)["status"] == status
+    elif status >= 400 and not bad_host:
+        assert kind in {"text/html", PROBLEM_JSON}, f"{kind} is no answer for people"
+    if status >= 400 and route.program and not route.form.bases[0].path:
+        assert kind == PROBLEM_JSON or bad_host or attempt.last, f"{kind} is no answer for programs"
+
+
+def wrong_in(log: str) -> list[str]:
+    """Return the lines of the log that tell of a mistake of ours."""
+    levels = ('"level":"error"', '"level":"critical"', "Traceback")
+    return [line[:3000] for line in log.splitlines() if any(level in line for level in levels)]
+
+
+def line_to(site: Site) -> Line:
+    return Line(("127.0.0.1", int(site.url.rpartition(":")[2])))
+
+
+def send(site: Site, route: Route, batch: list[Attempt]) -> tuple[Counter[int], list[str]]:
+    """Return the statuses of the answers, and what was wrong."""
+    seen: Counter[int] = Counter()
+    wrong: list[str] = []
+    line = line_to(site)
+    for attempt in batch:
+        answer: Answer | None = None
+        try:
+            answer = line.ask(attempt)
+            seen[answer.status if answer else 0] += 1
+            assert answer or attempt.leaves, "no answer"
+            if answer:
+                look(route, attempt, answer)
+        except (AssertionError, OSError, ValueError, LookupError) as error:
+            told = f"{answer.status} {answer.body[:300]!r}" if answer else ""
+            wrong.append(f"{route.name}: {attempt.twists}\n{error!r}\n{attempt.sent[:1500]!r}\n{told}")
+    line.close()
+    return seen, wrong
+
+
+def distinct(route: Route, everyone: People, host: bytes, count: int) -> Iterator[Attempt]:
+    """Yield so many requests, no two of them the same."""
+    seen: set[bytes] = set()
+    for attempt in attempts(route, everyone, host):
+        sent = hashlib.blake2b(attempt.sent, digest_size=16).digest()
+        if sent not in seen:
+            seen.add(sent)
+            yield attempt
+        if len(seen) == count:
+            return
+
+
+@pytest.mark.parametrize("part", PARTS)
+async def test_bad_input_is_refused_and_changes_nothing(
+    part: str,
+    capsys: pytest.CaptureFixture[str],
+    start_site: Callable[..., Site],
+    connection: asyncpg.Connection,
+    clock: Clock,
+) -> None:
+    site = start_site(**NO_LIMITS, SEATWEB_LOG_FORMAT="json")
+    host = site.url.removeprefix("http://").replace("127.0.0.1", "localhost").encode()  # where passkeys work
+    figures: list[str] = []
+    wrong: list[str] = []
+    async with populated(site, connection, clock) as everyone:
+        for route in [route for route, _ in table(site) if part_of(route.path) == part]:
+            began, form = time.perf_counter(), route.form
+            before = await everything(connection, site.backends.redis_url, form.kept)
+            if not form.only_forged:
+                for base, attempt in sound(route, everyone, host):
+                    seen, found = await asyncio.to_thread(send, site, route, [attempt])
+                    wrong += found
+                    if base.says and not seen[base.says]:
+                        wrong.append(f"{route.name} says {dict(seen)} before anything is twisted, not {base.says}")
+            statuses: Counter[int] = Counter()
+            requests = distinct(route, everyone, host, CASES or (SLOW if form.hashes else EACH))
+            while batch := list(islice(requests, AT_ONCE if form.again else 200)):
+                if form.again:
+                    await connection.execute(form.again)
+                parts = [batch] if form.again else [batch[start::LINES] for start in range(LINES)]
+                for seen, found in await asyncio.gather(*(asyncio.to_thread(send, site, route, one) for one in parts)):
+                    statuses += seen
+                    wrong += found
+            if form.again:
+                await connection.execute(form.again)
+            after = await everything(connection, site.backends.redis_url, form.kept)
+            for name in before.keys() | after.keys():
+                changed = set(before.get(name, [])) ^ set(after.get(name, []))
+                wrong += [f"{route.name} changed {name}: {sorted(changed)[:5]}"] if changed else []
+            wrong += [f"{route.name} logged {line}" for line in wrong_in(capsys.readouterr().err)]
+            told = ", ".join(f"{times} x {status or 'no answer'}" for status, times in sorted(statuses.items()))
+            figures.append(f"{route.name}: {statuses.total()} in {time.perf_counter() - began:.1f} s: {told}")
+    sys.stdout.write("\n".join(figures))
+    assert not wrong, f"{len(wrong)} wrong answers\n\n" + "\n\n".join(wrong[:12])
+
+
+@pytest.mark.parametrize("path", ["/days/2026-11-23/any", "/bookings", "/nowhere"])
+async def test_who_leaves_before_all_is_sent_is_no_mistake_of_ours(
+    capsys: pytest.CaptureFixture[str], start_site: Callable[..., Site], path: str
+) -> None:
+    site = start_site(SEATWEB_LOG_FORMAT="json")
+    kind = "application/json" if path == "/bookings" else "application/x-www-form-urlencoded"
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: 50\r\n\r\na=b"
+    await asyncio.to_thread(line_to(site).ask, Attempt(head.encode(), "leaves", leaves=True))
+    log = ""
+
+    async def is_logged() -> bool:
+        nonlocal log
+        log += capsys.readouterr().err
+        return f'"path":"{path}"' in log
+
+    await within(5, is_logged)
+    assert wrong_in(log) == []
+    assert '"status":4' in log
+
+
+async def test_a_number_beyond_any_id_is_not_found(
+    start_site: Callable[..., Site], connection: asyncpg.Connection, clock: Clock
+) -> None:
+    site = start_site()
+    odd = []
+    async with populated(site, connection, clock) as everyone:
+        for route, _ in table(site):
+            base = route.form.bases[0]
+            for name in {"user_text", "passkey_text", "booking_text", "seat_text", "booking_id"} & {*base.path}:
+                for number in (2**63, 10**19 - 1):
+                    too_far = base._replace(path={**base.path, name: b"%d" % number})
+                    asked = route._replace(form=Form((too_far,)))
+                    ((_, attempt),) = sound(asked, everyone, b"localhost")
+                    seen, _ = await asyncio.to_thread(send, site, asked, [attempt])
+                    if seen != {404: 1}:
+                        odd.append((route.name, number, seen))
+    assert odd == []

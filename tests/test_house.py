@@ -1,0 +1,107 @@
+"""The house: imports run one way, templates parse, vendored files are what they were, nothing names a machine."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from jinja2 import Environment, FileSystemLoader
+from seatweb.http.tokens import Security
+from seatweb.web.rendering import Renderer
+
+ROOT = Path(__file__).parents[1]
+TEMPLATES = sorted(path.relative_to(ROOT / "templates").as_posix() for path in (ROOT / "templates").rglob("*.html"))
+
+
+def test_imports_run_one_way() -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_every_template_parses_and_names_files_that_exist(name: str) -> None:
+    renderer = Renderer(Security("x" * 32, secure=False, public_url=None), "Seatweb")
+    renderer.environment.get_template(name)
+    source = (ROOT / "templates" / name).read_text()
+    for path in re.findall(r"static\('([^']+)'\)", source):
+        assert renderer.environment.globals["static"](path)  # type: ignore[operator]
+    assert name == "components/icon.html" or "| safe" not in source  # the icons' own paths
+
+
+def test_the_root_of_a_partial_is_named_after_its_file() -> None:
+    environment = Environment(loader=FileSystemLoader(ROOT / "templates"), autoescape=True)
+    for path in (ROOT / "templates/map/partials").glob("*.html"):
+        if path.stem.endswith("_result") or path.stem == "section":  # several roots; one root for each section
+            continue
+        assert f'id="{path.stem}"' in path.read_text(), path.name
+        environment.get_template(f"map/partials/{path.name}")
+
+
+def test_vendored_files_are_unmodified() -> None:
+    for path in (*(ROOT / "static/vendor").iterdir(), *(ROOT / "seatweb/accounts/unicode_data").iterdir()):
+        readme = (path.parent / "README.md").read_text()
+        if path.suffix in {".js", ".woff2", ".txt"} and "LICENSE" not in path.name:
+            assert hashlib.sha256(path.read_bytes()).hexdigest() in readme, path.name
+
+
+def test_the_style_sheet_names_its_font_as_the_page_preloads_it() -> None:
+    sheet = ROOT / "static/css/seatweb.css"
+    named = re.findall(r'url\("?([^")]+)\?v=([0-9a-f]+)"?\)', sheet.read_text())
+    assert named
+    for path, fingerprint in named:
+        assert hashlib.sha256((sheet.parent / path).read_bytes()).hexdigest().startswith(fingerprint)
+        assert len(fingerprint) == 12
+
+
+def test_nothing_is_loaded_from_elsewhere() -> None:
+    for folder in ("templates", "static/css", "static/js"):
+        for path in (ROOT / folder).rglob("*.*"):
+            text = re.sub(r'xmlns(:\w+)?="[^"]*"', "", path.read_text())
+            assert not re.search(r"""(https?:)?//[a-z0-9.-]+\.[a-z]{2,}""", text), path
+
+
+def test_pages_carry_no_inline_script_or_style() -> None:
+    for path in (ROOT / "templates").rglob("*.html"):
+        text = path.read_text()
+        assert not re.search(r"<style|<script(?![^>]*\bsrc=)|\sstyle=|\son[a-z]+=|hx-on|\bjs:", text), path
+
+
+def test_scripts_keep_nothing_and_listen_to_no_other_window() -> None:
+    for path in (ROOT / "static/js").glob("*.js"):
+        text = path.read_text()
+        assert not re.search(r"localStorage|sessionStorage|indexedDB|document\.cookie|caches\.", text), path
+        assert not re.search(r"""postMessage|\bopener\b|addEventListener\(\s*["']message["']""", text), path
+        assert not re.search(r"\beval\(|new Function|(inner|outer|Adjacent)HTML|document\.write|__proto__", text), path
+
+
+def test_what_templates_hold_may_be_swapped() -> None:
+    """What is new in a template is refused by browsers until the lists of trusted-types.js have it."""
+    script = (ROOT / "static/js/trusted-types.js").read_text()
+    lists = dict(re.findall(r"const (ELEMENTS|ATTRIBUTES) = words\(`([^`]+)`\)", script))
+    elements, attributes = set(lists["ELEMENTS"].split()), set(lists["ATTRIBUTES"].split())
+    attributes |= set(re.findall(r'^    \["([a-z:-]+)", ', script, re.MULTILINE))
+    used: set[str] = set()
+    for path in (ROOT / "templates").rglob("*.html"):
+        if path.name != "base.html":
+            # No swap brings the head, or what stands there for browsers without scripts.
+            head = r"\{% block head %\}.*?\{% endblock %\}|<noscript>.*?</noscript>"
+            text = re.sub(head, "", path.read_text(), flags=re.DOTALL)
+            text = re.sub(r"\{#.*?#\}|\{%.*?%\}|\{\{.*?\}\}", "x", text, flags=re.DOTALL)
+            for tag, rest in re.findall(r"<([a-z][a-z0-9-]*)((?:\s+[^<>]*)?)>", text):
+                assert tag in elements or tag == "hx-partial", f"{path.name}: <{tag}>"
+                names = set(re.findall(r"(?:^|\s)([a-zA-Z][\w:-]*)(?==)", re.sub(r'"[^"]*"', "", rest)))
+                unknown = {name for name in names if not name.startswith(("aria-", "data-"))} - attributes
+                assert not unknown, f"{path.name}: <{tag}> {unknown}"
+                used |= names
+    unused = {name for name in attributes if name.startswith("hx-")} - used
+    assert unused <= {"hx-morph-skip"}, unused  # it has no value

@@ -1,0 +1,183 @@
+"""What a password or a right allowed when it was looked at is done only if it still counts when it is done."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+import asyncpg
+import httpx
+import pyotp
+import pytest
+
+from tests.support import Site, Visitor, one, soup, until_blocked
+from tests.web.account.test_password_reset import PAGE as RESET
+from tests.web.account.test_password_reset import MakeCode, make_code  # noqa: F401 - a fixture
+from tests.web.account.test_second_factor import PAGE as FACTORS
+from tests.web.account.test_second_factor import add_app, confirm
+from tests.web.admin.test_people import make_admin
+
+OLD, NEW, OTHER = "correct horse battery", "a staple for the battery", "one more staple"
+SESSIONS_END = "update sessions set ended_at = now()"
+PASSWORD_CHANGES = "update users set password_hash = 'another'"
+
+Answer: TypeAlias = httpx.Response
+
+
+async def meanwhile(
+    connection: asyncpg.Connection, database_url: str, action: Awaitable[Answer], change: str
+) -> Answer:
+    """Return the answer to a request that looked at everything before a change, and acts after it."""
+    async with connection.transaction():
+        await connection.execute("select from users for update")
+        acting = asyncio.ensure_future(action)
+        await until_blocked(database_url, acting)
+        await connection.execute(change)
+    return await acting
+
+
+@pytest.fixture
+async def ada(site: Site) -> Visitor:
+    visitor = site.visitor()
+    await visitor.register("ada", OLD)
+    return visitor
+
+
+async def hash_of_ada(connection: asyncpg.Connection) -> str:
+    return str(await connection.fetchval("select password_hash from users where username = 'ada'"))
+
+
+def change_password(visitor: Visitor) -> Awaitable[Answer]:
+    return visitor.post("/account/password", password=OLD, new_password=NEW)
+
+
+def delete_account(visitor: Visitor) -> Awaitable[Answer]:
+    return visitor.post("/account/delete", password=OLD)
+
+
+@pytest.mark.parametrize("act", [change_password, delete_account])
+@pytest.mark.parametrize(("change", "status"), [(SESSIONS_END, 303), (PASSWORD_CHANGES, 422)])
+async def test_an_old_password_does_nothing_once_it_or_the_session_is_gone(
+    site: Site,
+    connection: asyncpg.Connection,
+    database_url: str,
+    ada: Visitor,
+    act: Callable[[Visitor], Awaitable[Answer]],
+    change: str,
+    status: int,
+) -> None:
+    await ada.csrf()
+    answer = await meanwhile(connection, database_url, act(ada), change)
+    assert answer.status_code == status
+    if status == 303:
+        assert answer.headers["location"].startswith("/login")
+    else:
+        assert "changed a moment ago" in one(soup(answer), "#password-error").get_text()
+    actions = {row["action"] for row in await connection.fetch("select action from audit")}
+    assert not actions & {"password_change", "delete_account"}
+    assert await connection.fetchval("select count(*) from users where deleted_at is null") == 1
+
+
+async def test_a_thief_with_the_old_password_does_not_overtake_a_reset(
+    site: Site,
+    connection: asyncpg.Connection,
+    ada: Visitor,
+    make_code: MakeCode,  # noqa: F811
+) -> None:
+    for delay in (0, 0.02, 0.05):
+        await connection.execute("update sessions set ended_at = null")
+        thief, owner, code = ada, site.visitor(), await make_code("ada")
+        await thief.csrf()
+        await owner.csrf()
+
+        async def reset(delay: float = delay, owner: Visitor = owner, code: str = code) -> Answer:
+            await asyncio.sleep(delay)
+            return await owner.post(RESET, username="ada", code=code, new_password=OTHER)
+
+        theirs, own = await asyncio.gather(change_password(thief), reset())
+        logins = {password: await site.visitor().login("ada", password) for password in (NEW, OTHER)}
+        right = [password for password, answer in logins.items() if answer.status_code == 303]
+        assert right == [OTHER if own.status_code == 303 else NEW]  # the one who was told that it worked
+        assert (own.status_code, theirs.headers.get("location")) != (303, "/account")
+        again = await site.visitor().post(RESET, username="ada", code=await make_code("ada"), new_password=OLD)
+        assert again.status_code == 303
+
+
+async def test_of_two_changes_at_once_one_is_told_that_it_came_too_late(
+    site: Site, connection: asyncpg.Connection, ada: Visitor
+) -> None:
+    await ada.csrf()
+    answers = await asyncio.gather(
+        *(ada.post("/account/password", password=OLD, new_password=new) for new in (NEW, OTHER))
+    )
+    assert sorted(answer.status_code for answer in answers) == [303, 422]
+    new = (NEW, OTHER)[[answer.status_code for answer in answers].index(303)]
+    assert (await site.visitor().login("ada", new)).status_code == 303
+    rows = await connection.fetch("select from audit where action = 'password_change'")
+    assert len(rows) == 1
+
+
+# The second factor
+
+
+async def begin_app(visitor: Visitor) -> Awaitable[Answer]:
+    await confirm(visitor)
+    return visitor.post(f"{FACTORS}/app")
+
+
+async def confirm_app(visitor: Visitor) -> Awaitable[Answer]:
+    await confirm(visitor)
+    await visitor.post(f"{FACTORS}/app")
+    key = one(soup(await visitor.get(f"{FACTORS}/app")), ".enrol-key code").get_text().replace(" ", "")
+    return visitor.post(f"{FACTORS}/app/code", code=pyotp.TOTP(key).at(int(time.time())))
+
+
+async def remove_app(visitor: Visitor) -> Awaitable[Answer]:
+    await add_app(visitor)
+    return visitor.post(f"{FACTORS}/app/remove")
+
+
+async def make_codes(visitor: Visitor) -> Awaitable[Answer]:
+    await add_app(visitor)
+    return visitor.post(f"{FACTORS}/recovery-codes")
+
+
+@pytest.mark.parametrize("prepare", [begin_app, confirm_app, remove_app, make_codes])
+@pytest.mark.parametrize("change", [SESSIONS_END, "update users set disabled_at = now()"])
+async def test_a_session_that_ended_changes_no_second_factor(
+    site: Site,
+    connection: asyncpg.Connection,
+    database_url: str,
+    ada: Visitor,
+    prepare: Callable[[Visitor], Awaitable[Awaitable[Answer]]],
+    change: str,
+) -> None:
+    action = await prepare(ada)
+    before = [await connection.fetch(f"select * from {name}") for name in ("totp_secrets", "recovery_codes", "audit")]  # noqa: S608
+    answer = await meanwhile(connection, database_url, action, change)
+    assert (answer.status_code, answer.headers["location"][:6]) == (303, "/login")
+    after = [await connection.fetch(f"select * from {name}") for name in ("totp_secrets", "recovery_codes", "audit")]  # noqa: S608
+    assert after == before
+
+
+# Administrators
+
+
+@pytest.mark.parametrize("action", ["disable", "enable", "reset-code"])
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [("update users set role = 'user'", 403), (SESSIONS_END, 303), ("update users set disabled_at = now()", 303)],
+)
+async def test_an_administrator_who_is_none_any_more_does_nothing(
+    site: Site, connection: asyncpg.Connection, database_url: str, action: str, change: str, status: int
+) -> None:
+    async with site.people(2, prefix="root") as (admin, other):
+        await make_admin(connection, admin)
+        site.confirm(admin)
+        assert other.user
+        acting = admin.post(f"/admin/people/{other.user.id}/{action}")
+        assert (await meanwhile(connection, database_url, acting, change)).status_code == status
+        assert await connection.fetchval("select count(*) from password_resets") == 0
+        assert await connection.fetchval("select count(*) from audit where actor_id is not null") == 0
