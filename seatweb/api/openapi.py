@@ -101,8 +101,8 @@ def problems() -> dict[str, type[SeatwebError]]:
         for error in waiting.pop().__subclasses__():
             waiting.append(error)
             if error.__module__.startswith("seatweb.") and error.code != SeatwebError.code:
-                ours = error.__module__ in {"seatweb.errors", "seatweb.api.problems"}
-                found[error.code] = error if ours else found.get(error.code, error)
+                defines_code = "code" in vars(error) and not error.__module__.startswith("seatweb.web.")
+                found[error.code] = error if defines_code else found.get(error.code, error)
     return dict(sorted(found.items(), key=lambda item: (item[1].status, item[0])))
 
 

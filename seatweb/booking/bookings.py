@@ -87,7 +87,7 @@ class Bookings:
             raise SeatNotFound
         async with self._turns.take(user, seat_id, day) as turn:
             holds = await self.admit(user, day)
-            async with self.changing(user, day, holds):
+            async with self.changing(user, day):
                 booking = await self._database.write(_book, user, seat_id, day, session_id, holds)
             turn.sitter = user.id
             return booking
@@ -105,7 +105,7 @@ class Bookings:
         holds = await self.admit(user, day)
         # Latecomers are refused before they queue behind the winners.
         sections = await self._database.run(_check_any_free, user, day, section, holds)
-        async with self.changing(user, day, holds):
+        async with self.changing(user, day):
             return await self._database.write(_book_any, user, day, sections, session_id, holds)
 
     async def book_in(
@@ -154,7 +154,7 @@ class Bookings:
                 await queries.move_booking(sql, booking, seat_id, session_id)
             return await known_booking(sql, booking_id, user.id)
 
-        async with self.changing(user, day, holds):
+        async with self.changing(user, day):
             return await self._database.transaction(work)
 
     async def move_of_day(self, user: User, day: date, seat_id: int, session_id: UUID | None = None) -> Booking:
@@ -228,8 +228,8 @@ class Bookings:
         return holds
 
     @asynccontextmanager
-    async def changing(self, user: User, day: date, holds: Holding | None = None) -> AsyncIterator[Outcome]:
-        """Tell everyone that the day changed once the work inside is done, and end what the user held among `holds`.
+    async def changing(self, user: User, day: date) -> AsyncIterator[Outcome]:
+        """Tell everyone that the day changed once the work inside is done, and end what the user holds on that day.
 
         A refusal changed nothing, so nobody is told. Where there is no answer, nobody knows, so everyone looks.
         """
@@ -238,16 +238,14 @@ class Bookings:
             yield outcome
         except BaseException as error:
             if not isinstance(error, SeatwebError) or isinstance(error, Overloaded):
-                self._changed(user, day, holds or {})
+                self._changed(user, day)
             raise
         if outcome.changed:
-            self._changed(user, day, holds or {})
+            self._changed(user, day)
 
-    def _changed(self, user: User, day: date, holds: Holding) -> None:
+    def _changed(self, user: User, day: date) -> None:
         self._views.forget_week(user, day)
-        for hold in holds.values():
-            if hold.user_id == user.id:
-                self._hold_store.end_soon(day, hold)
+        self._hold_store.end_soon(day, user.id)
         self._changes.tell(day)
 
 

@@ -71,20 +71,21 @@ return 0
 END: Final = (
     READ
     + """
-local user, seat, begun = ARGV[1], ARGV[2], ARGV[3]
+local user, before = ARGV[1], tonumber(ARGV[2])
+local ended = 0
 for i = 1, #holds, 2 do
   local holder, _, _, from = read(holds[i + 1])
-  if holds[i] == seat and holder == user and from == begun then
-    return redis.call('HDEL', KEYS[1], seat)
+  if holder == user and tonumber(from) <= before then
+    ended = ended + redis.call('HDEL', KEYS[1], holds[i])
   end
 end
-return 0
+return ended
 """
 )
 ACTIVE: Final = (
     READ
     + """
-local active = {}
+local active = {now}
 for i = 1, #holds, 2 do
   local holder, _, left, from = read(holds[i + 1])
   if holder then
@@ -97,6 +98,7 @@ return active
 
 
 UNDO_SECONDS: Final = 0.6
+MARGIN_SECONDS: Final = 0.05  # for the way between the clocks: shorter than any user takes to choose another seat
 UNDONE_KEPT: Final = 10_000
 
 
@@ -116,6 +118,7 @@ class HoldStore:
         self._seconds = seconds
         self._undone: Kept[Command, float] = Kept(UNDONE_KEPT)
         self._undoing: asyncio.Task[None] | None = None
+        self._ahead: float | None = None  # how many seconds Redis's clock is ahead of this process's monotonic one
         self._take = redis.script(TAKE)
         self._release = redis.script(RELEASE)
         self._active = redis.script(ACTIVE)
@@ -148,9 +151,14 @@ class HoldStore:
             self._undo_later(("EVAL", RELEASE, 1, _key(day), user_id, seat_id, token))
             return False
 
-    def end_soon(self, day: date, hold: Hold) -> None:
-        """End this very hold soon, not a newer one of the user; with Redis away, once it is back. It cannot fail."""
-        self._outbox.put(("EVAL", END, 1, _key(day), hold.user_id, hold.seat_id, hold.begun))
+    def end_soon(self, day: date, user_id: int) -> None:
+        """End what the user holds on the day by now, but nothing that they take later. It cannot fail.
+
+        With Redis away it is done once Redis is back.
+        """
+        if self._ahead is not None:
+            now = round(1000 * (time.monotonic() + self._ahead + MARGIN_SECONDS))
+            self._outbox.put(("EVAL", END, 1, _key(day), user_id, now))
 
     def _undo_later(self, command: Command) -> None:
         self._undone[command] = time.monotonic()
@@ -179,10 +187,11 @@ class HoldStore:
     async def active(self, day: date) -> dict[int, Hold]:
         """Return the holds of the day by seat id; none with Redis away."""
         try:
-            found = await self._active([_key(day)], [])
+            redis_now, *found = await self._active([_key(day)], [])
         except RedisAway:
             return {}
         now = time.monotonic()
+        self._ahead = redis_now / 1000 - now
         return {
             seat: Hold(seat_id=seat, user_id=user, begun=begun, until=now + left / 1000)
             for seat, user, left, begun in found

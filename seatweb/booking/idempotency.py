@@ -91,7 +91,7 @@ class IdempotentBookings:
             await queries.keep_answer(sql, user.id, key, stored)
             return OnceAnswered(stored, refusal)
 
-        async with self._bookings.changing(user, wish.day, holds) as outcome:
+        async with self._bookings.changing(user, wish.day) as outcome:
             answered = await self._database.transaction(answer)
             outcome.changed = not answered.repeated and answered.refusal is None
         return answered

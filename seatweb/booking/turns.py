@@ -68,7 +68,6 @@ class Turns:
                         await self._check_free(user, seat)
             except TimeoutError:
                 raise Overloaded from None
-        self._wanted[seat] = None
         turn = self._turns[seat] = Turn()
         try:
             yield turn
@@ -77,6 +76,7 @@ class Turns:
             raise
         finally:
             del self._turns[seat]
+            self._wanted[seat] = None
             turn.over.set()
 
     async def _check_free(self, user: User, seat: _Key) -> None:

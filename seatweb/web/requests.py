@@ -41,7 +41,7 @@ class PageNotFound(SeatwebError):
 class NotConfirmed(SeatwebError):
     """The user has to prove who they are before they may do this."""
 
-    code = "not_confirmed"
+    code = "forbidden"
     status = 403
     message = "Enter your password first."
 

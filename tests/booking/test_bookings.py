@@ -105,10 +105,10 @@ async def test_of_many_who_want_a_seat_at_once_one_asks_the_database(
     """The others would keep places in it from those who want other seats."""
     asked = []
 
-    def counted(name: str, ask: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
-        async def count(work: Any) -> Any:
+    def counted(name: str, ask: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def count(*work: Any) -> Any:
             asked.append(name)
-            return await ask(work)
+            return await ask(*work)
 
         return count
 
@@ -130,10 +130,10 @@ async def test_who_comes_too_late_asks_together_with_others(
 ) -> None:
     asked, run = 0, database.run
 
-    async def counted(work: Any) -> Any:
+    async def counted(*work: Any) -> Any:
         nonlocal asked
         asked += 1
-        return await run(work)
+        return await run(*work)
 
     for user, seat_id in zip(users, range(1, 7), strict=False):
         await bookings.book(user, seat_id, clock.today)
@@ -153,10 +153,10 @@ async def test_who_cannot_learn_whether_the_seat_is_free_hears_so_in_time(
     await bookings.book(users[0], 7, clock.today)
     run, asked, over = database.run, asyncio.Event(), asyncio.Event()
 
-    async def stuck(work: Any) -> Any:
+    async def stuck(*work: Any) -> Any:
         asked.set()
         await over.wait()
-        return await run(work)
+        return await run(*work)
 
     monkeypatch.setattr(database, "run", stuck)
     async with asyncio.timeout(10):
