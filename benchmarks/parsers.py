@@ -251,11 +251,11 @@ async def measure(settings: Settings, backends: Any) -> None:  # noqa: ANN401
     await migrate(backends.database_url)
     app = create_app(settings, backends)
     secret = people.CSRF_SECRET
-    cookies = f"{people.SECURITY.csrf_cookie}={secret}".encode()
+    cookies = f"{people.OUR_COOKIES.csrf_cookie}={secret}".encode()
     async with started(app):  # the log is written as ever, to nowhere: its lines are part of the work
         plain = await _worst(app, [Request(), Request("POST"), Request(path="/seats")])
         print(f"| anything | | {plain * 1000:.1f} | |")
-        for row in rows(people.SECURITY.csrf_token(secret), cookies):
+        for row in rows(people.CSRF.token(secret), cookies):
             whole, half = [await _worst(app, row.requests(size)) for size in (row.size, row.size // 2)]
             _print(row.name, row.size, whole, half)
     _print("head of a request (httptools)", LARGEST_HEAD, head_seconds(LARGEST_HEAD), head_seconds(LARGEST_HEAD // 2))

@@ -8,12 +8,16 @@ from typing import Final
 from urllib.parse import urlencode
 
 from seatweb.accounts.model import Session, User
-from seatweb.http.tokens import API_AUDIENCE, CSRF_FIELD, Security
+from seatweb.http.cookies import Cookies
+from seatweb.http.csrf import CSRF_FIELD, Csrf
+from seatweb.http.tokens import API_AUDIENCE, Tokens
 
 from benchmarks.load import request
 from benchmarks.servers import SECRET, execute
 
-SECURITY: Final = Security(SECRET, secure=False, public_url=None)
+TOKENS: Final = Tokens([SECRET])
+OUR_COOKIES: Final = Cookies(TOKENS, secure=False)
+CSRF: Final = Csrf([SECRET], OUR_COOKIES, None)
 CSRF_SECRET: Final = "0" * 64
 NO_PASSWORD: Final = "none"  # noqa: S105 - no hash: nobody signs in with it
 REGISTER: Final = """
@@ -62,14 +66,14 @@ def sign_in(database_url: str, count: int) -> list[Person]:
     for row in execute(database_url, SIGN_IN, count):
         user = User(id=row["id"], username=row["username"], created_at=row["created_at"])
         session = Session(id=row["session_id"], user=user, expires_at=row["expires_at"])
-        cookies = {SECURITY.session_cookie: SECURITY.issue(session), SECURITY.csrf_cookie: CSRF_SECRET}
+        cookies = {OUR_COOKIES.session_cookie: TOKENS.issue(session), OUR_COOKIES.csrf_cookie: CSRF_SECRET}
         people.append(
             Person(
                 id=user.id,
                 username=user.username,
                 session_id=str(session.id),
                 cookie="; ".join(f"{name}={value}" for name, value in cookies.items()),
-                token=SECURITY.issue(session, API_AUDIENCE),
+                token=TOKENS.issue(session, API_AUDIENCE),
             )
         )
     return people
@@ -77,9 +81,9 @@ def sign_in(database_url: str, count: int) -> list[Person]:
 
 def sign_in_form(username: str, password: str) -> bytes:
     """Return what a browser sends from the page of /login."""
-    token = SECURITY.csrf_token(CSRF_SECRET)
+    token = CSRF.token(CSRF_SECRET)
     form = urlencode({CSRF_FIELD: token, "username": username, "password": password}).encode()
-    headers = {"Cookie": f"{SECURITY.csrf_cookie}={CSRF_SECRET}"}
+    headers = {"Cookie": f"{OUR_COOKIES.csrf_cookie}={CSRF_SECRET}"}
     return request("POST", "/login", headers, form, content_type="application/x-www-form-urlencoded")
 
 

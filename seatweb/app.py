@@ -50,9 +50,15 @@ from seatweb.booking.section_cache import SectionCache
 from seatweb.booking.window import BookingWindow
 from seatweb.errors import Constraints, Forbidden, NotAllowed
 from seatweb.http.client_address import Proxies
+from seatweb.http.cookies import Cookies, OwnCookies, send_cookies
+from seatweb.http.csrf import Csrf
+from seatweb.http.deadline import Deadline
+from seatweb.http.headers import FILE_HEADERS, HEADERS, strict_transport
 from seatweb.http.hosts import Hosts
-from seatweb.http.telemetry import Deadline, OwnCookies, Telemetry, configure_logging
-from seatweb.http.tokens import FILE_HEADERS, HEADERS, Security, send_cookies, strict_transport
+from seatweb.http.identity import Identities
+from seatweb.http.logs import configure_logging
+from seatweb.http.telemetry import Telemetry
+from seatweb.http.tokens import Tokens
 from seatweb.limits.limits import Limits, Rules
 from seatweb.personal_data import PersonalData
 from seatweb.settings import Backends, Settings, split_ring
@@ -103,23 +109,17 @@ def create_app(
     """
     log_request = configure_logging(settings.log_format)
     zone = settings.zone
-    security = Security(
-        backends.jwt_secret,
-        secure=settings.secure_cookies,
-        public_url=settings.public_url,
-        access=timedelta(minutes=settings.access_minutes),
-    )
-    renderer = Renderer(security, settings.site_name, settings.public_url)
+    secrets = split_ring(backends.jwt_secret)
+    tokens = Tokens(secrets, access=timedelta(minutes=settings.access_minutes))
+    our_cookies = Cookies(tokens, secure=settings.secure_cookies)
+    csrf = Csrf(secrets, our_cookies, settings.public_url)
+    identities = Identities(tokens, our_cookies)
+    renderer = Renderer(our_cookies, csrf, settings.site_name, settings.public_url)
     rules = PasswordRules(
         shortest=settings.shortest_password,
         refuse_common=settings.in_service,
         site_words=("seatweb", settings.site_name, settings.site_name.replace(" ", "")),
     )
-
-    def read_tables() -> None:
-        """Read what the first registration needs, so that nobody waits for it."""
-        username_skeletons("anna")
-        rules.problem("correct horse battery", "anna")
 
     database = Database(backends.database_url, CONSTRAINTS, size=settings.database_pool)
     redis = RedisClient(backends.redis_url)
@@ -127,7 +127,7 @@ def create_app(
     limits = Limits(
         redis,
         _rules(settings),
-        secret=split_ring(backends.jwt_secret)[-1],
+        secret=secrets[-1],
         workers=settings.workers,
         now=lambda: datetime.now(zone),
     )
@@ -150,15 +150,15 @@ def create_app(
     bookings = Bookings(database, views, hold_store, changes, window, limits)
     live = Live(views, window, changes)
 
-    visitors = Visitors(security, sessions, factors)
+    visitors = Visitors(identities, our_cookies, csrf, sessions, factors)
     reader = MapReader(views, window, names=settings.names == "signed-in")
     sections = Sections(renderer.environment)
-    day_pages = DayPages(renderer, security, sections)
+    day_pages = DayPages(renderer, csrf, sections)
     answers = MapAnswers(views, reader, renderer, sections, day_pages)
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
-        reading = asyncio.create_task(asyncio.to_thread(read_tables))
+        reading = asyncio.create_task(asyncio.to_thread(_read_tables, rules))
         async with database, redis, outbox, changes, live, sessions.verifying(lambda: live.sessions, live.end_sessions):
             await sessions.mark_enrolling()
             if at_end:
@@ -173,7 +173,7 @@ def create_app(
     app = Litestar(
         route_handlers=[
             _pages(visitors),
-            _api(Clients(security, sessions, limits if settings.limit_requests else None)),
+            _api(Clients(tokens, sessions, limits if settings.limit_requests else None)),
             # Not compressed: what is compressed is held back.
             Router("/", route_handlers=[live_map], before_request=_function(visitors.prepare), include_in_schema=False),
             HealthController,
@@ -195,7 +195,8 @@ def create_app(
             name: _given(part)
             for name, part in {
                 "settings": settings,
-                "security": security,
+                "tokens": tokens,
+                "our_cookies": our_cookies,
                 "renderer": renderer,
                 "rules": rules,
                 "limits": limits,
@@ -232,11 +233,15 @@ def create_app(
         logging_config=None,
     )
     https = strict_transport(settings)
-    networks, unix = settings.proxies
-    proxies = Proxies(networks, unix=unix)
-    warm = WarmPages(OwnCookies(app), security, sessions, window, reader, sections, day_pages)
+    warm = WarmPages(OwnCookies(app), identities, sessions, window, reader, sections, day_pages)
     hosts = Hosts(settings.public_url, settings.host_names)
-    return Telemetry(warm, HEADERS | https, FILE_HEADERS | https, log_request, proxies, hosts)
+    return Telemetry(warm, HEADERS | https, FILE_HEADERS | https, log_request, _proxies(settings), hosts)
+
+
+def _read_tables(rules: PasswordRules) -> None:
+    """Read what the first registration needs, so that nobody waits for it."""
+    username_skeletons("anna")
+    rules.problem("correct horse battery", "anna")
 
 
 def _pages(visitors: Visitors) -> Router:
@@ -268,6 +273,11 @@ def _api(clients: Clients) -> Router:
         before_request=_function(clients.prepare),
         security=[{"bearer": []}],
     )
+
+
+def _proxies(settings: Settings) -> Proxies:
+    networks, unix = settings.proxies
+    return Proxies(networks, unix=unix)
 
 
 def _rules(settings: Settings) -> Rules:

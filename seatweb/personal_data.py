@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from seatweb.accounts import factor_queries, session_queries
 from seatweb.accounts import queries as account_queries
-from seatweb.accounts.model import NOWHERE, Client, Passkey, Role, Session, SignIn, User
+from seatweb.accounts.model import Passkey, Role, Session, SignIn, User
 from seatweb.accounts.queries import AuditRow
 from seatweb.accounts.registration import CHANGED_MEANWHILE, Accounts
 from seatweb.accounts.sessions import Sessions, still_signed_in
@@ -18,6 +18,7 @@ from seatweb.booking import queries as booking_queries
 from seatweb.booking.changes import Changes
 from seatweb.booking.model import Booking
 from seatweb.errors import InvalidInput
+from seatweb.http.client_address import NOWHERE, Client
 from seatweb.storage.database import Database
 from seatweb.storage.statements import Statements
 

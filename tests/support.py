@@ -21,9 +21,11 @@ import uvicorn
 from bs4 import BeautifulSoup, Tag
 from seatweb.accounts.model import Session, User
 from seatweb.app import create_app
+from seatweb.http.cookies import Cookies
+from seatweb.http.csrf import Csrf
 from seatweb.http.protocol import BoundedHttp
-from seatweb.http.tokens import CONFIRMED_AUDIENCE, Security
-from seatweb.settings import Backends, Settings
+from seatweb.http.tokens import CONFIRMED_AUDIENCE, Tokens
+from seatweb.settings import Backends, Settings, split_ring
 from seatweb.web.account.second_factor import CONFIRMED_SECONDS
 
 HTMX = {"HX-Request": "true"}
@@ -62,7 +64,10 @@ class Site:
         self.clock = clock or Clock(datetime.now(settings.zone).date())
         self.socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
-        self.security = Security(backends.jwt_secret, secure=settings.secure_cookies, public_url=settings.public_url)
+        secrets = split_ring(backends.jwt_secret)
+        self.tokens = Tokens(secrets)
+        self.our_cookies = Cookies(self.tokens, secure=settings.secure_cookies)
+        self.csrf = Csrf(secrets, self.our_cookies, settings.public_url)
         self._ready = threading.Event()
         self._end_streams: Callable[[], Any] = lambda: None
         self._server = _Server(
@@ -141,10 +146,10 @@ class Site:
             session = Session(id=row["session_id"], user=user, expires_at=row["expires_at"])
             visitors.append(Visitor(self.url, user=user))
             cookies = visitors[-1].http.cookies
-            for cookie in self.security.session_cookies(session):
+            for cookie in self.our_cookies.of_session(session):
                 cookies.set(cookie.key, str(cookie.value))
-            cookies.set(self.security.csrf_cookie, "0" * 64)
-            visitors[-1].use_token(self.security.csrf_token(f"{'0' * 64}:{session.id}"))
+            cookies.set(self.our_cookies.csrf_cookie, "0" * 64)
+            visitors[-1].use_token(self.csrf.token(f"{'0' * 64}:{session.id}"))
         yield visitors
         for visitor in visitors:
             await visitor.http.aclose()
@@ -152,7 +157,7 @@ class Site:
     def confirm(self, visitor: Visitor) -> None:
         """Let the visitor have entered their password a moment ago, without the cost of hashing it."""
         session = {"session": str(visitor.session_id)}
-        cookie = self.security.step_cookie(CONFIRMED_AUDIENCE, session, CONFIRMED_SECONDS)
+        cookie = self.our_cookies.of_step(CONFIRMED_AUDIENCE, session, CONFIRMED_SECONDS)
         visitor.http.cookies.set(cookie.key, str(cookie.value))
 
 

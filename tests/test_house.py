@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 from jinja2 import Environment, FileSystemLoader
-from seatweb.http.tokens import Security
+from seatweb.http.cookies import Cookies
+from seatweb.http.csrf import Csrf
+from seatweb.http.tokens import Tokens
 from seatweb.web.rendering import Renderer
 
 ROOT = Path(__file__).parents[1]
@@ -30,7 +32,8 @@ def test_imports_run_one_way() -> None:
 
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_every_template_parses_and_names_files_that_exist(name: str) -> None:
-    renderer = Renderer(Security("x" * 32, secure=False, public_url=None), "Seatweb")
+    our_cookies = Cookies(Tokens(["x" * 32]), secure=False)
+    renderer = Renderer(our_cookies, Csrf(["x" * 32], our_cookies, None), "Seatweb")
     renderer.environment.get_template(name)
     source = (ROOT / "templates" / name).read_text()
     for path in re.findall(r"static\('([^']+)'\)", source):

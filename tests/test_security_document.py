@@ -70,7 +70,7 @@ def test_the_inventory_of_cryptography_names_every_module_that_is_imported() -> 
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_log_lines_are_json_in_utc_and_cannot_be_forged(log_format: str, path: str) -> None:
     program = (
-        "import sys; from seatweb.http.telemetry import configure_logging;"
+        "import sys; from seatweb.http.logs import configure_logging;"
         "configure_logging(sys.argv[1])(method='GET', path=sys.argv[2], status=404, ms=1.0)"
     )
     done = subprocess.run([sys.executable, "-c", program, log_format, path], capture_output=True, check=True, cwd=ROOT)

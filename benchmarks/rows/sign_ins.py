@@ -81,7 +81,7 @@ async def _hash() -> str:
 
 
 def _login(username: str) -> Exchange:
-    return Exchange(people.sign_in_form(username, PASSWORD), {b"303": people.SECURITY.session_cookie.encode()})
+    return Exchange(people.sign_in_form(username, PASSWORD), {b"303": people.OUR_COOKIES.session_cookie.encode()})
 
 
 def _alone(servers: Servers, seconds: float) -> float:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
 from uuid import UUID
 
 from msgspec import Struct
+
+from seatweb.http.client_address import Client
 
 
 class Role(StrEnum):
@@ -44,17 +45,10 @@ class Session(Struct, frozen=True):
     enrolling: bool = False
     """Whether it counts for nothing but adding the second factor, which its site asks everyone for."""
 
-
-class Client(Struct, frozen=True):
-    """Where a request came from."""
-
-    address: str = ""
-    device: str = ""
-    """The User-Agent header, cut."""
-
-
-NOWHERE: Final = Client()
-"""Where the operator's own commands come from."""
+    @property
+    def user_id(self) -> int:
+        """The id of its user."""
+        return self.user.id
 
 
 class SignIn(Struct, frozen=True):

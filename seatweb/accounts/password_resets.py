@@ -11,11 +11,12 @@ from seatweb.accounts import queries, session_queries
 from seatweb.accounts.codes import hash_code, new_code
 from seatweb.accounts.errors import BadCredentials, UserNotFound
 from seatweb.accounts.fair_queue import Asker
-from seatweb.accounts.model import NOWHERE, Client, Role, Session, User
+from seatweb.accounts.model import Role, Session, User
 from seatweb.accounts.passwords import PasswordRules, Passwords
 from seatweb.accounts.sessions import Sessions, still_administrator
 from seatweb.accounts.usernames import typed_username, username_key
 from seatweb.errors import InvalidInput, NotAllowed
+from seatweb.http.client_address import NOWHERE, Client
 from seatweb.limits.limits import Limits
 from seatweb.storage.database import Database
 from seatweb.storage.statements import Statements

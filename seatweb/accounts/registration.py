@@ -10,7 +10,7 @@ import structlog
 from seatweb.accounts import queries, session_queries
 from seatweb.accounts.errors import BadCredentials
 from seatweb.accounts.fair_queue import Asker
-from seatweb.accounts.model import NOWHERE, Client, Session, User
+from seatweb.accounts.model import Session, User
 from seatweb.accounts.passwords import PasswordRules, Passwords
 from seatweb.accounts.queries import Credentials
 from seatweb.accounts.sessions import Sessions, still_signed_in
@@ -22,6 +22,7 @@ from seatweb.accounts.usernames import (
     username_skeletons,
 )
 from seatweb.errors import InvalidInput
+from seatweb.http.client_address import NOWHERE, Client
 from seatweb.limits.limits import Limits
 from seatweb.storage.database import Database
 from seatweb.storage.statements import Statements

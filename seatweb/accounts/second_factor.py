@@ -17,10 +17,11 @@ from seatweb.accounts import factor_queries, queries
 from seatweb.accounts.codes import hash_code, new_code, without_separators
 from seatweb.accounts.errors import BadCode, LastFactor
 from seatweb.accounts.fair_queue import Asker
-from seatweb.accounts.model import NOWHERE, Client, Factors, Session, User
+from seatweb.accounts.model import Factors, Session, User
 from seatweb.accounts.passwords import Passwords
 from seatweb.accounts.sessions import Proof, still_signed_in
 from seatweb.errors import NotSignedIn, TooManyAttempts
+from seatweb.http.client_address import NOWHERE, Client
 from seatweb.storage.database import Database
 from seatweb.storage.statements import Statements
 

@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from seatweb.accounts.model import Client, Session, SignIn
+from seatweb.accounts.model import Session, SignIn
 from seatweb.accounts.queries import user_of
+from seatweb.http.client_address import Client
 from seatweb.storage.statements import Statements
 
 

@@ -14,8 +14,9 @@ import structlog
 
 from seatweb.accounts import queries, session_queries
 from seatweb.accounts.errors import BadCredentials
-from seatweb.accounts.model import Client, Role, Session, SignIn, User
+from seatweb.accounts.model import Role, Session, SignIn, User
 from seatweb.errors import NotAllowed, NotSignedIn, Overloaded
+from seatweb.http.client_address import Client
 from seatweb.storage.caching import Kept, Memory
 from seatweb.storage.database import Database
 from seatweb.storage.statements import Statements

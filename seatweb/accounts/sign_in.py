@@ -6,11 +6,12 @@ from uuid import UUID
 
 from seatweb.accounts import queries
 from seatweb.accounts.errors import SecondFactorMissing, SecondFactorNeeded
-from seatweb.accounts.model import NOWHERE, Client, Session, User
+from seatweb.accounts.model import Session, User
 from seatweb.accounts.passkeys import Challenge, Passkeys, RelyingParty
 from seatweb.accounts.registration import Accounts
 from seatweb.accounts.second_factor import SecondFactors
 from seatweb.accounts.sessions import Proof, Sessions
+from seatweb.http.client_address import NOWHERE, Client
 from seatweb.storage.database import Database
 from seatweb.storage.statements import Statements
 

@@ -18,7 +18,8 @@ from seatweb.accounts.sign_in import SigningIn
 from seatweb.api.problems import REFUSED
 from seatweb.api.requests import ApiRequest, signed_in
 from seatweb.api.schemas import Credentials, SignInCredentials, Token, UserOut
-from seatweb.http.tokens import API_AUDIENCE, Security, client_of
+from seatweb.http.client_address import client_of
+from seatweb.http.tokens import API_AUDIENCE, Tokens
 
 JSON = Annotated[Credentials, Body(description="Username and password.")]
 SIGN_IN = Annotated[SignInCredentials, Body(description="Username, password and, if there is one, the second factor.")]
@@ -39,12 +40,12 @@ class AuthController(Controller):
         data: JSON,
         accounts: NamedDependency[Accounts],
         factors: NamedDependency[SecondFactors],
-        security: NamedDependency[Security],
+        tokens: NamedDependency[Tokens],
     ) -> Response[Token]:
         """Create an account and sign in."""
         if factors.needed:
             raise SecondFactorMissing
-        return _token(security, await accounts.register(data.username, data.password, client_of(request)), 201)
+        return _token(tokens, await accounts.register(data.username, data.password, client_of(request)), 201)
 
     @post("/login", operation_id="login", status_code=200, responses=REFUSED)
     async def login(
@@ -52,11 +53,11 @@ class AuthController(Controller):
         request: ApiRequest,
         data: SIGN_IN,
         signing_in: NamedDependency[SigningIn],
-        security: NamedDependency[Security],
+        tokens: NamedDependency[Tokens],
     ) -> Response[Token]:
         """Sign in and get a token."""
         client = client_of(request)
-        return _token(security, await signing_in.at_once(data.username, data.password, data.code, client), 200)
+        return _token(tokens, await signing_in.at_once(data.username, data.password, data.code, client), 200)
 
 
 class MeController(Controller):
@@ -70,7 +71,7 @@ class MeController(Controller):
         return UserOut.of(signed_in(request).user)
 
 
-def _token(security: Security, session: Session, status: int) -> Response[Token]:
+def _token(tokens: Tokens, session: Session, status: int) -> Response[Token]:
     seconds = int((session.expires_at - datetime.now(UTC)).total_seconds())
-    token = Token(access_token=security.issue(session, API_AUDIENCE), token_type="bearer", expires_in=seconds)  # noqa: S106
+    token = Token(access_token=tokens.issue(session, API_AUDIENCE), token_type="bearer", expires_in=seconds)  # noqa: S106
     return Response(token, status_code=status, headers={"cache-control": "no-store"})

@@ -19,7 +19,7 @@ from seatweb.accounts.sessions import Sessions
 from seatweb.api.problems import MalformedJSON, UnsupportedMediaType
 from seatweb.errors import InvalidInput, NotSignedIn
 from seatweb.http.client_address import address_of
-from seatweb.http.tokens import API_AUDIENCE, Claims, Security
+from seatweb.http.tokens import API_AUDIENCE, Claims, Tokens
 from seatweb.limits.limits import Limits
 
 ApiRequest: TypeAlias = Request[None, None, State]
@@ -31,8 +31,8 @@ KEY: Final = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 class Clients:
     """Finds out which client sends a request to the API, counts it if `limits` are given, and checks its body."""
 
-    def __init__(self, security: Security, sessions: Sessions, limits: Limits | None) -> None:
-        self._security = security
+    def __init__(self, tokens: Tokens, sessions: Sessions, limits: Limits | None) -> None:
+        self._tokens = tokens
         self._sessions = sessions
         self._limits = limits
 
@@ -60,7 +60,7 @@ class Clients:
 
     def _claims(self, request: ApiRequest) -> Claims | None:
         match = BEARER.fullmatch(request.headers.get("authorization", ""))
-        return self._security.read(match[1], API_AUDIENCE) if match else None
+        return self._tokens.read(match[1], API_AUDIENCE) if match else None
 
 
 async def _check_request(request: ApiRequest) -> None:

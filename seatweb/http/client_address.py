@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any, Final, TypeAlias
 
 import structlog
+from msgspec import Struct
 
 from seatweb.storage.caching import Kept
 
@@ -42,6 +43,23 @@ def network_of(address: str) -> str:
     if isinstance(found, ipaddress.IPv4Address):
         return str(found)
     return str(found.ipv4_mapped or ipaddress.ip_network((int(found) >> 64 << 64, 64)))
+
+
+class Client(Struct, frozen=True):
+    """Where a request came from."""
+
+    address: str = ""
+    device: str = ""
+    """The User-Agent header, cut."""
+
+
+NOWHERE: Final = Client()
+"""Where the operator's own commands come from."""
+
+
+def client_of(connection: Any) -> Client:  # noqa: ANN401 - any of the framework's requests and connections
+    """Return where a request came from."""
+    return Client(address=address_of(connection)[:64], device=connection.headers.get("user-agent", "")[:300])
 
 
 class Proxies:

@@ -28,7 +28,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from seatweb.errors import SeatwebError
-from seatweb.http import telemetry
+from seatweb.http.logs import configure_logging
 from seatweb.http.protocol import BoundedHttp
 from seatweb.server.embedded import EmbeddedError, running_backends
 from seatweb.server.migrate import migrate as migrate_database
@@ -62,7 +62,7 @@ def serve(environment: Mapping[str, str]) -> int:
         _refuse_open_try_out(settings)
         _allow_many_connections()
         with _listen(settings.host, settings.port) as listener, running_backends(settings) as backends:
-            telemetry.configure_logging(settings.log_format)
+            configure_logging(settings.log_format)
             run(partial(_prepare, backends))
             with _announced(settings):
                 _answer(settings, backends, listener)
@@ -74,7 +74,7 @@ def migrate(environment: Mapping[str, str]) -> int:
     with _told() as told:
         settings = Settings.from_environment(environment)
         with running_backends(settings) as backends:
-            telemetry.configure_logging(settings.log_format)
+            configure_logging(settings.log_format)
             run(partial(migrate_database, backends.database_url))
             _say("The database is up to date.")
     return told.exit_code
@@ -85,7 +85,7 @@ def administer(environment: Mapping[str, str], action: str, names: list[str]) ->
     from seatweb.server import commands as administration  # noqa: PLC0415 - the server itself does without it
 
     with _told() as told:
-        telemetry.configure_logging("console")
+        configure_logging("console")
         try:
             administration.administer(environment, action, names)
         except (administration.CannotDo, SeatwebError) as error:

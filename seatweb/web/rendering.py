@@ -17,7 +17,8 @@ from litestar.response import Redirect, Response
 from markupsafe import Markup
 from msgspec import Struct
 
-from seatweb.http.tokens import CSRF_FIELD, Security
+from seatweb.http.cookies import Cookies
+from seatweb.http.csrf import CSRF_FIELD, Csrf
 from seatweb.storage import resources
 from seatweb.web.map.contexts import Notice, Shell
 from seatweb.web.requests import PageRequest, path_of, session_of, wants_partial
@@ -63,8 +64,9 @@ def notice(value: str) -> Notice | None:
 class Renderer:
     """Renders templates with what surrounds every page."""
 
-    def __init__(self, security: Security, site_name: str, public_url: str | None = None) -> None:
-        self._security = security
+    def __init__(self, our_cookies: Cookies, csrf: Csrf, site_name: str, public_url: str | None = None) -> None:
+        self._our_cookies = our_cookies
+        self._csrf = csrf
         self.site_name = site_name
         self.addresses = fingerprints(resources.folder("static"))
         self.environment = Environment(
@@ -109,17 +111,17 @@ class Renderer:
                     path=path_of(request),
                     notice=say,
                 ),
-                csrf_field=partial(csrf_field, self._security, csrf_secret),
+                csrf_field=partial(csrf_field, self._csrf, csrf_secret),
             )
 
-        cookies = [self._security.changed_cookie()] if changed else []
+        cookies = [self._our_cookies.of_change()] if changed else []
         if waiting:
-            cookies.append(self._security.notice_cookie(""))
+            cookies.append(self._our_cookies.of_notice(""))
         return self.answer(request, render, status=status, headers=headers, cookies=cookies)
 
     def waiting(self, request: PageRequest) -> str | None:
         """Return the notice that waits for the next page of this browser."""
-        return request.cookies.get(self._security.waiting_cookie)
+        return request.cookies.get(self._our_cookies.notice_cookie)
 
     def answer(
         self,
@@ -132,7 +134,7 @@ class Renderer:
     ) -> Response[str]:
         """Return the answer whose text `render` makes, given the browser's secret for the tokens of forms."""
         session = session_of(request)
-        secret, csrf_cookie = self._security.csrf_secret(request, session.id if session else None)
+        secret, csrf_cookie = self._csrf.secret(request, session.id if session else None)
         return Response(
             render(secret),
             status_code=status,
@@ -153,9 +155,9 @@ class Renderer:
         """Send the visitor to another page of ours (303), with a notice for it; htmx loads it whole."""
         all_cookies = [*cookies]
         if changed:
-            all_cookies.append(self._security.changed_cookie())
+            all_cookies.append(self._our_cookies.of_change())
         if say:
-            all_cookies.append(self._security.notice_cookie(say))
+            all_cookies.append(self._our_cookies.of_notice(say))
         headers = {"cache-control": "no-store"}
         path = quote(path, safe="/?&=%:#+,;@!$'()*~")  # headers hold ASCII only
         if wants_partial(request):
@@ -186,7 +188,7 @@ def integrities(root: Path) -> dict[str, str]:
     }
 
 
-def csrf_field(security: Security, secret: str) -> Markup:
+def csrf_field(csrf: Csrf, secret: str) -> Markup:
     """Return the hidden field that every form carries."""
     # Hexadecimal digits: nothing to escape.
-    return Markup(f'<input type="hidden" name="{CSRF_FIELD}" value="{security.csrf_token(secret)}">')  # noqa: S704
+    return Markup(f'<input type="hidden" name="{CSRF_FIELD}" value="{csrf.token(secret)}">')  # noqa: S704

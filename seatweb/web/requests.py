@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import date
 from typing import Final, TypeAlias
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 from litestar import Request
 from litestar.datastructures import State
@@ -16,7 +16,10 @@ from seatweb.accounts.second_factor import SecondFactors
 from seatweb.accounts.sessions import Sessions
 from seatweb.booking.errors import BookingNotFound, SeatNotFound
 from seatweb.errors import Forbidden, InvalidInput, NotSignedIn, SeatwebError
-from seatweb.http.tokens import CONFIRMED_AUDIENCE, CSRF_FIELD, Claims, Security, set_cookie
+from seatweb.http.cookies import Cookies, set_cookie
+from seatweb.http.csrf import CSRF_FIELD, Csrf
+from seatweb.http.identity import Identities
+from seatweb.http.tokens import CONFIRMED_AUDIENCE, Claims
 from seatweb.storage.ids import parse_id
 
 PageRequest: TypeAlias = Request[None, None, State]
@@ -62,8 +65,12 @@ class UnsupportedMediaType(SeatwebError):
 class Visitors:
     """Finds out who sends a request for a page, and whether a form came from one of our pages."""
 
-    def __init__(self, security: Security, sessions: Sessions, factors: SecondFactors) -> None:
-        self._security = security
+    def __init__(
+        self, identities: Identities, our_cookies: Cookies, csrf: Csrf, sessions: Sessions, factors: SecondFactors
+    ) -> None:
+        self._identities = identities
+        self._our_cookies = our_cookies
+        self._csrf = csrf
         self._sessions = sessions
         self._factors = factors
 
@@ -74,20 +81,20 @@ class Visitors:
             Forbidden: the form came from elsewhere.
             UnsupportedMediaType, InvalidInput: the form cannot be read.
         """
-        request.state.changed_lately = self._security.lately_cookie in request.cookies
-        claims = self._security.claims(request)
+        request.state.changed_lately = self._our_cookies.changed_cookie in request.cookies
+        claims = self._identities.claims(request)
         renewing = claims is None
         if renewing:
-            claims = self._security.renewal_claims(request)
+            claims = self._identities.renewal_claims(request)
         session = await self._sessions.find(claims.session_id, claims.user_id) if claims else None
         if session and session.enrolling:
             session = await self._enrolling(request, session)
         request.state.session = session
         if session:
-            proof = self._security.read_step(request, CONFIRMED_AUDIENCE)
+            proof = self._our_cookies.read_step(request, CONFIRMED_AUDIENCE)
             request.state.confirmed = proof.get("session") == str(session.id)
             if renewing:
-                set_cookie(request, self._security.access_cookie(session))
+                set_cookie(request, self._our_cookies.access(session))
         if request.method not in SAFE_METHODS:
             await self._check_form(request, session, claims)
 
@@ -102,7 +109,7 @@ class Visitors:
         # A session that ended has still signed the forms of its pages; those of today's visitor are signed by none.
         signers = (claims.session_id, None) if claims and not session else (session.id if session else None,)
         try:
-            self._security.check_csrf(request, (await read_form(request)).get(CSRF_FIELD, ""), signers)
+            self._csrf.check(request, (await read_form(request)).get(CSRF_FIELD, ""), signers)
         except Forbidden:
             if session is None and not request.url.path.startswith(VISITORS_FORMS):
                 raise NotSignedIn from None  # signed out meanwhile, in another tab: nothing is done but to ask again
@@ -232,3 +239,13 @@ def _is_text(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return "\0" not in value and "\ufffd" not in value  # the mark of bytes that were no UTF-8
+
+
+def own_path(value: str) -> str:
+    """Return the address if it is a path of ours, else `/`: where to go after signing in."""
+    if len(value) > 500 or not value.startswith("/") or value.startswith("//"):
+        return "/"
+    if not value.isprintable() or "\\" in value:
+        return "/"
+    parts = urlsplit(value)
+    return "/" if parts.scheme or parts.netloc else value

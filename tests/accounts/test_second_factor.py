@@ -14,7 +14,7 @@ import pyotp
 import pytest
 from seatweb.accounts.errors import BadCode, BadCredentials, SecondFactorNeeded
 from seatweb.accounts.fair_queue import Asker
-from seatweb.accounts.model import Client, Session
+from seatweb.accounts.model import Session
 from seatweb.accounts.passkeys import LONGEST_ANSWER, Challenge, Passkeys, RelyingParty
 from seatweb.accounts.passwords import PasswordRules, Passwords
 from seatweb.accounts.registration import Accounts
@@ -22,6 +22,7 @@ from seatweb.accounts.second_factor import CODE_TRIES, RECOVERY_CODES, WAITING_T
 from seatweb.accounts.sessions import MOST_SESSIONS, Sessions
 from seatweb.accounts.sign_in import SigningIn
 from seatweb.errors import InvalidInput, NotSignedIn, SeatwebError, TooManyAttempts
+from seatweb.http.client_address import Client
 from seatweb.limits.limits import Limits
 from seatweb.storage.database import Database
 from seatweb.web.account.passkey_forms import relying_party

@@ -26,7 +26,7 @@ class Program:
 
     def __init__(self, site: Site, user: User, session: Session) -> None:
         self.site, self.user, self.session = site, user, session
-        self.token = site.security.issue(session, API_AUDIENCE)
+        self.token = site.tokens.issue(session, API_AUDIENCE)
         self.http = httpx.AsyncClient(base_url=site.url, timeout=30, follow_redirects=False, verify=NO_TLS)
         self.http.headers["authorization"] = f"Bearer {self.token}"
 
@@ -72,7 +72,7 @@ def programs(site: Site) -> Programs:
 def whose(site: Site, visitor: Visitor) -> tuple[User, Session]:
     """Return who a visitor is, and the session that their browser's cookie names."""
     assert visitor.user
-    claims = site.security.read(visitor.http.cookies[site.security.session_cookie])
+    claims = site.tokens.read(visitor.http.cookies[site.our_cookies.session_cookie])
     assert claims
     in_an_hour = datetime.now(UTC) + timedelta(hours=1)
     return visitor.user, Session(id=claims.session_id, user=visitor.user, expires_at=in_an_hour)

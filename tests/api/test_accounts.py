@@ -204,13 +204,13 @@ async def test_every_operation_but_the_public_ones_asks_for_a_token(http: httpx.
 
 async def test_cookies_are_for_the_pages_and_tokens_for_the_api(site: Site, http: httpx.AsyncClient) -> None:
     async with site.people(1) as (ada,):
-        cookie = ada.http.cookies[site.security.session_cookie]
-        token = site.security.issue(whose(site, ada)[1], API_AUDIENCE)
+        cookie = ada.http.cookies[site.our_cookies.session_cookie]
+        token = site.tokens.issue(whose(site, ada)[1], API_AUDIENCE)
         assert (await ada.get("/my/bookings")).status_code == 200
         refused(await ada.get("/me"), 401, "not_signed_in")
         refused(await ada.http.post("/bookings", json={"seat_id": 1}), 401, "not_signed_in")
         refused(await http.get("/me", headers=bearer(cookie)), 401, "not_signed_in")
-        for headers in (bearer(token), bearer(cookie), {"cookie": f"{site.security.session_cookie}={token}"}):
+        for headers in (bearer(token), bearer(cookie), {"cookie": f"{site.our_cookies.session_cookie}={token}"}):
             page = await http.get("/my/bookings", headers=headers)
             assert (page.status_code, page.headers["location"]) == (303, "/login?next=/my/bookings")
         # A request with both is its token's: the cookie adds nothing and takes nothing away.
@@ -222,11 +222,11 @@ async def test_signing_out_on_the_pages_ends_only_that_session(site: Site, http:
     token = (await http.post("/auth/login", json=JOHN)).json()["access_token"]
     john = site.visitor()
     await john.login("john", "secret")
-    cookie = site.security.read(john.http.cookies[site.security.session_cookie])
+    cookie = site.tokens.read(john.http.cookies[site.our_cookies.session_cookie])
     me = (await http.get("/me", headers=bearer(token))).json()
     assert cookie
     assert cookie.user_id == me["id"]
-    kept = f"{site.security.session_cookie}={john.http.cookies[site.security.session_cookie]}"
+    kept = f"{site.our_cookies.session_cookie}={john.http.cookies[site.our_cookies.session_cookie]}"
     assert (await john.post("/logout")).status_code == 303
     assert (await http.get("/me", headers=bearer(token))).status_code == 200
     assert (

@@ -8,7 +8,8 @@ from typing import Final
 
 import asyncpg
 import redis
-from seatweb.http.tokens import API_AUDIENCE, CONFIRMED_AUDIENCE, PASSKEY_AUDIENCE, SECOND_FACTOR_AUDIENCE, Security
+from seatweb.http.csrf import Csrf
+from seatweb.http.tokens import API_AUDIENCE, CONFIRMED_AUDIENCE, PASSKEY_AUDIENCE, SECOND_FACTOR_AUDIENCE
 from webauthn.helpers import bytes_to_base64url
 
 from tests.api.conftest import whose
@@ -27,7 +28,7 @@ async def people(
     site: Site, connection: asyncpg.Connection, ada: Visitor, grace: Visitor, root: Visitor
 ) -> dict[str, Person]:
     """Return everyone who sends something, in every step of something."""
-    security = site.security
+    our_cookies, csrf, tokens = site.our_cookies, site.csrf, site.tokens
     await make_admin(connection, root)
     site.confirm(root)
     assert ada.user
@@ -44,7 +45,7 @@ async def people(
         return step(PASSKEY_AUDIENCE, {**words, "handle": "0" * 32 if purpose == "add" else ""})
 
     def step(audience: str, content: dict[str, str]) -> bytes:
-        cookie = security.step_cookie(audience, content, 10**6)
+        cookie = our_cookies.of_step(audience, content, 10**6)
         return f"{cookie.key}={cookie.value}".encode()
 
     def person(visitor: Visitor, *cookies: bytes, bearer: str = "") -> Person:
@@ -52,19 +53,19 @@ async def people(
         return Person((*own, *cookies), visitor.token.encode(), bearer.encode())
 
     secret = "1" * 64
-    nobody = Person((f"{security.csrf_cookie}={secret}".encode(),), security.csrf_token(secret).encode())
+    nobody = Person((f"{our_cookies.csrf_cookie}={secret}".encode(),), csrf.token(secret).encode())
     confirmed = step(CONFIRMED_AUDIENCE, {"session": str(session.id)})
-    elsewhere = Security("another-secret-another-secret-another", secure=False, public_url=None)
+    elsewhere = Csrf(["another-secret-another-secret-another"], our_cookies, None)
     in_sign_in = (step(SECOND_FACTOR_AUDIENCE, {"waiting": str(waiting)}), challenge("second", grace.user.id))
     return {
         "nobody": nobody,
         "unlocking": nobody._replace(cookies=(*nobody.cookies, challenge("sign_in"))),
         "waiting": nobody._replace(cookies=(*nobody.cookies, *in_sign_in)),
-        "user": person(ada, bearer=security.issue(session, API_AUDIENCE)),
+        "user": person(ada, bearer=tokens.issue(session, API_AUDIENCE)),
         "confirmed": person(ada, confirmed, challenge("add", user.id)),
         "confirming": person(ada, challenge("confirm", user.id)),
         "admin": person(root),
-        "stranger": Person((), elsewhere.csrf_token(f"{'0' * 64}:{session.id}").encode()),
+        "stranger": Person((), elsewhere.token(f"{'0' * 64}:{session.id}").encode()),
     }
 
 

@@ -247,11 +247,11 @@ async def test_a_remembered_page_is_what_the_templates_make_for_each_viewer(site
 
 async def test_who_signed_in_where_the_clock_is_ahead_is_signed_in_soon(site: Site, backends: Backends) -> None:
     async with site.people(1, prefix="Zoltan") as (zoltan,):
-        token = zoltan.http.cookies[site.security.session_cookie]
+        token = zoltan.http.cookies[site.our_cookies.session_cookie]
         claims = jwt.decode(token, options={"verify_signature": False})
         kid = {"kid": key_id(backends.jwt_secret)}
         ahead = jwt.encode(claims | {"iat": int(time.time()) + 2}, backends.jwt_secret, "HS256", headers=kid)
-        zoltan.http.cookies.set(site.security.session_cookie, ahead)
+        zoltan.http.cookies.set(site.our_cookies.session_cookie, ahead)
         await zoltan.get("/")
         async with asyncio.timeout(4):
             while "Zoltan1" not in (await zoltan.get("/")).text:

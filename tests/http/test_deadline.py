@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from litestar.types import Message, Receive, Scope, Send
 from seatweb.errors import Overloaded
-from seatweb.http import telemetry
-from seatweb.http.telemetry import Deadline
+from seatweb.http import deadline
+from seatweb.http.deadline import Deadline
 
 SCOPE: Any = {"type": "http"}
 
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telemetry, "DEADLINE_SECONDS", 0.05)
+    monkeypatch.setattr(deadline, "DEADLINE_SECONDS", 0.05)
 
 
 async def nothing() -> Any:
@@ -39,7 +39,7 @@ async def test_without_an_answer_in_time_it_is_too_much() -> None:
             await Deadline(stuck)(SCOPE, nothing, send)
 
 
-@pytest.mark.parametrize(("kind", "ends"), [(b"text/html", True), (telemetry.EVENT_STREAM, False)])
+@pytest.mark.parametrize(("kind", "ends"), [(b"text/html", True), (deadline.EVENT_STREAM, False)])
 async def test_what_has_begun_is_cut_off_unless_it_is_a_stream(kind: bytes, *, ends: bool) -> None:
     sent: list[Message] = []
     over = asyncio.Event()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from litestar.connection import ASGIConnection
-from seatweb.http.own_cookies import with_own_cookies
+from seatweb.http.cookies import with_own_cookies
 
 HOST = (b"host", b"localhost")
 

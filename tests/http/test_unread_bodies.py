@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from itertools import repeat
 
 import pytest
-from seatweb.http import telemetry
+from seatweb.http import deadline
 from seatweb.http.protocol import BoundedHttp
 
 from tests.http.connections import answer_to_endless, connected, read_answer, send
@@ -99,7 +99,7 @@ async def test_a_client_that_sends_everything_before_it_reads_gets_the_whole_ans
 async def test_a_body_that_never_arrives_is_answered_with_503_and_a_close(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(telemetry, "DEADLINE_SECONDS", 0.1)
+    monkeypatch.setattr(deadline, "DEADLINE_SECONDS", 0.1)
     monkeypatch.setattr(BoundedHttp, "linger_seconds", 0.1)
     async with connected(site) as (reader, writer):
         writer.write(LOGIN + b"Content-Length: 6000\r\n\r\na")

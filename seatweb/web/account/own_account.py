@@ -19,7 +19,8 @@ from seatweb.accounts.second_factor import SecondFactors
 from seatweb.accounts.sessions import LISTED, Sessions
 from seatweb.booking.bookings import Bookings
 from seatweb.errors import InvalidInput
-from seatweb.http.tokens import Security, client_of
+from seatweb.http.client_address import client_of
+from seatweb.http.cookies import Cookies
 from seatweb.personal_data import PersonalData
 from seatweb.settings import Settings
 from seatweb.web.account.second_factor import confirmed_where_needed
@@ -90,11 +91,11 @@ class OwnAccountController(Controller):
         request: PageRequest,
         renderer: NamedDependency[Renderer],
         sessions: NamedDependency[Sessions],
-        security: NamedDependency[Security],
+        our_cookies: NamedDependency[Cookies],
     ) -> Response[str]:
         """End all of the user's sessions, this one included."""
         await sessions.end_all(signed_in(request).user)
-        return renderer.redirect(request, "/login", say="signed_out_everywhere", cookies=security.sign_out_cookies())
+        return renderer.redirect(request, "/login", say="signed_out_everywhere", cookies=our_cookies.of_sign_out())
 
     @get("/password")
     async def password_form(
@@ -156,7 +157,7 @@ class OwnAccountController(Controller):
         renderer: NamedDependency[Renderer],
         bookings: NamedDependency[Bookings],
         personal_data: NamedDependency[PersonalData],
-        security: NamedDependency[Security],
+        our_cookies: NamedDependency[Cookies],
         factors: NamedDependency[SecondFactors],
     ) -> Response[str]:
         """Delete the account."""
@@ -167,7 +168,7 @@ class OwnAccountController(Controller):
         except InvalidInput as error:
             page = DeletePage(coming_count=len(await bookings.coming(session.user)), errors=error.fields)
             return renderer.page(request, "account/delete_account.html", page, status=422)
-        cookies = security.sign_out_cookies()
+        cookies = our_cookies.of_sign_out()
         return renderer.redirect(request, "/", say="account_deleted", cookies=cookies, changed=True)
 
 

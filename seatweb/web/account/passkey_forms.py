@@ -10,8 +10,9 @@ from webauthn.helpers import base64url_to_bytes, bytes_to_base64url
 
 from seatweb.accounts.passkeys import CHALLENGE_SECONDS, PURPOSES, Challenge, RelyingParty
 from seatweb.errors import InvalidInput
+from seatweb.http.cookies import Cookies
 from seatweb.http.hosts import is_address
-from seatweb.http.tokens import PASSKEY_AUDIENCE, Security
+from seatweb.http.tokens import PASSKEY_AUDIENCE
 from seatweb.settings import Settings
 from seatweb.web.requests import PageRequest
 
@@ -53,7 +54,7 @@ def party_here(request: PageRequest, settings: Settings) -> RelyingParty:
     return party
 
 
-def options(security: Security, made: tuple[str, Challenge]) -> Response[bytes]:
+def options(our_cookies: Cookies, made: tuple[str, Challenge]) -> Response[bytes]:
     """Return what the browser needs, and let it keep the challenge."""
     text, challenge = made
     content = {
@@ -66,13 +67,13 @@ def options(security: Security, made: tuple[str, Challenge]) -> Response[bytes]:
         text.encode(),
         media_type="application/json",
         headers={"cache-control": "no-store"},
-        cookies=[security.step_cookie(PASSKEY_AUDIENCE, content, CHALLENGE_SECONDS)],
+        cookies=[our_cookies.of_step(PASSKEY_AUDIENCE, content, CHALLENGE_SECONDS)],
     )
 
 
-def read_challenge(request: PageRequest, security: Security) -> Challenge | None:
+def read_challenge(request: PageRequest, our_cookies: Cookies) -> Challenge | None:
     """Return the challenge that this browser was given, while it counts."""
-    content = security.read_step(request, PASSKEY_AUDIENCE)
+    content = our_cookies.read_step(request, PASSKEY_AUDIENCE)
     purpose = PURPOSES.get(content.get("purpose", ""))
     if purpose is None:
         return None

@@ -10,7 +10,7 @@ from seatweb.accounts.errors import BadCredentials
 from seatweb.accounts.password_resets import PasswordResets
 from seatweb.accounts.passwords import PasswordRules
 from seatweb.errors import InvalidInput, TooManyAttempts
-from seatweb.http.tokens import client_of
+from seatweb.http.client_address import client_of
 from seatweb.web.map.contexts import PasswordResetPage
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import PageRequest, read_form

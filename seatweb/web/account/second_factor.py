@@ -20,7 +20,9 @@ from seatweb.accounts.second_factor import Enrolment, SecondFactors
 from seatweb.accounts.sessions import Sessions
 from seatweb.accounts.sign_in import SigningIn
 from seatweb.errors import InvalidInput, TooManyAttempts
-from seatweb.http.tokens import CONFIRMED_AUDIENCE, PASSKEY_AUDIENCE, Security, client_of, set_cookie
+from seatweb.http.client_address import client_of
+from seatweb.http.cookies import Cookies, set_cookie
+from seatweb.http.tokens import CONFIRMED_AUDIENCE, PASSKEY_AUDIENCE
 from seatweb.settings import Settings
 from seatweb.web.account.passkey_forms import options, party_here, party_of, read_challenge
 from seatweb.web.map.contexts import EnrolmentPage, FactorsPage, PasskeyRow, RecoveryCodesPage
@@ -42,9 +44,9 @@ AFTERWARDS: Final = {"password": "/account/password", "delete": "/account/delete
 """Where one goes on, by the name in the address, after having proved who one is."""
 
 
-def confirmed_cookie(security: Security, session: Session) -> Cookie:
+def confirmed_cookie(our_cookies: Cookies, session: Session) -> Cookie:
     """Return the cookie that says that whoever has the session proved to be its user; it counts for ten minutes."""
-    return security.step_cookie(CONFIRMED_AUDIENCE, {"session": str(session.id)}, CONFIRMED_SECONDS)
+    return our_cookies.of_step(CONFIRMED_AUDIENCE, {"session": str(session.id)}, CONFIRMED_SECONDS)
 
 
 async def confirmed_where_needed(request: PageRequest, factors: SecondFactors, afterwards: str) -> Session:
@@ -83,7 +85,7 @@ class SecondFactorController(Controller):
         settings: NamedDependency[Settings],
         factors: NamedDependency[SecondFactors],
         signing_in: NamedDependency[SigningIn],
-        security: NamedDependency[Security],
+        our_cookies: NamedDependency[Cookies],
     ) -> Response[str]:
         """Prove who one is by password, and by a code where there is a second factor."""
         session, fields = signed_in(request), await read_form(request)
@@ -95,7 +97,7 @@ class SecondFactorController(Controller):
         except (BadCode, TooManyAttempts) as error:
             errors = {"code": error.text}
             return await _show(request, renderer, settings, factors, errors, error.retry_after, afterwards=afterwards)
-        return _confirm(request, renderer, security, session, afterwards)
+        return _confirm(request, renderer, our_cookies, session, afterwards)
 
     @post("/confirm/options", status_code=200)
     async def confirm_options(
@@ -103,11 +105,11 @@ class SecondFactorController(Controller):
         request: PageRequest,
         settings: NamedDependency[Settings],
         passkeys: NamedDependency[Passkeys],
-        security: NamedDependency[Security],
+        our_cookies: NamedDependency[Cookies],
     ) -> Response[bytes]:
         """Tell the browser which passkeys prove who one is."""
         user = signed_in(request).user
-        return options(security, await passkeys.options_to_use(party_here(request, settings), "confirm", user))
+        return options(our_cookies, await passkeys.options_to_use(party_here(request, settings), "confirm", user))
 
     @post("/confirm/passkey", status_code=200)
     async def confirm_with_passkey(
@@ -117,11 +119,11 @@ class SecondFactorController(Controller):
         settings: NamedDependency[Settings],
         factors: NamedDependency[SecondFactors],
         signing_in: NamedDependency[SigningIn],
-        security: NamedDependency[Security],
+        our_cookies: NamedDependency[Cookies],
     ) -> Response[str]:
         """Prove who one is by a passkey, which is password and second factor at once."""
         session, fields = signed_in(request), await read_form(request)
-        challenge = read_challenge(request, security)
+        challenge = read_challenge(request, our_cookies)
         try:
             await signing_in.confirm_with_passkey(
                 session, party_here(request, settings), challenge, fields.get("credential", "")
@@ -129,7 +131,7 @@ class SecondFactorController(Controller):
         except BadCredentials as error:
             errors = {"form": error.text}
             return await _show(request, renderer, settings, factors, errors, afterwards=fields.get("for"))
-        return _confirm(request, renderer, security, session, fields.get("for"))
+        return _confirm(request, renderer, our_cookies, session, fields.get("for"))
 
     # The authenticator app
 
@@ -155,7 +157,7 @@ class SecondFactorController(Controller):
     async def confirm_app(
         self,
         request: PageRequest,
-        security: NamedDependency[Security],
+        our_cookies: NamedDependency[Cookies],
         sessions: NamedDependency[Sessions],
         renderer: NamedDependency[Renderer],
         factors: NamedDependency[SecondFactors],
@@ -170,7 +172,7 @@ class SecondFactorController(Controller):
                 return renderer.redirect(request, PATH)
             page = _enrolment(enrolment, {"code": error.text})
             return renderer.page(request, "account/authenticator_app.html", page, status=422)
-        return await _added(request, renderer, security, sessions, factors, session, "app")
+        return await _added(request, renderer, our_cookies, sessions, factors, session, "app")
 
     @post("/app/remove", status_code=200)
     async def remove_app(
@@ -188,11 +190,11 @@ class SecondFactorController(Controller):
         request: PageRequest,
         settings: NamedDependency[Settings],
         passkeys: NamedDependency[Passkeys],
-        security: NamedDependency[Security],
+        our_cookies: NamedDependency[Cookies],
     ) -> Response[bytes]:
         """Tell the browser what passkey to make."""
         user = confirmed(request).user
-        return options(security, await passkeys.options_to_add(party_here(request, settings), user))
+        return options(our_cookies, await passkeys.options_to_add(party_here(request, settings), user))
 
     @post("/passkeys", status_code=200)
     async def add_passkey(
@@ -203,17 +205,17 @@ class SecondFactorController(Controller):
         settings: NamedDependency[Settings],
         factors: NamedDependency[SecondFactors],
         passkeys: NamedDependency[Passkeys],
-        security: NamedDependency[Security],
+        our_cookies: NamedDependency[Cookies],
     ) -> Response[str]:
         """Keep the passkey that the browser made."""
         session, fields = confirmed(request), await read_form(request)
-        challenge = read_challenge(request, security)
+        challenge = read_challenge(request, our_cookies)
         party, answer, name = party_here(request, settings), fields.get("credential", ""), fields.get("name", "")
         try:
             await passkeys.add(session, party, challenge, answer, name)
         except InvalidInput as error:
             return await _show(request, renderer, settings, factors, {"passkey": error.text})
-        return await _added(request, renderer, security, sessions, factors, session, "passkey")
+        return await _added(request, renderer, our_cookies, sessions, factors, session, "passkey")
 
     @post("/passkeys/{passkey_text:str}/remove", status_code=200)
     async def remove_passkey(
@@ -255,9 +257,9 @@ def confirmed(request: PageRequest, afterwards: str = "") -> Session:
 
 
 def _confirm(
-    request: PageRequest, renderer: Renderer, security: Security, session: Session, afterwards: str | None
+    request: PageRequest, renderer: Renderer, our_cookies: Cookies, session: Session, afterwards: str | None
 ) -> Response[str]:
-    cookies = [confirmed_cookie(security, session), security.no_step_cookie(PASSKEY_AUDIENCE)]
+    cookies = [confirmed_cookie(our_cookies, session), our_cookies.of_no_step(PASSKEY_AUDIENCE)]
     path = AFTERWARDS.get(afterwards or "")
     return renderer.redirect(request, path or PATH, say="confirmed_for" if path else "confirmed", cookies=cookies)
 
@@ -265,7 +267,7 @@ def _confirm(
 async def _added(
     request: PageRequest,
     renderer: Renderer,
-    security: Security,
+    our_cookies: Cookies,
     sessions: Sessions,
     factors: SecondFactors,
     session: Session,
@@ -273,17 +275,17 @@ async def _added(
 ) -> Response[str]:
     """Show the recovery codes that come with the first factor, or go back to the list."""
     if session.enrolling:
-        session = await _enrolled(request, security, sessions, session)
+        session = await _enrolled(request, our_cookies, sessions, session)
     codes = await factors.first_recovery_codes(session)
     if not codes:
         return renderer.redirect(request, PATH, say=f"{what}_added")
     return renderer.page(request, "account/recovery_codes.html", RecoveryCodesPage(codes=codes, added=what))
 
 
-async def _enrolled(request: PageRequest, security: Security, sessions: Sessions, session: Session) -> Session:
+async def _enrolled(request: PageRequest, our_cookies: Cookies, sessions: Sessions, session: Session) -> Session:
     """Go on with the session that counts for everything, now that there is a second factor."""
     request.state.session = new = await sessions.finish_enrolling(session, client_of(request))
-    for cookie in (*security.session_cookies(new), confirmed_cookie(security, new)):
+    for cookie in (*our_cookies.of_session(new), confirmed_cookie(our_cookies, new)):
         set_cookie(request, cookie)
     return new
 

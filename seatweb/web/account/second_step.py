@@ -17,13 +17,15 @@ from seatweb.accounts.second_factor import SecondFactors
 from seatweb.accounts.sessions import Sessions
 from seatweb.accounts.sign_in import SigningIn
 from seatweb.errors import NotSignedIn, TooManyAttempts
-from seatweb.http.tokens import PASSKEY_AUDIENCE, SECOND_FACTOR_AUDIENCE, Security, client_of, own_path
+from seatweb.http.client_address import client_of
+from seatweb.http.cookies import Cookies
+from seatweb.http.tokens import PASSKEY_AUDIENCE, SECOND_FACTOR_AUDIENCE
 from seatweb.settings import Settings
 from seatweb.web.account.passkey_forms import options, party_here, party_of, read_challenge
 from seatweb.web.account.sign_in import enter, sign_in_again
 from seatweb.web.map.contexts import SecondStepPage
 from seatweb.web.rendering import Renderer
-from seatweb.web.requests import PageRequest, query_value, read_form
+from seatweb.web.requests import PageRequest, own_path, query_value, read_form
 
 
 class SecondStepController(Controller):
@@ -38,12 +40,12 @@ class SecondStepController(Controller):
         settings: NamedDependency[Settings],
         renderer: NamedDependency[Renderer],
         factors: NamedDependency[SecondFactors],
-        security: NamedDependency[Security],
+        our_cookies: NamedDependency[Cookies],
     ) -> Response[str]:
         """Ask for the second factor, where a sign-in waits for it."""
         next_path = own_path(query_value(request, "next") or "/")
         try:
-            user = await factors.find_waiting(_waiting(request, security))
+            user = await factors.find_waiting(_waiting(request, our_cookies))
         except NotSignedIn:
             return renderer.redirect(request, f"/login?next={quote(next_path)}")
         return await _ask(request, settings, renderer, factors, user, next_path, {})
@@ -57,21 +59,21 @@ class SecondStepController(Controller):
         sessions: NamedDependency[Sessions],
         factors: NamedDependency[SecondFactors],
         signing_in: NamedDependency[SigningIn],
-        security: NamedDependency[Security],
+        our_cookies: NamedDependency[Cookies],
     ) -> Response[str]:
         """Go on with a code."""
         fields = await read_form(request)
-        waiting, next_path = _waiting(request, security), own_path(fields.get("next", "/"))
+        waiting, next_path = _waiting(request, our_cookies), own_path(fields.get("next", "/"))
         try:
             session = await signing_in.finish(waiting, fields.get("code", ""), client_of(request))
         except NotSignedIn:
-            return _over(request, renderer, security, next_path)
+            return _over(request, renderer, our_cookies, next_path)
         except (BadCode, TooManyAttempts) as error:
             user = await factors.find_waiting(waiting)
             return await _ask(
                 request, settings, renderer, factors, user, next_path, {"code": error.text}, error.retry_after
             )
-        return await _enter(request, renderer, sessions, security, session, next_path)
+        return await _enter(request, renderer, sessions, our_cookies, session, next_path)
 
     @post("/second/options", status_code=200)
     async def second_options(
@@ -80,11 +82,11 @@ class SecondStepController(Controller):
         settings: NamedDependency[Settings],
         factors: NamedDependency[SecondFactors],
         passkeys: NamedDependency[Passkeys],
-        security: NamedDependency[Security],
+        our_cookies: NamedDependency[Cookies],
     ) -> Response[bytes]:
         """Tell the browser which passkeys may be the second factor."""
-        user = await factors.find_waiting(_waiting(request, security))
-        return options(security, await passkeys.options_to_use(party_here(request, settings), "second", user))
+        user = await factors.find_waiting(_waiting(request, our_cookies))
+        return options(our_cookies, await passkeys.options_to_use(party_here(request, settings), "second", user))
 
     @post("/second/passkey", status_code=200)
     async def second_passkey(
@@ -95,22 +97,22 @@ class SecondStepController(Controller):
         sessions: NamedDependency[Sessions],
         factors: NamedDependency[SecondFactors],
         signing_in: NamedDependency[SigningIn],
-        security: NamedDependency[Security],
+        our_cookies: NamedDependency[Cookies],
     ) -> Response[str]:
         """Go on with a passkey."""
         fields = await read_form(request)
-        waiting, next_path = _waiting(request, security), own_path(fields.get("next", "/"))
-        challenge = read_challenge(request, security)
+        waiting, next_path = _waiting(request, our_cookies), own_path(fields.get("next", "/"))
+        challenge = read_challenge(request, our_cookies)
         try:
             session = await signing_in.finish_with_passkey(
                 waiting, party_here(request, settings), challenge, fields.get("credential", ""), client_of(request)
             )
         except NotSignedIn:
-            return _over(request, renderer, security, next_path)
+            return _over(request, renderer, our_cookies, next_path)
         except BadCredentials as error:
             user = await factors.find_waiting(waiting)
             return await _ask(request, settings, renderer, factors, user, next_path, {"form": error.text})
-        return await _enter(request, renderer, sessions, security, session, next_path)
+        return await _enter(request, renderer, sessions, our_cookies, session, next_path)
 
     @post("/passkey/options", status_code=200)
     async def passkey_options(
@@ -118,10 +120,10 @@ class SecondStepController(Controller):
         request: PageRequest,
         settings: NamedDependency[Settings],
         passkeys: NamedDependency[Passkeys],
-        security: NamedDependency[Security],
+        our_cookies: NamedDependency[Cookies],
     ) -> Response[bytes]:
         """Let the browser look for a passkey of anyone."""
-        return options(security, await passkeys.options_to_use(party_here(request, settings), "sign_in"))
+        return options(our_cookies, await passkeys.options_to_use(party_here(request, settings), "sign_in"))
 
     @post("/passkey", status_code=200)
     async def passkey(
@@ -132,33 +134,33 @@ class SecondStepController(Controller):
         rules: NamedDependency[PasswordRules],
         sessions: NamedDependency[Sessions],
         signing_in: NamedDependency[SigningIn],
-        security: NamedDependency[Security],
+        our_cookies: NamedDependency[Cookies],
     ) -> Response[str]:
         """Sign in with a passkey alone."""
         fields = await read_form(request)
-        challenge = read_challenge(request, security)
+        challenge = read_challenge(request, our_cookies)
         try:
             answer, client = fields.get("credential", ""), client_of(request)
             session = await signing_in.with_passkey(party_here(request, settings), challenge, answer, client)
         except BadCredentials as error:
             return sign_in_again(request, settings, renderer, rules, fields, error.text)
-        return await _enter(request, renderer, sessions, security, session, own_path(fields.get("next", "/")))
+        return await _enter(request, renderer, sessions, our_cookies, session, own_path(fields.get("next", "/")))
 
 
-def _waiting(request: PageRequest, security: Security) -> UUID:
+def _waiting(request: PageRequest, our_cookies: Cookies) -> UUID:
     """Return the id of the sign-in that waits in this browser; one that nothing has where none does."""
-    return UUID(security.read_step(request, SECOND_FACTOR_AUDIENCE).get("waiting", "0" * 32))
+    return UUID(our_cookies.read_step(request, SECOND_FACTOR_AUDIENCE).get("waiting", "0" * 32))
 
 
 async def _enter(
-    request: PageRequest, renderer: Renderer, sessions: Sessions, security: Security, session: Session, next_path: str
+    request: PageRequest, renderer: Renderer, sessions: Sessions, our_cookies: Cookies, session: Session, next_path: str
 ) -> Response[str]:
-    steps = [security.no_step_cookie(audience) for audience in (SECOND_FACTOR_AUDIENCE, PASSKEY_AUDIENCE)]
-    return await enter(request, renderer, sessions, security, session, next_path, steps)
+    steps = [our_cookies.of_no_step(audience) for audience in (SECOND_FACTOR_AUDIENCE, PASSKEY_AUDIENCE)]
+    return await enter(request, renderer, sessions, our_cookies, session, next_path, steps)
 
 
-def _over(request: PageRequest, renderer: Renderer, security: Security, next_path: str) -> Response[str]:
-    step = security.no_step_cookie(SECOND_FACTOR_AUDIENCE)
+def _over(request: PageRequest, renderer: Renderer, our_cookies: Cookies, next_path: str) -> Response[str]:
+    step = our_cookies.of_no_step(SECOND_FACTOR_AUDIENCE)
     return renderer.redirect(request, f"/login?next={quote(next_path)}", say="sign_in_over", cookies=[step])
 
 

@@ -20,14 +20,16 @@ from seatweb.accounts.second_factor import WAITING_SECONDS
 from seatweb.accounts.sessions import Sessions
 from seatweb.accounts.sign_in import SigningIn
 from seatweb.errors import InvalidInput, TooManyAttempts
-from seatweb.http.tokens import SECOND_FACTOR_AUDIENCE, Security, client_of, own_path
+from seatweb.http.client_address import client_of
+from seatweb.http.cookies import Cookies
+from seatweb.http.tokens import SECOND_FACTOR_AUDIENCE
 from seatweb.settings import Settings
 from seatweb.web.account.passkey_forms import party_of
 from seatweb.web.account.second_factor import PATH as SECOND_FACTOR_PATH
 from seatweb.web.account.second_factor import confirmed_cookie
 from seatweb.web.map.contexts import CredentialsPage
 from seatweb.web.rendering import Renderer
-from seatweb.web.requests import PageRequest, enrolling_of, query_value, read_form, session_of
+from seatweb.web.requests import PageRequest, enrolling_of, own_path, query_value, read_form, session_of
 
 TAKEN: Final = {
     False: "That username is taken. Choose another, or sign in if it is yours.",
@@ -69,7 +71,7 @@ class AccountController(Controller):
         rules: NamedDependency[PasswordRules],
         sessions: NamedDependency[Sessions],
         signing_in: NamedDependency[SigningIn],
-        security: NamedDependency[Security],
+        our_cookies: NamedDependency[Cookies],
     ) -> Response[str]:
         """Sign in, or go on to the second step."""
         fields = await read_form(request)
@@ -82,9 +84,9 @@ class AccountController(Controller):
             return _again(request, settings, renderer, rules, "account/login.html", fields, {"wait": error.text}, error)
         next_path = own_path(fields.get("next", "/"))
         if isinstance(begun, UUID):
-            step = security.step_cookie(SECOND_FACTOR_AUDIENCE, {"waiting": str(begun)}, WAITING_SECONDS)
+            step = our_cookies.of_step(SECOND_FACTOR_AUDIENCE, {"waiting": str(begun)}, WAITING_SECONDS)
             return renderer.redirect(request, f"/login/second?next={quote(next_path)}", cookies=[step])
-        return await enter(request, renderer, sessions, security, begun, next_path)
+        return await enter(request, renderer, sessions, our_cookies, begun, next_path)
 
     @post("/register", status_code=200)
     async def register(
@@ -95,7 +97,7 @@ class AccountController(Controller):
         rules: NamedDependency[PasswordRules],
         accounts: NamedDependency[Accounts],
         sessions: NamedDependency[Sessions],
-        security: NamedDependency[Security],
+        our_cookies: NamedDependency[Cookies],
     ) -> Response[str]:
         """Register, which also signs in."""
         fields = await read_form(request)
@@ -113,7 +115,7 @@ class AccountController(Controller):
             taken = {"username": TAKEN[error.looks_alike]}
             return _again(request, settings, renderer, rules, "account/register.html", fields, taken)
         next_path = own_path(fields.get("next", "/"))
-        return await enter(request, renderer, sessions, security, session, next_path, say="welcome")
+        return await enter(request, renderer, sessions, our_cookies, session, next_path, say="welcome")
 
     @post("/logout", status_code=200)
     async def logout(
@@ -121,18 +123,18 @@ class AccountController(Controller):
         request: PageRequest,
         renderer: NamedDependency[Renderer],
         sessions: NamedDependency[Sessions],
-        security: NamedDependency[Security],
+        our_cookies: NamedDependency[Cookies],
     ) -> Response[str]:
         """End the session and go to today's map."""
         await _end_current(request, sessions)
-        return renderer.redirect(request, "/", say="signed_out", cookies=security.sign_out_cookies())
+        return renderer.redirect(request, "/", say="signed_out", cookies=our_cookies.of_sign_out())
 
 
 async def enter(
     request: PageRequest,
     renderer: Renderer,
     sessions: Sessions,
-    security: Security,
+    our_cookies: Cookies,
     session: Session,
     next_path: str,
     cookies: Iterable[Cookie] = (),
@@ -140,9 +142,11 @@ async def enter(
 ) -> Response[str]:
     """Go on with the new session, to the second factor where it has to be added first; the one before ends."""
     await _end_current(request, sessions)
-    cookies = [*security.session_cookies(session), *cookies]
+    cookies = [*our_cookies.of_session(session), *cookies]
     if session.enrolling:
-        return renderer.redirect(request, SECOND_FACTOR_PATH, cookies=[*cookies, confirmed_cookie(security, session)])
+        return renderer.redirect(
+            request, SECOND_FACTOR_PATH, cookies=[*cookies, confirmed_cookie(our_cookies, session)]
+        )
     return renderer.redirect(request, next_path, say=say, cookies=cookies)
 
 

@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from seatweb.accounts.model import Session
-from seatweb.http.tokens import Security
+from seatweb.http.csrf import Csrf
 from seatweb.storage.caching import Kept
 from seatweb.web.map.contexts import Shell
 from seatweb.web.map.day_page import Seen, page_around
@@ -46,9 +46,9 @@ class _Frame(Struct, frozen=True):
 class DayPages:
     """Puts together the pages of days without an open panel."""
 
-    def __init__(self, renderer: Renderer, security: Security, sections: Sections) -> None:
+    def __init__(self, renderer: Renderer, csrf: Csrf, sections: Sections) -> None:
         self._renderer = renderer
-        self._security = security
+        self._csrf = csrf
         self._sections = sections
         self._frames: Kept[tuple[object, ...], _Frame] = Kept(FRAMES_KEPT)
         self._pages: Kept[tuple[object, ...], _Frame] = Kept(FRAMES_KEPT)
@@ -57,7 +57,7 @@ class DayPages:
         """Return the page as it is at a path of ours: `/`, or the place's own; in UTF-8."""
         page = self._page(seen, path)
         parts = page.texts.copy()
-        csrf = csrf_field(self._security, csrf_secret).encode()
+        csrf = csrf_field(self._csrf, csrf_secret).encode()
         for index, name in page.gaps:
             parts[index] = (
                 csrf if name == "csrf" else escape(seen.session.user.username if seen.session else "").encode()

@@ -23,7 +23,7 @@ from seatweb.accounts.model import Session
 from seatweb.accounts.sessions import Sessions
 from seatweb.booking.window import BookingWindow
 from seatweb.errors import SeatwebError
-from seatweb.http.tokens import Identity, Security
+from seatweb.http.identity import Identities, Identity
 from seatweb.storage.caching import Kept
 from seatweb.web.map.day_page import MapReader
 from seatweb.web.map.frames import DayPages
@@ -54,7 +54,7 @@ class WarmPages:
     def __init__(
         self,
         app: ASGIApp,
-        security: Security,
+        identities: Identities,
         sessions: Sessions,
         window: BookingWindow,
         reader: MapReader,
@@ -62,7 +62,7 @@ class WarmPages:
         day_pages: DayPages,
     ) -> None:
         self._app = app
-        self._security = security
+        self._identities = identities
         self._sessions = sessions
         self._window = window
         self._reader = reader
@@ -99,7 +99,7 @@ class WarmPages:
                 codings = value
             elif name == b"hx-request" and asked.fragment is None:
                 return None
-        identity = self._security.identity(cookies)
+        identity = self._identities.of_header(cookies)
         if identity is None:
             return None
         body = self._body(asked, identity)

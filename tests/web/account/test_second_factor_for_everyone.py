@@ -154,7 +154,7 @@ async def test_programs_get_no_token_for_a_password_alone(strict: Site) -> None:
         assert (wrong.status_code, wrong.json()["code"]) == (401, "bad_credentials")
 
         async def me() -> int:
-            claims = strict.security.read(ada.http.cookies[strict.security.session_cookie])
+            claims = strict.tokens.read(ada.http.cookies[strict.our_cookies.session_cookie])
             assert claims
             now = datetime.now(UTC)
             session = Session(
@@ -162,7 +162,7 @@ async def test_programs_get_no_token_for_a_password_alone(strict: Site) -> None:
                 user=User(id=claims.user_id, username="ada", created_at=now),
                 expires_at=now + timedelta(hours=1),
             )
-            token = strict.security.issue(session, API_AUDIENCE)
+            token = strict.tokens.issue(session, API_AUDIENCE)
             return (await http.get("/me", headers={"authorization": f"Bearer {token}"})).status_code
 
         assert await me() == 401

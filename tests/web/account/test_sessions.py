@@ -61,7 +61,7 @@ async def test_a_token_lasts_minutes_and_is_renewed_silently(site: Site) -> None
             assert (path, renewed.status_code) == (path, 200)
             new = renewed.cookies[SESSION]
             assert "HttpOnly" in renewed.headers["set-cookie"]
-        assert site.security.read(new) == site.security.read(first)
+        assert site.tokens.read(new) == site.tokens.read(first)
     assert "set-cookie" not in (await visitor.get("/account")).headers
 
 
@@ -97,7 +97,7 @@ async def test_each_token_opens_only_what_it_is_for(site: Site) -> None:
             assert await signed_in(site.visitor(cookies={RENEWAL: token})) is (audience == RENEWAL_AUDIENCE)
             bearer = {"authorization": f"Bearer {token}"}
             assert (await site.visitor().get("/me", headers=bearer)).status_code == 401
-            assert site.security.read(token, API_AUDIENCE) is None
+            assert site.tokens.read(token, API_AUDIENCE) is None
 
 
 async def test_what_was_signed_out_is_not_renewed(site: Site) -> None:

@@ -1,0 +1,101 @@
+"""Log lines: where they go and what they look like."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+import structlog
+from structlog.tracebacks import ExceptionDictTransformer
+
+REQUEST_ID: Final[ContextVar[str]] = ContextVar("request_id", default="")
+
+LogRequest: TypeAlias = Callable[..., None]
+
+log = structlog.get_logger("seatweb.requests")
+
+
+def configure_logging(log_format: Literal["auto", "console", "json"]) -> LogRequest:
+    """Send every log line to standard error, as text for people or as JSON; return what logs a request."""
+    as_text = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
+    shared: list[structlog.typing.Processor] = [
+        _with_request_id,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    # Tracebacks without the values of variables: those hold passwords, cookies and secrets.
+    renderer: list[structlog.typing.Processor] = (
+        [
+            _without_controls,
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            ),
+        ]
+        if as_text
+        else [
+            structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
+            structlog.processors.JSONRenderer(serializer=_to_json),
+        ]
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.PositionalArgumentsFormatter(), *renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=_StandardError,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    return partial(log.info, "request") if as_text else _log_request
+
+
+def _log_request(**event: object) -> None:
+    """Write what structlog would, in a fifth of the time: it is half of what a warm page costs otherwise."""
+    event |= {"event": "request", "request_id": REQUEST_ID.get(), "level": "info"}
+    _StandardError().msg(_to_json(event | {"timestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")}))
+
+
+def _to_json(event: structlog.typing.EventDict, **_: object) -> str:
+    return msgspec.json.encode(event, enc_hook=repr).decode()
+
+
+def _with_request_id(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    if request_id := REQUEST_ID.get():
+        event["request_id"] = request_id
+    return event
+
+
+def _without_controls(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Write what would steer a terminal as text: the renderer itself does so only beside spaces and quotes."""
+    return {
+        name: repr(value) if isinstance(value, str) and not value.isprintable() else value
+        for name, value in event.items()
+    }
+
+
+class _StandardError:
+    """Writes lines to standard error; one that cannot be written (a full disk, a closed pipe) stops no request."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def msg(self, line: str) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+
+    debug = info = warning = error = critical = msg
