@@ -11,9 +11,9 @@ from litestar.exceptions import HTTPException
 from litestar.response import Response
 
 from seatweb.errors import NotAllowed, NotSignedIn, SeatwebError, TooManyAttempts
-from seatweb.web.map.contexts import ErrorPage, Notice
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import SAFE_METHODS, NotConfirmed, PageRequest, wants_partial
+from seatweb.web.shell import ErrorPage, Notice
 
 log = structlog.get_logger(__name__)
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import re
 from collections.abc import Callable, Iterable
 from functools import partial
-from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
@@ -20,45 +16,13 @@ from msgspec import Struct
 from seatweb.http.cookies import Cookies
 from seatweb.http.csrf import CSRF_FIELD, Csrf
 from seatweb.storage import resources
-from seatweb.web.map.contexts import Notice, Shell
+from seatweb.web.assets import fingerprints, integrities
+from seatweb.web.notices import notice
 from seatweb.web.requests import PageRequest, path_of, session_of, wants_partial
+from seatweb.web.shell import Notice, Shell
 
-# What an action says on the page that follows it. A cookie carries only the name and a seat's label, never text.
-NOTICES: Final = {
-    "booked": "{seat} is yours.",
-    "moved": "Moved: {seat} is yours now.",
-    "cancelled": "Cancelled: {seat} is free again.",
-    "welcome": "Welcome. Choose a free seat.",
-    "signed_in": "You are signed in.",
-    "signed_out": "You are signed out.",
-    "signed_out_everywhere": "You are signed out everywhere.",
-    "account_deleted": "Your account is deleted.",
-    "account_disabled": "The account is disabled, and signed out everywhere.",
-    "account_enabled": "The account is enabled again.",
-    "session_ended": "That device is signed out.",
-    "password_changed": "Your password is changed. Every other device is signed out.",
-    "sign_in_over": "That took too long, or there were too many wrong codes. Sign in again.",
-    "confirm_first": "Enter your password first.",
-    "confirmed": "Confirmed. You can make changes for ten minutes.",
-    "confirmed_for": "Confirmed. You can continue.",
-    "password_reset": "Your password is changed. Sign in with the new one.",
-    "app_added": "The authenticator app is added.",
-    "app_removed": "The authenticator app is removed.",
-    "passkey_added": "The passkey is added.",
-    "passkey_removed": "The passkey is removed.",
-}
 PAGE_HEADERS: Final = {"cache-control": "no-store", "vary": "Cookie, HX-Request"}
 BROTLI_QUALITY: Final = 2  # a page takes less room, and less time, than by gzip at its quickest
-NOTICE_VALUE: Final = re.compile(r"([a-z_]{1,24})(?:\.([A-Z][A-Z0-9]{0,7}-[0-9]{2,4}))?")
-
-
-def notice(value: str) -> Notice | None:
-    """Return what a notice's value, such as `booked.A-07`, says; None for a value that is not one of ours."""
-    match = NOTICE_VALUE.fullmatch(value)
-    text = NOTICES.get(match[1]) if match else None
-    if not match or not text or ("{seat}" in text) != bool(match[2]):
-        return None
-    return Notice(kind="status", text=text.format(seat=match[2]))
 
 
 class Renderer:
@@ -164,28 +128,6 @@ class Renderer:
             return Response("", status_code=200, headers={**headers, "hx-redirect": path}, cookies=all_cookies)
         answer: Response[str] = Redirect(path, status_code=303, headers=headers, cookies=all_cookies)
         return answer
-
-
-def fingerprints(root: Path) -> dict[str, str]:
-    """Return the address of every static file with a hash of its content, so that browsers may keep it for ever."""
-    return {
-        (name := path.relative_to(root).as_posix()): (
-            f"/static/{name}?v={hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
-        )
-        for path in root.rglob("*")
-        if path.is_file()
-    }
-
-
-def integrities(root: Path) -> dict[str, str]:
-    """Return what browsers compare every script and style sheet with before they use it (Subresource Integrity)."""
-    return {
-        path.relative_to(root).as_posix(): (
-            "sha256-" + base64.b64encode(hashlib.sha256(path.read_bytes()).digest()).decode()
-        )
-        for path in root.rglob("*")
-        if path.suffix in {".js", ".css"}
-    }
 
 
 def csrf_field(csrf: Csrf, secret: str) -> Markup:

@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 from seatweb.booking.model import DayView, Seat, SeatView, Section, SectionView, Sitter, Status
-from seatweb.web.rendering import notice
+from seatweb.web.notices import notice
 from seatweb.web.requests import own_path
 
 DAY = date(2026, 11, 23)

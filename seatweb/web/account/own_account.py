@@ -23,8 +23,8 @@ from seatweb.http.client_address import client_of
 from seatweb.http.cookies import Cookies
 from seatweb.personal_data import PersonalData
 from seatweb.settings import Settings
+from seatweb.web.account.contexts import AccountPage, DeletePage, PasswordPage, SignInRow
 from seatweb.web.account.second_factor import confirmed_where_needed
-from seatweb.web.map.contexts import AccountPage, DeletePage, PasswordPage, SignInRow
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import PageNotFound, PageRequest, read_form, signed_in
 

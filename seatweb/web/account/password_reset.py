@@ -11,7 +11,7 @@ from seatweb.accounts.password_resets import PasswordResets
 from seatweb.accounts.passwords import PasswordRules
 from seatweb.errors import InvalidInput, TooManyAttempts
 from seatweb.http.client_address import client_of
-from seatweb.web.map.contexts import PasswordResetPage
+from seatweb.web.account.contexts import PasswordResetPage
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import PageRequest, read_form
 

@@ -24,8 +24,8 @@ from seatweb.http.client_address import client_of
 from seatweb.http.cookies import Cookies, set_cookie
 from seatweb.http.tokens import CONFIRMED_AUDIENCE, PASSKEY_AUDIENCE
 from seatweb.settings import Settings
+from seatweb.web.account.contexts import EnrolmentPage, FactorsPage, PasskeyRow, RecoveryCodesPage
 from seatweb.web.account.passkey_forms import options, party_here, party_of, read_challenge
-from seatweb.web.map.contexts import EnrolmentPage, FactorsPage, PasskeyRow, RecoveryCodesPage
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import (
     NotConfirmed,

@@ -21,9 +21,9 @@ from seatweb.http.client_address import client_of
 from seatweb.http.cookies import Cookies
 from seatweb.http.tokens import PASSKEY_AUDIENCE, SECOND_FACTOR_AUDIENCE
 from seatweb.settings import Settings
+from seatweb.web.account.contexts import SecondStepPage
 from seatweb.web.account.passkey_forms import options, party_here, party_of, read_challenge
 from seatweb.web.account.sign_in import enter, sign_in_again
-from seatweb.web.map.contexts import SecondStepPage
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import PageRequest, own_path, query_value, read_form
 

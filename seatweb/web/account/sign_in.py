@@ -24,10 +24,10 @@ from seatweb.http.client_address import client_of
 from seatweb.http.cookies import Cookies
 from seatweb.http.tokens import SECOND_FACTOR_AUDIENCE
 from seatweb.settings import Settings
+from seatweb.web.account.contexts import CredentialsPage
 from seatweb.web.account.passkey_forms import party_of
 from seatweb.web.account.second_factor import PATH as SECOND_FACTOR_PATH
 from seatweb.web.account.second_factor import confirmed_cookie
-from seatweb.web.map.contexts import CredentialsPage
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import PageRequest, enrolling_of, own_path, query_value, read_form, session_of
 

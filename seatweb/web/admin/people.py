@@ -15,7 +15,7 @@ from seatweb.accounts.second_factor import SecondFactors
 from seatweb.errors import NotAllowed
 from seatweb.settings import Settings
 from seatweb.web.account.second_factor import confirmed
-from seatweb.web.map.contexts import PeoplePage, ResetCodePage
+from seatweb.web.admin.contexts import PeoplePage, ResetCodePage
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import PageRequest, query_value, read_id, signed_in
 

@@ -23,12 +23,15 @@ from seatweb.booking.errors import (
 from seatweb.booking.hold_store import GrantedHold
 from seatweb.booking.model import Booking, Status
 from seatweb.errors import SeatwebError, TooManyAttempts
-from seatweb.web.map.contexts import DayPage, HoldBox, Notice
+from seatweb.web.map.contexts import DayPage, HoldBox
 from seatweb.web.map.day_page import MapReader, day_page
 from seatweb.web.map.frames import DayPages
-from seatweb.web.map.sections import Place, Sections
-from seatweb.web.rendering import Renderer, notice
+from seatweb.web.map.place import Place
+from seatweb.web.map.sections import Sections
+from seatweb.web.notices import notice
+from seatweb.web.rendering import Renderer
 from seatweb.web.requests import PageRequest, changed_lately, path_of, query_value, session_of, wants_partial
+from seatweb.web.shell import Notice
 
 # Why a booking, a move or a hold did not come about, where the map as it is says more than an error page.
 REFUSALS: Final = (

@@ -14,7 +14,8 @@ from seatweb.booking.errors import SeatNotFound, SectionNotFound
 from seatweb.booking.model import Booking, DayView, Status
 from seatweb.booking.window import BookingWindow, monday_of
 from seatweb.web.map.contexts import DayLink, DayPage, Panel, Tally
-from seatweb.web.map.sections import Place, Sections, Viewer
+from seatweb.web.map.place import Place, Viewer
+from seatweb.web.map.sections import Sections
 
 State = Literal["open", "past", "beyond"]
 

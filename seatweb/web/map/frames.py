@@ -17,10 +17,10 @@ from msgspec.structs import replace
 from seatweb.accounts.model import Session
 from seatweb.http.csrf import Csrf
 from seatweb.storage.caching import Kept
-from seatweb.web.map.contexts import Shell
 from seatweb.web.map.day_page import Seen, page_around
 from seatweb.web.map.sections import Sections
 from seatweb.web.rendering import Renderer, csrf_field
+from seatweb.web.shell import Shell
 
 GAP: Final = "\x1f"  # in the rendered page; no text of ours holds it
 FRAMES_KEPT: Final = 256

@@ -16,7 +16,8 @@ from seatweb.booking.holds import Holds
 from seatweb.booking.window import BookingWindow
 from seatweb.web.map.answers import MapAnswers
 from seatweb.web.map.day_page import MapReader
-from seatweb.web.map.sections import Place, Sections
+from seatweb.web.map.place import Place
+from seatweb.web.map.sections import Sections
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import (
     PageRequest,

@@ -14,8 +14,9 @@ from seatweb.booking.model import Booking
 from seatweb.booking.window import BookingWindow
 from seatweb.web.map.answers import MapAnswers
 from seatweb.web.map.contexts import BookingRow, MyBookingsPage
-from seatweb.web.map.sections import Place
-from seatweb.web.rendering import Renderer, notice
+from seatweb.web.map.place import Place
+from seatweb.web.notices import notice
+from seatweb.web.rendering import Renderer
 from seatweb.web.requests import PageRequest, read_day, read_form, read_id, signed_in, wants_partial
 
 

@@ -13,6 +13,7 @@ from msgspec import Struct
 from seatweb.booking.model import DayView, SeatView, SectionView, Status
 from seatweb.storage.caching import Kept
 from seatweb.web.map.contexts import SeatBox, SectionBox, Tally
+from seatweb.web.map.place import Place, Viewer
 
 CUT: Final = "\x1e"  # in the templates it marks what changes from viewer to viewer; no text of ours holds it
 COUNT: Final = 1  # the place of the count among the parts: texts at the even ones, what is cut out at the odd ones
@@ -25,30 +26,6 @@ WORDS: Final = {
     Status.MINE: "yours",
     Status.CLOSED: "closed",
 }
-
-
-class Place(Struct, frozen=True):
-    """Where on the map a visitor is: the day, the section if one was asked for, the seat if one is chosen."""
-
-    day: date
-    section: str | None = None
-    seat_id: int | None = None
-
-    @property
-    def query(self) -> str:
-        """What the addresses of this place end with."""
-        return f"?section={self.section}" if self.section else ""
-
-    def href(self, *, day: date | None = None, seat_id: int | None = None) -> str:
-        """Return the address of a day, or of one of its seats, with the section kept."""
-        return f"/days/{day or self.day}" + (f"/seats/{seat_id}" if seat_id else "") + self.query
-
-
-class Viewer(Struct, frozen=True):
-    """Who looks: a user or nobody, and whether they see who sits where."""
-
-    user_id: int | None
-    names: bool
 
 
 class _Pieces(Struct, frozen=True):

@@ -18,7 +18,8 @@ from seatweb.booking.live import Channel, Live, Update
 from seatweb.booking.window import BookingWindow
 from seatweb.storage.caching import Kept
 from seatweb.web.map.day_page import MapReader, Seen
-from seatweb.web.map.sections import Place, Sections
+from seatweb.web.map.place import Place
+from seatweb.web.map.sections import Sections
 from seatweb.web.requests import PageNotFound, PageRequest, query_value, read_day, session_of
 
 HEADERS: Final = [

@@ -27,7 +27,8 @@ from seatweb.http.identity import Identities, Identity
 from seatweb.storage.caching import Kept
 from seatweb.web.map.day_page import MapReader
 from seatweb.web.map.frames import DayPages
-from seatweb.web.map.sections import Place, Sections
+from seatweb.web.map.place import Place
+from seatweb.web.map.sections import Sections
 from seatweb.web.rendering import BROTLI_QUALITY, PAGE_HEADERS
 from seatweb.web.requests import read_day
 
