@@ -56,9 +56,13 @@ async def find_session(sql: Statements, session_id: UUID, user_id: int, idle: ti
     )
 
 
-async def mark_enrolling(sql: Statements, *, needed: bool) -> None:
-    """Let the sessions of users without a second factor be enrolling ones where it is needed, else none."""
-    await sql.one("mark_enrolling", needed=needed)
+async def mark_enrolling(sql: Statements, after: UUID, rows: int, *, needed: bool) -> UUID | None:
+    """Let the next sessions after an id be enrolling ones where a second factor is needed and missing, else not.
+
+    Returns the last id that was looked at, None when there is no further session.
+    """
+    last: UUID | None = await sql.one("mark_enrolling", needed=needed, after=after, rows=rows)
+    return last
 
 
 async def live_sessions(sql: Statements, session_ids: Iterable[UUID], idle: timedelta) -> set[UUID]:

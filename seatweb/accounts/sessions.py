@@ -27,6 +27,7 @@ VERIFY_SECONDS: Final = 0.4
 USED_SECONDS: Final = 60.0
 TOUCH_SECONDS: Final = 60.0
 SESSIONS_KEPT: Final = 10_000
+MARKED_AT_ONCE: Final = 5000  # sessions, so that no statement takes long
 MOST_SESSIONS: Final = 50  # of one user; nobody uses as many devices
 LISTED: Final = 50  # to name a device takes milliseconds, and a program may have signed in a thousand times
 
@@ -112,8 +113,12 @@ class Sessions:
         return Session(id=session_id, user=user, expires_at=expires_at, enrolling=enrolling)
 
     async def mark_enrolling(self) -> None:
-        """Bring the sessions that live in line with whether a second factor is needed."""
-        await self._database.write(session_queries.mark_enrolling, needed=self.factor_needed)
+        """Bring the sessions that live in line with whether a second factor is needed, some thousands at a time."""
+        after: UUID | None = UUID(int=0)
+        while after is not None:
+            after = await self._database.write(
+                session_queries.mark_enrolling, after, MARKED_AT_ONCE, needed=self.factor_needed
+            )
 
     async def finish_enrolling(self, session: Session, client: Client) -> Session:
         """Return the session that follows an enrolling one, now that there is a second factor; all others end.

@@ -52,14 +52,16 @@ from bookings join unnest(:seat_ids::bigint[], :days::date[]) as wanted(seat_id,
 where status = 'confirmed';
 
 -- name: book_seat(seat_id, user_id, day, session_id)^
--- The whole booking in one statement: the section's generation first (it queues the section's writers, in one order
--- everywhere, so they cannot deadlock), then the booking (the unique indexes decide), then the audit row.
+-- The whole booking in one statement. It locks the user's account, then the section's generation (which queues the
+-- section's writers), then the booking: the order of every transaction, so that none waits for another in a circle.
+-- The unique indexes decide who gets the seat. Then follows the audit row.
 -- No row when there is no such seat, or it is closed.
 with bumped as (
     insert into generations as g (section_id, day, generation)
-    select section_id, :day, 1
+    select seats.section_id, :day, 1
     from seats
-    where id = :seat_id and not closed
+    cross join (select from users where id = :user_id for share) as owner
+    where seats.id = :seat_id and not seats.closed
     on conflict (section_id, day) do update set generation = g.generation + 1
     returning section_id
 ),
@@ -92,7 +94,9 @@ on conflict (section_id, day) do update set generation = g.generation + 1;
 
 -- name: book_any_seat(user_id, day, section_ids, held, session_id)$
 -- The id of a booking of a free seat that nobody holds, in the emptiest of the sections; null when there is none.
-select book_any_seat(:user_id, :day, :section_ids::smallint [], :held::bigint [], :session_id);
+-- Like every transaction it locks the user's account first.
+select book_any_seat(owner.id, :day, :section_ids::smallint [], :held::bigint [], :session_id)
+from (select id from users where id = :user_id for share) as owner;
 
 -- name: any_free_seat(section_ids, day, held)$
 -- Whether one of the sections has a free seat that nobody holds: losers learn it here without queueing behind the winners.
@@ -119,12 +123,20 @@ select * from booking_details
 where id = :booking_id and user_id = :user_id;
 
 -- name: lock_booking(booking_id, user_id)^
--- The user's confirmed booking, locked: nobody moves or cancels it until this transaction ends. It reads no other
--- table, since a join would lose the row when it was moved while this statement waited for it.
-select id, day, seat_id
+-- The user's confirmed booking, locked: nobody moves or cancels it until this transaction ends. The account is locked
+-- before it, as everywhere. It joins no table that a move changes, since the row would be lost when the booking was moved
+-- while this statement waited for it.
+with owner as materialized (
+    select id
+    from users
+    where id = :user_id
+    for share
+)
+select bookings.id, bookings.day, bookings.seat_id
 from bookings
-where id = :booking_id and user_id = :user_id and status = 'confirmed'
-for update;
+inner join owner on owner.id = bookings.user_id
+where bookings.id = :booking_id and bookings.status = 'confirmed'
+for update of bookings;
 
 -- name: cancel_booking(booking_id, session_id)!
 -- End a locked booking and write it down.

@@ -75,18 +75,34 @@ where
     and sessions.seen_at > now() - :idle::interval
     and users.disabled_at is null;
 
--- name: mark_enrolling(needed)!
+-- name: mark_enrolling(needed, after, rows)$
 -- Where everyone needs a second factor, let the sessions of those without one count for nothing but adding it; where
--- nobody does, let all count.
-update sessions
-set enrolling = not enrolling
-where
-    ended_at is null
-    and enrolling <> (
-        :needed::boolean
-        and not exists (select from totp_secrets as t where t.user_id = sessions.user_id and t.confirmed_at is not null)
-        and not exists (select from passkeys as p where p.user_id = sessions.user_id)
-    );
+-- nobody does, let all count. It looks at the next sessions after an id, and returns the last id that it looked at.
+with page as (
+    select id
+    from sessions
+    where ended_at is null and id > :after::uuid
+    order by id
+    limit :rows
+),
+marked as (
+    update sessions set enrolling = not sessions.enrolling
+    from page
+    where
+        sessions.id = page.id
+        and sessions.enrolling <> (
+            :needed::boolean
+            and not exists (
+                select from totp_secrets as t
+                where t.user_id = sessions.user_id and t.confirmed_at is not null
+            )
+            and not exists (select from passkeys as p where p.user_id = sessions.user_id)
+        )
+)
+select id
+from page
+order by id desc
+limit 1;
 
 -- name: list_sessions(user_id, idle, rows)
 -- The sessions of a user that still count, the one that was used last first, this many at most.

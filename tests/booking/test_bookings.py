@@ -35,7 +35,7 @@ from seatweb.storage.database import Database
 from seatweb.storage.redis import RedisClient
 
 from tests.domain import Process
-from tests.support import Clock, until
+from tests.support import Clock, until, until_blocked
 
 pytestmark = pytest.mark.alone
 
@@ -465,3 +465,43 @@ async def test_a_booking_is_counted_and_the_holds_are_read_in_one_round_trip(
     monkeypatch.setattr(RedisClient, "_call", counted)
     await bookings.admit(users[0], clock.today)
     assert round_trips == 1
+
+
+@pytest.mark.parametrize("action", ["book", "book any", "move", "cancel"])
+async def test_deleting_an_account_and_booking_from_it_lock_in_one_order(
+    bookings: Bookings,
+    database: Database,
+    database_url: str,
+    users: list[User],
+    clock: Clock,
+    connection: asyncpg.Connection,
+    action: str,
+) -> None:
+    """In two windows: while the deletion holds the account, the other one waits for it and locks nothing itself."""
+    ada, tomorrow = users[0], clock.ahead(1)
+    booking = await bookings.book(ada, 7, clock.today)
+    actions: dict[str, Callable[[], Awaitable[Booking]]] = {
+        "book": lambda: bookings.book(ada, 8, tomorrow),
+        "book any": lambda: bookings.book_any(ada, tomorrow, "A"),
+        "move": lambda: bookings.move(ada, booking.id, 8),
+        "cancel": lambda: bookings.cancel(ada, booking.id),
+    }
+    async with connection.transaction():
+        await connection.fetch("select id from users where id = $1 for update", ada.id)
+        acting = asyncio.ensure_future(actions[action]())
+        await until_blocked(database_url, acting)
+        other = await asyncpg.connect(database_url)
+        try:  # what the deletion takes next is free
+            async with other.transaction():
+                await other.execute("set local lock_timeout = '1s'")
+                await other.execute(
+                    "insert into generations values (1, $1, 1), (1, $2, 1)"
+                    " on conflict (section_id, day) do update set generation = generations.generation + 1",
+                    clock.today,
+                    tomorrow,
+                )
+                await other.execute("update bookings set status = status where id = $1", booking.id)
+        finally:
+            await other.close()
+    await acting
+    assert await connection.fetchval("select deadlocks from pg_stat_database where datname = current_database()") == 0
