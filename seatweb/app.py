@@ -19,6 +19,7 @@ from litestar.middleware import DefineMiddleware
 from litestar.middleware.compression import CompressionMiddleware
 from litestar.params import FromPath
 from litestar.response import Response
+from litestar.routes import HTTPRoute
 from litestar.types import ASGIApp
 
 from seatweb.accounts import errors as account_errors
@@ -34,7 +35,7 @@ from seatweb.accounts.usernames import username_skeletons
 from seatweb.api import problems
 from seatweb.api.accounts import AuthController, MeController
 from seatweb.api.bookings import BookingController
-from seatweb.api.health import HealthController
+from seatweb.api.health import HealthCheck, HealthController
 from seatweb.api.openapi import document, openapi_config, openapi_json
 from seatweb.api.requests import Clients
 from seatweb.api.seats import SeatController
@@ -44,8 +45,8 @@ from seatweb.booking.changes import Changes
 from seatweb.booking.day_views import DayViews
 from seatweb.booking.hold_store import HoldStore
 from seatweb.booking.holds import Holds
-from seatweb.booking.idempotency import IdempotentBookings
 from seatweb.booking.live import Live
+from seatweb.booking.requests import BookingRequests
 from seatweb.booking.section_cache import SectionCache
 from seatweb.booking.window import BookingWindow
 from seatweb.errors import Constraints, Forbidden, NotAllowed
@@ -82,7 +83,7 @@ from seatweb.web.map.sections import Sections
 from seatweb.web.map.stream import Streams, live_map
 from seatweb.web.map.warm import WarmPages
 from seatweb.web.rendering import BROTLI_QUALITY, Renderer
-from seatweb.web.requests import PageNotFound, Visitors
+from seatweb.web.requests import FOR_EVERYONE, PageNotFound, Visitors
 from seatweb.web.static_files import static_router
 from seatweb.web.well_known import robots, security_txt
 
@@ -199,9 +200,7 @@ def create_app(
                 "our_cookies": our_cookies,
                 "renderer": renderer,
                 "rules": rules,
-                "limits": limits,
-                "database": database,
-                "redis_client": redis,
+                "health_check": HealthCheck(database, redis),
                 "accounts": accounts,
                 "sessions": sessions,
                 "rights": Rights(database, sessions),
@@ -214,7 +213,7 @@ def create_app(
                 "window": window,
                 "views": views,
                 "bookings": bookings,
-                "idempotent_bookings": IdempotentBookings(database, bookings),
+                "booking_requests": BookingRequests(database, bookings, window),
                 "holds": Holds(database, hold_store, changes, window, limits),
                 "live": live,
                 "reader": reader,
@@ -272,6 +271,7 @@ def _api(clients: Clients) -> Router:
         route_handlers=[AuthController, MeController, SeatController, BookingController],
         before_request=_function(clients.prepare),
         security=[{"bearer": []}],
+        opt={"for_programs": True},
     )
 
 
@@ -291,8 +291,8 @@ def _rules(settings: Settings) -> Rules:
     )
 
 
+ANY_PATH: Final = frozenset({"/{path:path}"})
 LEFT: Final = "client disconnected prematurely"  # what Litestar says
-API_PATHS: Final = ("/auth/", "/seats/", "/sections/", "/bookings/", "/me/", "/health/", "/openapi")
 
 
 def _explain(renderer: Renderer, request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
@@ -302,11 +302,29 @@ def _explain(renderer: Renderer, request: Request[Any, Any, Any], error: Excepti
         log.warning("refused", code=error.code, user_id=session.user.id if session else None)
     if isinstance(error, InternalServerException) and error.detail == LEFT:
         return Response("", status_code=400)  # nobody reads it, and nothing of ours failed
-    for_programs = f"{request.url.path}/".startswith(API_PATHS)
-    return problems.explain(request, error) if for_programs else explain(renderer, request, error)
+    return problems.explain(request, error) if _is_for_programs(request) else explain(renderer, request, error)
 
 
-@get("/{path:path}", include_in_schema=False)
+def _is_for_programs(request: Request[Any, Any, Any]) -> bool:
+    """Return whether the route is one for programs; where no route fits, whether one with the same first part is."""
+    handler = request.scope.get("route_handler")
+    if handler and handler.paths.isdisjoint(ANY_PATH):
+        return bool(handler.opt.get("for_programs"))
+    first = request.url.path.partition("/")[2].partition("/")[0]
+    return first in _first_parts(request.app)
+
+
+@cache
+def _first_parts(app: Litestar) -> frozenset[str]:
+    """Return the first part of the path of every route for programs, such as `bookings`."""
+    return frozenset(
+        route.path.partition("/")[2].partition("/")[0]
+        for route in app.routes
+        if isinstance(route, HTTPRoute) and any(handler.opt.get("for_programs") for handler in route.route_handlers)
+    )
+
+
+@get("/{path:path}", include_in_schema=False, opt=FOR_EVERYONE)
 async def missing(path: FromPath[str]) -> Response[str]:  # noqa: ARG001 - the route needs it
     """Refuse every address that is none, with the visitor known."""
     raise PageNotFound

@@ -21,8 +21,8 @@ from seatweb.api.requests import ApiRequest, fingerprint, idempotency_key, signe
 from seatweb.api.schemas import BookingOut, Cancelled, Move, NewBooking
 from seatweb.booking.bookings import Bookings
 from seatweb.booking.errors import BookingNotFound
-from seatweb.booking.idempotency import IdempotentBookings, Wish
 from seatweb.booking.model import Booking
+from seatweb.booking.requests import BookingRequests, Wish
 from seatweb.booking.window import BookingWindow
 from seatweb.errors import InvalidInput, SeatwebError
 from seatweb.storage.ids import LARGEST_ID, parse_id
@@ -59,27 +59,20 @@ class BookingController(Controller):
         self,
         request: ApiRequest,
         data: Annotated[NewBooking, Body(description="The seat, or `any`; and the day.")],
-        bookings: NamedDependency[Bookings],
-        idempotent_bookings: NamedDependency[IdempotentBookings],
-        window: NamedDependency[BookingWindow],
+        booking_requests: NamedDependency[BookingRequests],  # only one: Litestar starts tasks for several
         key: Key = None,  # noqa: ARG002 - documented here, read from the request
     ) -> Response[bytes]:
         """Book a seat, or any free one, for a day."""
         session = signed_in(request)
         _check_choice(data)
-        user, day = session.user, data.booking_date or window.today()
-        seat_id = None if data.any else int(data.seat_id or 0)
+        wish = Wish(data.booking_date, None if data.any else int(data.seat_id or 0), data.section)
         if (given := idempotency_key(request)) is not None:
-            wish = Wish(day, seat_id, data.section)
-            request_id = request.scope["state"]["request_id"]
-            once = await idempotent_bookings.book(
-                user, wish, session.id, given, await fingerprint(request), partial(_encode, request_id)
+            encode = partial(_encode, request.scope["state"]["request_id"])
+            once = await booking_requests.book_once(
+                session.user, wish, session.id, given, await fingerprint(request), encode
             )
             return _answer(once.answer.status, once.answer.body, replayed=once.repeated, refused=once.refusal)
-        if seat_id is None:
-            booking = await bookings.book_any(user, day, data.section, session.id)
-        else:
-            booking = await bookings.book(user, seat_id, day, session.id)
+        booking = await booking_requests.book(session.user, wish, session.id)
         return _answer(201, _encoded(booking))
 
     @get("/", operation_id="list_bookings", responses=REFUSED)

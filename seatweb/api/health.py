@@ -12,6 +12,7 @@ from litestar.response import Response
 from msgspec import Meta, Struct
 
 from seatweb.errors import Overloaded
+from seatweb.storage.caching import Memory
 from seatweb.storage.database import Database
 from seatweb.storage.redis import RedisClient
 
@@ -32,10 +33,35 @@ class Health(Struct, frozen=True):
     ]
 
 
+class HealthCheck:
+    """Asks the servers at most once a second, however often it is asked itself."""
+
+    def __init__(self, database: Database, redis: RedisClient) -> None:
+        self._database = database
+        self._redis = redis
+        self._known = Memory(self._ask, seconds=PROBE_SECONDS, entries=1)
+
+    async def health(self) -> Health:
+        """Return how the servers are, or were less than a second ago."""
+        return await self._known.get(None)
+
+    async def _ask(self, _: None) -> Health:
+        redis: Literal["ok", "unavailable"] = "ok" if await self._redis.ping() else "unavailable"
+        try:
+            async with timeout(PROBE_SECONDS):
+                migrated = await self._database.is_migrated()
+        except (Overloaded, TimeoutError):
+            return Health(status="unavailable", postgresql="unavailable", redis=redis, migrations="unknown")
+        if not migrated:
+            return Health(status="unavailable", postgresql="ok", redis=redis, migrations="pending")
+        return Health(status="ok" if redis == "ok" else "degraded", postgresql="ok", redis=redis, migrations="ok")
+
+
 class HealthController(Controller):
     """Readiness and liveness."""
 
     path = "/health"
+    opt = {"for_programs": True}  # noqa: RUF012
     tags = ["Health"]  # noqa: RUF012
     security = []  # noqa: RUF012
 
@@ -44,21 +70,11 @@ class HealthController(Controller):
         operation_id="health",
         responses={503: ResponseSpec(Health, description="PostgreSQL does not answer, or migrations are pending.")},
     )
-    async def ready(
-        self, database: NamedDependency[Database], redis_client: NamedDependency[RedisClient]
-    ) -> Response[Health]:
+    async def ready(self, health_check: NamedDependency[HealthCheck]) -> Response[Health]:
         """Return 200 when requests can be served, 503 when the database does not answer."""
-        redis: Literal["ok", "unavailable"] = "ok" if await redis_client.ping() else "unavailable"
-        try:
-            async with timeout(PROBE_SECONDS):
-                migrated = await database.is_migrated()
-        except (Overloaded, TimeoutError):
-            health = Health(status="unavailable", postgresql="unavailable", redis=redis, migrations="unknown")
+        health = await health_check.health()
+        if health.status == "unavailable":
             return Response(health, status_code=503, headers=NO_STORE | {"retry-after": "2"})
-        if not migrated:
-            health = Health(status="unavailable", postgresql="ok", redis=redis, migrations="pending")
-            return Response(health, status_code=503, headers=NO_STORE | {"retry-after": "2"})
-        health = Health(status="ok" if redis == "ok" else "degraded", postgresql="ok", redis=redis, migrations="ok")
         return Response(health, headers=NO_STORE)
 
     @get("/live", operation_id="health_live")

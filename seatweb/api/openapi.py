@@ -182,7 +182,7 @@ def _headers(*names: str) -> dict[str, Any]:
     return {name: {"description": HEADERS[name], "schema": {"type": "string"}} for name in names}
 
 
-@get("/openapi.json", include_in_schema=False, sync_to_thread=False)
+@get("/openapi.json", include_in_schema=False, sync_to_thread=False, opt={"for_programs": True})
 def openapi_json(api_document: NamedDependency[dict[str, Any]]) -> Response[dict[str, Any]]:
     """Return the OpenAPI document."""
     return Response(api_document, headers={"cache-control": "public, max-age=3600"})

@@ -1,7 +1,7 @@
 """Book, move and cancel: the rules and the transactions. The database decides, never the cache.
 
 Lock order: every transaction locks the user's account first, then generations in the order of day and section, then
-bookings, so that no two transactions wait for each other in a circle (docs/decisions/0001).
+bookings of others, so that no two transactions wait for each other in a circle (docs/decisions/0001).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Section views in Redis: a copy that saves work, never one that decides.
 
-A view is kept under the generation that was read from PostgreSQL before its seats were, so a write that comes between
-makes the key dead, never wrong, and nothing has to be deleted (docs/decisions/0002).
+A view is kept under the generation that was read in the same statement as its seats, and looked for under a generation
+that was read from PostgreSQL first. So a change in between makes the key unused, never wrong, and nothing has to be
+deleted (docs/decisions/0002).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from seatweb.settings import Settings
 from seatweb.web.rendering import Renderer
-from seatweb.web.requests import PageRequest
+from seatweb.web.requests import FOR_EVERYONE, PageRequest
 
 LONGEST_LINE: Final = 58  # characters of a command before it is broken
 
@@ -103,7 +103,7 @@ class DocumentationPage(Struct, frozen=True):
     problems: list[Problem]
 
 
-@get("/docs")
+@get("/docs", opt=FOR_EVERYONE)
 async def documentation(
     request: PageRequest,
     renderer: NamedDependency[Renderer],

@@ -71,7 +71,7 @@ class Renderer:
                 page=page,
                 shell=Shell(
                     site_name=self.site_name,
-                    user=session.user if session else None,
+                    username=session.user.username if session else None,
                     path=path_of(request),
                     notice=say,
                 ),

@@ -24,6 +24,8 @@ from seatweb.storage.ids import parse_id
 
 PageRequest: TypeAlias = Request[None, None, State]
 
+FOR_EVERYONE: Final = {"for_everyone": True}
+"""The `opt` of a route that visitors may use; all other pages are for signed-in users."""
 VISITORS_FORMS: Final = ("/login", "/register")
 ENROLLING: Final = ("/account/second-factor", "/logout")
 FORM: Final = "application/x-www-form-urlencoded"
@@ -78,6 +80,7 @@ class Visitors:
         """Find the visitor's session, and let a form in only from one of our pages.
 
         Raises:
+            NotSignedIn: the route is for signed-in users, and the visitor is not signed in.
             Forbidden: the form came from elsewhere.
             UnsupportedMediaType, InvalidInput: the form cannot be read.
         """
@@ -97,6 +100,8 @@ class Visitors:
                 set_cookie(request, self._our_cookies.access(session))
         if request.method not in SAFE_METHODS:
             await self._check_form(request, session, claims)
+        if session is None and not request.route_handler.opt.get("for_everyone"):
+            raise NotSignedIn
 
     async def _enrolling(self, request: PageRequest, session: Session) -> Session | None:
         """Return the enrolling session where the second factor is added; elsewhere, or once there is one, None."""

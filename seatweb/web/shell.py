@@ -6,8 +6,6 @@ from typing import Literal
 
 from msgspec import Struct
 
-from seatweb.accounts.model import User
-
 
 class Notice(Struct, frozen=True):
     """What an action did: `role="status"` when it worked, `role="alert"` when it did not."""
@@ -20,7 +18,8 @@ class Shell(Struct, frozen=True):
     """What surrounds every page: `templates/base.html`."""
 
     site_name: str
-    user: User | None
+    username: str | None
+    """Of whoever is signed in. A page that is kept for many knows no more of its viewer than this."""
     path: str
     """Where the visitor is, to mark the current link and to come back after signing in."""
     notice: Notice | None = None

@@ -13,11 +13,13 @@ from seatweb.errors import InvalidInput, TooManyAttempts
 from seatweb.http.client_address import client_of
 from seatweb.web.account.contexts import PasswordResetPage
 from seatweb.web.rendering import Renderer
-from seatweb.web.requests import PageRequest, read_form
+from seatweb.web.requests import FOR_EVERYONE, PageRequest, read_form
 
 
 class PasswordResetController(Controller):
     """Replacing a forgotten password by a code."""
+
+    opt = FOR_EVERYONE
 
     path = "/login/reset"
 

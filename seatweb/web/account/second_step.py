@@ -25,11 +25,13 @@ from seatweb.web.account.contexts import SecondStepPage
 from seatweb.web.account.passkey_forms import options, party_here, party_of, read_challenge
 from seatweb.web.account.sign_in import enter, sign_in_again
 from seatweb.web.rendering import Renderer
-from seatweb.web.requests import PageRequest, own_path, query_value, read_form
+from seatweb.web.requests import FOR_EVERYONE, PageRequest, own_path, query_value, read_form
 
 
 class SecondStepController(Controller):
     """The second step of a sign-in, and the only one with a passkey."""
+
+    opt = FOR_EVERYONE
 
     path = "/login"
 

@@ -29,7 +29,7 @@ from seatweb.web.account.passkey_forms import party_of
 from seatweb.web.account.second_factor import PATH as SECOND_FACTOR_PATH
 from seatweb.web.account.second_factor import confirmed_cookie
 from seatweb.web.rendering import Renderer
-from seatweb.web.requests import PageRequest, enrolling_of, own_path, query_value, read_form, session_of
+from seatweb.web.requests import FOR_EVERYONE, PageRequest, enrolling_of, own_path, query_value, read_form, session_of
 
 TAKEN: Final = {
     False: "That username is taken. Choose another, or sign in if it is yours.",
@@ -39,6 +39,8 @@ TAKEN: Final = {
 
 class AccountController(Controller):
     """The forms of an account."""
+
+    opt = FOR_EVERYONE
 
     @get("/login")
     async def login_form(

@@ -14,7 +14,6 @@ from markupsafe import Markup, escape
 from msgspec import Struct
 from msgspec.structs import replace
 
-from seatweb.accounts.model import Session
 from seatweb.http.csrf import Csrf
 from seatweb.storage.caching import Kept
 from seatweb.web.map.day_page import Seen, page_around
@@ -90,13 +89,11 @@ class DayPages:
         return frame
 
     def _render(self, seen: Seen, path: str) -> _Frame:
-        anyone: Session | None = None
-        if seen.session:
-            anyone = replace(seen.session, user=replace(seen.session.user, username=_gap("user")))
-        page = page_around(seen, map_=_gap("map"), tally=_gap("tally"), tag=_gap("tag"))
+        # Nothing of the viewer is here to be kept: the session is taken out, and the name is a gap.
+        page = page_around(replace(seen, session=None), map_=_gap("map"), tally=_gap("tally"), tag=_gap("tag"))
         text = self._renderer.environment.get_template("map/day.html").render(
             page=page,
-            shell=Shell(site_name=self._renderer.site_name, user=anyone.user if anyone else None, path=path),
+            shell=Shell(site_name=self._renderer.site_name, username=_gap("user") if seen.session else None, path=path),
             csrf_field=lambda: _gap("csrf"),
         )
         parts = text.split(GAP)

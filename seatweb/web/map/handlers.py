@@ -20,6 +20,7 @@ from seatweb.web.map.place import Place
 from seatweb.web.map.sections import Sections
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import (
+    FOR_EVERYONE,
     PageRequest,
     changed_lately,
     query_value,
@@ -37,14 +38,14 @@ TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{8,64}", re.ASCII)
 class DayController(Controller):
     """Pages and partials of the map."""
 
-    @get("/")
+    @get("/", opt=FOR_EVERYONE)
     async def today(
         self, request: PageRequest, answers: NamedDependency[MapAnswers], window: NamedDependency[BookingWindow]
     ) -> Response[str]:
         """Show today's map."""
         return await answers.show(request, await answers.place(request, window.today()))
 
-    @get("/days")
+    @get("/days", opt=FOR_EVERYONE)
     async def choose(
         self,
         request: PageRequest,
@@ -57,7 +58,7 @@ class DayController(Controller):
         day = read_day(text) if text else window.today()
         return renderer.redirect(request, (await answers.place(request, day)).href())
 
-    @get("/days/{day_text:str}")
+    @get("/days/{day_text:str}", opt=FOR_EVERYONE)
     async def see(
         self,
         request: PageRequest,
@@ -67,7 +68,7 @@ class DayController(Controller):
         """Show the map of a day."""
         return await answers.show(request, await answers.place(request, read_day(day_text)))
 
-    @get("/days/{day_text:str}/sections/{name:str}")
+    @get("/days/{day_text:str}/sections/{name:str}", opt=FOR_EVERYONE)
     async def see_section(
         self,
         request: PageRequest,
@@ -87,7 +88,7 @@ class DayController(Controller):
         text = sections.section(seen.view, shown[0], seen.place, seen.viewer)
         return renderer.answer(request, lambda _: text)
 
-    @get("/days/{day_text:str}/seats/{seat_text:str}")
+    @get("/days/{day_text:str}/seats/{seat_text:str}", opt=FOR_EVERYONE)
     async def choose_seat(
         self,
         request: PageRequest,
@@ -105,7 +106,8 @@ class DayController(Controller):
             "/days/{day_text:str}/seats/{seat_text:str}/move",
             "/days/{day_text:str}/seats/{seat_text:str}/hold",
             "/days/{day_text:str}/seats/{seat_text:str}/release",
-        ]
+        ],
+        opt=FOR_EVERYONE,
     )
     async def after_book(
         self,
@@ -119,7 +121,7 @@ class DayController(Controller):
         place = await answers.place(request, read_day(day_text))
         return renderer.redirect(request, place.href(seat_id=read_id(seat_text, SeatNotFound)))
 
-    @get("/days/{day_text:str}/any")
+    @get("/days/{day_text:str}/any", opt=FOR_EVERYONE)
     async def after_any(
         self,
         request: PageRequest,

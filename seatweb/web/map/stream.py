@@ -20,7 +20,7 @@ from seatweb.storage.caching import Kept
 from seatweb.web.map.day_page import MapReader, Seen
 from seatweb.web.map.place import Place
 from seatweb.web.map.sections import Sections
-from seatweb.web.requests import PageNotFound, PageRequest, query_value, read_day, session_of
+from seatweb.web.requests import FOR_EVERYONE, PageNotFound, PageRequest, query_value, read_day, session_of
 
 HEADERS: Final = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -69,7 +69,7 @@ class Streams:
             yield _partial("tally", self._sections.tally(now.tally))
 
 
-@get("/days/{day_text:str}/live", media_type="text/event-stream")
+@get("/days/{day_text:str}/live", media_type="text/event-stream", opt=FOR_EVERYONE)
 async def live_map(
     request: PageRequest,
     window: NamedDependency[BookingWindow],

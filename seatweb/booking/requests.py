@@ -1,4 +1,4 @@
-"""Book once, however often the request is delivered (IETF draft "The Idempotency-Key HTTP Header Field")."""
+"""What requests ask to book, once for each key (IETF draft "The Idempotency-Key HTTP Header Field")."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from seatweb.booking.bookings import Bookings
 from seatweb.booking.errors import IdempotencyKeyReused, RequestInProgress
 from seatweb.booking.model import Booking
 from seatweb.booking.queries import StoredAnswer
+from seatweb.booking.window import BookingWindow
 from seatweb.errors import Overloaded, SeatwebError
 from seatweb.storage.database import Database
 from seatweb.storage.statements import Statements
@@ -22,7 +23,8 @@ from seatweb.storage.statements import Statements
 class Wish(Struct, frozen=True):
     """What a request wants to book: a seat, or any free one if `seat_id` is None (in a section, if one is named)."""
 
-    day: date
+    day: date | None
+    """Today if None."""
     seat_id: int | None
     section: str | None = None
 
@@ -36,14 +38,26 @@ class OnceAnswered(Struct, frozen=True):
     repeated: bool = False
 
 
-class IdempotentBookings:
-    """Bookings under a key that the client chose."""
+class BookingRequests:
+    """Books what requests ask for, once for each key that a client chose."""
 
-    def __init__(self, database: Database, bookings: Bookings) -> None:
+    def __init__(self, database: Database, bookings: Bookings, window: BookingWindow) -> None:
         self._database = database
         self._bookings = bookings
+        self._window = window
 
-    async def book(
+    async def book(self, user: User, wish: Wish, session_id: UUID | None) -> Booking:
+        """Book what the request wants, and return the booking.
+
+        Raises:
+            SeatwebError: as `Bookings.book` or `Bookings.book_any` does.
+        """
+        day = wish.day or self._window.today()
+        if wish.seat_id is None:
+            return await self._bookings.book_any(user, day, wish.section, session_id)
+        return await self._bookings.book(user, wish.seat_id, day, session_id)
+
+    async def book_once(
         self,
         user: User,
         wish: Wish,
@@ -66,12 +80,13 @@ class IdempotentBookings:
         """
         if known := await self._database.run(_find_answer, user.id, key, fingerprint):
             return OnceAnswered(known, repeated=True)
-        holds = await self._bookings.admit(user, wish.day)
+        day = wish.day or self._window.today()
+        holds = await self._bookings.admit(user, day)
 
         async def book(sql: Statements) -> Booking:
             if wish.seat_id is None:
-                return await self._bookings.book_any_in(sql, user, wish.day, wish.section, session_id, holds)
-            return await self._bookings.book_in(sql, user, wish.seat_id, wish.day, session_id, holds)
+                return await self._bookings.book_any_in(sql, user, day, wish.section, session_id, holds)
+            return await self._bookings.book_in(sql, user, wish.seat_id, day, session_id, holds)
 
         async def answer(sql: Statements) -> OnceAnswered:
             if not await queries.try_idempotency_lock(sql, user.id, key):
@@ -91,7 +106,7 @@ class IdempotentBookings:
             await queries.keep_answer(sql, user.id, key, stored)
             return OnceAnswered(stored, refusal)
 
-        async with self._bookings.changing(user, wish.day) as outcome:
+        async with self._bookings.changing(user, day) as outcome:
             answered = await self._database.transaction(answer)
             outcome.changed = not answered.repeated and answered.refusal is None
         return answered

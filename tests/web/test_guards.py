@@ -1,0 +1,34 @@
+"""Pages are closed: only signed-in users get one, unless its route says that it is for everyone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from litestar import get, post
+from seatweb import app
+
+from tests.support import Site
+
+
+@get("/new-page")
+async def new_page() -> str:
+    return "for signed-in users"
+
+
+@post("/new-form", status_code=200)
+async def new_form() -> str:
+    return "for signed-in users"
+
+
+async def test_a_new_page_is_closed_until_it_says_otherwise(
+    start_site: Callable[..., Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, handler in (("documentation", new_page), ("missing", new_form)):
+        monkeypatch.setattr(app, name, handler)
+    site = start_site()
+    async with site.people(1) as (ada,):
+        nobody = site.visitor()
+        assert (await nobody.get("/new-page")).headers["location"] == "/login?next=/new-page"
+        assert (await nobody.post("/new-form")).headers["location"].startswith("/login?next=")
+        assert (await ada.get("/new-page")).text == (await ada.post("/new-form")).text == "for signed-in users"
