@@ -17,8 +17,12 @@ MISREAD: Final = str.maketrans("018", "OIB")  # base32 (RFC 4648) has none of th
 
 def new_code() -> str:
     """Return a new code, as people read it: groups of four letters and digits."""
-    code = base64.b32encode(secrets.token_bytes(CODE_BYTES)).decode()
-    return "-".join(code[place : place + 4] for place in range(0, len(code), 4))
+    return "-".join(in_fours(base64.b32encode(secrets.token_bytes(CODE_BYTES)).decode()))
+
+
+def in_fours(code: str) -> list[str]:
+    """Return the code in groups of four characters, as people read it best."""
+    return [code[place : place + 4] for place in range(0, len(code), 4)]
 
 
 def hash_code(typed: str) -> str:

@@ -65,9 +65,8 @@ class _Response(Struct):
 
 
 class _Credential(Struct):
-    """The few fields of a browser's answer that we read ourselves."""
+    """The one field of a browser's answer that we read ourselves."""
 
-    rawId: str = ""  # noqa: N815 - WebAuthn's name
     response: _Response = msgspec.field(default_factory=_Response)
 
 

@@ -13,7 +13,7 @@ from seatweb.accounts.model import Account, Role, User
 from seatweb.storage.statements import Statements
 
 
-class Credentials(Struct, frozen=True):
+class KnownPassword(Struct, frozen=True):
     """What a sign-in is compared with."""
 
     user: User
@@ -56,10 +56,10 @@ async def put_skeletons(sql: Statements, skeletons: Collection[tuple[int, str]])
     await sql.one("put_skeletons", user_ids=user_ids, skeletons=texts)
 
 
-async def find_credentials(sql: Statements, username_key: str) -> Credentials | None:
+async def find_credentials(sql: Statements, username_key: str) -> KnownPassword | None:
     """Return what a sign-in under this name is compared with."""
     row = await sql.one("find_credentials", username_key=username_key)
-    return row and Credentials(
+    return row and KnownPassword(
         user=user_of(row),
         password_hash=row["password_hash"],
         disabled=row["disabled"],

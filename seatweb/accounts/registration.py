@@ -12,7 +12,7 @@ from seatweb.accounts.errors import BadCredentials
 from seatweb.accounts.fair_queue import Asker
 from seatweb.accounts.model import Session, User
 from seatweb.accounts.passwords import PasswordRules, Passwords
-from seatweb.accounts.queries import Credentials
+from seatweb.accounts.queries import KnownPassword
 from seatweb.accounts.sessions import Sessions, still_signed_in
 from seatweb.accounts.usernames import (
     may_be_registered,
@@ -71,7 +71,7 @@ class Accounts:
 
         return await self._database.transaction(register)
 
-    async def check_password(self, username: str, password: str, client: Client = NOWHERE) -> Credentials:
+    async def check_password(self, username: str, password: str, client: Client = NOWHERE) -> KnownPassword:
         """Return the user whose name and password these are, with the hash that the session is then started under.
 
         Raises:
@@ -83,7 +83,7 @@ class Accounts:
         async with self._limits.sign_in_attempt(username_key(name), client.address):
             return await self._check_password(name, password, client)
 
-    async def _check_password(self, name: str, password: str, client: Client) -> Credentials:
+    async def _check_password(self, name: str, password: str, client: Client) -> KnownPassword:
         known = None
         if may_be_registered(name):
             known = await self._database.run(queries.find_credentials, username_key(name))

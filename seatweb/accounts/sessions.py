@@ -17,7 +17,7 @@ from seatweb.accounts.errors import BadCredentials
 from seatweb.accounts.model import Role, Session, SignIn, User
 from seatweb.errors import NotAllowed, NotSignedIn, Overloaded
 from seatweb.http.client_address import Client
-from seatweb.storage.caching import Kept, Memory
+from seatweb.storage.caching import BoundedDict, TimedCache
 from seatweb.storage.database import Database
 from seatweb.storage.statements import Statements
 
@@ -82,8 +82,8 @@ class Sessions:
         self.factor_needed: Final = factor_needed
         self._length = timedelta(days=days)
         self._idle = timedelta(hours=idle_hours)
-        self._sessions = Memory(self._read, seconds=SESSION_SECONDS, entries=SESSIONS_KEPT)
-        self._used: Kept[tuple[UUID, int], float] = Kept(SESSIONS_KEPT)
+        self._sessions = TimedCache(self._read, seconds=SESSION_SECONDS, entries=SESSIONS_KEPT)
+        self._used: BoundedDict[tuple[UUID, int], float] = BoundedDict(SESSIONS_KEPT)
 
     async def start(
         self,

@@ -12,7 +12,7 @@ from litestar.response import Response
 from msgspec import Meta, Struct
 
 from seatweb.errors import Overloaded
-from seatweb.storage.caching import Memory
+from seatweb.storage.caching import TimedCache
 from seatweb.storage.database import Database
 from seatweb.storage.redis import RedisClient
 
@@ -39,7 +39,7 @@ class HealthCheck:
     def __init__(self, database: Database, redis: RedisClient) -> None:
         self._database = database
         self._redis = redis
-        self._known = Memory(self._ask, seconds=PROBE_SECONDS, entries=1)
+        self._known = TimedCache(self._ask, seconds=PROBE_SECONDS, entries=1)
 
     async def health(self) -> Health:
         """Return how the servers are, or were less than a second ago."""

@@ -17,7 +17,7 @@ from seatweb.booking.model import Booking, DayView, Section, SectionView
 from seatweb.booking.queries import SectionSeats
 from seatweb.booking.section_cache import SectionCache
 from seatweb.booking.window import DAYS_AHEAD, BookingWindow, monday_of
-from seatweb.storage.caching import Kept, Memory
+from seatweb.storage.caching import BoundedDict, TimedCache
 from seatweb.storage.database import Database
 
 MEMORY_SECONDS: Final = 0.25
@@ -35,9 +35,9 @@ class DayViews:
         self._cache = cache
         self._hold_store = hold_store
         self._window = window
-        self._sections: Kept[tuple[int, date], SectionView] = Kept(SECTION_VIEWS_KEPT)
-        self._days = Memory(self._read_day, seconds=MEMORY_SECONDS, entries=2 * DAYS_AHEAD)
-        self._weeks = Memory(self._read_week, seconds=MEMORY_SECONDS, entries=WEEKS_KEPT)
+        self._sections: BoundedDict[tuple[int, date], SectionView] = BoundedDict(SECTION_VIEWS_KEPT)
+        self._days = TimedCache(self._read_day, seconds=MEMORY_SECONDS, entries=2 * DAYS_AHEAD)
+        self._weeks = TimedCache(self._read_week, seconds=MEMORY_SECONDS, entries=WEEKS_KEPT)
         changes.listen(self._day_changed)
 
     async def day(self, day: date, *, fresh: bool = False) -> DayView:

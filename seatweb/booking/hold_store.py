@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from seatweb.booking.errors import SeatHeld
 from seatweb.booking.model import Hold
-from seatweb.storage.caching import Kept
+from seatweb.storage.caching import BoundedDict
 from seatweb.storage.outbox import BATCH, RedisOutbox
 from seatweb.storage.redis import Command, RedisAway, RedisClient
 
@@ -116,7 +116,7 @@ class HoldStore:
         self._redis = redis
         self._outbox = outbox
         self._seconds = seconds
-        self._undone: Kept[Command, float] = Kept(UNDONE_KEPT)
+        self._undone: BoundedDict[Command, float] = BoundedDict(UNDONE_KEPT)
         self._undoing: asyncio.Task[None] | None = None
         self._ahead: float | None = None  # how many seconds Redis's clock is ahead of this process's monotonic one
         self._take = redis.script(TAKE)

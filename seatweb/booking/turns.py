@@ -18,8 +18,8 @@ from seatweb.accounts.model import User
 from seatweb.booking import queries
 from seatweb.booking.errors import DayAlreadyBooked, SeatTaken
 from seatweb.errors import Overloaded
-from seatweb.storage.batching import Together
-from seatweb.storage.caching import Kept
+from seatweb.storage.batching import Batcher
+from seatweb.storage.caching import BoundedDict
 from seatweb.storage.database import ACQUIRE_SECONDS, Database
 
 TURN_SECONDS: Final = ACQUIRE_SECONDS  # for a seat's other bookings nobody waits longer than for a connection
@@ -42,9 +42,9 @@ class Turns:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._wanted: Kept[_Key, None] = Kept(SEATS_KEPT)  # those that someone wanted here lately
+        self._wanted: BoundedDict[_Key, None] = BoundedDict(SEATS_KEPT)  # those that someone wanted here lately
         self._turns: dict[_Key, Turn] = {}
-        self._sitters = Together(self._find_sitters)
+        self._sitters = Batcher(self._find_sitters)
 
     @asynccontextmanager
     async def take(self, user: User, seat_id: int, day: date) -> AsyncIterator[Turn]:

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 import structlog
 from msgspec import Struct
 
-from seatweb.storage.caching import Kept
+from seatweb.storage.caching import BoundedDict
 
 Network: TypeAlias = IPv4Network | IPv6Network
 
@@ -68,7 +68,7 @@ class Proxies:
     def __init__(self, networks: Iterable[Network], *, unix: bool = False) -> None:
         self._networks = tuple(networks)
         self._unix = unix
-        self._known: Kept[tuple[str | None, bytes], str] = Kept(ADDRESSES_KEPT)
+        self._known: BoundedDict[tuple[str | None, bytes], str] = BoundedDict(ADDRESSES_KEPT)
         self._warned = False
 
     def client_address(self, scope: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from seatweb.storage.caching import Kept
+from seatweb.storage.caching import BoundedDict
 
 HOSTS_KEPT: Final = 64
 HOST: Final = re.compile(r"([A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?", re.ASCII)
@@ -28,7 +28,7 @@ class Hosts:
     def __init__(self, public_url: str | None, names: Iterable[str]) -> None:
         own = urlsplit(public_url).hostname if public_url else None
         self._names = {name.lower() for name in [*names, own, "localhost"] if name}
-        self._known: Kept[bytes, HTTPStatus | None] = Kept(HOSTS_KEPT)
+        self._known: BoundedDict[bytes, HTTPStatus | None] = BoundedDict(HOSTS_KEPT)
         self._warned = False
 
     def problem(self, sent: list[bytes]) -> HTTPStatus | None:

@@ -11,7 +11,7 @@ from msgspec import Struct
 from seatweb.http.cookies import Cookies, with_own_cookies
 from seatweb.http.csrf import bound, is_secret
 from seatweb.http.tokens import RENEWAL_AUDIENCE, Claims, Tokens
-from seatweb.storage.caching import Kept
+from seatweb.storage.caching import BoundedDict
 
 LONGEST_KEPT: Final = 1536  # bytes of a Cookie header; ours have half of it
 IDENTITIES_KEPT: Final = 10_000
@@ -33,7 +33,7 @@ class Identities:
     def __init__(self, tokens: Tokens, cookies: Cookies) -> None:
         self._tokens = tokens
         self._cookies = cookies
-        self._known: Kept[bytes, Identity] = Kept(IDENTITIES_KEPT)
+        self._known: BoundedDict[bytes, Identity] = BoundedDict(IDENTITIES_KEPT)
 
     def claims(self, connection: ASGIConnection) -> Claims | None:  # type: ignore[type-arg]
         """Return what the request's session cookie says."""

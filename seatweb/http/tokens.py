@@ -11,7 +11,7 @@ from uuid import UUID
 import jwt
 from msgspec import Struct
 
-from seatweb.storage.caching import Kept
+from seatweb.storage.caching import BoundedDict
 
 ALGORITHM: Final = "HS256"
 ISSUER: Final = "seatweb"
@@ -59,7 +59,7 @@ class Tokens:
         self._secrets = {key_id(secret): secret for secret in secrets}
         self._newest = key_id(secrets[0])
         self.access: Final = access
-        self._verified: Kept[tuple[str, str], tuple[Claims, float]] = Kept(TOKENS_KEPT)
+        self._verified: BoundedDict[tuple[str, str], tuple[Claims, float]] = BoundedDict(TOKENS_KEPT)
 
     def issue(self, session: NamedSession, audience: str = PAGES_AUDIENCE) -> str:
         """Return the token that names the session; one for pages is none for the API, and the other way round.

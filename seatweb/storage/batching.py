@@ -17,7 +17,7 @@ class _Wanted(Struct, Generic[Q, A], frozen=True):
     answer: asyncio.Future[A]
 
 
-class Together(Generic[Q, A]):
+class Batcher(Generic[Q, A]):
     """Gives `ask` one question after the other when there is time, and all at once when there is not.
 
     `ask` returns what each question ends with, in their order: its answer, or the exception that is raised for it.

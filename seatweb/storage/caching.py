@@ -14,7 +14,7 @@ T = TypeVar("T")
 V = TypeVar("V")
 
 
-class Kept(dict[K, T]):
+class BoundedDict(dict[K, T]):
     """A dictionary that forgets its oldest entry when it would hold more than `entries`."""
 
     def __init__(self, entries: int) -> None:
@@ -39,13 +39,13 @@ class _Flight(Struct, Generic[V]):
     stale: bool = False  # something changed since it began: good enough for who waits already, not for who comes now
 
 
-class Memory(Generic[K, V]):
+class TimedCache(Generic[K, V]):
     """What `fetch` returned for each key, for at most `seconds`, and at most `entries` of them."""
 
     def __init__(self, fetch: Callable[[K], Awaitable[V]], *, seconds: float, entries: int) -> None:
         self._fetch = fetch
         self._seconds = seconds
-        self._kept: Kept[K, _Read[V]] = Kept(entries)
+        self._kept: BoundedDict[K, _Read[V]] = BoundedDict(entries)
         self._flights: dict[K, _Flight[V]] = {}
 
     def peek(self, key: K) -> V | None:

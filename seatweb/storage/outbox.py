@@ -9,7 +9,7 @@ from typing import Final, Self
 
 import structlog
 
-from seatweb.storage.caching import Kept
+from seatweb.storage.caching import BoundedDict
 from seatweb.storage.redis import Command, RedisAway, RedisClient, end_task
 
 GATHER_SECONDS: Final = 0.01
@@ -25,7 +25,7 @@ class RedisOutbox:
 
     def __init__(self, redis: RedisClient) -> None:
         self._redis = redis
-        self._waiting: Kept[Command, None] = Kept(COMMANDS_KEPT)
+        self._waiting: BoundedDict[Command, None] = BoundedDict(COMMANDS_KEPT)
         self._some = asyncio.Event()
 
     async def __aenter__(self) -> Self:

@@ -18,7 +18,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, NoScriptError, RedisError, ResponseError
 
-from seatweb.storage.batching import Together
+from seatweb.storage.batching import Batcher
 
 T = TypeVar("T")
 Command: TypeAlias = tuple[str | int, ...]
@@ -60,7 +60,7 @@ class RedisClient:
         self._url = url
         self._rests_until = 0.0
         self._probing = False
-        self._scripts: Together[Asked, Any] = Together(self._run_together)
+        self._scripts: Batcher[Asked, Any] = Batcher(self._run_together)
 
     async def __aenter__(self) -> Self:
         """Return the client; nothing is sent before the first call."""

@@ -38,7 +38,7 @@ class Sample(Struct, frozen=True):
     text: str
 
 
-class Problem(Struct, frozen=True):
+class KnownProblem(Struct, frozen=True):
     """A reason to refuse a request."""
 
     code: str
@@ -59,7 +59,7 @@ class Answer(Struct, frozen=True):
     fields: list[Field]
     headers: list[tuple[str, str]]
     samples: list[Sample]
-    problems: list[Problem]
+    problems: list[KnownProblem]
     """The problems that come with this status, when it is a refusal."""
 
 
@@ -100,7 +100,7 @@ class DocumentationPage(Struct, frozen=True):
     groups: list[Group]
     problem_fields: list[Field]
     problem_samples: list[Sample]
-    problems: list[Problem]
+    problems: list[KnownProblem]
 
 
 @get("/docs", opt=FOR_EVERYONE)
@@ -150,7 +150,7 @@ class _Reader:
     def __init__(self, document: dict[str, Any], site: str) -> None:
         self._document = document
         self._site = site
-        self.problems = {one["code"]: Problem(**one) for one in document["x-problems"]}
+        self.problems = {one["code"]: KnownProblem(**one) for one in document["x-problems"]}
 
     def operation(self, method: str, path: str, operation: dict[str, Any]) -> Operation:
         """Return an operation with all that can be said of it."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from seatweb.storage.batching import Together
+from seatweb.storage.batching import Batcher
 
 
 class Source:
@@ -32,11 +32,11 @@ def source() -> Source:
 
 
 @pytest.fixture
-def together(source: Source) -> Together[int, int]:
-    return Together(source)
+def together(source: Source) -> Batcher[int, int]:
+    return Batcher(source)
 
 
-async def start(together: Together[int, int], *numbers: int) -> list[asyncio.Task[int]]:
+async def start(together: Batcher[int, int], *numbers: int) -> list[asyncio.Task[int]]:
     """Ask, and return when the questions were heard."""
     tasks = [asyncio.create_task(together.get(number)) for number in numbers]
     for _ in range(3):
@@ -44,14 +44,14 @@ async def start(together: Together[int, int], *numbers: int) -> list[asyncio.Tas
     return tasks
 
 
-async def test_one_by_itself_does_not_wait_for_others(together: Together[int, int], source: Source) -> None:
+async def test_one_by_itself_does_not_wait_for_others(together: Batcher[int, int], source: Source) -> None:
     async with asyncio.timeout(5):
         assert [await together.get(1), await together.get(2)] == [2, 4]
     assert source.asked == [[1], [2]]
 
 
 async def test_what_comes_meanwhile_goes_together_and_is_asked_afterwards(
-    together: Together[int, int], source: Source
+    together: Batcher[int, int], source: Source
 ) -> None:
     source.open.clear()
     first = await start(together, 1)
@@ -62,14 +62,14 @@ async def test_what_comes_meanwhile_goes_together_and_is_asked_afterwards(
     assert source.asked == [[1], [2, 2, 3]]
 
 
-async def test_one_that_is_refused_is_no_harm_to_the_others(together: Together[int, int]) -> None:
+async def test_one_that_is_refused_is_no_harm_to_the_others(together: Batcher[int, int]) -> None:
     found = await asyncio.gather(*await start(together, 1, -1, 2), return_exceptions=True)
     assert (found[0], found[2]) == (2, 4)
     assert isinstance(found[1], ValueError)
 
 
 async def test_all_that_were_asked_hear_of_a_failure_and_the_next_are_asked_anew(
-    together: Together[int, int], source: Source
+    together: Batcher[int, int], source: Source
 ) -> None:
     source.open.clear()
     source.broken = True
@@ -80,7 +80,7 @@ async def test_all_that_were_asked_hear_of_a_failure_and_the_next_are_asked_anew
     assert await together.get(3) == 6
 
 
-async def test_what_nobody_waits_for_any_more_is_not_asked(together: Together[int, int], source: Source) -> None:
+async def test_what_nobody_waits_for_any_more_is_not_asked(together: Batcher[int, int], source: Source) -> None:
     source.open.clear()
     first, left, stayed = await start(together, 1), await start(together, 2), await start(together, 3)
     for task in (*first, *left):  # one that is on its way, and one that is not
@@ -91,7 +91,7 @@ async def test_what_nobody_waits_for_any_more_is_not_asked(together: Together[in
     assert source.asked == [[1], [3]]
 
 
-async def test_nobody_waits_for_what_was_closed(together: Together[int, int], source: Source) -> None:
+async def test_nobody_waits_for_what_was_closed(together: Batcher[int, int], source: Source) -> None:
     source.open.clear()
     asked = await start(together, 1) + await start(together, 2)
     together.close()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from seatweb.errors import Overloaded
-from seatweb.storage.caching import Memory
+from seatweb.storage.caching import TimedCache
 
 from tests.support import until
 
@@ -37,11 +37,11 @@ def source() -> Source:
 
 
 @pytest.fixture
-def memory(source: Source) -> Memory[object, int]:
-    return Memory(source.fetch, seconds=60, entries=3)
+def memory(source: Source) -> TimedCache[object, int]:
+    return TimedCache(source.fetch, seconds=60, entries=3)
 
 
-async def readers(memory: Memory[object, int], count: int, **options: Any) -> list[asyncio.Task[int]]:
+async def readers(memory: TimedCache[object, int], count: int, **options: Any) -> list[asyncio.Task[int]]:
     """Return so many readers, all of them waiting."""
     tasks = [asyncio.create_task(memory.get("day", **options)) for _ in range(count)]
     for _ in range(5):
@@ -49,7 +49,9 @@ async def readers(memory: Memory[object, int], count: int, **options: Any) -> li
     return tasks
 
 
-async def test_five_hundred_readers_of_a_cold_key_make_one_fetch(memory: Memory[object, int], source: Source) -> None:
+async def test_five_hundred_readers_of_a_cold_key_make_one_fetch(
+    memory: TimedCache[object, int], source: Source
+) -> None:
     source.answers.clear()
     waiting = await readers(memory, 500)
     assert memory.peek("day") is None
@@ -59,7 +61,7 @@ async def test_five_hundred_readers_of_a_cold_key_make_one_fetch(memory: Memory[
 
 
 async def test_a_change_during_a_fetch_is_seen_by_everyone_who_comes_after_it(
-    memory: Memory[object, int], source: Source
+    memory: TimedCache[object, int], source: Source
 ) -> None:
     source.answers.clear()
     (before,) = await readers(memory, 1)
@@ -72,7 +74,7 @@ async def test_a_change_during_a_fetch_is_seen_by_everyone_who_comes_after_it(
     assert (memory.peek("day"), source.fetches) == (1, 2)
 
 
-async def test_what_was_asked_before_a_change_is_not_kept(memory: Memory[object, int], source: Source) -> None:
+async def test_what_was_asked_before_a_change_is_not_kept(memory: TimedCache[object, int], source: Source) -> None:
     source.answers.clear()
     (before,) = await readers(memory, 1)
     source.value = 1
@@ -83,7 +85,7 @@ async def test_what_was_asked_before_a_change_is_not_kept(memory: Memory[object,
     assert await memory.get("day") == 1
 
 
-async def test_fresh_means_asked_after_the_call(memory: Memory[object, int], source: Source) -> None:
+async def test_fresh_means_asked_after_the_call(memory: TimedCache[object, int], source: Source) -> None:
     assert await memory.get("day") == 0
     source.value = 1
     assert await memory.get("day") == 0
@@ -99,7 +101,7 @@ async def test_fresh_means_asked_after_the_call(memory: Memory[object, int], sou
     assert source.fetches == 4
 
 
-async def test_a_rush_of_changes_starves_no_reader(memory: Memory[object, int], source: Source) -> None:
+async def test_a_rush_of_changes_starves_no_reader(memory: TimedCache[object, int], source: Source) -> None:
     async def rush() -> None:
         while True:
             source.value += 1
@@ -114,7 +116,7 @@ async def test_a_rush_of_changes_starves_no_reader(memory: Memory[object, int], 
     assert source.fetches < 20
 
 
-async def test_a_reader_who_leaves_takes_nobody_along(memory: Memory[object, int], source: Source) -> None:
+async def test_a_reader_who_leaves_takes_nobody_along(memory: TimedCache[object, int], source: Source) -> None:
     source.answers.clear()
     first, *others = await readers(memory, 10)
     first.cancel()
@@ -125,7 +127,7 @@ async def test_a_reader_who_leaves_takes_nobody_along(memory: Memory[object, int
 
 
 async def test_an_exception_reaches_everyone_who_waits_and_is_not_kept(
-    memory: Memory[object, int], source: Source
+    memory: TimedCache[object, int], source: Source
 ) -> None:
     source.answers.clear()
     source.broken = True
@@ -138,7 +140,7 @@ async def test_an_exception_reaches_everyone_who_waits_and_is_not_kept(
 
 
 async def test_an_exception_that_nobody_waits_for_any_more_is_no_noise(
-    memory: Memory[object, int], source: Source
+    memory: TimedCache[object, int], source: Source
 ) -> None:
     noise: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: noise.append(context))
@@ -153,14 +155,16 @@ async def test_an_exception_that_nobody_waits_for_any_more_is_no_noise(
     assert noise == []
 
 
-async def test_what_is_kept_is_bounded_and_the_oldest_goes_first(memory: Memory[object, int], source: Source) -> None:
+async def test_what_is_kept_is_bounded_and_the_oldest_goes_first(
+    memory: TimedCache[object, int], source: Source
+) -> None:
     for key in range(10):
         await memory.get(key)
     assert [key for key in range(10) if memory.peek(key) is not None] == [7, 8, 9]
 
 
 async def test_a_value_is_known_for_its_time_which_begins_with_the_question(source: Source) -> None:
-    memory = Memory(source.fetch, seconds=0.05, entries=3)
+    memory = TimedCache(source.fetch, seconds=0.05, entries=3)
     await memory.get("day")
     assert memory.peek("day") == 0
     await until(lambda: memory.peek("day") is None, 1)

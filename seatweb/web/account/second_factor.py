@@ -13,6 +13,7 @@ from litestar.params import FromPath
 from litestar.response import Response
 from markupsafe import Markup
 
+from seatweb.accounts.codes import in_fours
 from seatweb.accounts.errors import BadCode, BadCredentials
 from seatweb.accounts.model import Session
 from seatweb.accounts.passkeys import Passkeys
@@ -293,8 +294,7 @@ async def _enrolled(request: PageRequest, our_cookies: Cookies, sessions: Sessio
 def _enrolment(enrolment: Enrolment, errors: dict[str, str]) -> EnrolmentPage:
     # Only what the library draws: nothing of the user's is in it but as squares.
     drawing = Markup(segno.make_qr(enrolment.uri, error="m").svg_inline(omitsize=True, border=4))  # noqa: S704
-    parts = [enrolment.secret[place : place + 4] for place in range(0, len(enrolment.secret), 4)]
-    return EnrolmentPage(secret=" ".join(parts), uri=enrolment.uri, drawing=drawing, errors=errors)
+    return EnrolmentPage(secret=" ".join(in_fours(enrolment.secret)), uri=enrolment.uri, drawing=drawing, errors=errors)
 
 
 async def _show(

@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from seatweb.http.csrf import Csrf
-from seatweb.storage.caching import Kept
+from seatweb.storage.caching import BoundedDict
 from seatweb.web.map.day_page import Seen, page_around
 from seatweb.web.map.sections import Sections
 from seatweb.web.rendering import Renderer, csrf_field
@@ -49,8 +49,8 @@ class DayPages:
         self._renderer = renderer
         self._csrf = csrf
         self._sections = sections
-        self._frames: Kept[tuple[object, ...], _Frame] = Kept(FRAMES_KEPT)
-        self._pages: Kept[tuple[object, ...], _Frame] = Kept(FRAMES_KEPT)
+        self._frames: BoundedDict[tuple[object, ...], _Frame] = BoundedDict(FRAMES_KEPT)
+        self._pages: BoundedDict[tuple[object, ...], _Frame] = BoundedDict(FRAMES_KEPT)
 
     def render(self, seen: Seen, path: str, csrf_secret: str) -> bytes:
         """Return the page as it is at a path of ours: `/`, or the place's own; in UTF-8."""

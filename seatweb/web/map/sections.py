@@ -11,7 +11,7 @@ from markupsafe import Markup
 from msgspec import Struct
 
 from seatweb.booking.model import DayView, SeatView, SectionView, Status
-from seatweb.storage.caching import Kept
+from seatweb.storage.caching import BoundedDict
 from seatweb.web.map.contexts import SeatBox, SectionBox, Tally
 from seatweb.web.map.place import Place, Viewer
 
@@ -46,9 +46,9 @@ class Sections:
         self._seat = macros.seat  # type: ignore[attr-defined]
         self._count = macros.count  # type: ignore[attr-defined]
         self._tally = environment.get_template("map/partials/tally.html")
-        self._tallies: Kept[Tally, Markup] = Kept(SECTIONS_KEPT)
-        self._own: Kept[tuple[Place, bool, int | None, int, str], Markup] = Kept(SECTIONS_KEPT)
-        self._kept: Kept[tuple[int, date, int, bool, bool], _Pieces] = Kept(SECTIONS_KEPT)
+        self._tallies: BoundedDict[Tally, Markup] = BoundedDict(SECTIONS_KEPT)
+        self._own: BoundedDict[tuple[Place, bool, int | None, int, str], Markup] = BoundedDict(SECTIONS_KEPT)
+        self._kept: BoundedDict[tuple[int, date, int, bool, bool], _Pieces] = BoundedDict(SECTIONS_KEPT)
 
     def map(self, view: DayView, place: Place, viewer: Viewer) -> Markup:
         """Return the sections that are shown at the place."""

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from seatweb.accounts.model import Session
 from seatweb.booking.live import Channel, Live, Update
 from seatweb.booking.window import BookingWindow
-from seatweb.storage.caching import Kept
+from seatweb.storage.caching import BoundedDict
 from seatweb.web.map.day_page import MapReader, Seen
 from seatweb.web.map.place import Place
 from seatweb.web.map.sections import Sections
@@ -36,7 +36,7 @@ class Streams:
     def __init__(self, reader: MapReader, sections: Sections) -> None:
         self._reader = reader
         self._sections = sections
-        self._kept: Kept[tuple[Place, bool, str, frozenset[int]], bytes] = Kept(UPDATES_KEPT)
+        self._kept: BoundedDict[tuple[Place, bool, str, frozenset[int]], bytes] = BoundedDict(UPDATES_KEPT)
 
     def message(self, update: Update, place: Place, session: Session | None, *, own: bool) -> bytes:
         """Return the event of an update; `own` when something of the viewer's is in it."""

@@ -24,7 +24,7 @@ from seatweb.accounts.sessions import Sessions
 from seatweb.booking.window import BookingWindow
 from seatweb.errors import SeatwebError
 from seatweb.http.identity import Identities, Identity
-from seatweb.storage.caching import Kept
+from seatweb.storage.caching import BoundedDict
 from seatweb.web.map.day_page import MapReader
 from seatweb.web.map.frames import DayPages
 from seatweb.web.map.place import Place
@@ -69,7 +69,7 @@ class WarmPages:
         self._reader = reader
         self._sections = sections
         self._day_pages = day_pages
-        self._asked: Kept[tuple[str, bytes], _Asked] = Kept(ADDRESSES_KEPT)
+        self._asked: BoundedDict[tuple[str, bytes], _Asked] = BoundedDict(ADDRESSES_KEPT)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI connection."""
