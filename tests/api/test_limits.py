@@ -111,3 +111,14 @@ async def test_limits_hold_without_redis(
     async with running_programs(site, 1) as (ada,):
         answers = [await ada.book(7, booking_date=str(clock.ahead(n))) for n in range(10)]
         assert Counter(answer.status_code for answer in answers) == {201: 4, 429: 6}
+
+
+async def test_a_repeated_answer_is_no_booking(start_site: Callable[..., Site]) -> None:
+    """A program on a bad connection sends the same request again and again."""
+    site = start_site(SEATWEB_LIMIT_BOOKINGS="2/hour")
+    async with running_programs(site, 1) as (ada,):
+        answers = [await ada.book(7, key="one-booking") for _ in range(10)]
+        assert [answer.status_code for answer in answers] == [201] * 10
+        assert [answer.headers.get("idempotency-replayed") for answer in answers] == [None] + ["true"] * 9
+        assert (await ada.book(8, key="another")).status_code == 409  # one seat a day; it counts
+        too_many(await ada.book(9, key="a-third"), 3600)
