@@ -310,15 +310,18 @@ def _is_for_programs(request: Request[Any, Any, Any]) -> bool:
     handler = request.scope.get("route_handler")
     if handler and handler.paths.isdisjoint(ANY_PATH):
         return bool(handler.opt.get("for_programs"))
-    first = request.url.path.partition("/")[2].partition("/")[0]
-    return first in _first_parts(request.app)
+    return _first_part(request.url.path) in _first_parts(request.app)
+
+
+def _first_part(path: str) -> str:
+    return path.partition("/")[2].partition("/")[0].partition(".")[0]
 
 
 @cache
 def _first_parts(app: Litestar) -> frozenset[str]:
     """Return the first part of the path of every route for programs, such as `bookings`."""
     return frozenset(
-        route.path.partition("/")[2].partition("/")[0]
+        _first_part(route.path)
         for route in app.routes
         if isinstance(route, HTTPRoute) and any(handler.opt.get("for_programs") for handler in route.route_handlers)
     )
