@@ -8,18 +8,19 @@ TEST_READY := $(VENV)/.test-requirements
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test bench lint format audit browser requirements screenshots clean
+.PHONY: help run test test-browsers bench lint format audit browser browsers requirements screenshots clean
 
 help:
-	@echo "make run           start Seatweb at http://127.0.0.1:8000 with its own PostgreSQL and Redis (data/)"
-	@echo "make test          linters and all tests, with a real browser"
-	@echo "make bench         measure the goals in figures; BENCH='--quick booking' passes arguments (benchmarks/README.md)"
-	@echo "make lint          linters only"
-	@echo "make format        format the code"
-	@echo "make audit         ask PyPI's advisory database about every pinned dependency (needs the network)"
-	@echo "make requirements  pin the dependencies of pyproject.toml anew (needs the network)"
-	@echo "make screenshots   take the pictures of the documentation anew"
-	@echo "make clean         remove what was built; the data in data/ stays"
+	@echo "make run            start Seatweb at http://127.0.0.1:8000 with its own PostgreSQL and Redis (data/)"
+	@echo "make test           linters and all tests, with a real browser"
+	@echo "make test-browsers  run the core journeys in Firefox and WebKit (Linux)"
+	@echo "make bench          measure the goals in figures; BENCH='--quick booking' passes arguments (benchmarks/README.md)"
+	@echo "make lint           linters only"
+	@echo "make format         format the code"
+	@echo "make audit          ask PyPI's advisory database about every pinned dependency (needs the network)"
+	@echo "make requirements   pin the dependencies of pyproject.toml anew (needs the network)"
+	@echo "make screenshots    take the pictures of the documentation anew"
+	@echo "make clean          remove what was built; the data in data/ stays"
 
 run: $(RUN_READY)
 	@SEATWEB_DATA_DIR="$${SEATWEB_DATA_DIR:-$(CURDIR)/data}" exec $(PYTHON) -m seatweb serve
@@ -27,6 +28,9 @@ run: $(RUN_READY)
 test: lint browser
 	@chromium=$$(cat $(VENV)/.chromium) && \
 	SEATWEB_TEST_CHROMIUM="$$chromium" exec $(PYTHON) -m pytest -n auto --cov --cov-report=term $(PYTEST)
+
+test-browsers: browsers
+	@exec $(PYTHON) -m pytest -n 2 $(PYTEST) tests/browsers
 
 bench: $(TEST_READY)
 	@exec $(PYTHON) -m benchmarks $(BENCH)
@@ -102,6 +106,27 @@ browser: $(TEST_READY)
 	: >$(VENV)/.chromium; \
 	if [ ! -f $(VENV)/.playwright-chromium ]; then \
 		$(PYTHON) -m playwright install chromium && touch $(VENV)/.playwright-chromium; \
+	fi
+
+# Stock Firefox, and WebKit's small browser with its driver and a display without a screen, under the names of Debian.
+browsers: $(TEST_READY)
+	@missing() { \
+		command -v firefox-esr >/dev/null || command -v firefox >/dev/null || echo firefox-esr; \
+		command -v WebKitWebDriver >/dev/null || echo webkit2gtk-driver; \
+		command -v Xvfb >/dev/null || echo xvfb; \
+	}; \
+	packages=$$(missing | tr '\n' ' '); \
+	if [ -n "$$packages" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+		echo "Installing $$packages(the first time only) ..."; \
+		apt-get update -q && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$packages </dev/null || exit 1; \
+		packages=$$(missing | tr '\n' ' '); \
+	fi; \
+	if [ -n "$$packages" ]; then \
+		echo "The tests in Firefox and WebKit lack: $$packages" >&2; \
+		echo "On Debian or Ubuntu: apt-get install $$packages" >&2; \
+		echo "Elsewhere install Firefox, WebKitGTK with MiniBrowser and WebKitWebDriver, and Xvfb." >&2; \
+		exit 1; \
 	fi
 
 # In an environment of its own: what it needs is not among what it looks at. Strict: what cannot be looked up is no "all well".

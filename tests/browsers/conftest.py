@@ -1,0 +1,76 @@
+"""People who use Seatweb in Firefox and in WebKit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from seatweb.accounts.model import User
+
+from tests.browsers.drivers import Firefox, WebKit, display
+from tests.browsers.page import Page
+from tests.support import Site, run
+
+PHONE, DESK = (390, 844), (1280, 800)
+
+
+@pytest.fixture(autouse=True)
+def _patient(patient_with_redis: None) -> None:
+    """Keep a site that starts beside a browser from going on without Redis, and so without holds, for a second."""
+
+
+@pytest.fixture(scope="session")
+def screen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the name of a display, where WebKit opens its windows."""
+    with display(tmp_path_factory.mktemp("display")) as name:
+        yield name
+
+
+@pytest.fixture(params=["firefox", "webkit"])
+def browser(request: pytest.FixtureRequest) -> Callable[[Path], Firefox | WebKit]:
+    """Give a function that returns a browser which keeps its files in a folder."""
+    if request.param == "firefox":
+        return Firefox
+    name = request.getfixturevalue("screen")
+    return lambda folder: WebKit(folder, name)
+
+
+@pytest.fixture
+def open_browser(
+    browser: Callable[[Path], Firefox | WebKit], site: Site, tmp_path: Path
+) -> Iterator[Callable[..., Page]]:
+    """Give a function that starts a browser for one person and returns its page; no console may have complained."""
+    problems: list[str] = []
+    with ExitStack() as stack:
+
+        def open_one(size: tuple[int, int] = DESK, *, javascript: bool = True) -> Page:
+            one = browser(tmp_path / f"browser-{len(list(tmp_path.iterdir()))}")
+            driver = stack.enter_context(one.open(javascript=javascript))
+            stack.callback(lambda: problems.extend(one.problems(driver)))
+            page = Page(driver, site.url)
+            page.resize(*size)
+            return page
+
+        yield open_one
+    assert problems == []
+
+
+@pytest.fixture
+def sign_in(site: Site) -> Callable[..., User]:
+    """Give a function that makes an account and signs its user in on a page, without the forms."""
+
+    def sign_in(page: Page, username: str = "ada") -> User:
+        async def make() -> tuple[User, dict[str, str]]:
+            async with site.people(1, prefix=username) as (visitor,):
+                assert visitor.user
+                return visitor.user, {str(name): str(value) for name, value in visitor.http.cookies.items()}
+
+        user, cookies = run(make())
+        page.open("/login")  # a browser takes cookies only for the site where it is
+        for name, value in cookies.items():
+            page.driver.add_cookie({"name": name, "value": value, "path": "/", "httpOnly": True})
+        return user
+
+    return sign_in

@@ -1,0 +1,216 @@
+"""Firefox and WebKit as Debian packages them. Each person gets a browser process of their own, stopped by its id."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from selenium.common.exceptions import WebDriverException
+from selenium.webdriver import FirefoxOptions, Remote, WebKitGTKOptions
+from selenium.webdriver.remote.client_config import ClientConfig
+from selenium.webdriver.remote.remote_connection import RemoteConnection
+
+from tests.browsers.marionette import MarionetteConnection
+
+PATIENCE = 30  # seconds for whatever a browser does; a busy machine takes its time
+# MiniBrowser's window cannot be narrower than its toolbar: 447 pixels, and a phone has 390. This makes it small.
+NARROW_TOOLBAR = "* { padding: 0; margin: 0; min-width: 0; border-width: 0; }"
+# Firefox's window is at least 450 pixels wide, unless its own page, of which it is made, says otherwise.
+NARROW_WINDOW = "document.documentElement.style.setProperty('min-width', '0', 'important')"
+PREFERENCES = {
+    "marionette.port": 0,  # a free one, written into the profile
+    "services.settings.server": "data:,",  # it asks no host but the site
+    "datareporting.policy.dataSubmissionEnabled": False,
+    "app.update.disabledForTesting": True,
+    "network.captive-portal-service.enabled": False,
+    "network.connectivity-service.enabled": False,
+}
+
+
+def wait_until(condition: Callable[[], Any], what: str) -> Any:
+    """Return what the condition gives once it is true, and fail when it is not in time."""
+    end = time.monotonic() + PATIENCE
+    while not (value := condition()):
+        if time.monotonic() > end:
+            raise TimeoutError(f"{what}: not within {PATIENCE} seconds")
+        time.sleep(0.02)
+    return value
+
+
+def resize(driver: Remote, width: int, height: int) -> None:
+    """Make the window so large that the page in it has this size."""
+    around = [0, 0]
+
+    def fits() -> bool:
+        driver.set_window_rect(0, 0, width + around[0], height + around[1])
+        inner = driver.execute_script("return [innerWidth, innerHeight]")
+        outer = driver.get_window_rect()
+        around[:] = outer["width"] - inner[0], outer["height"] - inner[1]
+        return bool(inner == [width, height])
+
+    wait_until(fits, f"a page of {width} by {height} pixels")
+
+
+@contextmanager
+def running(*command: str, log: Path, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program and what it starts, in a process group of its own, until the block ends."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, **options
+        )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+class Firefox:
+    """Starts stock Firefox without a window."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @contextmanager
+    def open(self, *, javascript: bool = True) -> Iterator[Remote]:
+        """Start a browser with a profile of its own."""
+        self.folder.mkdir()
+        preferences = {**PREFERENCES, "javascript.enabled": javascript}
+        lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in preferences.items()]
+        (self.folder / "user.js").write_text("".join(lines))
+        port = self.folder / "MarionetteActivePort"
+        command = (
+            *(firefox(), "--headless", "--no-remote", "--profile", str(self.folder)),
+            *("--marionette", "--remote-allow-system-access"),
+        )
+        environment = {**os.environ, "MOZ_CRASHREPORTER_DISABLE": "1", "HOME": str(self.folder)}
+        with running(*command, log=self.folder / "log", env=environment) as process:
+
+            def given_port() -> str:
+                assert process.poll() is None, (self.folder / "log").read_text()
+                return port.read_text() if port.exists() else ""
+
+            connection = MarionetteConnection(int(wait_until(given_port, "Firefox started")), PATIENCE)
+            driver = Remote(connection, options=FirefoxOptions())
+            try:
+                self._in_its_own_page(driver, NARROW_WINDOW)
+                yield driver
+            finally:
+                driver.quit()
+
+    def problems(self, driver: Remote) -> list[str]:
+        """Return what Firefox has written to its console about pages; the rest is about itself."""
+        script = """
+            return Services.console.getMessageArray()
+                .filter((one) => one instanceof Ci.nsIScriptError)
+                .map((one) => [one.sourceName, one.errorMessage, one.category]);
+        """
+        messages = self._in_its_own_page(driver, script)
+        return [f"{kind}: {text} ({source})" for source, text, kind in messages if "http://" in source + text]
+
+    def _in_its_own_page(self, driver: Remote, script: str) -> Any:
+        """Run a script in the page that Firefox's window is made of, and return what it returns."""
+        connection: Any = driver.command_executor
+        connection.send("Marionette:SetContext", {"value": "chrome"})
+        error, answer = connection.send("WebDriver:ExecuteScript", {"script": script, "args": []})
+        connection.send("Marionette:SetContext", {"value": "content"})
+        assert not error, error
+        return answer["value"]
+
+
+class WebKit:
+    """Starts WebKitGTK's MiniBrowser on a display without a screen."""
+
+    def __init__(self, folder: Path, display: str) -> None:
+        self.folder = folder
+        self.display = display
+
+    @contextmanager
+    def open(self, *, javascript: bool = True) -> Iterator[Remote]:
+        """Start a browser that keeps nothing, and its driver: one can drive only one."""
+        style = self.folder / "gtk-3.0" / "gtk.css"
+        style.parent.mkdir(parents=True)
+        style.write_text(NARROW_TOOLBAR)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        environment = {
+            **os.environ,
+            "DISPLAY": self.display,
+            "GDK_BACKEND": "x11",
+            "LIBGL_ALWAYS_SOFTWARE": "1",
+            "HOME": str(self.folder),
+            "XDG_CONFIG_HOME": str(self.folder),
+        }
+        log = self.folder / "log"
+        with running("WebKitWebDriver", f"--port={port}", log=log, env=environment) as process:
+
+            def answers() -> bool:
+                assert process.poll() is None, log.read_text()
+                with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=PATIENCE):
+                    return True
+                return False
+
+            wait_until(answers, "WebKitWebDriver started")
+            options = WebKitGTKOptions()
+            options.binary_location = mini_browser()
+            options.overlay_scrollbars_enabled = False
+            for argument in (
+                "--automation",
+                f"--enable-javascript={str(javascript).lower()}",
+                "--enable-write-console-messages-to-stdout=true",
+            ):
+                options.add_argument(argument)
+            address = ClientConfig(f"http://127.0.0.1:{port}", timeout=4 * PATIENCE)
+            driver = Remote(RemoteConnection(client_config=address), options=options)
+            try:
+                yield driver
+            finally:
+                with suppress(WebDriverException):
+                    driver.quit()
+
+    def problems(self, _driver: Remote) -> list[str]:
+        """Return what WebKit has written to its console."""
+        lines = (self.folder / "log").read_text(errors="replace").splitlines()
+        return [line for line in lines if line.startswith("CONSOLE ") and " LOG " not in line]
+
+
+def firefox() -> str:
+    """Return the name of Firefox here: Debian has its long-term release."""
+    return next(name for name in ("firefox-esr", "firefox") if shutil.which(name))
+
+
+def mini_browser() -> str:
+    """Return where the system keeps WebKitGTK's MiniBrowser, which is on nobody's PATH."""
+    found = sorted(
+        path for folder in ("lib", "libexec", "lib64") for path in Path("/usr", folder).glob("**/MiniBrowser")
+    )
+    if not found:
+        raise FileNotFoundError("There is no MiniBrowser; `make test-browsers` installs it or says what is missing.")
+    return str(found[-1])
+
+
+@contextmanager
+def display(folder: Path) -> Iterator[str]:
+    """Run a display without a screen, and give its name."""
+    if sys.platform != "linux":
+        raise OSError("WebKitGTK runs on Linux only.")
+    reading, writing = os.pipe()
+    command = ("Xvfb", "-displayfd", str(writing), "-screen", "0", "1600x1400x24", "-nolisten", "tcp")
+    with running(*command, log=folder / "xvfb.log", pass_fds=(writing,)), os.fdopen(reading) as number:
+        os.close(writing)
+        yield f":{number.readline().strip()}"

@@ -1,0 +1,230 @@
+"""What people do in Firefox and in WebKit: by mouse, by keyboard alone, side by side, and without JavaScript."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from selenium.webdriver.common.keys import Keys
+
+from tests.browsers.conftest import DESK, PHONE
+from tests.browsers.page import Page, button, field, in_main, link, says, seat
+
+DAY = "/days/2026-11-23"
+
+
+def register(page: Page, username: str = "ada") -> None:
+    page.fill(field("Username"), username)
+    page.fill(field("Password"), "correct horse battery")
+    page.click(in_main(button("Register")))
+
+
+def book(page: Page, label: str) -> None:
+    page.click(seat(label, "free"))
+    page.click(button(f"Book {label}"))
+    page.sees(seat(label, "yours"))
+
+
+def is_live(page: Page) -> None:
+    page.has(".live[data-live=live]")
+
+
+@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
+def test_a_newcomer_registers_books_a_first_seat_cancels_and_leaves(
+    open_browser: Callable[..., Page], size: tuple[int, int]
+) -> None:
+    page = open_browser(size)
+    page.open("/")
+    page.click(seat("A-07", "free"))
+    page.is_at(f"{DAY}/seats/7")
+    page.click("//*[@id='panel']" + link("Register"))
+    register(page)
+    # Back on the seat that was chosen before there was an account.
+    page.is_at(f"{DAY}/seats/7")
+    page.click(button("Book A-07"))
+    page.sees(seat("A-07", "yours"))
+    page.sees(says("A-07 is yours"))
+    page.click(link("My bookings"))
+    page.reads("main", "A-07")
+    page.click(in_main(button("Cancel")))
+    page.sees(says("A-07 is free again"))
+    page.sees_no(in_main(button("Cancel")))
+    page.open("/account")
+    page.click(in_main(button("Sign out")))
+    page.sees(says("signed out"))
+    page.sees(link("Sign in"))
+
+
+def test_moving_and_cancelling_on_the_map(open_browser: Callable[..., Page], sign_in: Callable[..., Any]) -> None:
+    page = open_browser()
+    sign_in(page)
+    page.open(DAY)
+    page.run("window.stillHere = true")
+    book(page, "A-07")
+    page.click(seat("C-03", "free"))
+    page.click(button("Move from A-07 to C-03"))
+    page.sees(seat("C-03", "yours"))
+    page.sees(seat("A-07", "free"))
+    page.sees(says("C-03 is yours now"))
+    page.is_at(f"{DAY}/seats/43")
+    page.click(button("Cancel booking"))
+    page.sees(seat("C-03", "free"))
+    page.sees(says("C-03 is free again"))
+    page.sees_no("#panel")
+    assert page.run("return window.stillHere") is True  # the page was never loaded anew
+
+
+def test_two_people_side_by_side_see_each_other_choose_book_and_cancel(
+    open_browser: Callable[..., Page], sign_in: Callable[..., Any]
+) -> None:
+    ada, grace = open_browser(), open_browser()
+    for page, name in ((ada, "ada"), (grace, "grace")):
+        sign_in(page, name)
+        page.open(DAY)
+        is_live(page)
+        page.run("window.stillHere = true")
+    ada.click(seat("A-07", "free"))
+    ada.reads(".hold-now", "Held for you")
+    grace.sees(seat("A-07", "being chosen"))
+    ada.click(link("Close seat A-07"))  # lets go of it
+    grace.sees(seat("A-07", "free"))
+    book(ada, "A-07")
+    grace.sees(seat("A-07", "taken"))
+    grace.reads("#tally", "79")
+    ada.click(button("Cancel booking"))
+    grace.sees(seat("A-07", "free"))
+    grace.reads("#tally", "80")
+    assert grace.run("return window.stillHere") is True
+    grace.sees_no(says(""))  # it is nothing that she has to be told
+
+
+def test_whoever_leaves_for_another_page_lets_go_of_the_seat_and_holds_it_again_on_the_way_back(
+    open_browser: Callable[..., Page], sign_in: Callable[..., Any]
+) -> None:
+    ada, grace = open_browser(), open_browser()
+    for page, name in ((ada, "ada"), (grace, "grace")):
+        sign_in(page, name)
+        page.open(DAY)
+        is_live(page)
+    ada.click(seat("A-07", "free"))
+    grace.sees(seat("A-07", "being chosen"))
+    ada.click(link("My bookings"))
+    ada.sees(link("Find a seat for today"))
+    grace.sees(seat("A-07", "free"))
+    ada.back()
+    ada.sees(button("Book A-07"))
+    is_live(ada)
+    grace.sees(seat("A-07", "being chosen"))
+    ada.reads(".hold-now", "Held for you")
+    ada.click(button("Book A-07"))
+    grace.sees(seat("A-07", "taken"))
+
+
+def test_a_map_that_comes_back_from_the_browsers_memory_catches_up(
+    open_browser: Callable[..., Page], sign_in: Callable[..., Any]
+) -> None:
+    ada, visitor = open_browser(), open_browser()
+    sign_in(ada)
+    ada.open(DAY)
+    visitor.open(DAY)
+    is_live(visitor)
+    visitor.click(link("Register"))
+    visitor.sees(field("Username"))
+    book(ada, "A-07")
+    visitor.back()
+    visitor.sees(seat("A-07", "taken"))
+    is_live(visitor)
+    ada.click(button("Cancel booking"))
+    visitor.sees(seat("A-07", "free"))
+
+
+def test_the_back_button_goes_where_one_was(open_browser: Callable[..., Page], sign_in: Callable[..., Any]) -> None:
+    page = open_browser()
+    sign_in(page)
+    page.open(DAY)
+    page.click(seat("A-07", "free"))
+    page.sees(button("Book A-07"))
+    page.click("//nav[@aria-label='Days of this week']//a[contains(., '25 November')]")
+    page.reads("h1", "25 November")
+    page.back()
+    page.is_at(f"{DAY}/seats/7")
+    page.sees(button("Book A-07"))
+    page.reads("h1", "23 November")
+    page.back()
+    page.is_at(DAY)
+    page.sees_no("#panel")
+
+
+def test_the_whole_journey_by_keyboard_alone(open_browser: Callable[..., Page]) -> None:
+    page = open_browser()
+    page.open("/register")
+    page.has_focus(field("Username"))
+    page.press("ada")
+    page.tab_to(field("Password"), presses=3)
+    page.press("correct horse battery", Keys.ENTER)
+    page.reads("h1", "23 November")
+
+    # Tab goes from section to section, arrows walk the seats inside.
+    page.tab_to(seat("A-01", "free"))
+    page.press(Keys.ARROW_RIGHT)
+    page.has_focus(seat("A-02", "free"))
+    page.press(Keys.ARROW_DOWN)
+    page.has_focus(seat("A-07", "free"))
+    page.press(Keys.END)
+    page.has_focus(seat("A-10", "free"))
+    page.press(Keys.HOME)
+    page.has_focus(seat("A-06", "free"))
+    page.press(Keys.ARROW_RIGHT, Keys.SPACE)
+    page.has_focus(button("Book A-07"))
+    page.press(Keys.ESCAPE)
+    page.sees_no("#panel")
+    page.has_focus(seat("A-07", "free"))
+    page.press(Keys.ENTER)
+    page.has_focus(button("Book A-07"))
+    page.press(Keys.ENTER)
+    page.sees(seat("A-07", "yours"))
+    page.sees(says("A-07 is yours"))
+    page.has_focus("#panel-name")  # the focus stays where the eye is
+    page.tab_to(seat("C-01", "free"))
+    page.press(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ENTER)
+    page.has_focus(button("Move from A-07 to C-03"))
+    page.press(Keys.ENTER)
+    page.sees(says("C-03 is yours now"))
+    page.tab_to(button("Cancel booking"), presses=6)
+    page.press(Keys.ENTER)
+    page.sees(says("C-03 is free again"))
+    page.has_focus(seat("C-03", "free"))
+    page.tab_to(link("My bookings"), back=True)
+    page.press(Keys.ENTER)
+    page.reads("h1", "My bookings")
+
+
+def test_everything_works_without_javascript(open_browser: Callable[..., Page]) -> None:
+    page = open_browser(javascript=False)
+    page.open("/")
+    page.click(link("Register"))
+    register(page)
+    page.sees_no(".live")
+    book(page, "A-07")
+    page.is_at(f"{DAY}/seats/7")
+    page.sees(says("A-07 is yours"))
+    page.click(seat("C-03", "free"))
+    page.click(button("Move from A-07 to C-03"))
+    page.sees(seat("C-03", "yours"))
+    page.click(button("Cancel booking"))
+    page.sees(seat("C-03", "free"))
+    page.open("/days/2026-12-01")
+    page.click(button("Any free seat"))
+    page.sees(says("A-01 is yours"))
+    page.click(link("My bookings"))
+    page.click(in_main(button("Cancel")))
+    page.sees(says("A-01 is free again"))
+    page.open("/account")
+    page.click(in_main(button("Sign out")))
+    page.click(link("Sign in"))
+    page.fill(field("Username"), "ADA")
+    page.fill(field("Password"), "wrong")
+    page.click(in_main(button("Sign in")))
+    page.reads("main", "do not go together")
+    assert page.sees(field("Username")).get_property("value") == "ADA"
