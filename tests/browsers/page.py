@@ -96,17 +96,20 @@ class Page:
     def wait(self, condition: Callable[[], Any], what: str) -> Any:
         """Return what the condition gives once it is true."""
 
+        hindrance: list[object] = [""]
+
         def holds() -> Any:
             try:
                 return condition()
-            except PASSING:
+            except PASSING as error:
+                hindrance[0] = error
                 return None
 
         try:
             return wait_until(holds, what)
         except TimeoutError as error:
             words = " | ".join(element.text for element in self.all("body"))
-            raise AssertionError(f"{error}, at {self.driver.current_url}: {words}") from None
+            raise AssertionError(f"{error}, at {self.driver.current_url} {hindrance[0]}: {words}") from None
 
     def sees(self, place: str) -> WebElement:
         """Wait until it is seen, and return it."""
