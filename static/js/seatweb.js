@@ -381,10 +381,18 @@
   function prepare() {
     for (const button of all(".reveal[hidden]")) button.hidden = false;
     opened = panel()?.dataset.seatId ?? null;
-    if (opened) uncover(panel(), document.getElementById(`seat-${opened}`));
+    if (styled()) uncoverOpened();
+    else addEventListener("load", uncoverOpened);
     rove();
     dismissible();
     network();
+  }
+
+  // WebKit may run this before the style sheet is there; only then is it known what covers what.
+  const styled = () => all("link[rel=stylesheet]").every((link) => link.sheet);
+
+  function uncoverOpened() {
+    if (opened) uncover(panel(), document.getElementById(`seat-${opened}`));
   }
 
   // A day from the browser's calendar is gone to at once; one that is typed, with Enter.

@@ -234,6 +234,23 @@ def test_everything_works_without_javascript(open_browser: Callable[..., Page]) 
     assert page.sees(field("Username")).get_property("value") == "ADA"
 
 
+def test_the_address_of_a_seat_shows_the_seat_and_scrolls_no_further_than_that(
+    open_browser: Callable[..., Page],
+) -> None:
+    """On the first page of a visit the scripts may be there before the style sheet, as in WebKit."""
+    desk, phone = open_browser(DESK), open_browser(PHONE)
+    desk.open(f"{DAY}/seats/7")
+    is_live(desk)
+    assert desk.run("return scrollY") == 0
+    phone.open(f"{DAY}/seats/60")
+    is_live(phone)
+    clear_of_the_panel = """
+        const [seat, panel] = ["#seat-60", "#panel"].map((one) => document.querySelector(one).getBoundingClientRect());
+        return seat.top >= 0 && seat.bottom <= panel.top;
+    """
+    phone.wait(lambda: phone.run(clear_of_the_panel), "the seat is above the panel")
+
+
 @pytest.mark.parametrize("path", ["/", f"{DAY}/seats/7", "/login", "/register", "/docs"])
 def test_webkit_finds_nothing_to_complain_about(site: Site, screen: str, tmp_path: Path, path: str) -> None:
     """Firefox's console is read after every journey; WebKit's only where nobody drives it."""
