@@ -23,6 +23,7 @@ from litestar.routes import HTTPRoute
 from litestar.types import ASGIApp
 
 from seatweb.accounts import errors as account_errors
+from seatweb.accounts.failed_sign_ins import FailedSignIns
 from seatweb.accounts.passkeys import Passkeys
 from seatweb.accounts.password_resets import PasswordResets, ResetCodes
 from seatweb.accounts.passwords import PasswordRules, Passwords
@@ -60,6 +61,7 @@ from seatweb.http.identity import Identities
 from seatweb.http.logs import configure_logging
 from seatweb.http.telemetry import Telemetry
 from seatweb.http.tokens import Tokens
+from seatweb.limits.keyed_hash import KeyedHash
 from seatweb.limits.limits import Limits, Rules
 from seatweb.personal_data import PersonalData
 from seatweb.settings import Backends, Settings, split_ring
@@ -109,7 +111,6 @@ def create_app(
     is told to end: it ends the streams, which would go on for ever.
     """
     log_request = configure_logging(settings.log_format)
-    zone = settings.zone
     secrets = split_ring(backends.jwt_secret)
     tokens = Tokens(secrets, access=timedelta(minutes=settings.access_minutes))
     our_cookies = Cookies(tokens, secure=settings.secure_cookies)
@@ -125,13 +126,7 @@ def create_app(
     database = Database(backends.database_url, CONSTRAINTS, size=settings.database_pool)
     redis = RedisClient(backends.redis_url)
     outbox = RedisOutbox(redis)
-    limits = Limits(
-        redis,
-        _rules(settings),
-        secret=secrets[-1],
-        workers=settings.workers,
-        now=lambda: datetime.now(zone),
-    )
+    limits, failed_sign_ins = _limits(settings, secrets, database, redis)
 
     passwords = Passwords()
     sessions = Sessions(
@@ -140,11 +135,11 @@ def create_app(
         idle_hours=settings.session_idle_hours,
         factor_needed=settings.second_factor == "everyone",
     )
-    accounts = Accounts(database, passwords, sessions, limits, rules)
+    accounts = Accounts(database, passwords, sessions, limits, failed_sign_ins, rules)
     factors = SecondFactors(database, passwords, settings.site_name, needed=sessions.factor_needed)
     passkeys = Passkeys(database)
 
-    window = BookingWindow(today or (lambda: datetime.now(zone).date()))
+    window = BookingWindow(today or (lambda: datetime.now(settings.zone).date()))
     changes = Changes(redis, outbox)
     hold_store = HoldStore(redis, outbox, settings.hold_seconds)
     views = DayViews(database, SectionCache(redis), hold_store, changes, window)
@@ -208,7 +203,7 @@ def create_app(
                 "factors": factors,
                 "passkeys": passkeys,
                 "signing_in": SigningIn(database, sessions, accounts, factors, passkeys),
-                "password_resets": PasswordResets(database, passwords, sessions, limits, rules),
+                "password_resets": PasswordResets(database, passwords, sessions, failed_sign_ins, rules),
                 "reset_codes": ResetCodes(database),
                 "window": window,
                 "views": views,
@@ -280,15 +275,27 @@ def _proxies(settings: Settings) -> Proxies:
     return Proxies(networks, unix=unix)
 
 
-def _rules(settings: Settings) -> Rules:
-    return Rules(
-        failures_per_account=settings.limit_failures_per_account,
-        failures_per_address=settings.limit_failures_per_address,
+def _limits(
+    settings: Settings, secrets: list[str], database: Database, redis: RedisClient
+) -> tuple[Limits, FailedSignIns]:
+    def now() -> datetime:
+        return datetime.now(settings.zone)
+
+    keyed_hash = KeyedHash(secrets[-1])
+    rules = Rules(
         registrations=settings.limit_registrations,
         holds=settings.limit_holds,
         bookings=settings.limit_bookings,
         requests=settings.limit_requests,
     )
+    failed_sign_ins = FailedSignIns(
+        database,
+        keyed_hash,
+        per_account=settings.limit_failures_per_account,
+        per_address=settings.limit_failures_per_address,
+        now=now,
+    )
+    return Limits(redis, rules, keyed_hash, workers=settings.workers, now=now), failed_sign_ins
 
 
 ANY_PATH: Final = frozenset({"/{path:path}"})

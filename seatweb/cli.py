@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _with_names(admin.add_subparsers(dest="action", required=True), "grant", "revoke").add_parser("list")
     user = commands.add_parser("user", help="disable accounts, enable them again, or reset passwords")
     _with_names(user.add_subparsers(dest="action", required=True), "disable", "enable", "reset")
-    commands.add_parser("prune", help="forget old sessions, idempotency keys and bookings (SEATWEB_KEEP_DAYS)")
+    commands.add_parser("prune", help="forget what is over: sign-ins, idempotency keys, bookings (SEATWEB_KEEP_DAYS)")
     parsed = parser.parse_args(arguments)
     try:
         take_signals()

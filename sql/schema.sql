@@ -292,6 +292,16 @@ create table code_tries (
     last_at timestamptz not null
 );
 
+-- A counter for each account and each address from which a sign-in failed or is in progress, by a keyed hash of the name
+-- or the address. The times of its latest attempts, the newest first, and when none of them counts any more.
+create table failed_sign_ins (
+    key bytea primary key,
+    times timestamptz [] not null,
+    over_at timestamptz not null
+);
+
+create index failed_sign_ins_over_at_idx on failed_sign_ins (over_at);
+
 -- Who made a code, an administrator or (null) the operator's command.
 create table password_resets (
     user_id bigint primary key references users,

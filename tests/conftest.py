@@ -23,6 +23,7 @@ from pydantic import SecretStr
 from seatweb.server.embedded import running_backends
 from seatweb.server.migrate import migrate
 from seatweb.settings import Backends, Settings
+from seatweb.storage import database
 from seatweb.storage import redis as redis_client
 from seatweb.web import rendering
 
@@ -175,6 +176,12 @@ def patient_with_redis(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let Redis take its time: a busy machine may keep its answer from us for longer than a site waits in service."""
     monkeypatch.setattr(redis_client, "SOCKET_SECONDS", 10)
     monkeypatch.setattr(redis_client, "CALL_SECONDS", 10)
+
+
+@pytest.fixture
+def patient_with_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a rush take its time, for the same reason: in service, who waits longer for a connection has to come back."""
+    monkeypatch.setattr(database, "ACQUIRE_SECONDS", 30)
 
 
 @pytest.fixture

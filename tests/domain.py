@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Self
 
 import pytest
+from seatweb.accounts.failed_sign_ins import FailedSignIns
 from seatweb.app import CONSTRAINTS
 from seatweb.booking.bookings import Bookings
 from seatweb.booking.changes import Changes
@@ -15,6 +16,7 @@ from seatweb.booking.day_views import DayViews
 from seatweb.booking.hold_store import HoldStore
 from seatweb.booking.section_cache import SectionCache
 from seatweb.booking.window import BookingWindow
+from seatweb.limits.keyed_hash import KeyedHash
 from seatweb.limits.limits import Limits, Rules
 from seatweb.settings import Backends
 from seatweb.storage.database import Database
@@ -63,7 +65,13 @@ def hold_store(redis_client: RedisClient, outbox: RedisOutbox) -> HoldStore:
 @pytest.fixture
 def limits(redis_client: RedisClient) -> Limits:
     """Give no limits at all: they have tests of their own."""
-    return Limits(redis_client, Rules(), secret="", workers=1, now=lambda: datetime.now(UTC))
+    return Limits(redis_client, Rules(), KeyedHash(""), workers=1, now=lambda: datetime.now(UTC))
+
+
+@pytest.fixture
+def failed_sign_ins(database: Database) -> FailedSignIns:
+    """Give what counts no failed sign-ins."""
+    return FailedSignIns(database, KeyedHash(""), per_account=None, per_address=None, now=lambda: datetime.now(UTC))
 
 
 class Process:

@@ -10,6 +10,7 @@ import structlog
 from seatweb.accounts import queries, session_queries
 from seatweb.accounts.codes import hash_code, new_code
 from seatweb.accounts.errors import BadCredentials, UserNotFound
+from seatweb.accounts.failed_sign_ins import FailedSignIns
 from seatweb.accounts.fair_queue import Asker
 from seatweb.accounts.model import Role, Session, User
 from seatweb.accounts.passwords import PasswordRules, Passwords
@@ -17,7 +18,6 @@ from seatweb.accounts.sessions import Sessions, still_administrator
 from seatweb.accounts.usernames import typed_username, username_key
 from seatweb.errors import InvalidInput, NotAllowed
 from seatweb.http.client_address import NOWHERE, Client
-from seatweb.limits.limits import Limits
 from seatweb.storage.database import Database
 from seatweb.storage.statements import Statements
 
@@ -65,12 +65,17 @@ class PasswordResets:
     """Use the codes."""
 
     def __init__(
-        self, database: Database, passwords: Passwords, sessions: Sessions, limits: Limits, rules: PasswordRules
+        self,
+        database: Database,
+        passwords: Passwords,
+        sessions: Sessions,
+        failed_sign_ins: FailedSignIns,
+        rules: PasswordRules,
     ) -> None:
         self._database = database
         self._passwords = passwords
         self._sessions = sessions
-        self._limits = limits
+        self._failed_sign_ins = failed_sign_ins
         self._rules = rules
 
     async def use(self, username: str, code: str, new_password: str, client: Client = NOWHERE) -> None:
@@ -87,7 +92,7 @@ class PasswordResets:
         if problem:
             raise InvalidInput(fields={"new_password": problem})
         # Nobody guesses 120 random bits, so tries are not counted by username: that would only lock its owner out.
-        async with self._limits.sign_in_attempt(None, client.address):
+        async with self._failed_sign_ins.reset_code(client.address):
             user_id = await self._database.run(queries.find_password_reset, key, code_hash)
             if user_id is None:
                 log.info("password reset refused")

@@ -9,6 +9,7 @@ import structlog
 
 from seatweb.accounts import queries, session_queries
 from seatweb.accounts.errors import BadCredentials
+from seatweb.accounts.failed_sign_ins import FailedSignIns
 from seatweb.accounts.fair_queue import Asker
 from seatweb.accounts.model import Session, User
 from seatweb.accounts.passwords import PasswordRules, Passwords
@@ -36,12 +37,19 @@ class Accounts:
     """People and their passwords."""
 
     def __init__(
-        self, database: Database, passwords: Passwords, sessions: Sessions, limits: Limits, rules: PasswordRules
+        self,
+        database: Database,
+        passwords: Passwords,
+        sessions: Sessions,
+        limits: Limits,
+        failed_sign_ins: FailedSignIns,
+        rules: PasswordRules,
     ) -> None:
         self._database = database
         self._passwords = passwords
         self._sessions = sessions
         self._limits = limits
+        self._failed_sign_ins = failed_sign_ins
         self._rules = rules
 
     async def register(self, username: str, password: str, client: Client = NOWHERE) -> Session:
@@ -80,7 +88,7 @@ class Accounts:
             Overloaded: too many passwords are being verified.
         """
         name = typed_username(username)
-        async with self._limits.sign_in_attempt(username_key(name), client.address):
+        async with self._failed_sign_ins.sign_in(username_key(name), client.address):
             return await self._check_password(name, password, client)
 
     async def _check_password(self, name: str, password: str, client: Client) -> KnownPassword:
@@ -113,7 +121,7 @@ class Accounts:
         known_hash = await self._database.run(queries.find_password, user.id)
         try:
             # Counted apart from sign-ins: whoever tries those from elsewhere does not keep the user from this.
-            async with self._limits.sign_in_attempt(str(user.id), None, "confirmation"):
+            async with self._failed_sign_ins.confirmation(user.id):
                 asker = Asker(client.address, username_key(user.username))
                 if not await self._passwords.verify(password, known_hash, asker) or known_hash is None:
                     log.info("password refused", user_id=user.id)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
-from seatweb.accounts import session_queries
+from seatweb.accounts import failed_sign_in_queries, session_queries
 from seatweb.accounts.errors import CONSTRAINTS, UserNotFound
 from seatweb.accounts.model import Role
 from seatweb.accounts.password_resets import CODE_HOURS, ResetCodes
@@ -83,6 +83,7 @@ async def _prune(settings: Settings, database: Database) -> None:
         "sessions": lambda sql: session_queries.prune_sessions(sql, ENDED_SESSION_DAYS, BATCH),
         "idempotency keys": lambda sql: booking_queries.prune_idempotency_keys(sql, IDEMPOTENCY_DAYS, BATCH),
         "bookings": lambda sql: booking_queries.prune_bookings(sql, before, BATCH),
+        "counters of failed sign-ins": lambda sql: failed_sign_in_queries.prune_failed_sign_ins(sql, BATCH),
     }
     for kind, prune in kinds.items():
         gone = 0

@@ -13,6 +13,7 @@ import asyncpg
 import pyotp
 import pytest
 from seatweb.accounts.errors import BadCode, BadCredentials, SecondFactorNeeded
+from seatweb.accounts.failed_sign_ins import FailedSignIns
 from seatweb.accounts.fair_queue import Asker
 from seatweb.accounts.model import Session
 from seatweb.accounts.passkeys import LONGEST_ANSWER, Challenge, Passkeys, RelyingParty
@@ -48,11 +49,19 @@ class Clock:
 class House:
     """The accounts of a site, and ada, who has a session."""
 
-    def __init__(self, database: Database, passwords: Passwords, limits: Limits, *, needed: bool = False) -> None:
+    def __init__(
+        self,
+        database: Database,
+        passwords: Passwords,
+        limits: Limits,
+        failed_sign_ins: FailedSignIns,
+        *,
+        needed: bool = False,
+    ) -> None:
         self.clock = Clock()
         self.sessions = Sessions(database, days=14, idle_hours=72, factor_needed=needed)
         rules = PasswordRules(shortest=1, refuse_common=False)
-        self.accounts = Accounts(database, passwords, self.sessions, limits, rules)
+        self.accounts = Accounts(database, passwords, self.sessions, limits, failed_sign_ins, rules)
         self.factors = SecondFactors(database, passwords, "Seatweb", self.clock, needed=needed)
         self.passkeys = Passkeys(database)
         self.signing_in = SigningIn(database, self.sessions, self.accounts, self.factors, self.passkeys)
@@ -84,16 +93,16 @@ def passwords() -> Iterator[Passwords]:
 
 
 @pytest.fixture
-async def house(database: Database, passwords: Passwords, limits: Limits) -> House:
-    house = House(database, passwords, limits)
+async def house(database: Database, passwords: Passwords, limits: Limits, failed_sign_ins: FailedSignIns) -> House:
+    house = House(database, passwords, limits, failed_sign_ins)
     house.ada = await house.accounts.register("ada", PASSWORD)
     return house
 
 
 @pytest.fixture
-async def strict(database: Database, passwords: Passwords, limits: Limits) -> House:
+async def strict(database: Database, passwords: Passwords, limits: Limits, failed_sign_ins: FailedSignIns) -> House:
     """Give a house where everyone needs a second factor."""
-    house = House(database, passwords, limits, needed=True)
+    house = House(database, passwords, limits, failed_sign_ins, needed=True)
     house.ada = await house.accounts.register("ada", PASSWORD)
     return house
 

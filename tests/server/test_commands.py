@@ -108,12 +108,22 @@ async def test_pruning_forgets_what_is_old_and_nothing_else(
             " ($1, 'old', 'x', 201, '', now() - interval '8 days'), ($1, 'new', 'x', 201, '', now())",
             user_id,
         )
+        await connection.execute(
+            "insert into failed_sign_ins values ('over', array[now()], now()),"
+            " ('counts', array[now()], now() + interval '1 minute')"
+        )
         audited = await connection.fetchval("select count(*) from audit")
         lines = seatweb(environment, "prune")
-        assert lines == ["2 sessions forgotten.", "1 idempotency keys forgotten.", "2 bookings forgotten."]
+        assert lines == [
+            "2 sessions forgotten.",
+            "1 idempotency keys forgotten.",
+            "2 bookings forgotten.",
+            "1 counters of failed sign-ins forgotten.",
+        ]
         assert await connection.fetchval("select count(*) from bookings") == 2
         assert await connection.fetchval("select count(*) from sessions") == 4
         assert await connection.fetchval("select key from idempotency_keys") == "new"
+        assert await connection.fetchval("select key from failed_sign_ins") == b"counts"
         assert await connection.fetchval("select count(*) from audit") == audited
         assert (await ada.get("/account")).status_code == 200
         assert seatweb(environment, "prune")[2] == "0 bookings forgotten."

@@ -1,0 +1,16 @@
+-- Failed sign-ins are counted here, not in Redis any more: exact for all replicas, also with Redis away.
+-- depends: 0010_codes_die_with_rights
+
+-- migrate: apply
+
+create table failed_sign_ins (
+    key bytea primary key,
+    times timestamptz [] not null,
+    over_at timestamptz not null
+);
+
+create index failed_sign_ins_over_at_idx on failed_sign_ins (over_at);
+
+-- migrate: rollback
+
+drop table failed_sign_ins;
