@@ -1,1 +1,1 @@
-"""Starting and stopping: workers, the try-out mode's own servers, the operator's commands."""
+"""Start and stop Seatweb: worker processes, the try-out mode's embedded servers, and the operator's commands."""

@@ -1,4 +1,4 @@
-"""The PostgreSQL of the try-out mode: its cluster in the data folder, whom it lets in, its start."""
+"""The try-out mode's PostgreSQL: its database cluster in the data folder, its access rules, and its start."""
 
 from __future__ import annotations
 
@@ -29,29 +29,29 @@ ACCESS_RULES: Final = "local all seatweb peer map=seatweb\n"
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A cluster, and what it takes to run it."""
+    """A PostgreSQL cluster in the data folder, and what it takes to run it."""
 
-    data: Path  # the data folder, which is ours; the cluster is in `postgresql/`, which is the servers' account's
-    folder: Path  # of this run, where only we write
+    data: Path  # the data folder; we own it, but the servers' account owns the cluster in `postgresql/`
+    folder: Path  # this run's folder, which only we write to
     sockets: Path
     runner: Runner
     programs: Programs
 
     @property
     def path(self) -> Path:
-        """Where it is kept."""
+        """The cluster's own folder."""
         return self.data / "postgresql"
 
     @property
     def log(self) -> Path:
-        """Where PostgreSQL's messages go."""
+        """PostgreSQL's log file."""
         return self.data / "postgresql.log"
 
     def start(self, most_connections: int, children: list[Child]) -> None:
-        """Start PostgreSQL, and append it to the children; the first time, make the cluster.
+        """Start PostgreSQL and append it to `children`; on the first run, create the cluster.
 
         Raises:
-            ServerError: an earlier PostgreSQL is still running, or this one cannot run.
+            ServerError: an earlier run's PostgreSQL is still running, or this one cannot start.
         """
         self._write_access_rules()
         with self._locked() as lock:
@@ -76,17 +76,17 @@ class Cluster:
             children.append(self.runner.start("PostgreSQL", command, self.log, cwd=self.path, keep_open=lock))
 
     def is_ready(self) -> bool:
-        """Whether PostgreSQL takes connections: the eighth line of its pid file says so (as pg_ctl reads it)."""
+        """Return whether PostgreSQL accepts connections; like pg_ctl, read line 8 of its pid file."""
         lines = (read_foreign(self.path / "postmaster.pid") or "").splitlines()
         return len(lines) > 7 and lines[7].strip() == "ready"
 
     def create_database(self) -> None:
-        """Make the database `seatweb`, if there is none.
+        """Create the database `seatweb` unless it exists.
 
         Raises:
-            ServerError: PostgreSQL refuses.
+            ServerError: PostgreSQL refused.
         """
-        psql = Programs.find().of_postgresql("psql")  # we run it ourselves
+        psql = Programs.find().of_postgresql("psql")  # the wheel's copy: psql runs as us, not as the servers' account
         options = ["-XAtq", "-v", "ON_ERROR_STOP=1", "-h", str(self.sockets), "-p", "5432", "-U", "seatweb"]
         made = subprocess.run(  # noqa: S603 - the wheel's psql
             [psql, *options, "-d", "postgres"],
@@ -101,9 +101,9 @@ class Cluster:
             raise ServerError(f"cannot create the database: {last_line(made.stderr)} (see {self.log})")
 
     def _write_access_rules(self) -> None:
-        """Let in the user who runs Seatweb, and root; the kernel says which user is at the other end of a socket.
+        """Allow only root and the user who runs Seatweb; with peer authentication, the kernel names the client's user.
 
-        PostgreSQL reads these files instead of those in the cluster, which other processes of its account can change.
+        PostgreSQL reads these files instead of the cluster's own, which other processes of its account can change.
         """
         try:
             names = {pwd.getpwuid(os.geteuid()).pw_name}
@@ -118,11 +118,11 @@ class Cluster:
         users = "".join(f"seatweb {name} seatweb\n" for name in quoted)
         for file, text in (("pg_hba.conf", ACCESS_RULES), ("pg_ident.conf", users)):
             (self.folder / file).write_bytes(os.fsencode(text))
-            (self.folder / file).chmod(0o644)  # whatever the umask is
+            (self.folder / file).chmod(0o644)  # the umask may be stricter
 
     @contextmanager
     def _locked(self) -> Iterator[int]:
-        """Give the lock that PostgreSQL and all its processes inherit: it is free exactly when none of them runs."""
+        """Yield a lock that PostgreSQL and all its processes inherit, so it is free exactly when none of them runs."""
         lock = os.open(self.data / "postgresql.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
             deadline = time.monotonic() + EARLIER_RUN_SECONDS
@@ -135,7 +135,7 @@ class Cluster:
             os.close(lock)
 
     def _prepare(self, children: list[Child], lock: int) -> None:
-        """Leave a complete cluster of our version, made on the first run."""
+        """Make sure that there is a complete cluster of our PostgreSQL version; create it on the first run."""
         for unfinished in self.data.glob("postgresql.new-*"):
             shutil.rmtree(unfinished, ignore_errors=True)
         if (found := read_foreign(self.path / "PG_VERSION")) is not None:
@@ -147,11 +147,11 @@ class Cluster:
             return
         if self.path.exists() and any(self.path.iterdir()):
             raise ServerError(f"{self.path} holds no data of PostgreSQL; choose another SEATWEB_DATA_DIR")
-        # Made elsewhere and renamed: a kill half-way leaves nothing that the next start takes for a cluster.
+        # Create it under another name, then rename it: the next start never mistakes an unfinished one for a cluster.
         new = Path(tempfile.mkdtemp(prefix="postgresql.new-", dir=self.data))
         self.runner.give(new)
         command = [self.programs.of_postgresql("initdb"), f"--pgdata={self.runner.name_of(new)}", "--username=seatweb"]
-        # The built-in locale is the same on every system and every version of its C library, so indexes stay valid.
+        # The built-in locale does not depend on the system's C library, so indexes stay valid when that changes.
         command += ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--encoding=UTF8"]
         command += ["--auth=reject", "--data-checksums", "--no-instructions"]
         initdb = self.runner.start("PostgreSQL's initdb", command, self.log, cwd=new, keep_open=lock)
@@ -164,16 +164,16 @@ class Cluster:
         os.close(folder)
 
     def _remove_stale_pid_file(self) -> None:
-        """Remove a killed PostgreSQL's pid file, whose number may belong to another process by now."""
+        """Remove the pid file of a PostgreSQL that was killed; another process may have its pid by now."""
         pid_file = self.path / "postmaster.pid"
         lines = (read_foreign(pid_file) or "").splitlines()
-        # None of ours runs (we hold its lock), but someone may have started a PostgreSQL here by hand.
+        # We hold the lock, so ours is not running, but someone may have started PostgreSQL here by hand.
         if len(lines) > 4 and lines[3].isdecimal() and self._answers(Path(lines[4], f".s.PGSQL.{lines[3]}")):
             raise ServerError(f"{self.path} is in use by a PostgreSQL that Seatweb did not start (process {lines[0]})")
         pid_file.unlink(missing_ok=True)
 
     def _answers(self, socket: Path) -> bool:
-        """Whether the cluster's owner listens on a socket; others', which the pid file may name too, are left alone."""
+        """Return whether the cluster's owner listens on this socket; another user's socket counts as no answer."""
         try:
             found = socket.lstat()
         except (OSError, ValueError):

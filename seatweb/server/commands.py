@@ -1,4 +1,4 @@
-"""The commands for who runs the site: administrators, disabled accounts, and what is kept for how long."""
+"""The operator's commands: manage administrators and accounts, and delete old data."""
 
 from __future__ import annotations
 
@@ -21,21 +21,22 @@ from seatweb.storage.database import Database
 from seatweb.storage.migrations import check_schema
 from seatweb.storage.statements import Statements
 
-BATCH: Final = 5000  # rows a statement, so that none takes long
+BATCH: Final = 5000  # rows per statement, so that no statement takes long
 ENDED_SESSION_DAYS: Final = 30
 IDEMPOTENCY_DAYS: Final = 7
 
 
 class CannotDo(Exception):
-    """One line that says why."""
+    """The command cannot be carried out; the message is one line that says why."""
 
 
 def administer(environment: Mapping[str, str], action: str, names: list[str]) -> None:
-    """Do what a command says, and print what was done.
+    """Run an operator's command and print what it did.
 
     Raises:
         CannotDo: there is no such account.
-        SettingsError, EmbeddedError, DatabaseUnusable: the database cannot be used.
+        SettingsError: the environment is invalid.
+        EmbeddedError, DatabaseUnusable: the database cannot be used.
     """
     settings = Settings.from_environment(environment)
     with reachable_database(settings) as url:
@@ -58,23 +59,40 @@ async def _run(settings: Settings, url: str, action: str, names: list[str]) -> N
             try:
                 user_id = await rights.find(name)
             except UserNotFound:
-                raise CannotDo(f"there is no account {name!r}; they register first") from None
+                raise CannotDo(f"there is no account {name!r}; register it on the site first") from None
             if action == "reset":
                 _, code = await ResetCodes(database).make(user_id)
-                _say(f"{name} chooses a new password at /login/reset with {code}, once, within {CODE_HOURS} hours.")
+                _say(f"{name} can choose a new password at /login/reset with the code {code}.")
+                _say(f"It works once, for {CODE_HOURS} hours.")
             else:
                 await _change(rights, action, name, user_id)
 
 
 async def _change(rights: Rights, action: str, name: str, user_id: int) -> None:
-    changes: dict[str, tuple[Callable[[], Awaitable[bool]], str]] = {
-        "grant": (lambda: rights.change_role(user_id, Role.ADMIN), "administers the site"),
-        "revoke": (lambda: rights.change_role(user_id, Role.USER), "does not administer the site"),
-        "disable": (lambda: rights.change_disabled(user_id, disabled=True), "is disabled"),
-        "enable": (lambda: rights.change_disabled(user_id, disabled=False), "is enabled"),
+    changes: dict[str, tuple[Callable[[], Awaitable[bool]], str, str]] = {
+        "grant": (
+            lambda: rights.change_role(user_id, Role.ADMIN),
+            "is now an administrator and must sign in again",
+            "is already an administrator",
+        ),
+        "revoke": (
+            lambda: rights.change_role(user_id, Role.USER),
+            "is no longer an administrator and must sign in again",
+            "is not an administrator",
+        ),
+        "disable": (
+            lambda: rights.change_disabled(user_id, disabled=True),
+            "is now disabled and signed out everywhere",
+            "is already disabled",
+        ),
+        "enable": (
+            lambda: rights.change_disabled(user_id, disabled=False),
+            "is enabled again and can sign in",
+            "is not disabled",
+        ),
     }
-    change, words = changes[action]
-    _say(f"{name} {words}{' and signs in anew' if await change() else ' already'}.")
+    change, done, nothing_to_do = changes[action]
+    _say(f"{name} {done if await change() else nothing_to_do}.")
 
 
 async def _prune(settings: Settings, database: Database) -> None:
@@ -86,10 +104,10 @@ async def _prune(settings: Settings, database: Database) -> None:
         "counters of failed sign-ins": lambda sql: failed_sign_in_queries.prune_failed_sign_ins(sql, BATCH),
     }
     for kind, prune in kinds.items():
-        gone = 0
+        deleted = 0
         while batch := await database.write(prune):
-            gone += batch
-        _say(f"{gone} {kind} forgotten.")
+            deleted += batch
+        _say(f"Deleted {kind}: {deleted}.")
 
 
 def _say(line: str) -> None:

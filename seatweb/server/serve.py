@@ -1,4 +1,4 @@
-"""From settings to answered requests: the socket, the servers behind, the schema, uvicorn."""
+"""Run the site: read the settings, open the port, start the embedded servers, migrate, and run uvicorn."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ from seatweb.storage.migrations import DatabaseUnusable
 if TYPE_CHECKING:
     from litestar.types import ASGIApp
 
-# Of the 3 s that an end may take, requests get one; the rest is for the app's own end and PostgreSQL's.
+# Shutdown may take 3 s: requests get one of them, the app's own shutdown and PostgreSQL's get the rest.
 GRACE_SECONDS: Final = 1
 BACKLOG: Final = 1024
 OPEN_FILES: Final = 65_536
 TICK_SECONDS: Final = 0.02
 TICKS_BETWEEN_CHECKS: Final = 25
-ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - shown as what one can open
+ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - for the printed URL
 
 log = structlog.get_logger("seatweb.server.serve")
 
 
 class _CannotRun(Exception):
-    """One line that says why, and what to do."""
+    """Seatweb cannot run; the message is one line that says why, and what to do."""
 
 
 def serve(environment: Mapping[str, str]) -> int:
@@ -81,8 +81,8 @@ def migrate(environment: Mapping[str, str]) -> int:
 
 
 def administer(environment: Mapping[str, str], action: str, names: list[str]) -> int:
-    """Run one of the commands for who runs the site; return the exit code."""
-    from seatweb.server import commands as administration  # noqa: PLC0415 - the server itself does without it
+    """Run an operator's command; return the exit code."""
+    from seatweb.server import commands as administration  # noqa: PLC0415 - the server does not need it
 
     with _told() as told:
         configure_logging("console")
@@ -99,7 +99,7 @@ class _Told:
 
 @contextmanager
 def _told() -> Iterator[_Told]:
-    """Turn what an operator can get wrong into lines on standard error and an exit code."""
+    """Print the operator's mistakes to standard error, one per line, and set the exit code."""
     told = _Told()
     try:
         yield told
@@ -126,7 +126,7 @@ async def _prepare(backends: Backends) -> None:
 
 
 def _allow_many_connections() -> None:
-    """Let this process have many files open where the system allows it: every open map is one."""
+    """Raise the limit of open files as far as the system allows: every open map is a connection."""
     now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES if most == resource.RLIM_INFINITY else min(most, OPEN_FILES)
     if now != resource.RLIM_INFINITY and now < wanted:
@@ -151,7 +151,7 @@ def _refuse_open_try_out(settings: Settings) -> None:
 
 @contextmanager
 def _listen(host: str, port: int) -> Iterator[socket.socket]:
-    """Take the port before anything is started; who connects already waits for the first answer."""
+    """Open the port before anything else starts; early clients wait in the backlog for the first answer."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -216,7 +216,7 @@ class _Server(uvicorn.Server):
     """uvicorn's server in this process."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Take a signal."""
+        """Handle SIGINT or SIGTERM, and start the time limit for the shutdown."""
         end_in_time()
         super().handle_exit(sig, frame)
 
@@ -234,7 +234,7 @@ class _Workers(Multiprocess):
         self.signal_queue.append(number)
 
     def run(self) -> None:
-        """Run the workers until a signal; uvicorn's own loop looks for one only twice a second."""
+        """Run the workers until a signal arrives; uvicorn's own loop checks for one only twice a second."""
         self.init_processes()
         ticks = 0
         while not self.should_exit.wait(TICK_SECONDS):
@@ -247,19 +247,22 @@ class _Workers(Multiprocess):
 
     def init_processes(self) -> None:
         """Start the workers."""
-        with _deaf_to_the_terminal():
+        with _sigint_blocked():
             super().init_processes()
 
     def keep_subprocess_alive(self) -> None:
         """Replace workers that died."""
-        with _deaf_to_the_terminal():
+        with _sigint_blocked():
             super().keep_subprocess_alive()
 
 
 @contextmanager
-def _deaf_to_the_terminal() -> Iterator[None]:
-    """Start workers that do not get Ctrl-C themselves: their parent ends them, without tracebacks from half a start."""
-    resource_tracker.ensure_running()  # its own start would unblock the signal
+def _sigint_blocked() -> Iterator[None]:
+    """Block SIGINT in the workers started inside: on Ctrl-C only their parent ends them.
+
+    A worker that is interrupted while it starts would print a traceback.
+    """
+    resource_tracker.ensure_running()  # start it now: its start unblocks SIGINT
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -268,19 +271,19 @@ def _deaf_to_the_terminal() -> Iterator[None]:
 
 
 def make_app(settings: Settings, backends: Backends) -> ASGIApp:
-    """Return the app, in the process that is to run it; a worker process ends with its parent from here on."""
+    """Return the app; call it in the process that will serve it. In a worker, make it end with its parent."""
     if parent := multiprocessing.parent_process():
         threading.Thread(target=_end_with, args=(parent,), name="parent's death", daemon=True).start()
-    # uvicorn logs the requests that it cancels at the end with a traceback, as if the app had failed.
+    # At shutdown uvicorn logs the requests that it cancels with a traceback, as if the app had failed.
     logging.getLogger("uvicorn.error").addFilter(_is_not_cancelled)
-    from seatweb.app import create_app  # noqa: PLC0415 - only the answering process needs the rest of the house
+    from seatweb.app import create_app  # noqa: PLC0415 - only the process that serves requests needs the app
 
     return create_app(settings, backends, at_end=_has_started)
 
 
 def _has_started(end_streams: Callable[[], None]) -> None:
     before_end(end_streams)
-    gc.freeze()  # what there is now stays: the collector need not look through it again and again
+    gc.freeze()  # everything allocated so far is permanent: spare the collector from scanning it again
 
 
 def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
@@ -297,7 +300,7 @@ def _is_not_cancelled(record: logging.LogRecord) -> bool:
 
 @contextmanager
 def _announced(settings: Settings) -> Iterator[None]:
-    """Say on standard output when the site really answers."""
+    """Print the site's address to standard output once it answers requests."""
     over = threading.Event()
     threading.Thread(target=_announce, args=(settings, over), name="announcement", daemon=True).start()
     try:

@@ -1,4 +1,4 @@
-"""What Ctrl-C and SIGTERM do: an orderly end, and in any case an end in time."""
+"""Handle Ctrl-C and SIGTERM: shut down cleanly, and within a time limit in any case."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ AGAIN_SECONDS: Final = 0.01
 
 
 def take_signals() -> None:
-    """Let SIGINT and SIGTERM raise KeyboardInterrupt in the main thread, once."""
+    """Make SIGINT and SIGTERM raise KeyboardInterrupt in the main thread, once."""
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     sys.unraisablehook = _unraisable
 
 
 def run(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run a coroutine in an event loop of its own, and return what it returns.
+    """Run a coroutine in a new event loop and return its result.
 
-    A signal that arrives while the loop is being made waits until it is: Python closes one that is half made with a
-    traceback.
+    Signals are blocked while the loop is created: if one interrupted that, Python would print a traceback when it
+    closes the incomplete loop.
     """
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
@@ -44,7 +44,7 @@ def run(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 
 def before_end(callback: Callable[[], None]) -> None:
-    """Have the callback called in the running event loop when a signal ends the process, before anything else."""
+    """On SIGINT or SIGTERM, schedule `callback` in the running event loop, then call the existing signal handler."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         before = signal.getsignal(number)
@@ -58,9 +58,9 @@ def before_end(callback: Callable[[], None]) -> None:
 
 
 def end_in_time() -> bool:
-    """Let the kernel end this process when its own end takes too long; return whether this is the first call.
+    """Make the kernel end this process if its shutdown takes longer than 2.8 s; return whether this is the first call.
 
-    The servers that it started end with it, so nothing is lost or left behind then either.
+    The servers that it started end with it, so nothing is lost or left running.
     """
     if signal.getitimer(signal.ITIMER_REAL)[0]:
         return False
@@ -69,23 +69,23 @@ def end_in_time() -> bool:
 
 
 def all_ended() -> None:
-    """Nothing is left that could hang or be harmed: call off the last moment, and ignore further signals."""
+    """Cancel the time limit and ignore further signals; call it when the shutdown is complete."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.setitimer(signal.ITIMER_REAL, 0)
-    gc.freeze()  # Python would look through every object once more before it ends, which takes 0.1 s
+    gc.freeze()  # saves 0.1 s: otherwise Python scans every object once more as it exits
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the shape of a signal handler
-    # Once only: the clean-up on the way out is not to be interrupted again.
+    # Only the first signal interrupts: later ones must not interrupt the clean-up.
     if end_in_time():
         raise KeyboardInterrupt
 
 
 def _unraisable(unraisable: sys.UnraisableHookArgs) -> None:
-    """Take up an interrupt that came while a destructor ran: Python only prints and forgets what is raised there."""
+    """Send SIGINT again if it arrived while a destructor ran: Python prints and discards exceptions raised there."""
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
         threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), signal.SIGINT)).start()
-        signal.setitimer(signal.ITIMER_REAL, 0)  # as if it came only then
+        signal.setitimer(signal.ITIMER_REAL, 0)  # the second SIGINT counts as the first
     else:
         sys.__unraisablehook__(unraisable)

@@ -75,7 +75,7 @@ async def check_schema(url: str) -> None:
     connection = await _connect(url)
     try:
         if not await is_migrated(connection):
-            raise DatabaseUnusable("the database is not that of this version; run: seatweb migrate")
+            raise DatabaseUnusable("the database schema is not up to date; run: seatweb migrate")
     finally:
         await connection.close(timeout=1)
 

@@ -1,4 +1,4 @@
-"""The commands of who runs the site, as they are typed."""
+"""The operator's commands, run as a user would type them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def environment(backends: Backends) -> dict[str, str]:
 
 
 def seatweb(environment: dict[str, str], *arguments: str, code: int = 0) -> list[str]:
-    """Run the command and return the lines that it prints."""
+    """Run the command and return the lines that it prints: to standard error if it should fail."""
     done = subprocess.run(
         [sys.executable, "-m", "seatweb", *arguments],
         env=environment,
@@ -37,15 +37,17 @@ def seatweb(environment: dict[str, str], *arguments: str, code: int = 0) -> list
     return (done.stdout if code == 0 else done.stderr).splitlines()
 
 
-async def test_granting_and_revoking(site: Site, environment: dict[str, str], connection: asyncpg.Connection) -> None:
+async def test_an_administrator_is_granted_and_revoked(
+    site: Site, environment: dict[str, str], connection: asyncpg.Connection
+) -> None:
     ada = site.visitor()
     await ada.register("Ada Lovelace")
     assert (await ada.get("/admin/people")).status_code == 403
     assert seatweb(environment, "admin", "list") == []
     assert seatweb(environment, "admin", "grant", "ada lovelace") == [
-        "ada lovelace administers the site and signs in anew."
+        "ada lovelace is now an administrator and must sign in again."
     ]
-    assert seatweb(environment, "admin", "grant", "ada lovelace") == ["ada lovelace administers the site already."]
+    assert seatweb(environment, "admin", "grant", "ada lovelace") == ["ada lovelace is already an administrator."]
     assert seatweb(environment, "admin", "list") == ["Ada Lovelace"]
     await ada.login("Ada Lovelace")
     assert (await ada.get("/admin/people")).status_code == 200
@@ -56,7 +58,7 @@ async def test_granting_and_revoking(site: Site, environment: dict[str, str], co
     assert [tuple(row) for row in rows] == [("grant", None), ("revoke", None)]
 
 
-async def test_disabling_and_enabling(site: Site, environment: dict[str, str]) -> None:
+async def test_an_account_is_disabled_and_enabled_again(site: Site, environment: dict[str, str]) -> None:
     ada = site.visitor()
     await ada.register("ada")
     seatweb(environment, "user", "disable", "ada")
@@ -65,27 +67,28 @@ async def test_disabling_and_enabling(site: Site, environment: dict[str, str]) -
     assert (await site.visitor().login("ada")).status_code == 303
 
 
-async def test_a_forgotten_password_is_replaced(site: Site, environment: dict[str, str]) -> None:
+async def test_a_user_resets_a_forgotten_password_with_a_code(site: Site, environment: dict[str, str]) -> None:
     await site.visitor().register("ada")
-    (line,) = seatweb(environment, "user", "reset", "ada")
-    code = line.split(" with ")[1].split(",")[0]
+    line, validity = seatweb(environment, "user", "reset", "ada")
+    code = line.rpartition(" ")[2].removesuffix(".")
+    assert validity.startswith("It works once, for ")
     answer = await site.visitor().post("/login/reset", username="ada", code=code, new_password="a new one of mine")
     assert answer.status_code == 303
     assert (await site.visitor().login("ada", "a new one of mine")).status_code == 303
 
 
-def test_what_cannot_be_done_is_told_in_one_line(environment: dict[str, str], empty_database_url: str) -> None:
+def test_a_command_that_cannot_run_says_why_in_one_line(environment: dict[str, str], empty_database_url: str) -> None:
     assert seatweb(environment, "admin", "grant", "nobody", code=1) == [
-        "seatweb: there is no account 'nobody'; they register first"
+        "seatweb: there is no account 'nobody'; register it on the site first"
     ]
     elsewhere = environment | {"DATABASE_URL": empty_database_url}
     assert seatweb(elsewhere, "prune", code=1) == [
-        "seatweb: the database is not that of this version; run: seatweb migrate"
+        "seatweb: the database schema is not up to date; run: seatweb migrate"
     ]
     assert len(seatweb(environment | {"DATABASE_URL": "postgresql://127.0.0.1:1/x"}, "prune", code=1)) == 1
 
 
-async def test_pruning_forgets_what_is_old_and_nothing_else(
+async def test_prune_deletes_only_old_data(
     site: Site, environment: dict[str, str], connection: asyncpg.Connection
 ) -> None:
     async with site.people(3) as (ada, _, _):
@@ -115,10 +118,10 @@ async def test_pruning_forgets_what_is_old_and_nothing_else(
         audited = await connection.fetchval("select count(*) from audit")
         lines = seatweb(environment, "prune")
         assert lines == [
-            "2 sessions forgotten.",
-            "1 idempotency keys forgotten.",
-            "2 bookings forgotten.",
-            "1 counters of failed sign-ins forgotten.",
+            "Deleted sessions: 2.",
+            "Deleted idempotency keys: 1.",
+            "Deleted bookings: 2.",
+            "Deleted counters of failed sign-ins: 1.",
         ]
         assert await connection.fetchval("select count(*) from bookings") == 2
         assert await connection.fetchval("select count(*) from sessions") == 4
@@ -126,4 +129,4 @@ async def test_pruning_forgets_what_is_old_and_nothing_else(
         assert await connection.fetchval("select key from failed_sign_ins") == b"counts"
         assert await connection.fetchval("select count(*) from audit") == audited
         assert (await ada.get("/account")).status_code == 200
-        assert seatweb(environment, "prune")[2] == "0 bookings forgotten."
+        assert seatweb(environment, "prune")[2] == "Deleted bookings: 0."
