@@ -1,4 +1,4 @@
-"""The composition root: everything is made here and handed to what needs it. Nothing imports this module."""
+"""The composition root: create every object and pass it to those that need it. In the package, only `server` imports it."""
 
 from __future__ import annotations
 
@@ -94,9 +94,9 @@ R = TypeVar("R")
 log = structlog.get_logger(__name__)
 
 CONSTRAINTS: Constraints = {**account_errors.CONSTRAINTS, **booking_errors.CONSTRAINTS}
-# Of pages, for browsers that take it (they do over https); for others gzip.
+# For pages: Brotli for browsers that accept it (they do over HTTPS), gzip for the others.
 COMPRESSION: Final = CompressionConfig("brotli", brotli_quality=BROTLI_QUALITY, gzip_compress_level=6)
-LARGEST_BODY: Final = 16 * 1024  # bytes; forms have a few hundred, the answer of a passkey two thousand
+LARGEST_BODY: Final = 16 * 1024  # bytes; forms need a few hundred, a passkey's response 2,000
 
 
 def create_app(
@@ -107,8 +107,8 @@ def create_app(
 ) -> ASGIApp:
     """Return the ASGI application.
 
-    `today` replaces the clock of the time zone. `at_end` is given what to call in the event loop when the process
-    is told to end: it ends the streams, which would go on for ever.
+    `today` replaces the clock and returns the current day. `at_end` receives a function that ends the open streams;
+    call it in the event loop when the process is asked to stop, since streams never end by themselves.
     """
     log_request = configure_logging(settings.log_format)
     secrets = split_ring(backends.jwt_secret)
@@ -170,7 +170,7 @@ def create_app(
         route_handlers=[
             _pages(visitors),
             _api(Clients(tokens, sessions, limits if settings.limit_requests else None)),
-            # Not compressed: what is compressed is held back.
+            # Not compressed: compression would buffer events.
             Router("/", route_handlers=[live_map], before_request=_function(visitors.prepare), include_in_schema=False),
             HealthController,
             openapi_json,
@@ -233,7 +233,7 @@ def create_app(
 
 
 def _read_tables(rules: PasswordRules) -> None:
-    """Read what the first registration needs, so that nobody waits for it."""
+    """Load the tables that registration needs, so that the first person to register need not wait."""
     username_skeletons("anna")
     rules.problem("correct horse battery", "anna")
 
@@ -255,7 +255,7 @@ def _pages(visitors: Visitors) -> Router:
         ],
         before_request=_function(visitors.prepare),
         include_in_schema=False,
-        # Tokens in forms differ in every answer, so that compression gives nothing away (BREACH).
+        # Safe against BREACH: CSRF tokens differ in every response.
         middleware=[DefineMiddleware(CompressionMiddleware, config=COMPRESSION)],
     )
 
@@ -299,21 +299,21 @@ def _limits(
 
 
 ANY_PATH: Final = frozenset({"/{path:path}"})
-LEFT: Final = "client disconnected prematurely"  # what Litestar says
+LEFT: Final = "client disconnected prematurely"  # Litestar's message
 
 
 def _explain(renderer: Renderer, request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-    """Return the answer to a failed request: a problem for programs, a page for people."""
+    """Return the response to a failed request: problem+json for programs, a page for people."""
     if isinstance(error, Forbidden | NotAllowed):
         session = request.state.get("session")
         log.warning("refused", code=error.code, user_id=session.user.id if session else None)
     if isinstance(error, InternalServerException) and error.detail == LEFT:
-        return Response("", status_code=400)  # nobody reads it, and nothing of ours failed
+        return Response("", status_code=400)  # the client is gone, so nobody reads it; this is not our error
     return problems.explain(request, error) if _is_for_programs(request) else explain(renderer, request, error)
 
 
 def _is_for_programs(request: Request[Any, Any, Any]) -> bool:
-    """Return whether the route is one for programs; where no route fits, whether one with the same first part is."""
+    """Return whether the request is to the API; for unknown paths, whether an API route has the same first segment."""
     handler = request.scope.get("route_handler")
     if handler and handler.paths.isdisjoint(ANY_PATH):
         return bool(handler.opt.get("for_programs"))
@@ -326,7 +326,7 @@ def _first_part(path: str) -> str:
 
 @cache
 def _first_parts(app: Litestar) -> frozenset[str]:
-    """Return the first part of the path of every route for programs, such as `bookings`."""
+    """Return the first path segment of every API route, such as `bookings`."""
     return frozenset(
         _first_part(route.path)
         for route in app.routes
@@ -336,23 +336,23 @@ def _first_parts(app: Litestar) -> frozenset[str]:
 
 @get("/{path:path}", include_in_schema=False, opt=FOR_EVERYONE)
 async def missing(path: FromPath[str]) -> Response[str]:  # noqa: ARG001 - the route needs it
-    """Refuse every address that is none, with the visitor known."""
+    """Answer 404 for unknown paths, after identifying the visitor."""
     raise PageNotFound
 
 
 @route("/{path:path}", http_method=["POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
 async def missing_any(path: FromPath[str]) -> None:  # noqa: ARG001 - the route needs it
-    """Refuse what is sent to an address that is none, before asking where it comes from."""
+    """Answer 404 for other methods on unknown paths, before the CSRF check."""
     raise PageNotFound
 
 
 def _given(part: object) -> Provide:
-    """Return what hands the part over. A closure: Litestar copies routes and all that is in them, but no functions."""
+    """Return a provider of the object. In a closure, because Litestar deep-copies routes, but not functions."""
     return Provide(lambda: part, sync_to_thread=False)
 
 
 def _function(method: Callable[[R], Awaitable[None]]) -> Callable[[R], Awaitable[None]]:
-    """Return a function that calls the method, for the same reason."""
+    """Wrap a method in a function, for the same reason as in `_given`."""
 
     async def call(request: R) -> None:
         await method(request)

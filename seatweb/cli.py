@@ -1,4 +1,4 @@
-"""The command `seatweb`."""
+"""The `seatweb` command."""
 
 from __future__ import annotations
 
@@ -11,30 +11,32 @@ from seatweb import __version__
 from seatweb.server.unix_signals import all_ended, take_signals
 
 if TYPE_CHECKING:
-    _Actions: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no other name
+    _Actions: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no public name
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command of `seatweb`; return the exit code: 0, 1 cannot run, 2 wrong settings or usage."""
+    """Run a `seatweb` command; return the exit code: 0 for success, 1 if it cannot run, 2 for bad settings or usage."""
     parser = argparse.ArgumentParser(
         prog="seatweb",
         description="Book your seat for the day.",
-        epilog="Everything else is set by environment variables: DATABASE_URL, REDIS_URL, JWT_SECRET and SEATWEB_*; "
-        "the README lists them. Without any, Seatweb runs its own PostgreSQL and Redis, to try it out.",
+        epilog="All settings are environment variables: DATABASE_URL, REDIS_URL, JWT_SECRET and SEATWEB_*; "
+        "the README lists them. Without any, Seatweb runs its own PostgreSQL and Redis, so that you can try it out.",
     )
     parser.add_argument("--version", action="version", version=f"seatweb {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="serve | migrate | admin | user | prune")
-    commands.add_parser("serve", help="create or migrate the schema, then answer requests until Ctrl-C or SIGTERM")
+    commands.add_parser("serve", help="create or migrate the schema, then serve the site until Ctrl-C or SIGTERM")
     commands.add_parser("migrate", help="create or migrate the schema, then exit")
-    admin = commands.add_parser("admin", help="say who administers the site")
+    admin = commands.add_parser("admin", help="list administrators, or grant or revoke the role")
     _with_names(admin.add_subparsers(dest="action", required=True), "grant", "revoke").add_parser("list")
     user = commands.add_parser("user", help="disable accounts, enable them again, or reset passwords")
     _with_names(user.add_subparsers(dest="action", required=True), "disable", "enable", "reset")
-    commands.add_parser("prune", help="forget what is over: sign-ins, idempotency keys, bookings (SEATWEB_KEEP_DAYS)")
+    commands.add_parser(
+        "prune", help="delete old sessions, failed sign-ins, idempotency keys and bookings (SEATWEB_KEEP_DAYS)"
+    )
     parsed = parser.parse_args(arguments)
     try:
         take_signals()
-        # Only now: these imports take a while, and Ctrl-C may come during them.
+        # Import after the handlers are set: it takes a while, and Ctrl-C may arrive meanwhile.
         from seatweb.server import serve as serving  # noqa: PLC0415
 
         if parsed.command == "serve":

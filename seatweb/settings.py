@@ -1,4 +1,4 @@
-"""Everything that can be set from outside, read once, with every problem told at once."""
+"""The settings: read once from environment variables, with all problems reported together."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pydantic import (
 
 HOST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}[A-Za-z0-9])?", re.ASCII)
 CONTACT = re.compile(r"(mailto:[!-~]+@[!-~]+|tel:\+?[0-9-]+|https://[!-~]+)")  # RFC 9116, section 2.5.3
-JWT_SECRET_MIN_BYTES = 32  # RFC 7518, section 3.2: a key of the hash's size or larger for HS256.
+JWT_SECRET_MIN_BYTES = 32  # RFC 7518, section 3.2: an HS256 key must be at least as long as the hash
 KNOWN_BAD_SECRETS = frozenset(
     {
         "mysectrekeywhichwillchange",
@@ -44,7 +44,7 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class SettingsError(Exception):
-    """The environment cannot be used; `problems` holds one line for each thing that is wrong."""
+    """The environment is invalid; `problems` has one line for each problem."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -53,7 +53,7 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Backends:
-    """The servers to use and the signing secret: those of the settings, or those of the data folder."""
+    """The URLs of PostgreSQL and Redis, and the signing secret: from the settings or from the data folder."""
 
     database_url: str = field(repr=False)
     redis_url: str = field(repr=False)
@@ -62,13 +62,13 @@ class Backends:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """At most `count` in any stretch of so many seconds."""
+    """At most `count` in any period of `seconds`."""
 
     count: int
     seconds: int
 
     def __str__(self) -> str:
-        """Return it as it is written in a setting."""
+        """Return the limit in the notation of the settings, such as `10/hour`."""
         unit = next(unit for unit, seconds in UNITS.items() if seconds == self.seconds)
         return f"{self.count}/{unit}"
 
@@ -80,7 +80,7 @@ def _read_limit(value: object) -> object:
         return None
     match = LIMIT.fullmatch(value)
     if match is None:
-        raise ValueError("must look like 10/hour (1 to 10000, each second, minute, hour or day) or be off")
+        raise ValueError("must look like 10/hour (1 to 10000 per second, minute, hour or day) or be off")
     return Limit(int(match[1]), UNITS[match[2]])
 
 
@@ -88,7 +88,7 @@ OptionalLimit: TypeAlias = Annotated[Limit | None, BeforeValidator(_read_limit)]
 
 
 class Settings(BaseModel):
-    """What the operator chose. Frozen; made by `Settings.from_environment`, never read at import."""
+    """The operator's settings, frozen. Created with `Settings.from_environment`, never read at import."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -111,8 +111,9 @@ class Settings(BaseModel):
         SecretStr | None,
         Field(
             alias="JWT_SECRET",
-            description="Signs the sign-in cookies; 32 bytes or more. Several, separated by commas, are a ring: "
-            "the first signs, all verify. Needed with `DATABASE_URL`; otherwise made and kept in the data folder.",
+            description="Signs the session tokens; 32 bytes or more. To rotate secrets, list several, separated by "
+            "commas: the first signs, all verify. Required with `DATABASE_URL`; otherwise generated and "
+            "kept in the data folder.",
         ),
     ] = None
     host: Annotated[str, Field(alias="SEATWEB_HOST", description="Address to listen on.")] = "127.0.0.1"
@@ -122,15 +123,15 @@ class Settings(BaseModel):
         Field(
             alias="SEATWEB_DATA_DIR",
             default_factory=lambda: user_data_path("seatweb"),
-            description="Where Seatweb's own PostgreSQL and Redis keep their data "
-            "(the user's data folder; `make run` uses `data/` here).",
+            description="Where Seatweb's own PostgreSQL and Redis keep their data. Defaults to the user's data "
+            "folder; `make run` uses `data/` in the repository.",
         ),
     ]
     public_url: Annotated[
         str | None,
         Field(
             alias="SEATWEB_PUBLIC_URL",
-            description="The address people type, `https://seats.example.org`. With https the cookies are Secure, "
+            description="The URL people open, such as `https://seats.example.org`. With HTTPS, cookies are Secure "
             "and passkeys work.",
         ),
     ] = None
@@ -138,39 +139,42 @@ class Settings(BaseModel):
         str | None,
         Field(
             alias="SEATWEB_HOSTS",
-            description="More host names that the site answers for, separated by commas, beside that of "
-            "`SEATWEB_PUBLIC_URL`, `localhost` and IP addresses. Requests for any other are refused (421).",
+            description="Additional host names that the site accepts, separated by commas. It always accepts the "
+            "host of `SEATWEB_PUBLIC_URL`, `localhost` and IP addresses, and answers 421 for any other.",
         ),
     ] = None
     hsts_subdomains: Annotated[
         bool,
         Field(
             alias="SEATWEB_HSTS_SUBDOMAINS",
-            description="Whether browsers are told to reach the subdomains of an https `SEATWEB_PUBLIC_URL` by https "
-            "only, too. `no` where one of them is served without.",
+            description="Whether HSTS includes the subdomains of an HTTPS `SEATWEB_PUBLIC_URL`. Set to `no` if one "
+            "of them does not support HTTPS.",
         ),
     ] = True
     security_contact: Annotated[
         str | None,
         Field(
             alias="SEATWEB_SECURITY_CONTACT",
-            description="Whom to tell about a weakness, `mailto:security@example.org` or an https address; "
-            "`/.well-known/security.txt` says so.",
+            description="Where to report a vulnerability, `mailto:security@example.org` or an HTTPS URL; published "
+            "at `/.well-known/security.txt`.",
         ),
     ] = None
     time_zone: Annotated[
-        str, Field(alias="SEATWEB_TIME_ZONE", description="The site's time zone: it decides what today is.")
+        str, Field(alias="SEATWEB_TIME_ZONE", description="The site's time zone; it determines what day it is.")
     ] = "UTC"
-    workers: Annotated[
-        int, Field(alias="SEATWEB_WORKERS", ge=1, le=64, description="Worker processes that answer requests.")
-    ] = 1
+    workers: Annotated[int, Field(alias="SEATWEB_WORKERS", ge=1, le=64, description="Number of worker processes.")] = 1
     site_name: Annotated[
         str,
         Field(alias="SEATWEB_SITE_NAME", min_length=1, max_length=40, description="The name at the top of every page."),
     ] = "Seatweb"
     session_days: Annotated[
         int,
-        Field(alias="SEATWEB_SESSION_DAYS", ge=1, le=365, description="Days until a sign-in ends, however it is used."),
+        Field(
+            alias="SEATWEB_SESSION_DAYS",
+            ge=1,
+            le=365,
+            description="Days until a session expires, even if it is in use.",
+        ),
     ] = 14
     session_idle_hours: Annotated[
         int,
@@ -178,7 +182,7 @@ class Settings(BaseModel):
             alias="SEATWEB_SESSION_IDLE_HOURS",
             ge=1,
             le=8760,
-            description="Hours without a request until a sign-in ends.",
+            description="Hours without a request until a session expires.",
         ),
     ] = 72
     access_minutes: Annotated[
@@ -187,7 +191,8 @@ class Settings(BaseModel):
             alias="SEATWEB_ACCESS_MINUTES",
             ge=1,
             le=60,
-            description="Minutes that a page's token lasts; it is renewed silently while the sign-in counts.",
+            description="Minutes that a page's access token lasts; it is renewed automatically while the session is "
+            "live.",
         ),
     ] = 10
     hold_seconds: Annotated[
@@ -196,22 +201,22 @@ class Settings(BaseModel):
             alias="SEATWEB_HOLD_SECONDS",
             ge=5,
             le=900,
-            description="Seconds for which choosing a seat holds it for its user.",
+            description="Seconds that a seat stays held for the user who selected it.",
         ),
     ] = 90
     names: Annotated[
         Literal["signed-in", "nobody"],
         Field(
             alias="SEATWEB_NAMES",
-            description="Who sees the names of those who have a seat: everyone `signed-in`, or `nobody`.",
+            description="Who can see the names of people with a booking: `signed-in` users, or `nobody`.",
         ),
     ] = "signed-in"
     second_factor: Annotated[
         Literal["optional", "administrators", "everyone"],
         Field(
             alias="SEATWEB_SECOND_FACTOR",
-            description="Who needs a second factor: nobody (`optional`), `administrators` for their pages, "
-            "or `everyone` for all but looking at the map.",
+            description="Who must use a second factor: nobody (`optional`), `administrators` for the administration "
+            "pages, or `everyone` for everything except viewing the map.",
         ),
     ] = "optional"
     keep_days: Annotated[
@@ -220,11 +225,11 @@ class Settings(BaseModel):
             alias="SEATWEB_KEEP_DAYS",
             ge=1,
             le=36500,
-            description="Days after which `seatweb prune` forgets a booking that is over.",
+            description="Days after which `seatweb prune` deletes a past booking.",
         ),
     ] = 365
     database_pool: Annotated[
-        int, Field(alias="SEATWEB_DATABASE_POOL", ge=1, le=200, description="PostgreSQL connections of each worker.")
+        int, Field(alias="SEATWEB_DATABASE_POOL", ge=1, le=200, description="PostgreSQL connections per worker.")
     ] = 10
     password_min_length: Annotated[
         int | None,
@@ -232,69 +237,72 @@ class Settings(BaseModel):
             alias="SEATWEB_PASSWORD_MIN_LENGTH",
             ge=1,
             le=128,
-            description="Shortest password taken (1 in the try-out mode, 8 in service).",
+            description="Minimum length of a password. Defaults to 1 in the try-out mode and 8 in service.",
         ),
     ] = None
     cors_origins: Annotated[
         str | None,
         Field(
             alias="SEATWEB_CORS_ORIGINS",
-            description="Origins whose pages may use the JSON API from a browser, separated by commas.",
+            description="Origins whose pages may call the JSON API from a browser, separated by commas.",
         ),
     ] = None
     limit_failures_per_account: Annotated[
         OptionalLimit,
         Field(
             alias="SEATWEB_LIMIT_SIGN_IN_FAILURES_PER_ACCOUNT",
-            description="Failed sign-ins of one username, known or not, such as `10/hour`, or `off`. "
-            "Who is signed in stays so.",
+            description="Failed sign-ins per username, known or not, such as `10/hour`, or `off`. Existing sessions "
+            "are not affected.",
         ),
     ] = Limit(10, 3600)
     limit_failures_per_address: Annotated[
         OptionalLimit,
         Field(
             alias="SEATWEB_LIMIT_SIGN_IN_FAILURES_PER_ADDRESS",
-            description="Failed sign-ins from one address (IPv6: one /64 network).",
+            description="Failed sign-ins per IP address (IPv6: per /64 network).",
         ),
     ] = Limit(30, 60)
     limit_registrations: Annotated[
         OptionalLimit,
-        Field(alias="SEATWEB_LIMIT_REGISTRATIONS", description="Registrations from one address."),
+        Field(alias="SEATWEB_LIMIT_REGISTRATIONS", description="Registrations per IP address."),
     ] = Limit(100, 3600)
     limit_holds: Annotated[
         OptionalLimit,
-        Field(alias="SEATWEB_LIMIT_HOLDS", description="Seats that one user chooses."),
+        Field(alias="SEATWEB_LIMIT_HOLDS", description="Holds per user."),
     ] = Limit(60, 60)
     limit_bookings: Annotated[
         OptionalLimit,
-        Field(alias="SEATWEB_LIMIT_BOOKINGS", description="Bookings and moves that one user tries."),
+        Field(alias="SEATWEB_LIMIT_BOOKINGS", description="Attempts to book or move per user."),
     ] = Limit(60, 60)
     limit_requests: Annotated[
         OptionalLimit,
         Field(
             alias="SEATWEB_LIMIT_REQUESTS",
-            description="Requests to the JSON API of one user, or of one address where no one is signed in.",
+            description="JSON API requests per user, or per IP address if not signed in.",
         ),
     ] = None
     trusted_proxies: Annotated[
         str | None,
         Field(
             alias="SEATWEB_TRUSTED_PROXIES",
-            description="Addresses or networks of your reverse proxies, separated by commas, whose `X-Forwarded-For` "
-            "tells the client's address; `unix` for one on a unix socket.",
+            description="IP addresses or networks of your reverse proxies, separated by commas; their "
+            "`X-Forwarded-For` is trusted. `unix` for a proxy on a unix socket.",
         ),
     ] = None
     log_format: Annotated[
         Literal["auto", "console", "json"],
-        Field(alias="SEATWEB_LOG_FORMAT", description="`console`, `json`, or `auto`: console on a terminal."),
+        Field(
+            alias="SEATWEB_LOG_FORMAT",
+            description="`console`, `json`, or `auto`: console on a terminal, JSON otherwise.",
+        ),
     ] = "auto"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
-        """Return the settings that the environment holds; an empty variable counts as not set.
+        """Return the settings in the environment; an empty variable counts as not set.
 
         Raises:
-            SettingsError: one or more variables cannot be used, each named.
+            SettingsError: one or more variables are invalid.
         """
         names = {field.alias for field in cls.model_fields.values() if field.alias}
         problems = [
@@ -336,7 +344,7 @@ class Settings(BaseModel):
                 )
             if len(secret.encode()) < JWT_SECRET_MIN_BYTES or len(set(secret)) < 8:
                 raise ValueError(
-                    f"{which}is too weak; it takes {JWT_SECRET_MIN_BYTES} random bytes, "
+                    f"{which}is too weak; use {JWT_SECRET_MIN_BYTES} random bytes or more, "
                     "for instance from: openssl rand -base64 48"
                 )
         return value
@@ -351,7 +359,7 @@ class Settings(BaseModel):
         if parts.scheme not in {"http", "https"} or not parts.hostname or more:
             raise ValueError("must be an origin such as https://seats.example.org, without a path")
         usual = {"http": 80, "https": 443}[parts.scheme]
-        port = f":{parts.port}" if parts.port not in {None, usual} else ""  # ValueError where it is no port
+        port = f":{parts.port}" if parts.port not in {None, usual} else ""  # raises ValueError for an invalid port
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         return f"{parts.scheme}://{host}{port}"
 
@@ -407,22 +415,22 @@ class Settings(BaseModel):
 
     @property
     def in_service(self) -> bool:
-        """Whether this is a real installation (a database was given), not the try-out mode."""
+        """Whether this is a production installation (DATABASE_URL is set), not the try-out mode."""
         return self.database_url is not None
 
     @property
     def allowed_origins(self) -> list[str]:
-        """The origins whose pages may use the API."""
+        """The origins whose pages may use the API (CORS)."""
         return _listed(self.cors_origins)
 
     @property
     def host_names(self) -> list[str]:
-        """More names that the site answers for."""
+        """Additional host names that the site accepts."""
         return _listed(self.hosts)
 
     @property
     def proxies(self) -> tuple[list[Network], bool]:
-        """The networks of the proxies whose word is believed, and whether that of a unix socket's other side is."""
+        """The networks of the trusted proxies, and whether the peer of a unix socket is trusted."""
         return _split_proxies(self.trusted_proxies)
 
     @property
@@ -432,24 +440,24 @@ class Settings(BaseModel):
 
     @property
     def secure_cookies(self) -> bool:
-        """Whether cookies are Secure and `__Host-`: when people reach the site by https."""
+        """Whether cookies are Secure with the `__Host-` prefix, because the public URL is HTTPS."""
         return self.public_url is not None and self.public_url.startswith("https://")
 
     @property
     def shortest_password(self) -> int:
-        """Fewest characters a new password may have."""
+        """Minimum number of characters in a new password."""
         if self.password_min_length is not None:
             return self.password_min_length
         return 8 if self.in_service else 1
 
 
 def split_ring(secrets: str) -> list[str]:
-    """Return the signing secrets of `JWT_SECRET`, the one that signs first."""
+    """Return the signing secrets in `JWT_SECRET`; the first one signs."""
     return [secret.strip() for secret in secrets.split(",")]
 
 
 def _listed(value: str | None) -> list[str]:
-    """Return what a setting lists, separated by commas."""
+    """Return the items of a comma-separated setting."""
     return [one.strip() for one in (value or "").split(",") if one.strip()]
 
 
@@ -468,15 +476,15 @@ def _split_proxies(value: str | None) -> tuple[list[Network], bool]:
         try:
             network = ipaddress.ip_network(name)
         except ValueError:
-            raise ValueError(f"{name!r} is no address or network such as 10.0.0.5 or 10.0.0.0/24") from None
+            raise ValueError(f"{name!r} is not an address or network such as 10.0.0.5 or 10.0.0.0/24") from None
         if network.prefixlen == 0:
-            raise ValueError(f"{name!r} is everyone: then anyone could claim any address")
+            raise ValueError(f"{name!r} trusts everyone, so that any client could forge its address")
         networks.append(network)
     return networks, "unix" in names
 
 
 def _problem(detail: dict[str, Any]) -> str:
-    """Return one line for one of pydantic's errors, without the value (it may be a secret)."""
+    """Return one line for a pydantic error, without the value, which may be a secret."""
     message = str(detail["msg"]).removeprefix("Value error, ")
     where = ".".join(str(part) for part in detail["loc"])
     return f"{where}: {message}" if where else message

@@ -1,1 +1,1 @@
-"""What every HTTP request and answer goes through, for people and programs alike."""
+"""HTTP concerns that the HTML pages and the JSON API share: cookies, tokens, CSRF, headers, time limits, logs."""

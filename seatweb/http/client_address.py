@@ -1,4 +1,4 @@
-"""Who sent a request: the peer of the connection, or whom our own proxies name in X-Forwarded-For."""
+"""Find a client's IP address: the connection's peer, or what trusted proxies report in X-Forwarded-For."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ STATE_KEY: Final = "client_address"
 HEADER: Final = b"x-forwarded-for"
 HOPS_AT_MOST: Final = 32
 ADDRESSES_KEPT: Final = 1024
-LONGEST_KEPT: Final = 256  # bytes of the header
-# An address as proxies write it: bare, or with a port, which for IPv6 needs brackets.
+LONGEST_KEPT: Final = 256  # bytes of the header; results for longer ones are not cached
+# An address as proxies write it: bare or with a port; an IPv6 address with a port needs brackets.
 WRITTEN: Final = re.compile(
     r'"?(?:\[([0-9A-Fa-f:.]+)\](?::\d{1,5})?|([0-9.]+)(?::\d{1,5})?|([0-9A-Fa-f:.]+))"?', re.ASCII
 )
@@ -29,13 +29,13 @@ log = structlog.get_logger("seatweb.requests")
 
 
 def address_of(connection: Any) -> str:  # noqa: ANN401 - any of the framework's requests and connections
-    """Return the address of the client that sent the request; empty where it has none."""
+    """Return the IP address of the client that sent the request; empty if it has none."""
     found: str = connection.scope["state"].get(STATE_KEY, "")
     return found
 
 
 def network_of(address: str) -> str:
-    """Return whose address it is: an IPv6 network of 64 bits is one customer's, who has all its addresses."""
+    """Return the network that one client controls: the /64 of an IPv6 address, or the IPv4 address itself."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
@@ -50,11 +50,11 @@ class Client(Struct, frozen=True):
 
     address: str = ""
     device: str = ""
-    """The User-Agent header, cut."""
+    """The User-Agent header, at most 300 characters."""
 
 
 NOWHERE: Final = Client()
-"""Where the operator's own commands come from."""
+"""The client of the operator's own commands."""
 
 
 def client_of(connection: Any) -> Client:  # noqa: ANN401 - any of the framework's requests and connections
@@ -63,7 +63,7 @@ def client_of(connection: Any) -> Client:  # noqa: ANN401 - any of the framework
 
 
 class Proxies:
-    """The proxies whose word is believed: those of these networks, and the other side of a unix socket if `unix`."""
+    """The trusted proxies: those in `networks` and, if `unix`, any peer of a unix socket."""
 
     def __init__(self, networks: Iterable[Network], *, unix: bool = False) -> None:
         self._networks = tuple(networks)
@@ -72,10 +72,10 @@ class Proxies:
         self._warned = False
 
     def client_address(self, scope: Mapping[str, Any]) -> str:
-        """Return the address of the client that sent the request, whatever its headers hold; empty if it has none.
+        """Return the IP address of the client that sent the request; empty if it has none.
 
-        X-Forwarded-For is read from the right, where the proxy that is nearest to us wrote, and no further than to the
-        first address that is none of ours: what stands left of it, anyone may have made up.
+        X-Forwarded-For is read from right to left, starting with what the nearest proxy wrote, up to the first address
+        that is not a trusted proxy: anything further left may be forged.
         """
         client = scope.get("client")
         peer: str | None = client[0] if client else None
@@ -96,7 +96,7 @@ class Proxies:
         for written in reversed(given.decode("latin-1").rsplit(",", HOPS_AT_MOST)[-HOPS_AT_MOST:]):
             hop = _parse(written.strip())
             if hop is None:
-                break  # nothing left of it can be relied on
+                break  # whatever is further left cannot be trusted
             address = hop
             if not self._is_trusted(written, hop):
                 break
@@ -108,11 +108,11 @@ class Proxies:
         return any(address in network for network in self._networks)
 
     def _warn(self, peer: str | None, address: IPv4Address | IPv6Address | None) -> None:
-        """Tell the operator once of what looks like a proxy of theirs: all its visitors share the limits of one."""
+        """Warn the operator once about a proxy that is not trusted: all its visitors share one client's limits."""
         if not self._warned and (address is None or address.is_private or address.is_loopback):
             self._warned = True
             log.warning(
-                "X-Forwarded-For is not believed: if this is your proxy, add it to SEATWEB_TRUSTED_PROXIES",
+                "X-Forwarded-For ignored: if this peer is your proxy, add it to SEATWEB_TRUSTED_PROXIES",
                 peer=peer or "unix",
             )
 

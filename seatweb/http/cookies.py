@@ -1,4 +1,4 @@
-"""Our cookies: which there are, how they are set, and that no others are read."""
+"""Seatweb's cookies: their names, how they are set, and a filter that removes all others from requests."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from seatweb.http.tokens import RENEWAL_AUDIENCE, NamedSession, Tokens
 
-CHANGED_SECONDS: Final = 2  # longer than any process remembers a view
+CHANGED_SECONDS: Final = 2  # longer than any process caches a view
 NOTICE_SECONDS: Final = 60
 OWN: Final = re.compile(rb"(?:^|;)[ \t]*((?:__Host-)?seatweb_[a-z_]+=[A-Za-z0-9._-]*)[ \t]*(?=;|$)")
 
 
 class Cookies:
-    """Makes the cookies; with `secure`, browsers send them over https only."""
+    """Creates the cookies; with `secure`, browsers send them over HTTPS only."""
 
     def __init__(self, tokens: Tokens, *, secure: bool) -> None:
         self._tokens = tokens
@@ -35,13 +35,13 @@ class Cookies:
     # The session
 
     def of_session(self, session: NamedSession) -> list[Cookie]:
-        """Return the cookies that carry the session; scripts cannot read them."""
+        """Return the two cookies of a session, one with the access token and one with the renewal token."""
         seconds = int((session.expires_at - datetime.now(UTC)).total_seconds())
         renewal = self._tokens.issue(session, RENEWAL_AUDIENCE)
         return [self.access(session), self.make(self.renewal_cookie, renewal, seconds)]
 
     def access(self, session: NamedSession) -> Cookie:
-        """Return the cookie that is looked at with each request, for some minutes."""
+        """Return the short-lived cookie with the access token, which every request is checked by."""
         seconds = min(session.expires_at - datetime.now(UTC), self._tokens.access).total_seconds()
         return self.make(self.session_cookie, self._tokens.issue(session), int(seconds))
 
@@ -49,49 +49,49 @@ class Cookies:
         """Return the cookies that remove the session from the browser."""
         return [self.make(name, "", 0) for name in (self.session_cookie, self.renewal_cookie)]
 
-    # What a browser is in the middle of
+    # Steps of a flow, such as the second step of signing in
 
     def of_step(self, audience: str, content: dict[str, str], seconds: int) -> Cookie:
-        """Return the signed cookie that says in which step of something this browser is, for so long."""
+        """Return the signed cookie with the state of a flow that the browser is in; it lasts `seconds`."""
         token = self._tokens.sign_step(audience, content, seconds)
         return self.make(self._step_name(audience), token, seconds, "strict")
 
     def of_no_step(self, audience: str) -> Cookie:
-        """Return the cookie that ends the step."""
+        """Return the cookie that deletes the step's cookie."""
         return self.make(self._step_name(audience), "", 0, "strict")
 
     def read_step(self, connection: ASGIConnection, audience: str) -> dict[str, str]:  # type: ignore[type-arg]
-        """Return what the step's cookie says; nothing where there is none, or it is not one of ours or over."""
+        """Return the content of the step's cookie; empty if it is missing, invalid or expired."""
         token = connection.cookies.get(self._step_name(audience))
         return self._tokens.read_step(token, audience) if token else {}
 
     def _step_name(self, audience: str) -> str:
         return self._prefix + audience.replace(":", "_").replace("-", "_")
 
-    # Short notes between two pages
+    # Messages from one page to the next
 
     def of_notice(self, value: str) -> Cookie:
-        """Return the cookie that carries the name of a notice to the next page (never its text)."""
+        """Return the cookie that carries a notice's name, never its text, to the next page; empty deletes it."""
         return self.make(self.notice_cookie, value, NOTICE_SECONDS if value else 0)
 
     def of_change(self) -> Cookie:
-        """Return the cookie of a browser that changed something just now: what processes remember is too old for it."""
+        """Return the cookie that marks a browser that just changed something: cached views are too old for it."""
         return self.make(self.changed_cookie, "1", CHANGED_SECONDS)
 
     def make(self, key: str, value: str, seconds: int, samesite: Literal["lax", "strict"] = "lax") -> Cookie:
-        """Return a cookie that browsers keep for so long, and no script can read."""
+        """Return a cookie that lasts `seconds` and that scripts cannot read; 0 seconds deletes it."""
         return Cookie(
             key=key, value=value, max_age=seconds, path="/", httponly=True, secure=self._secure, samesite=samesite
         )
 
 
 def set_cookie(connection: ASGIConnection, cookie: Cookie) -> None:  # type: ignore[type-arg]
-    """Let the answer set this cookie, whoever makes it."""
+    """Set this cookie in the response to the request, whichever handler creates the response."""
     connection.scope["state"].setdefault("cookies", []).append(cookie)
 
 
 async def send_cookies(message: Message, scope: Scope) -> None:
-    """Add to the answer's head what `set_cookie` was given, unless the answer itself sets a cookie of that name."""
+    """Add the cookies from `set_cookie` to the response, except those that the response itself sets."""
     cookies: list[Cookie] = scope["state"].pop("cookies", []) if message["type"] == "http.response.start" else []
     for cookie in cookies:
         name = f"{cookie.key}=".encode()
@@ -101,7 +101,7 @@ async def send_cookies(message: Message, scope: Scope) -> None:
 
 
 class OwnCookies:
-    """Takes the cookies that are not ours out of a request, before the framework parses any."""
+    """Middleware that removes other programs' cookies from a request before the framework parses them."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -114,10 +114,10 @@ class OwnCookies:
 
 
 def with_own_cookies(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Return a request's headers with no cookies but ours, in one `Cookie` header.
+    """Return a request's headers with only Seatweb's cookies, in one `Cookie` header.
 
-    Other programs on the same host set cookies too, which nothing here reads. To remove quotes and escapes from a
-    value takes Python's library time that grows with the square of its length (CVE-2024-7592); ours have neither.
+    Other programs on the same host set cookies too. Python's library needs quadratic time to unquote a value
+    (CVE-2024-7592); Seatweb's values have no quotes, so such cookies are dropped before they are parsed.
     """
     sent = b";".join([value for name, value in headers if name == b"cookie"])
     own = OWN.findall(sent)

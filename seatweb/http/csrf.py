@@ -1,4 +1,4 @@
-"""Protection of forms against other sites (CSRF): a signed double submit (OWASP), and the origin that browsers name."""
+"""CSRF protection for forms: OWASP's signed double-submit cookie, plus the `Origin` and `Sec-Fetch-Site` headers."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from seatweb.errors import Forbidden
 from seatweb.http.cookies import Cookies
 
 CSRF_FIELD: Final = "_csrf_token"
-COOKIE_SECONDS: Final = 400 * 24 * 3600  # the longest that browsers keep one (RFC 6265bis)
+COOKIE_SECONDS: Final = 400 * 24 * 3600  # the longest lifetime that browsers allow (RFC 6265bis)
 
 
 class Csrf:
-    """Makes and checks the tokens of forms; a key is derived from each of the signing secrets."""
+    """Creates and checks CSRF tokens, with one key derived from each signing secret."""
 
     def __init__(self, signing_secrets: list[str], cookies: Cookies, public_url: str | None) -> None:
         self._keys = [hmac.digest(secret.encode(), b"seatweb csrf", "sha256") for secret in signing_secrets]
@@ -32,7 +32,7 @@ class Csrf:
         connection: ASGIConnection,  # type: ignore[type-arg]
         session_id: UUID | None,
     ) -> tuple[str, Cookie | None]:
-        """Return the browser's secret, bound to the session, and the cookie to set when it had none."""
+        """Return the browser's secret, bound to the session, and the cookie to set if the browser had none."""
         known = connection.cookies.get(self._cookies.csrf_cookie, "")
         if is_secret(known):
             return bound(known, session_id), None
@@ -40,7 +40,7 @@ class Csrf:
         return bound(new, session_id), self._cookies.make(self._cookies.csrf_cookie, new, COOKIE_SECONDS)
 
     def token(self, secret: str) -> str:
-        """Return a token for a form; every call gives another one, so that compression tells nothing of it."""
+        """Return a new token for a form; each call returns a different one, as a defence against BREACH."""
         nonce = secrets.token_hex(16)
         return nonce + _signature(self._keys[0], nonce, secret)
 
@@ -50,7 +50,7 @@ class Csrf:
         token: str,
         sessions: Collection[UUID | None],
     ) -> None:
-        """Return when the form came from one of our pages in this browser, made for one of the sessions.
+        """Check that the form came from one of our pages in this browser and was made for one of the sessions.
 
         Raises:
             Forbidden: it did not.
@@ -70,12 +70,12 @@ class Csrf:
 
 
 def is_secret(value: str) -> bool:
-    """Return whether this is written like a browser's secret."""
+    """Return whether the value has the format of a browser's secret."""
     return _is_hex(value, 64)
 
 
 def bound(secret: str, session_id: UUID | None) -> str:
-    """Return the secret as the forms of a session use it."""
+    """Return the secret bound to the session, as its forms use it."""
     return f"{secret}:{session_id}" if session_id else secret
 
 

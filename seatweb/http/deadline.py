@@ -1,4 +1,4 @@
-"""The deadline of every request."""
+"""A time limit for every request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = structlog.get_logger("seatweb.requests")
 
 
 class Deadline:
-    """Ends what takes too long with a definite answer, unless the answer has begun."""
+    """Middleware that cancels a request after 4.5 s: with 503, or mid-response if that has started."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -26,7 +26,7 @@ class Deadline:
         """Handle one ASGI connection.
 
         Raises:
-            Overloaded: there was no answer in time.
+            Overloaded: the response did not start in time.
         """
         begun = False
 
@@ -35,7 +35,7 @@ class Deadline:
             if message["type"] == "http.response.start":
                 begun = True
                 if (b"content-type", EVENT_STREAM) in message["headers"]:
-                    deadline.reschedule(None)  # it goes on for as long as someone listens
+                    deadline.reschedule(None)  # streams have no time limit
             await send(message)
 
         try:
@@ -43,5 +43,5 @@ class Deadline:
                 await self.app(scope, receive, send_once_begun)
         except TimeoutError:
             if not begun:
-                log.warning("no answer in time")
+                log.warning("request timed out")
                 raise Overloaded from None

@@ -1,4 +1,4 @@
-"""The headers of every answer."""
+"""Security headers for every response."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from typing import Final
 
 from seatweb.settings import Settings
 
-# No inline script or style, nothing from elsewhere, no text that becomes code: htmx asks same-origin only, and what it
-# swaps goes through the one policy of static/js/trusted-types.js (docs/decisions/0013).
+# No inline scripts or styles, and nothing from other origins. htmx requests same-origin URLs only, and the HTML that it
+# swaps in goes through the one Trusted Types policy in static/js/trusted-types.js (docs/decisions/0013).
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; "
     "manifest-src 'self'; object-src 'none'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types seatweb"
 )
-# What is no page (a file, an answer of the API) and is opened by itself all the same, is a page without any rights.
+# For files and API responses: if a browser opens one as a document, the document may do nothing.
 FILE_POLICY: Final = "default-src 'none'; frame-ancestors 'none'; sandbox"
-# Powers that no page of ours uses; what is not named here (passkeys, the clipboard) is left to our own pages anyway.
+# Features that no page uses. Those not listed (passkeys, the clipboard) are available to our own pages only by default.
 UNUSED_POWERS: Final = (
     "accelerometer", "browsing-topics", "camera", "display-capture", "geolocation", "gyroscope", "hid",
     "idle-detection", "local-fonts", "magnetometer", "microphone", "midi", "payment", "serial", "usb",
 )  # fmt: skip
-# Of all answers; those that are pages get the rest as well. An answer that names one itself keeps its own.
+# For every response; pages get HEADERS. A header that the response sets itself takes precedence.
 FILE_HEADERS: Final = {
     "x-content-type-options": "nosniff",
     "cross-origin-resource-policy": "same-origin",
@@ -34,11 +34,11 @@ HEADERS: Final = FILE_HEADERS | {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-embedder-policy": "require-corp",
 }
-HSTS_SECONDS: Final = 2 * 365 * 24 * 3600  # ASVS 3.4.1 wants a year at least; the preload list takes two as well
+HSTS_SECONDS: Final = 2 * 365 * 24 * 3600  # ASVS 3.4.1 and the preload list require at least one year
 
 
 def strict_transport(settings: Settings) -> dict[str, str]:
-    """Return the header that keeps browsers on https (RFC 6797), where people reach the site by it."""
+    """Return the header that keeps browsers on HTTPS (HSTS, RFC 6797); empty if the site's public URL is not HTTPS."""
     if not settings.secure_cookies:
         return {}
     subdomains = "; includeSubDomains" if settings.hsts_subdomains else ""

@@ -1,4 +1,4 @@
-"""Which host names requests may be for: a page of another site whose name leads here (DNS rebinding) gets nothing."""
+"""Check `Host` headers, so that another site whose name resolves to this server (DNS rebinding) can do nothing."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ log = structlog.get_logger("seatweb.requests")
 
 
 class Hosts:
-    """Knows the site's names: that of its public address, those the operator lists, `localhost`, and any IP address.
+    """The accepted hosts: the public URL's, those that the operator lists, `localhost`, and any IP address.
 
-    A browser that asks for an IP address was led there by no name, so those need not be listed.
+    IP addresses are safe: DNS rebinding needs a name.
     """
 
     def __init__(self, public_url: str | None, names: Iterable[str]) -> None:
@@ -32,9 +32,9 @@ class Hosts:
         self._warned = False
 
     def problem(self, sent: list[bytes]) -> HTTPStatus | None:
-        """Return the status that refuses a request with these `Host` headers; None where there is nothing to refuse.
+        """Return the status to refuse a request with these `Host` headers with; None if they are acceptable.
 
-        400 where the host can be read in two ways or not at all, and 421 where it is not ours (RFC 9110, 15.5.20).
+        400 if the host is ambiguous or malformed, 421 if it is not ours (RFC 9110, section 15.5.20).
         """
         if len(sent) > 1:
             return HTTPStatus.BAD_REQUEST
@@ -62,7 +62,7 @@ class Hosts:
 
 
 def is_address(name: str) -> bool:
-    """Return whether a host is given by its IP address and not by a name."""
+    """Return whether a host is an IP address, not a name."""
     try:
         ipaddress.ip_address(name)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Who a request is from, as its cookies say."""
+"""Read from a request's cookies who sent it."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from seatweb.http.csrf import bound, is_secret
 from seatweb.http.tokens import RENEWAL_AUDIENCE, Claims, Tokens
 from seatweb.storage.caching import BoundedDict
 
-LONGEST_KEPT: Final = 1536  # bytes of a Cookie header; ours have half of it
+LONGEST_KEPT: Final = 1536  # bytes of a Cookie header, twice what ours need; longer ones are not cached
 IDENTITIES_KEPT: Final = 10_000
 
 
 class Identity(Struct, frozen=True):
-    """What a browser's cookies say: who it is, and its secret for the tokens of forms."""
+    """The content of a browser's cookies: who is signed in, and the secret for its CSRF tokens."""
 
     claims: Claims | None
     csrf_secret: str
     """Bound to the session, if there is one."""
     ends_at: float
-    """When its token is over (seconds since 1970)."""
+    """When its access token expires (seconds since 1970)."""
 
 
 class Identities:
-    """Reads who requests are from."""
+    """Reads identities from cookies, with a cache."""
 
     def __init__(self, tokens: Tokens, cookies: Cookies) -> None:
         self._tokens = tokens
@@ -36,19 +36,19 @@ class Identities:
         self._known: BoundedDict[bytes, Identity] = BoundedDict(IDENTITIES_KEPT)
 
     def claims(self, connection: ASGIConnection) -> Claims | None:  # type: ignore[type-arg]
-        """Return what the request's session cookie says."""
+        """Return the claims in the request's session cookie; None without a valid one."""
         token = connection.cookies.get(self._cookies.session_cookie)
         return self._tokens.read(token) if token else None
 
     def renewal_claims(self, connection: ASGIConnection) -> Claims | None:  # type: ignore[type-arg]
-        """Return what the cookie says that outlasts the session cookie: it gets a new one while the session counts."""
+        """Return the claims in the renewal cookie, which is exchanged for a new session cookie; None if invalid."""
         token = connection.cookies.get(self._cookies.renewal_cookie)
         return self._tokens.read(token, RENEWAL_AUDIENCE) if token else None
 
     def of_header(self, header: bytes) -> Identity | None:
-        """Return what our cookies in a Cookie header say, unless a cookie has to be set in the answer.
+        """Return the identity in a Cookie header; None if the response has to set a cookie.
 
-        Reading cookies takes longer than all else that a remembered page needs, so what was read is kept.
+        Identities are cached: for a cached page, parsing cookies would take longer than everything else.
         """
         known = self._known.get(header)
         if known is None:
@@ -65,7 +65,7 @@ class Identities:
         if not is_secret(secret) or sent.keys() & {self._cookies.notice_cookie, self._cookies.changed_cookie}:
             return None
         found = self._tokens.read_until(token) if token else None
-        # A token may count only in a moment (the clock of who signed it may be ahead), or may have to be renewed.
+        # Do not cache an invalid token: it may need renewal, or become valid soon if its signer's clock is ahead.
         if not found and (token or self._cookies.renewal_cookie in sent):
             return None
         claims, ends_at = found or (None, float("inf"))

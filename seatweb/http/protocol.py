@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 Refusal: TypeAlias = tuple[int, bytes]
 
-LARGEST_HEAD: Final = 16 * 1024  # bytes of URL, headers and trailers; browsers send one or two thousand
-LONGEST_URL: Final = 4 * 1024  # bytes; ours have a few hundred, and Python is slow to decode %-escapes
+LARGEST_HEAD: Final = 16 * 1024  # bytes of URL, headers and trailers; browsers send 1 to 2 KB
+LONGEST_URL: Final = 4 * 1024  # bytes; ours have a few hundred, and Python decodes %-escapes slowly
 MOST_HEADERS: Final = 100
 SMALLEST_CHUNK: Final = len(b"1\r\nx\r\n")  # bytes on the wire for a chunk that holds one byte
 
@@ -33,7 +33,7 @@ class BoundedHttp(HttpToolsProtocol):
     linger_bytes: ClassVar[int] = 128 * 1024
 
     _timer: TimerHandle | None = None  # closes the connection
-    _reading_head = True  # else the body and the trailers
+    _reading_head = True  # False while reading the body and the trailers
     _in_message = False  # part of a request has arrived, but not all of it
     _discarding = False  # incoming bytes are no longer parsed
     _lingering = False  # nothing more is sent either
@@ -72,7 +72,7 @@ class BoundedHttp(HttpToolsProtocol):
         if self._reading_head and self._timer is None:
             self._start_timer(self.head_seconds, self.transport.close)
         super().data_received(data)
-        # The parser reports no incomplete headers and no chunk extensions, so count the raw bytes as well.
+        # The parser does not report incomplete headers or chunk extensions, so count the raw bytes as well.
         if self._received > LARGEST_HEAD + SMALLEST_CHUNK * self._body and not self._discarding:
             self._refuse(HEADERS_TOO_LARGE)
 
@@ -123,7 +123,7 @@ class BoundedHttp(HttpToolsProtocol):
     # Called by uvicorn to answer
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        """Run the app for one request; if it answers before the body has arrived, the answer says `close`."""
+        """Run the app for one request; if it answers before the body has arrived, close the connection afterwards."""
 
         async def answer(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
             async def send_or_close(message: ASGISendEvent) -> None:
@@ -162,16 +162,16 @@ class BoundedHttp(HttpToolsProtocol):
         self._close()
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Ignore the upgrade, and close: the parser skips the body, so what follows could be read as a new request."""
+        """Ignore the upgrade, and close the connection: the parser skips the body, so it would read it as a request."""
         self._discard()
         self.cycle.keep_alive = False
 
     # Closing
 
     def _close(self) -> None:
-        """Close the connection, but wait for the client to close its side if it may still be sending.
+        """Close the connection; if the client may still be sending, wait for it to close its side first.
 
-        To close with unread data makes the system reset the connection, and the client may lose the answer (RFC 9112,
+        Closing with unread data makes the system reset the connection, and the client may lose the answer (RFC 9112,
         section 9.6).
         """
         if self._lingering or self.transport.is_closing():

@@ -1,4 +1,4 @@
-"""The outermost layer of every request: its id, its client, the headers of its answer, and its log line."""
+"""The outermost middleware: request ids, client addresses, the host check, response headers, and the request log."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def _raw(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
 
 
 class Telemetry:
-    """The outermost layer: gives requests an id and their client's address, and answers their headers and a log line.
+    """Gives each request an id and its client's address, and each response its headers and a log line.
 
-    It refuses requests for hosts that are not ours.
+    It refuses requests for other hosts.
 
-    The line has the method, the path, the status and the time; never a query, a cookie or a body.
+    The log line has the method, the path, the status and the time; never a query, a cookie or a body.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Telemetry:
             await send_with_headers({"type": "http.response.start", "status": problem.value, "headers": as_text})
             await send({"type": "http.response.body", "body": REFUSED_HOSTS[problem], "more_body": False})
             return
-        # A HEAD is answered like a GET (RFC 9110, 9.3.2); the server leaves out the body.
+        # HEAD is handled as GET (RFC 9110, section 9.3.2); the server omits the body.
         inner = scope
         if scope["method"] == "HEAD":
             inner = {**scope, "method": "GET"}

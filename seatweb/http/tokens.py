@@ -1,4 +1,4 @@
-"""Signed tokens (JWT, RFC 7519) that name a session, or the step of something that a browser is in the middle of."""
+"""Signed tokens (JWT, RFC 7519) for sessions, and for the steps of flows such as signing in with a second factor."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ISSUER: Final = "seatweb"
 PAGES_AUDIENCE: Final = "seatweb:pages"
 RENEWAL_AUDIENCE: Final = "seatweb:renewal"
 API_AUDIENCE: Final = "seatweb:api"
-# Of short steps that a browser is in the middle of: a cookie each, named after it.
+# Steps of flows; each has its own cookie, named after the audience.
 SECOND_FACTOR_AUDIENCE: Final = "seatweb:second-factor"
 PASSKEY_AUDIENCE: Final = "seatweb:passkey"
 CONFIRMED_AUDIENCE: Final = "seatweb:confirmed"
@@ -26,33 +26,33 @@ TOKENS_KEPT: Final = 10_000
 
 
 class NamedSession(Protocol):
-    """What a token says of a session."""
+    """A session that a token can be issued for."""
 
     @property
     def id(self) -> UUID:
-        """The id of the session."""
+        """The session's id."""
 
     @property
     def user_id(self) -> int:
-        """The id of its user."""
+        """Its user's id."""
 
     @property
     def expires_at(self) -> datetime:
-        """When it is over, in UTC."""
+        """When it expires, in UTC."""
 
 
 class Claims(Struct, frozen=True):
-    """What a valid token says."""
+    """The content of a valid session token."""
 
     user_id: int
     session_id: UUID
 
 
 class Tokens:
-    """Signs and verifies tokens; those for pages last for `access`.
+    """Signs and verifies tokens; access tokens for pages last for `access`.
 
-    The signing secrets form a ring: the first one signs, all verify (a token names its own by `kid`). So a secret can
-    be replaced without anyone being signed out.
+    The first signing secret signs, and all of them verify (a token names its secret by `kid`), so that a secret can be
+    rotated without signing anyone out.
     """
 
     def __init__(self, secrets: list[str], access: timedelta = timedelta(minutes=10)) -> None:
@@ -62,9 +62,10 @@ class Tokens:
         self._verified: BoundedDict[tuple[str, str], tuple[Claims, float]] = BoundedDict(TOKENS_KEPT)
 
     def issue(self, session: NamedSession, audience: str = PAGES_AUDIENCE) -> str:
-        """Return the token that names the session; one for pages is none for the API, and the other way round.
+        """Return a token for the session; it is valid only for this audience.
 
-        The one for pages lasts minutes; the browser gets the next one for its renewal token, while the session counts.
+        A pages token lasts minutes; the browser exchanges its renewal token for the next one, while the session is
+        live.
         """
         now = datetime.now(UTC)
         ends = min(session.expires_at, now + self.access) if audience == PAGES_AUDIENCE else session.expires_at
@@ -72,13 +73,13 @@ class Tokens:
         return self._sign({"iss": ISSUER, "aud": audience, **whose, "iat": now, "exp": ends})
 
     def read(self, token: str, audience: str = PAGES_AUDIENCE) -> Claims | None:
-        """Return what the token says, or None when it is not one of ours or over."""
+        """Return the token's claims; None if it is invalid or expired."""
         return found[0] if (found := self.read_until(token, audience)) else None
 
     def read_until(self, token: str, audience: str = PAGES_AUDIENCE) -> tuple[Claims, float] | None:
-        """Return what the token says and when it is over (seconds since 1970), or None as `read` does."""
+        """Return the token's claims and when it expires (seconds since 1970); None if it is invalid or expired."""
         known = self._verified.get((token, audience))
-        if known is not None:  # to verify it again would take longer than all else that a page needs
+        if known is not None:  # verifying it again would take longer than everything else on a page
             return known if time.time() < known[1] else None
         try:
             found = self._verify(token, audience, ["sub", "sid", "iat", "exp"])
@@ -89,11 +90,11 @@ class Tokens:
         return known
 
     def sign_step(self, audience: str, content: dict[str, str], seconds: int) -> str:
-        """Return the token that says in which step of something a browser is, for so long."""
+        """Return a token with the state of a flow; it lasts `seconds`."""
         return self._sign({"iss": ISSUER, "aud": audience, "exp": int(time.time()) + seconds, **content})
 
     def read_step(self, token: str, audience: str) -> dict[str, str]:
-        """Return what the step's token says; nothing where it is not one of ours or over."""
+        """Return the content of a step's token; empty if it is invalid or expired."""
         try:
             found = self._verify(token, audience, ["exp"])
         except (jwt.InvalidTokenError, LookupError, ValueError, TypeError, AttributeError):
@@ -113,12 +114,12 @@ class Tokens:
 
 
 def key_id(secret: str) -> str:
-    """Return the name of a signing secret, which tells nothing of it (RFC 7515, section 4.1.4)."""
+    """Return the key id of a signing secret, which reveals nothing about it (RFC 7515, section 4.1.4)."""
     return hashlib.sha256(b"seatweb kid " + secret.encode()).hexdigest()[:12]
 
 
 def _number(text: str) -> int:
-    """Return the number that is written as we write it; Python's own reading takes more."""
+    """Parse ASCII digits only: `int` accepts more, such as spaces, signs and underscores."""
     if not (text.isascii() and text.isdigit()):
         raise ValueError
     return int(text)

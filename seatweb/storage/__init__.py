@@ -1,1 +1,1 @@
-"""PostgreSQL and Redis: the only importers of their drivers."""
+"""PostgreSQL and Redis. Only this package imports their drivers."""

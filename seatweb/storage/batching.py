@@ -1,4 +1,4 @@
-"""Questions that are wanted at the same moment go together: a round trip costs more than what it carries."""
+"""Batch concurrent requests into one round trip, since the round trip costs more than its content."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class _Wanted(Struct, Generic[Q, A], frozen=True):
 
 
 class Batcher(Generic[Q, A]):
-    """Gives `ask` one question after the other when there is time, and all at once when there is not.
+    """Passes questions to `ask` in batches: the first at once, and those that arrive meanwhile in the next batch.
 
-    `ask` returns what each question ends with, in their order: its answer, or the exception that is raised for it.
+    `ask` returns one result for each question, in the same order: its answer, or the exception to raise for it.
     """
 
     def __init__(self, ask: Callable[[list[Q]], Awaitable[Sequence[A | Exception]]]) -> None:
@@ -29,10 +29,10 @@ class Batcher(Generic[Q, A]):
         self._asking: asyncio.Task[None] | None = None
 
     async def get(self, question: Q) -> A:
-        """Return the answer to the question, which is asked after this call: once those under way are answered.
+        """Return the answer to the question; it is asked after this call, once the current batch is answered.
 
         Raises:
-            Exception: what `ask` gives for this question, or raises for all that it was given.
+            Exception: what `ask` returned for this question, or raised for the whole batch.
         """
         wanted: _Wanted[Q, A] = _Wanted(question, asyncio.get_running_loop().create_future())
         self._waiting.append(wanted)
@@ -41,7 +41,7 @@ class Batcher(Generic[Q, A]):
         return await wanted.answer
 
     def close(self) -> None:
-        """Let go of what is under way; who waits for it is cancelled."""
+        """Cancel the current batch and all callers that are waiting."""
         if self._asking:
             self._asking.cancel()
 
@@ -49,19 +49,19 @@ class Batcher(Generic[Q, A]):
         asked: list[_Wanted[Q, A]] = []
         try:
             while self._waiting:
-                asked = [wanted for wanted in self._waiting if not wanted.answer.done()]  # some may be wanted no more
+                asked = [wanted for wanted in self._waiting if not wanted.answer.done()]  # skip cancelled callers
                 self._waiting = []
                 if asked:
                     _give(asked, await self._answers([wanted.question for wanted in asked]))
         finally:
             self._asking = None
             for wanted in asked + self._waiting:
-                wanted.answer.cancel()  # which does nothing where there is an answer
+                wanted.answer.cancel()  # does nothing if it is already answered
 
     async def _answers(self, questions: list[Q]) -> Sequence[A | Exception]:
         try:
             return await self._ask(questions)
-        except Exception as error:  # noqa: BLE001 - raised where the answers are waited for
+        except Exception as error:  # noqa: BLE001 - raised in the callers
             return [error] * len(questions)
 
 

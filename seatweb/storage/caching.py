@@ -1,4 +1,4 @@
-"""Values that may be a moment old, kept in the process: read often, fetched by one reader at a time."""
+"""In-process caches: a bounded dictionary, and a short-lived cache in which concurrent readers share one fetch."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ V = TypeVar("V")
 
 
 class BoundedDict(dict[K, T]):
-    """A dictionary that forgets its oldest entry when it would hold more than `entries`."""
+    """A dictionary of at most `entries` entries; it drops the oldest one when a new one does not fit."""
 
     def __init__(self, entries: int) -> None:
         super().__init__()
         self._entries = entries
 
     def __setitem__(self, key: K, value: T) -> None:
-        """Keep the value as the newest."""
+        """Store the value as the newest entry."""
         self.pop(key, None)
         super().__setitem__(key, value)
         if len(self) > self._entries:
@@ -36,11 +36,11 @@ class _Read(Struct, Generic[V], frozen=True):
 
 class _Flight(Struct, Generic[V]):
     task: asyncio.Task[V]
-    stale: bool = False  # something changed since it began: good enough for who waits already, not for who comes now
+    stale: bool = False  # something changed after it began; current waiters may use it, later callers must not
 
 
 class TimedCache(Generic[K, V]):
-    """What `fetch` returned for each key, for at most `seconds`, and at most `entries` of them."""
+    """Caches what `fetch` returns for each key, for at most `seconds` since the fetch began; at most `entries` keys."""
 
     def __init__(self, fetch: Callable[[K], Awaitable[V]], *, seconds: float, entries: int) -> None:
         self._fetch = fetch
@@ -49,12 +49,12 @@ class TimedCache(Generic[K, V]):
         self._flights: dict[K, _Flight[V]] = {}
 
     def peek(self, key: K) -> V | None:
-        """Return the value if it is known and not too old, without waiting for anything."""
+        """Return the cached value; None if there is none or it is too old. Never fetches."""
         kept = self._kept.get(key)
         return kept.value if kept is not None and time.monotonic() - kept.read_at < self._seconds else None
 
     async def get(self, key: K, *, fresh: bool = False) -> V:
-        """Return the value; with `fresh`, as it is now or later, not as it was before this call."""
+        """Return the value, cached or fetched; with `fresh`, fetched after this call."""
         if fresh:
             self.forget(key)
         while (kept := self._kept.get(key)) is None or time.monotonic() - kept.read_at >= self._seconds:
@@ -68,12 +68,12 @@ class TimedCache(Generic[K, V]):
         return kept.value
 
     def renew(self, key: K, read_at: float) -> None:
-        """Take what is known of the key as read at a later moment of the monotonic clock: it was found unchanged."""
+        """Extend a cached value's lifetime, because it was found unchanged at `read_at` (monotonic clock)."""
         if kept := self._kept.get(key):
             self._kept[key] = _Read(kept.value, max(read_at, kept.read_at))
 
     def forget(self, key: K) -> None:
-        """Take what is known of the key, and what is being fetched, as old: something changed."""
+        """Drop the cached value and mark a fetch in progress as stale, because something changed."""
         self._kept.pop(key, None)
         if flight := self._flights.get(key):
             flight.stale = True
@@ -89,7 +89,7 @@ class TimedCache(Generic[K, V]):
 
         def landed(task: asyncio.Task[V]) -> None:
             del self._flights[key]
-            # Taking the exception tells asyncio that it is not lost, also when every reader left meanwhile.
+            # Retrieving the exception keeps asyncio from logging it when every reader was cancelled.
             if task.cancelled() or task.exception() is not None or flight.stale:
                 return
             self._kept[key] = _Read(task.result(), began)

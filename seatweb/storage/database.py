@@ -1,4 +1,4 @@
-"""PostgreSQL: a pool of connections, and transactions."""
+"""PostgreSQL: a connection pool, and transactions."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from seatweb.storage.statements import Statements
 T = TypeVar("T")
 P = ParamSpec("P")
 
-ACQUIRE_SECONDS: Final = 0.9  # who waits longer is told to come back
+ACQUIRE_SECONDS: Final = 0.9  # after that, a request is refused with 503
 STATEMENT_SECONDS: Final = 3.0
 ATTEMPTS: Final = 4  # the first, and three more after deadlocks or serialization failures
 
-# The server gives up before the client does, so that a statement never runs on unseen.
+# The server's timeouts are shorter than the client's, so that no statement goes on running after the client gave up.
 SERVER_SETTINGS: Final = {
     "application_name": "seatweb",
     "statement_timeout": "2500",
-    # Who waits holds a connection that others need. Longer than deadlock_timeout (1 s): a deadlock is seen first.
+    # A waiting statement occupies a connection. Longer than deadlock_timeout (1 s), so that deadlocks are detected.
     "lock_timeout": "1500",
     "idle_in_transaction_session_timeout": "5000",
     "jit": "off",
@@ -41,31 +41,31 @@ class _Connection(asyncpg.Connection):
     """A connection of the pool."""
 
     def get_reset_query(self) -> str:
-        """Return nothing: our statements leave nothing behind, and asking would be a second round trip for each use."""
+        """Return no query: our statements leave no session state, and a reset would cost a round trip per use."""
         return ""
 
 
 class Database:
-    """A pool of connections: `run` reads, `write` changes something by one statement, `transaction` by several."""
+    """A connection pool: use `run` to read, `write` to change data in one statement, `transaction` for several."""
 
     def __init__(self, url: str, constraints: Constraints, *, size: int) -> None:
-        """Take at most `size` connections once it is opened (`async with`).
+        """Open at most `size` connections, when it is entered with `async with`.
 
-        `constraints` says which error a violation of each constraint of the schema is.
+        `constraints` maps the schema's constraints to the errors to raise when they are violated.
         """
         self._url = url
         self._size = size
         self._errors = DriverErrors(constraints)
-        # Writers queue for a section and keep a connection meanwhile; a few are always left for who only reads.
+        # Writers hold a connection while they queue for a section, so a quarter of the pool is reserved for readers.
         self._writers = asyncio.Semaphore(max(1, size - size // 4))
-        # The pool's own queue is unfair: who comes while one is given back takes it before those who were waiting.
+        # The pool's own queue is unfair: a newcomer can take a released connection before those already waiting.
         self._connections = asyncio.Semaphore(size)
 
     async def __aenter__(self) -> Self:
         """Open the first connections."""
         self._pool = await asyncpg.create_pool(
             self._url,
-            min_size=min(self._size, 10),  # the first rush need not wait for connections to be opened
+            min_size=min(self._size, 10),  # the first rush need not wait until connections are open
             max_size=self._size,
             timeout=CONNECT_SECONDS,
             command_timeout=STATEMENT_SECONDS,
@@ -84,47 +84,47 @@ class Database:
     async def run(
         self, work: Callable[Concatenate[Statements, P], Awaitable[T]], /, *values: P.args, **named: P.kwargs
     ) -> T:
-        """Run `work` with these values on one connection and return what it returns; each statement commits by itself.
+        """Run `work` with these values on one connection and return its result; each statement commits by itself.
 
         Raises:
-            Overloaded: no connection came free in time, or the server did not answer.
-            SeatwebError: the rule that a constraint stands for, or what `work` raises.
+            Overloaded: no connection became free in time, or the server did not answer.
+            SeatwebError: a statement violated the constraint of this rule, or `work` raised it.
         """
         return await self._attempts(lambda sql: work(sql, *values, **named), explicit=False)
 
     async def write(
         self, work: Callable[Concatenate[Statements, P], Awaitable[T]], /, *values: P.args, **named: P.kwargs
     ) -> T:
-        """Do what `run` does, for work that changes something: it leaves connections for those who read."""
+        """Do the same as `run`, for work that changes data; some connections stay reserved for readers."""
         async with self._place(self._writers):
             return await self._attempts(lambda sql: work(sql, *values, **named), explicit=False)
 
     async def transaction(
         self, work: Callable[Concatenate[Statements, P], Awaitable[T]], /, *values: P.args, **named: P.kwargs
     ) -> T:
-        """Run `work` in one transaction and return what it returns, once that is committed.
+        """Run `work` in one transaction, commit it, and return the result of `work`.
 
-        It may run again, up to three times, when the server asks for it (deadlock, serialization failure).
+        After a deadlock or a serialization failure `work` runs again, at most three times.
 
         Raises:
-            Overloaded: no connection came free in time, or the server did not answer.
-            SeatwebError: the rule that a constraint stands for, or what `work` raises; nothing is left behind.
+            Overloaded: no connection became free in time, or the server did not answer.
+            SeatwebError: a statement violated the constraint of this rule, or `work` raised it; all is rolled back.
         """
         async with self._place(self._writers):
             return await self._attempts(lambda sql: work(sql, *values, **named), explicit=True)
 
     @asynccontextmanager
     async def _place(self, places: asyncio.Semaphore) -> AsyncIterator[None]:
-        """Give one of the places, in the order in which they were asked for."""
+        """Take a place from the semaphore, first come, first served; release it on exit."""
         if places.locked():
             try:
                 async with asyncio.timeout(ACQUIRE_SECONDS):
                     await places.acquire()
             except TimeoutError:
-                log.warning("too much at once", what="changes" if places is self._writers else "questions")
+                log.warning("connection pool exhausted", waiting="writer" if places is self._writers else "reader")
                 raise Overloaded from None
         else:
-            await places.acquire()  # at once
+            await places.acquire()  # does not wait
         try:
             yield
         finally:
@@ -151,10 +151,10 @@ class Database:
         raise Overloaded
 
     async def is_migrated(self) -> bool:
-        """Return whether every migration of this version was applied.
+        """Return whether every migration of this version has been applied.
 
         Raises:
-            Overloaded: the database does not answer.
+            Overloaded: the database did not answer.
         """
         with self._errors.translated():
             async with self._connection() as connection:

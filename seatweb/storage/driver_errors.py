@@ -1,4 +1,4 @@
-"""What the errors of the PostgreSQL driver mean to the domains."""
+"""Translate the PostgreSQL driver's errors into domain errors."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ log = structlog.get_logger(__name__)
 
 
 class TryAgain(Exception):
-    """The server rolled the transaction back and asks to run it again."""
+    """The server rolled the transaction back; it may succeed if it runs again."""
 
 
 class DriverErrors:
-    """Turns the driver's exceptions into the domains'; `constraints` names the rules that the schema keeps."""
+    """Turns the driver's exceptions into domain errors; `constraints` maps the schema's constraints to errors."""
 
     def __init__(self, constraints: Constraints) -> None:
         self._constraints = constraints
 
     @contextmanager
     def translated(self) -> Iterator[None]:
-        """Translate what is raised inside. Unknown exceptions pass: they are bugs of ours.
+        """Translate exceptions raised inside. Unknown ones pass through: they are bugs in Seatweb.
 
         Raises:
             TryAgain: a deadlock, or a serialization failure.
             Overloaded: the server did not answer, or refused for lack of resources.
             InvalidInput: a value cannot be stored.
-            SeatwebError: the rule that a constraint stands for.
+            SeatwebError: a constraint was violated.
         """
         try:
             yield
@@ -52,10 +52,10 @@ class DriverErrors:
             asyncpg.InsufficientResourcesError,
             asyncpg.OperatorInterventionError,
             asyncpg.InterfaceError,
-            asyncpg.InternalClientError,  # the server closed the connection in the middle of an answer
-            asyncpg.ReadOnlySQLTransactionError,  # a standby, until the failover is over
+            asyncpg.InternalClientError,  # the server closed the connection mid-response
+            asyncpg.ReadOnlySQLTransactionError,  # the server is a standby until the failover is complete
             asyncpg.LockNotAvailableError,
             asyncpg.InvalidCatalogNameError,  # the database is being restored
         ) as error:
-            log.warning("database did not answer", error=type(error).__name__)
+            log.warning("database unavailable", error=type(error).__name__)
             raise Overloaded from error

@@ -1,4 +1,4 @@
-"""The schema: bringing it up to date, and telling whether it is."""
+"""Migrate the database schema, and check whether it is up to date."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from seatweb.storage.statements import Statements
 OLDEST_SERVER: Final = 15
 CONNECT_SECONDS: Final = 5.0
 MIGRATION_SECONDS: Final = 120.0
-MIGRATION_LOCK: Final = 0x5EA7_0EB  # any number that nothing else on the server uses
+MIGRATION_LOCK: Final = 0x5EA7_0EB  # an arbitrary number that no other application on the server uses
 UPKEEP_LOCK: Final = MIGRATION_LOCK + 1
 
 
@@ -28,16 +28,16 @@ class DatabaseUnusable(Exception):
 
 
 async def migrate(url: str, upkeep: Callable[[Statements], Awaitable[None]]) -> None:
-    """Bring the schema up to date, give an empty database the sections of a first run, and then run `upkeep`.
+    """Apply the missing migrations, fill an empty database with the first-run sections, then run `upkeep`.
 
-    `upkeep` fills in what the SQL of a migration cannot compute. It may take minutes, so only one process at a time
-    runs it, and the others do not wait for it.
+    `upkeep` fills in what the migrations' SQL cannot compute. It may take minutes, so one process at a time runs it,
+    and the others do not wait for it.
 
-    Safe when several processes start at once: they wait for each other by an advisory lock that is polled (waiting
-    inside a statement would deadlock with concurrent index builds).
+    Safe when several processes start at once: they poll an advisory lock (a statement that waits for the lock would
+    deadlock with concurrent index builds).
 
     Raises:
-        DatabaseUnusable: it cannot be reached, is too old, or refused a migration.
+        DatabaseUnusable: the database cannot be reached, is too old, or refused a migration.
     """
     connection = await _connect(url)
     try:
@@ -53,7 +53,7 @@ async def migrate(url: str, upkeep: Callable[[Statements], Awaitable[None]]) -> 
         if await connection.fetchval("select pg_try_advisory_lock($1)", UPKEEP_LOCK):
             await upkeep(Statements(connection, DriverErrors({})))
     except TimeoutError:
-        raise DatabaseUnusable("the migrations did not end in time; is another process migrating?") from None
+        raise DatabaseUnusable("the migrations did not finish in time; is another process migrating?") from None
     except DatabaseUnusable:
         raise
     except Exception as error:
@@ -61,16 +61,16 @@ async def migrate(url: str, upkeep: Callable[[Statements], Awaitable[None]]) -> 
         raise DatabaseUnusable(f"the migrations failed: {type(cause).__name__}: {_one_line(cause)}") from error
     finally:
         try:
-            await connection.close(timeout=0.5)  # ends the advisory locks with it
+            await connection.close(timeout=0.5)  # this releases the advisory locks
         except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             connection.terminate()
 
 
 async def check_schema(url: str) -> None:
-    """Return when the database can be reached and has the schema of this version.
+    """Check that the database can be reached and that its schema is up to date.
 
     Raises:
-        DatabaseUnusable: it cannot, or has not.
+        DatabaseUnusable: it cannot be reached, or a migration is missing.
     """
     connection = await _connect(url)
     try:
@@ -90,7 +90,7 @@ async def _connect(url: str) -> asyncpg.Connection[Any]:
     except asyncpg.InvalidPasswordError:
         raise DatabaseUnusable(f"PostgreSQL at {where} refused the password of user {user!r}") from None
     except asyncpg.InvalidAuthorizationSpecificationError as error:
-        raise DatabaseUnusable(f"PostgreSQL at {where} refused to let us in: {_one_line(error)}") from None
+        raise DatabaseUnusable(f"PostgreSQL at {where} refused the connection: {_one_line(error)}") from None
     except asyncpg.InvalidCatalogNameError:
         name = parts.path.lstrip("/") or user
         raise DatabaseUnusable(f"PostgreSQL at {where} has no database {name!r}; create it first") from None
@@ -104,8 +104,8 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-async def is_migrated(connection: Any) -> bool:  # noqa: ANN401 - of the pool, or by itself
-    """Return whether every migration of this version was applied."""
+async def is_migrated(connection: Any) -> bool:  # noqa: ANN401 - a pool's connection or a plain one
+    """Return whether every migration of this version has been applied."""
     try:
         return _migrations() <= await get_applied_migrations(connection, schema_name="public")
     except asyncpg.UndefinedTableError:

@@ -1,4 +1,4 @@
-"""Redis commands whose answer nobody waits for: sent in order, many in one round trip, and again after an outage."""
+"""Send Redis commands in the background: in order, in batches, and again after an outage."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 
 class RedisOutbox:
-    """The commands of this process that are still to be sent; equal ones are sent once, beyond 10,000 the oldest go."""
+    """This process's queue of unsent commands: equal ones are sent once; above 10,000 the oldest are dropped."""
 
     def __init__(self, redis: RedisClient) -> None:
         self._redis = redis
@@ -29,25 +29,25 @@ class RedisOutbox:
         self._some = asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        """Begin to send."""
+        """Start sending."""
         self._sending = asyncio.create_task(self._send())
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        """Stop sending; what is left is dropped."""
+        """Stop sending; drop what is still queued."""
         await end_task(self._sending)
 
     def put(self, command: Command) -> None:
-        """Send the command soon, after those that were put before it. It cannot fail."""
+        """Queue the command, to be sent after those put before it. Never raises."""
         self._waiting[command] = None
         self._some.set()
 
     async def _send(self) -> None:
-        # One batch at a time: what comes while it is on its way goes into the next, so a rush costs few round trips.
+        # One batch at a time: commands put meanwhile go into the next one, so a rush needs few round trips.
         sent = 0.0
         while True:
             await self._some.wait()
-            if time.monotonic() - sent < GATHER_SECONDS:  # the first goes at once; in a rush they gather a little
+            if time.monotonic() - sent < GATHER_SECONDS:  # send a lone command at once; in a rush, collect more
                 await asyncio.sleep(GATHER_SECONDS)
             sent = time.monotonic()
             batch = list(islice(self._waiting, BATCH))
@@ -59,7 +59,7 @@ class RedisOutbox:
                 await self._redis.batch(batch)
             except Exception as error:
                 if not isinstance(error, RedisAway):
-                    log.exception("sending to Redis failed; trying again")
+                    log.exception("sending to Redis failed; retrying")
                 later = list(self._waiting)
                 self._waiting.clear()
                 for command in [*batch, *later]:

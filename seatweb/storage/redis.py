@@ -1,6 +1,6 @@
-"""The way to Redis: short timeouts, one retry, and a breaker. The only importer of redis.
+"""The Redis client: short timeouts, one retry, and a circuit breaker. Only this module imports redis.
 
-Redis helps and never decides, so whoever calls gets an answer soon: either Redis's, or `RedisAway`.
+Redis helps and never decides, so every call ends soon: with Redis's answer or with `RedisAway`.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ T = TypeVar("T")
 Command: TypeAlias = tuple[str | int, ...]
 
 SOCKET_SECONDS: Final = 0.25
-CALL_SECONDS: Final = 0.5  # a call with its one retry
-REST_SECONDS: Final = 1.0  # after a failure Redis is left alone for so long, so that requests do not queue for it
+CALL_SECONDS: Final = 0.5  # for a call with its one retry
+REST_SECONDS: Final = 1.0  # how long the circuit breaker stays open after a failure, so that requests do not queue
 CONNECTIONS: Final = 32
 OLDEST_REDIS: Final = 7
-QUIET_SECONDS: Final = 2.0  # a subscription that heard nothing for so long asks whether the other side is there
+QUIET_SECONDS: Final = 2.0  # a subscription that has received nothing for this long sends a ping
 
 log = structlog.get_logger(__name__)
 
 
 class Asked(Struct, frozen=True):
-    """A script that is to be run."""
+    """A Lua script to run, with its keys and arguments."""
 
     text: str
     digest: str
@@ -46,13 +46,14 @@ class RedisUnusable(Exception):
 
 
 class RedisAway(Exception):
-    """Redis did not answer, refused, or is left alone for a moment because it did not answer just now."""
+    """Redis did not answer, refused the command, or is not asked because the circuit breaker is open."""
 
 
 class RedisClient:
-    """The few things that Seatweb asks of Redis. Every method raises `RedisAway` within half a second.
+    """The few Redis operations that Seatweb needs. If Redis is away, they raise `RedisAway` within half a second.
 
-    A script that is wanted while others are on their way waits for those first, which is half a second more at most.
+    A script that is requested while a batch of others is running waits for that batch first, for half a second more at
+    most.
     """
 
     def __init__(self, url: str) -> None:
@@ -63,7 +64,7 @@ class RedisClient:
         self._scripts: Batcher[Asked, Any] = Batcher(self._run_together)
 
     async def __aenter__(self) -> Self:
-        """Return the client; nothing is sent before the first call."""
+        """Return the client; it connects on the first call."""
         return self
 
     async def __aexit__(self, *exception: object) -> None:
@@ -81,7 +82,7 @@ class RedisClient:
         return await self._call(work)
 
     async def set_many(self, values: Mapping[str, bytes], seconds: int) -> None:
-        """Keep the values for so long."""
+        """Store the values; they expire after `seconds`."""
 
         async def work(client: redis.Redis) -> None:
             async with client.pipeline(transaction=False) as pipe:
@@ -92,8 +93,8 @@ class RedisClient:
         await self._call(work)
 
     def script(self, text: str) -> Callable[[list[str], list[str | int]], Awaitable[Any]]:
-        """Return a function that runs the Lua script with keys and arguments, all at once for everyone."""
-        digest = self._client.register_script(text).sha  # which is how Redis names a script
+        """Return a function that runs the Lua script with keys and arguments; concurrent calls share a round trip."""
+        digest = self._client.register_script(text).sha
 
         async def run(keys: list[str], arguments: list[str | int]) -> Any:  # noqa: ANN401 - what the script returns
             self._check_rest()
@@ -106,7 +107,7 @@ class RedisClient:
         return [_refused(answer) if isinstance(answer, ResponseError) else answer for answer in answers]
 
     async def batch(self, commands: Iterable[Command]) -> None:
-        """Run the commands one after the other, in one round trip; one that is refused does not stop the others."""
+        """Run the commands in order, in one round trip; a refused command does not stop the others."""
 
         async def work(client: redis.Redis) -> None:
             async with client.pipeline(transaction=False) as pipe:
@@ -117,7 +118,7 @@ class RedisClient:
         await self._call(work)
 
     async def ping(self) -> bool:
-        """Return whether Redis answers, also while it is left alone."""
+        """Return whether Redis answers; ignore the circuit breaker."""
         try:
             async with asyncio.timeout(CALL_SECONDS):
                 return bool(await self._client.ping())
@@ -126,10 +127,10 @@ class RedisClient:
 
     @asynccontextmanager
     async def listen(self, channel: str) -> AsyncIterator[AsyncIterator[str]]:
-        """Yield the messages of a channel from now on, on a connection of its own.
+        """Yield an iterator over the channel's messages from now on, on a separate connection.
 
         Raises:
-            RedisAway: the connection was lost, or the other side is silent; messages may have been missed.
+            RedisAway: the connection was lost, or Redis stopped answering; messages may have been missed.
         """
         client = _client(self._url)
         subscription = client.pubsub()
@@ -152,28 +153,28 @@ class RedisClient:
     async def _call(self, work: Callable[[redis.Redis], Awaitable[T]]) -> T:
         self._check_rest()
         failed = self._rests_until > 0
-        self._probing = failed  # one call tries whether Redis is back; the others go on without it
+        self._probing = failed  # one call probes whether Redis is back; the others fail at once
         try:
             async with asyncio.timeout(CALL_SECONDS):
                 result = await work(self._client)
-        except ResponseError as error:  # it answered: out of memory, or read-only while it fails over
+        except ResponseError as error:  # Redis is up, but out of memory, or read-only during a failover
             raise _refused(error) from error
         except (RedisError, OSError, TimeoutError) as error:
             if not self._rests_until:
-                log.warning("redis did not answer: going on without it", error=type(error).__name__)
+                log.warning("redis unavailable; continuing without it", error=type(error).__name__)
             self._rests_until = time.monotonic() + REST_SECONDS
             raise RedisAway from error
         finally:
             if failed:
                 self._probing = False
         if failed:
-            log.warning("redis answers again")
+            log.warning("redis available again")
             self._rests_until = 0.0
         return result
 
 
 def _refused(error: ResponseError) -> RedisAway:
-    log.warning("redis refused", error=type(error).__name__)
+    log.warning("redis refused a command", error=type(error).__name__)
     return RedisAway()
 
 
@@ -183,7 +184,7 @@ async def _run_scripts(client: redis.Redis, asked: list[Asked]) -> list[Any]:
             pipe.execute_command("EVALSHA", one.digest, *one.arguments)
         answers: list[Any] = await pipe.execute(raise_on_error=False)
         unknown = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-        for place in unknown:  # a server that was started since learns it this way
+        for place in unknown:  # a restarted server has lost its scripts; EVAL loads them again
             pipe.execute_command("EVAL", asked[place].text, *asked[place].arguments)
         for place, answer in zip(unknown, await pipe.execute(raise_on_error=False), strict=True):
             answers[place] = answer
@@ -206,17 +207,17 @@ async def _messages(subscription: Any) -> AsyncIterator[str]:  # noqa: ANN401 - 
 
 
 async def end_task(task: asyncio.Task[None]) -> None:
-    """Cancel a task that talks to Redis and wait for its end; redis-py loses a cancellation now and then."""
+    """Cancel a task that talks to Redis until it ends: redis-py sometimes swallows a cancellation."""
     while not task.done():
         task.cancel()
         await asyncio.wait([task], timeout=0.05)
 
 
 async def check_redis(url: str) -> None:
-    """Return when Redis answers and is new enough.
+    """Check that Redis answers and is new enough.
 
     Raises:
-        RedisUnusable: it cannot be reached, refuses the password, or is too old.
+        RedisUnusable: it cannot be reached, refused the password, or is too old.
     """
     try:
         client = _client(url)
@@ -229,7 +230,7 @@ async def check_redis(url: str) -> None:
             raise RedisUnusable(f"Redis {OLDEST_REDIS} or Valkey 8 or newer is needed; this server is {version}")
     except (RedisError, OSError, TimeoutError) as error:
         text = " ".join(str(error).split()) or type(error).__name__
-        # redis-py reports a refused password on a unix socket as a lost connection, so the words count too.
+        # On a unix socket redis-py reports a refused password as a lost connection, so check the message too.
         if isinstance(error, AuthenticationError | NoPermissionError) or "username-password" in text:
             raise RedisUnusable("Redis refused the user name or password of REDIS_URL") from None
         raise RedisUnusable(f"Redis cannot be reached by REDIS_URL: {text}") from None

@@ -1,4 +1,4 @@
-"""Where the folders beside the code are: in a checkout next to the package, in an installed wheel inside it."""
+"""Find the folders `sql`, `templates` and `static`: next to the package in a checkout, inside it in a wheel."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def folder(name: str) -> Path:
-    """Return the folder `sql`, `templates` or `static`, wherever Seatweb runs from.
+    """Return the path of the folder `sql`, `templates` or `static`.
 
     Raises:
         FileNotFoundError: the installation is incomplete.

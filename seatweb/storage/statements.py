@@ -1,4 +1,4 @@
-"""The named statements of `sql/queries/`, run on one connection. A domain's `queries` module gives them types."""
+"""Run the named statements of `sql/queries/` on one connection. A domain's `queries` module wraps them in types."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 @cache
 def load_statements() -> aiosql.queries.Queries:
-    """Return the statements of `sql/queries/`."""
+    """Return the statements in `sql/queries/`."""
     statements: aiosql.queries.Queries = aiosql.from_path(resources.folder("sql") / "queries", "asyncpg")
     return statements
 
 
 class Statements:
-    """The statements on one connection; inside `Database.transaction`, in one transaction."""
+    """Runs the named statements on one connection; inside `Database.transaction`, in one transaction."""
 
     def __init__(
         self, connection: asyncpg.Connection[Any] | asyncpg.pool.PoolConnectionProxy[Any], errors: DriverErrors
@@ -36,19 +36,19 @@ class Statements:
         self._statements = load_statements()
 
     async def all(self, name: str, /, **parameters: object) -> list[Mapping[str, Any]]:
-        """Return all rows of a statement that ends with no mark."""
+        """Return all rows of a statement whose name has no suffix."""
         return [row async for row in getattr(self._statements, name)(self._connection, **parameters)]
 
     async def one(self, name: str, /, **parameters: object) -> Any:  # noqa: ANN401 - a row or a value
-        """Return the row (`^`), the value (`$`) or the status (`!`) of a statement, as its mark says."""
+        """Return a statement's row (`^`), value (`$`) or status (`!`), as the suffix of its name says."""
         return await getattr(self._statements, name)(self._connection, **parameters)
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
-        """Undo what is done inside if it fails, and only that.
+        """Roll back only the statements inside if one of them fails.
 
         Raises:
-            SeatwebError: the rule that a constraint stands for.
+            SeatwebError: a constraint was violated.
         """
         with self._errors.translated():
             async with self._connection.transaction():

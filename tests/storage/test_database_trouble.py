@@ -1,4 +1,4 @@
-"""A database that cannot be used is named in one line, without its password."""
+"""When the database cannot be used, one line says why, without the password."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.conftest import SECRET
 
 @pytest.fixture
 async def guarded(tmp_path: Path) -> AsyncIterator[str]:
-    """Give the address, without the password, of a server that asks `keeper` for one."""
+    """Yield a URL without a password for user `keeper`, of a server that asks that user for one."""
     settings = Settings.model_validate(
         {
             "SEATWEB_DATA_DIR": tmp_path / "data",
@@ -54,7 +54,7 @@ def add_rule(hba: Path, rule: str) -> None:
     hba.write_text(f"{rule}\n{hba.read_text()}")
 
 
-async def test_a_wrong_password_and_a_missing_right(guarded: str) -> None:
+async def test_a_wrong_password_and_a_missing_permission_are_reported(guarded: str) -> None:
     with pytest.raises(DatabaseUnusable, match=r"refused the password of user 'keeper'") as wrong:
         await migrate(f"{guarded}&password=wrong-word")
     assert "wrong-word" not in str(wrong.value)
@@ -63,37 +63,37 @@ async def test_a_wrong_password_and_a_missing_right(guarded: str) -> None:
         await migrate(f"{guarded}&password=right")
 
 
-async def test_an_unknown_user_and_an_unknown_database(guarded: str) -> None:
-    with pytest.raises(DatabaseUnusable, match=r"refused to let us in: .*nobody-here"):
+async def test_an_unknown_user_and_an_unknown_database_are_reported(guarded: str) -> None:
+    with pytest.raises(DatabaseUnusable, match=r"refused the connection: .*nobody-here"):
         await migrate(guarded.replace("user=keeper", "user=nobody-here"))
     with pytest.raises(DatabaseUnusable, match=r"has no database 'nowhere'"):
         await migrate(guarded.replace("user=keeper", "user=seatweb").replace("/seatweb?", "/nowhere?"))
 
 
-async def test_too_old_a_server(empty_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_is_too_old_is_reported(empty_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(migrations, "OLDEST_SERVER", 999)
     with pytest.raises(DatabaseUnusable, match=r"PostgreSQL 999 or newer is needed; this server is \d+"):
         await migrate(empty_database_url)
 
 
 @pytest.mark.parametrize("url", ["postgresql://127.0.0.1:1/x", "postgresql://u:p@127.0.0.1:notaport/x"])
-async def test_an_unreachable_or_impossible_address(url: str) -> None:
+async def test_an_unreachable_or_malformed_url_is_reported(url: str) -> None:
     with pytest.raises(DatabaseUnusable, match=r"DATABASE_URL cannot be used|did not answer"):
         await migrate(url)
 
 
-async def test_two_migrations_wait_for_each_other_and_give_up_in_time(
+async def test_a_migration_waits_for_another_and_gives_up_in_time(
     empty_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(migrations, "MIGRATION_SECONDS", 0.3)
     connection = await asyncpg.connect(empty_database_url)
     await connection.execute("select pg_advisory_lock($1)", migrations.MIGRATION_LOCK)
-    with pytest.raises(DatabaseUnusable, match="did not end in time"):
+    with pytest.raises(DatabaseUnusable, match="did not finish in time"):
         await migrate(empty_database_url)
     await connection.close()
 
 
-async def test_what_the_server_undoes_is_tried_three_times_more(database_url: str) -> None:
+async def test_a_rolled_back_transaction_is_retried_three_times(database_url: str) -> None:
     tries = 0
 
     async def work(_: object) -> None:
@@ -107,8 +107,8 @@ async def test_what_the_server_undoes_is_tried_three_times_more(database_url: st
         assert tries == 4
 
 
-async def test_a_deadlock_is_solved_by_trying_again(database_url: str) -> None:
-    """Two transactions that really wait for each other: one is undone by PostgreSQL, and runs again."""
+async def test_a_deadlock_is_resolved_by_a_retry(database_url: str) -> None:
+    """Two transactions really wait for each other; PostgreSQL rolls one back, and it runs again."""
     setup = await asyncpg.connect(database_url)
     await setup.execute("create table pair (id int primary key, n int); insert into pair values (1, 0), (2, 0)")
     both_hold_one = asyncio.Barrier(2)
@@ -133,8 +133,8 @@ async def test_a_deadlock_is_solved_by_trying_again(database_url: str) -> None:
     await setup.close()
 
 
-async def test_who_waits_for_a_connection_gets_one_in_turn(database_url: str) -> None:
-    """Those who come while one is given back do not take it before those who were waiting."""
+async def test_connections_are_given_out_first_come_first_served(database_url: str) -> None:
+    """A newcomer does not take a released connection before those already waiting."""
     size = 2
     asked = itertools.count()
     given: list[int] = []
@@ -153,5 +153,5 @@ async def test_who_waits_for_a_connection_gets_one_in_turn(database_url: str) ->
 
         await asyncio.gather(*(again_and_again() for _ in range(20)))
     assert len(given) == 20 * 30
-    # How long one keeps a connection is not counted, only the order in which they were given.
+    # Check only the order in which connections were given out, not how long each was used.
     assert max(abs(number - place) for place, number in enumerate(given)) <= size
