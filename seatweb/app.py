@@ -1,4 +1,4 @@
-"""The composition root: create every object and pass it to those that need it. In the package, only `server` imports it."""
+"""The composition root: create every object and pass it to those that need it. Only `seatweb.server` imports it."""
 
 from __future__ import annotations
 

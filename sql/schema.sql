@@ -1,5 +1,5 @@
--- The whole schema as it is after every migration; a test compares the two.
--- Change it together with a new file in migrations/.
+-- The whole schema, as the migrations leave it; a test compares the two, including comments in function bodies.
+-- To change it, add a file in migrations/ and edit this one.
 
 create table sections (
     id smallint generated always as identity primary key,
@@ -35,8 +35,7 @@ create table users (
     constraint users_deleted_at_check check (deleted_at is null or disabled_at is not null)
 );
 
--- What usernames look like (UTS 39). Of accounts whose names look the same only the oldest has the skeletons that they
--- share.
+-- Skeletons of usernames, to detect names that look alike (UTS 39). If accounts share a skeleton, the oldest has it.
 create table username_skeletons (
     skeleton text constraint username_skeletons_key primary key,
     user_id bigint not null references users
@@ -130,9 +129,8 @@ $$;
 create trigger seats_bump_version after insert or update or delete on seats
 for each row execute function bump_version();
 
--- Books the user a free seat that nobody holds, with the most room, in the emptiest of the sections, and returns the id
--- of the booking; null where no seat is free. In one statement, so that a section is held for as long as the database
--- needs, not for as long as the app needs between two statements.
+-- Books a free seat that nobody holds, with the fewest neighbours, in the section with the most free seats; returns the
+-- booking's id, or null if no seat is free. A function, so that no round trip to the app happens while it locks a section.
 create function book_any_seat(
     the_user bigint, the_day date, the_sections smallint [], held bigint [], the_session uuid
 ) returns bigint language plpgsql as $$
@@ -190,7 +188,7 @@ begin
 end
 $$;
 
--- Also in the second before everyone knows that an account is disabled or deleted, nothing is booked for it.
+-- Refuses bookings for disabled or deleted accounts, even in the second before every process knows of the change.
 create function refuse_disabled() returns trigger language plpgsql as $$
 begin
     perform from users where id = new.user_id and disabled_at is null for share;
@@ -231,7 +229,7 @@ create table idempotency_keys (
 
 create index idempotency_keys_created_at_idx on idempotency_keys (created_at);
 
--- The second factor. A TOTP secret and its last used time-step; a secret counts once a code of it was confirmed.
+-- The second factor: a TOTP secret and the time-step of the last code used; valid once a code has confirmed it.
 create table totp_secrets (
     user_id bigint primary key references users,
     secret text not null,
@@ -240,7 +238,7 @@ create table totp_secrets (
     confirmed_at timestamptz
 );
 
--- Hashed; a code begins with its number.
+-- Only hashes are stored; a code begins with its number.
 create table recovery_codes (
     user_id bigint not null references users,
     number smallint not null,
@@ -266,7 +264,7 @@ create table passkeys (
 
 create index passkeys_user_idx on passkeys (user_id);
 
--- What passkeys signed, kept until it is over: nothing is taken twice.
+-- Challenges that passkeys have signed, kept until they expire, so that none is accepted twice.
 create table used_challenges (
     challenge bytea primary key,
     expires_at timestamptz not null
@@ -274,7 +272,7 @@ create table used_challenges (
 
 create index used_challenges_expires_at_idx on used_challenges (expires_at);
 
--- The password was right, and the second factor is to come.
+-- Sign-ins with a correct password that wait for the second factor.
 create table waiting_sign_ins (
     id uuid primary key default gen_random_uuid(),
     user_id bigint not null references users,
@@ -285,7 +283,7 @@ create table waiting_sign_ins (
 
 create index waiting_sign_ins_created_at_idx on waiting_sign_ins (created_at);
 
--- Codes that were tried without success, lately.
+-- Counts of recent failed attempts at codes.
 create table code_tries (
     user_id bigint primary key references users,
     tries smallint not null,
@@ -302,7 +300,7 @@ create table failed_sign_ins (
 
 create index failed_sign_ins_over_at_idx on failed_sign_ins (over_at);
 
--- Who made a code, an administrator or (null) the operator's command.
+-- Password reset codes, hashed. created_by is the administrator who made the code; null for the operator's command.
 create table password_resets (
     user_id bigint primary key references users,
     code_hash text not null,

@@ -1,5 +1,5 @@
 -- name: register_user(username, username_key, skeletons, password_hash)^
--- A new user and the audit row; the unique keys refuse a name that is taken, and one that looks like another.
+-- Insert a user and the audit row; unique keys refuse a name that is taken or looks like another.
 with registered as (
     insert into users (username, username_key, password_hash)
     values (:username, :username_key, :password_hash)
@@ -19,7 +19,7 @@ select id, username, created_at, role
 from registered;
 
 -- name: find_names_without_skeletons(after, rows)
--- Accounts that have no skeleton, by id: they are from before there were any, or look like an older account.
+-- Accounts without a skeleton, by id: they are older than skeletons, or look like an older account.
 select id, username
 from users
 where
@@ -32,8 +32,8 @@ order by id
 limit :rows;
 
 -- name: put_skeletons(user_ids, skeletons)!
--- Give accounts these skeletons, the oldest account first, but for those that another account has. An account that is
--- being deleted is waited for, and gets none.
+-- Store the accounts' skeletons, oldest account first; skip a skeleton that another account has. Wait for an account
+-- that is being deleted, and then skip it.
 with present as (
     select id
     from users
@@ -48,21 +48,21 @@ order by given.user_id
 on conflict (skeleton) do nothing;
 
 -- name: find_credentials(username_key)^
--- What signing in compares: the hash, and whether the account is disabled.
+-- What signing in checks: the password hash, and whether the account is disabled.
 select id, username, created_at, role, password_hash, disabled_at is not null as disabled
 from users
 where username_key = :username_key;
 
 -- name: find_password(user_id)$
--- The password's hash of a user whose account counts: asked again before something grave.
+-- The password hash of a user whose account is not disabled, to confirm a sensitive action.
 select password_hash
 from users
 where id = :user_id and disabled_at is null;
 
 -- name: change_password(user_id, known_hash, password_hash, session_id)$
--- A new password and its audit row; null where the password that allowed it, if one did, is another by now. Codes for a
--- forgotten password die, those that the user made as an administrator too: someone else may have made them. So do
--- sign-ins that wait for a second factor.
+-- Store a new password and its audit row; null if the password that authorised the change is no longer current. This
+-- also deletes password reset codes, both for the user and made by them as an administrator (an intruder may have made
+-- those), and sign-ins that wait for a second factor.
 with changed as (
     update users set password_hash = :password_hash
     where id = :user_id and (:known_hash::text is null or password_hash = :known_hash)
@@ -87,12 +87,12 @@ select id
 from changed;
 
 -- name: rehash_password(user_id, known_hash, password_hash)!
--- The same password, hashed with the parameters of today; not if it was changed meanwhile.
+-- Store a hash of the same password with the current parameters, unless the password has changed meanwhile.
 update users set password_hash = :password_hash
 where id = :user_id and password_hash = :known_hash;
 
 -- name: put_password_reset(user_id, code_hash, hours, actor_id)!
--- A code for a forgotten password, in the place of any before, written down.
+-- Store a password reset code, replacing any earlier one, with an audit row.
 with put as (
     insert into password_resets (user_id, code_hash, expires_at, created_by)
     values (:user_id, :code_hash, now() + make_interval(hours => :hours), :actor_id)
@@ -105,7 +105,7 @@ select 'password_reset_code', user_id, :actor_id
 from put;
 
 -- name: find_password_reset(username_key, code_hash)$
--- The user whose code this is, while it counts.
+-- The user whose unexpired reset code this is.
 select users.id
 from password_resets as resets
 inner join users on users.id = resets.user_id
@@ -116,8 +116,8 @@ where
     and resets.expires_at > now();
 
 -- name: use_password_reset(user_id, code_hash)$
--- Use a code up; null when it was used or replaced meanwhile, or gives a right that it must not give (any more): one that
--- an administrator made is for users only, and counts only while its maker is an administrator.
+-- Delete a code as used; null if it was used or replaced, or has expired. A code from an administrator works only for
+-- users who are not administrators, and only while its maker is still one.
 delete from password_resets as resets
 using users
 where
@@ -139,7 +139,7 @@ where
 returning resets.user_id;
 
 -- name: list_users(pattern, after, rows)
--- Accounts whose key is like the pattern, by key, after the last one of the page before; deleted ones are left out.
+-- A page of the accounts whose key matches the pattern, by key, after the given one; without deleted accounts.
 select id, username, username_key, created_at, role, disabled_at is not null as disabled
 from users
 where username_key like :pattern and username_key > :after and deleted_at is null
@@ -147,27 +147,27 @@ order by username_key
 limit :rows;
 
 -- name: list_admins()
--- Those who administer the site.
+-- All administrators.
 select id, username, created_at, role
 from users
 where role = 'admin' and deleted_at is null
 order by username_key;
 
 -- name: find_user_id(username_key)$
--- The id of an account.
+-- The id of the account with this username key.
 select id
 from users
 where username_key = :username_key and deleted_at is null;
 
 -- name: find_user(user_id)^
--- Who this is.
+-- A user by id.
 select id, username, created_at, role
 from users
 where id = :user_id and deleted_at is null;
 
 -- name: change_role(user_id, role, actor_id)$
--- Give a user a role and write it down; the id, or null where they have it already. Codes for a forgotten password, for
--- the user or made by them, die.
+-- Change a user's role, with an audit row; the id, or null if they have the role already. This also deletes password
+-- reset codes, both for the user and made by them.
 with changed as (
     update users set role = :role
     where id = :user_id and role <> :role and deleted_at is null
@@ -187,8 +187,8 @@ select id
 from changed;
 
 -- name: change_disabled(user_id, disabled, actor_id)$
--- Disable or enable an account and write it down; the id, or null where it is so already. Codes for a forgotten
--- password, for the user or made by them, die.
+-- Disable or enable an account, with an audit row; the id, or null if nothing changed. This also deletes password reset
+-- codes, both for the user and made by them.
 with changed as (
     update users set disabled_at = case when :disabled::boolean then now() end
     where id = :user_id and (disabled_at is not null) <> :disabled::boolean and deleted_at is null
@@ -208,8 +208,8 @@ select id
 from changed;
 
 -- name: delete_account(user_id, session_id)!
--- Take from an account what tells who it was; its row stays for the bookings and the audit trail, which hold numbers only.
--- The key is none that can be registered.
+-- Erase an account's personal data; its row stays for bookings and the audit trail, which refer to it by id. Its new
+-- key cannot be registered.
 with deleted as (
     update users
     set
@@ -255,7 +255,7 @@ select 'delete_account', id, id, :session_id
 from deleted;
 
 -- name: lock_accounts(user_ids)
--- Hold accounts until the end of the transaction, always in the order of their ids; disabled ones are told apart.
+-- Lock accounts until the end of the transaction, always in the order of their ids, and say which are disabled.
 select id, role, disabled_at is not null as disabled
 from users
 where id = any(:user_ids::bigint [])
@@ -263,7 +263,7 @@ order by id
 for update;
 
 -- name: export_audit(user_id)
--- What the audit trail says of a user, oldest first.
+-- A user's audit trail, oldest first.
 select audit.at, audit.action, audit.day, sections.name || '-' || seats.number as seat
 from audit
 left join seats on seats.id = audit.seat_id

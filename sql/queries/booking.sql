@@ -1,6 +1,7 @@
 -- name: read_generations(day)
--- The generation of every section on a day: read it first, then the cache, then the seats. It grows with every change of
--- its bookings (generations) and of its seats (version); neither ever shrinks, so their sum names one state only.
+-- Every section's generation on a day. Read it first, then the cache, then the seats. It is the sum of two counters
+-- that only grow, one of changes to bookings (generations) and one of changes to seats (version), so each value is one
+-- state.
 select
     sections.id,
     sections.name,
@@ -10,8 +11,8 @@ left join generations on generations.section_id = sections.id and generations.da
 order by sections.name;
 
 -- name: read_seats(section_ids, day)
--- The seats of the given sections with who has each on the day, in the order of the map; and the generation of the same
--- moment, so that one generation never names two states.
+-- The sections' seats in map order, with who has each on the day, and the generation from the same snapshot, so that
+-- one generation never stands for two states.
 select
     seats.id,
     seats.section_id,
@@ -46,16 +47,16 @@ inner join sections on sections.id = seats.section_id
 where seats.id = :seat_id;
 
 -- name: find_sitters(seat_ids, days)
--- The ids of the users who have the seats, each on its day: losers learn it here without queueing behind the winners.
+-- The ids of the users who have the seats, each on its day. It takes no lock, so that those who lost a race need not
+-- queue behind the winners.
 select seat_id, day, user_id
 from bookings join unnest(:seat_ids::bigint[], :days::date[]) as wanted(seat_id, day) using (seat_id, day)
 where status = 'confirmed';
 
 -- name: book_seat(seat_id, user_id, day, session_id)^
--- The whole booking in one statement. It locks the user's account, then the section's generation (which queues the
--- section's writers), then the booking: the order of every transaction, so that none waits for another in a circle.
--- The unique indexes decide who gets the seat. Then follows the audit row.
--- No row when there is no such seat, or it is closed.
+-- The whole booking in one statement. It locks the user's account, then the section's generation (so writers of a
+-- section queue), then inserts the booking. Every transaction locks in this order, so that no deadlock can arise. The
+-- unique indexes decide who gets the seat. The audit row follows. No row if the seat does not exist or is closed.
 with bumped as (
     insert into generations as g (section_id, day, generation)
     select seats.section_id, :day, 1
@@ -84,8 +85,8 @@ inner join seats on seats.id = booked.seat_id
 inner join sections on sections.id = seats.section_id;
 
 -- name: bump_generations(section_ids, day)!
--- Grow the generation of the given sections on a day, in the order of their ids; holds them until the end of the
--- transaction, so everything read after it stays true of these sections.
+-- Increment the sections' generations on a day, in the order of their ids. This locks the sections until the end of the
+-- transaction, so that what is read afterwards stays true.
 insert into generations as g (section_id, day, generation)
 select section_id, :day, 1
 from unnest(:section_ids::smallint []) as given (section_id)
@@ -93,13 +94,14 @@ order by section_id
 on conflict (section_id, day) do update set generation = g.generation + 1;
 
 -- name: book_any_seat(user_id, day, section_ids, held, session_id)$
--- The id of a booking of a free seat that nobody holds, in the emptiest of the sections; null when there is none.
--- Like every transaction it locks the user's account first.
+-- Book a free seat that nobody holds in the emptiest of the sections; the booking's id, or null if there is none. Like
+-- every transaction, lock the user's account first.
 select book_any_seat(owner.id, :day, :section_ids::smallint [], :held::bigint [], :session_id)
 from (select id from users where id = :user_id for share) as owner;
 
 -- name: any_free_seat(section_ids, day, held)$
--- Whether one of the sections has a free seat that nobody holds: losers learn it here without queueing behind the winners.
+-- Whether one of the sections has a free seat that nobody holds. It takes no lock, so that those who lost a race need
+-- not queue behind the winners.
 select exists (
     select from seats
     where
@@ -118,14 +120,14 @@ select * from booking_details
 where user_id = :user_id and day = :day and status = 'confirmed';
 
 -- name: find_booking(booking_id, user_id)^
--- One booking of the user, whatever its status; another user's is not found.
+-- One of the user's bookings, whatever its status; another user's booking is not found.
 select * from booking_details
 where id = :booking_id and user_id = :user_id;
 
 -- name: lock_booking(booking_id, user_id)^
--- The user's confirmed booking, locked: nobody moves or cancels it until this transaction ends. The account is locked
--- before it, as everywhere. It joins no table that a move changes, since the row would be lost when the booking was moved
--- while this statement waited for it.
+-- Lock the user's confirmed booking, so that nobody moves or cancels it until the transaction ends; lock the account
+-- first, as everywhere. Do not join tables that a move changes: if the booking were moved while this statement waits,
+-- the join would lose the row.
 with owner as materialized (
     select id
     from users
@@ -139,7 +141,7 @@ where bookings.id = :booking_id and bookings.status = 'confirmed'
 for update of bookings;
 
 -- name: cancel_booking(booking_id, session_id)!
--- End a locked booking and write it down.
+-- Cancel a locked booking, with an audit row.
 with cancelled as (
     update bookings set status = 'cancelled', cancelled_at = now()
     where id = :booking_id
@@ -150,7 +152,8 @@ select 'cancel', user_id, :session_id, id, seat_id, day
 from cancelled;
 
 -- name: move_booking(booking_id, seat_id, from_seat_id, session_id)!
--- Give a locked booking another seat and write it down; the unique index decides, and the first seat is kept if it refuses.
+-- Move a locked booking to another seat, with an audit row; the unique index decides, and a refusal keeps the first
+-- seat.
 with moved as (
     update bookings set seat_id = :seat_id
     where id = :booking_id
@@ -161,7 +164,7 @@ select 'move', user_id, :session_id, id, seat_id, :from_seat_id, day
 from moved;
 
 -- name: list_confirmed_bookings(user_id, first_day, last_day)
--- The user's confirmed bookings between two days, both included, soonest first (one a day, so the days bound it).
+-- The user's confirmed bookings between two days, inclusive, soonest first. Needs no limit: there is one a day at most.
 select * from booking_details
 where
     user_id = :user_id
@@ -170,15 +173,15 @@ where
 order by day;
 
 -- name: list_ended_bookings(user_id, day, rows)
--- The user's bookings that are over or cancelled, latest first, this many at most.
+-- The user's past or cancelled bookings, latest first, at most `rows`.
 select * from booking_details
 where user_id = :user_id and (day < :day or status = 'cancelled')
 order by day desc, id desc
 limit :rows;
 
 -- name: list_bookings(user_id, first_day, last_day, status, after_day, after_id, rows)
--- A page of the user's bookings between two days, by day and id, after the last one of the page before; with one
--- status, or all where it is null; all rows where their number is null.
+-- A page of the user's bookings between two days, by day and id, after the given one; with this status, or any if null;
+-- at most `rows`, or all if null.
 select * from booking_details
 where
     user_id = :user_id
@@ -189,8 +192,8 @@ order by day, id
 limit :rows;
 
 -- name: cancel_coming_bookings(user_id, first_day, session_id)
--- End the user's bookings from a day on, and write each down; the generations of their sections grow in the order of
--- day and section, before anything else.
+-- Cancel the user's bookings from a day on, each with an audit row. First increment their sections' generations, in the
+-- order of day and section.
 with coming as (
     select bookings.id, bookings.day, bookings.seat_id, seats.section_id
     from bookings
@@ -221,22 +224,22 @@ from cancelled
 order by day;
 
 -- name: try_idempotency_lock(user_id, key)$
--- Whether no other request with this key is being answered now; held until the end of the transaction.
+-- Try to lock this idempotency key until the end of the transaction; false if another request has it.
 select pg_try_advisory_xact_lock(hashtextextended(:user_id::bigint || ':' || :key::text, 0));
 
 -- name: find_answer(user_id, key)^
--- The first answer to a request with this key.
+-- The stored first answer to a request with this key.
 select fingerprint, status, body
 from idempotency_keys
 where user_id = :user_id and key = :key;
 
 -- name: keep_answer(user_id, key, fingerprint, status, body)!
--- Keep the first answer, in the transaction of what it did.
+-- Store the first answer, in the same transaction as what the request did.
 insert into idempotency_keys (user_id, key, fingerprint, status, body)
 values (:user_id, :key, :fingerprint, :status, :body);
 
 -- name: prune_bookings(before, rows)$
--- Forget bookings of days before this one; how many went, a batch at most.
+-- Delete a batch of bookings before a day; how many were deleted.
 with old as (
     select id
     from bookings
@@ -253,7 +256,7 @@ select count(*)
 from pruned;
 
 -- name: prune_idempotency_keys(days, rows)$
--- Forget the answers to keys that are older than so many days; how many went, a batch at most.
+-- Delete a batch of idempotency keys older than `days` days; how many were deleted.
 with old as (
     select user_id, key
     from idempotency_keys

@@ -1,18 +1,18 @@
 -- name: find_factors(user_id)^
--- When the authenticator app was added, and how many recovery codes are there and left.
+-- When the authenticator app was added, and how many recovery codes the user has in all and unused.
 select
     (select confirmed_at from totp_secrets where user_id = :user_id) as totp_since,
     (select count(*) from recovery_codes where user_id = :user_id) as recovery_made,
     (select count(*) from recovery_codes where user_id = :user_id and used_at is null) as recovery_left;
 
 -- name: has_second_factor(user_id)$
--- Whether the password alone lets nobody in.
+-- Whether signing in takes more than the password.
 select
     exists (select from totp_secrets where user_id = :user_id and confirmed_at is not null)
     or exists (select from passkeys where user_id = :user_id);
 
 -- name: begin_totp(user_id, secret)$
--- A new secret that does not count yet, in the place of one that does not; null where one counts.
+-- Store a new, unconfirmed secret, replacing an unconfirmed one; null if there is a confirmed one.
 insert into totp_secrets as t (user_id, secret)
 values (:user_id, :secret)
 on conflict (user_id) do update set secret = excluded.secret, last_step = 0, created_at = now()
@@ -20,13 +20,13 @@ where t.confirmed_at is null
 returning user_id;
 
 -- name: find_totp(user_id)^
--- The secret, and whether it counts.
+-- The secret, and whether it is confirmed.
 select secret, confirmed_at is not null as confirmed
 from totp_secrets
 where user_id = :user_id;
 
 -- name: confirm_totp(user_id, secret, step, session_id)$
--- From now on the secret counts, and its first code is used; written down. Null when it was replaced meanwhile.
+-- Confirm the secret and mark its first code as used, with an audit row; null if the secret was replaced meanwhile.
 with confirmed as (
     update totp_secrets set confirmed_at = now(), last_step = :step
     where user_id = :user_id and secret = :secret and confirmed_at is null
@@ -41,13 +41,13 @@ select user_id
 from confirmed;
 
 -- name: use_totp(user_id, secret, step)$
--- Take the code of a time-step, if no code of it or of a later one was taken before (RFC 6238, section 5.2).
+-- Mark a time-step's code as used, unless that code or a later one was used before (RFC 6238, section 5.2).
 update totp_secrets set last_step = :step
 where user_id = :user_id and secret = :secret and confirmed_at is not null and last_step < :step
 returning user_id;
 
 -- name: remove_totp(user_id, session_id)!
--- Take the authenticator app away and write it down; without one nothing happens.
+-- Remove the authenticator app, with an audit row; do nothing if there is none.
 with removed as (
     delete from totp_secrets
     where user_id = :user_id
@@ -59,12 +59,12 @@ from removed
 where confirmed_at is not null;
 
 -- name: remove_recovery_codes(user_id)!
--- The user's recovery codes count no more.
+-- Delete the user's recovery codes.
 delete from recovery_codes
 where user_id = :user_id;
 
 -- name: add_recovery_codes(user_id, hashes, session_id)!
--- The user's recovery codes, numbered from 0, written down once.
+-- Store the user's recovery codes, numbered from 0, with one audit row.
 with added as (
     insert into recovery_codes (user_id, number, code_hash)
     select :user_id, place - 1, code_hash
@@ -74,13 +74,13 @@ insert into audit (action, user_id, session_id)
 values ('recovery_codes', :user_id, :session_id);
 
 -- name: find_recovery_code(user_id, number)$
--- The argon2 hash of a recovery code of the kind that was made earlier, 16 digits of which the first is its number.
+-- The argon2 hash of an unused recovery code in the old format: 16 digits, of which the first is its number.
 select code_hash
 from recovery_codes
 where user_id = :user_id and number = :number and used_at is null;
 
 -- name: use_recovery_code(user_id, code_hash)$
--- Use a recovery code up and write it down; null when there is none, or another request was faster.
+-- Mark a recovery code as used, with an audit row; null if there is none, or another request used it first.
 with used as (
     update recovery_codes set used_at = now()
     where user_id = :user_id and code_hash = :code_hash and used_at is null
@@ -95,7 +95,7 @@ select user_id
 from used;
 
 -- name: count_code_try(user_id, most, seconds)$
--- Count a try before it is made; null when there were so many in a row, each within so many seconds of the one before.
+-- Count an attempt before it is checked; null after `most` attempts in a row, each within `seconds` of the one before.
 insert into code_tries as t (user_id, tries, last_at)
 values (:user_id, 1, now())
 on conflict (user_id) do update set
@@ -105,18 +105,18 @@ where t.tries < :most or t.last_at < now() - make_interval(secs => :seconds)
 returning tries;
 
 -- name: seconds_to_wait(user_id, seconds)$
--- How long until codes are taken again.
+-- How long until the next attempt is allowed.
 select ceil(extract(epoch from last_at - now()) + :seconds)::integer
 from code_tries
 where user_id = :user_id;
 
 -- name: forget_code_tries(user_id)!
--- A code was right: the tries before it do not count.
+-- Reset the count of attempts after a correct code.
 delete from code_tries
 where user_id = :user_id;
 
 -- name: begin_waiting(user_id, password_hash, seconds)$
--- A sign-in that waits for the second factor; it counts for the password that was verified. Those that are over go.
+-- Store a sign-in that waits for the second factor, with the password hash that was verified; delete expired ones.
 with gone as (
     delete from waiting_sign_ins
     where created_at < now() - make_interval(secs => :seconds)
@@ -126,7 +126,7 @@ values (:user_id, :password_hash)
 returning id;
 
 -- name: find_waiting(waiting_id, seconds)^
--- The user of a sign-in that waits: not over, the password the same, the account not disabled.
+-- The user of a waiting sign-in, if it has not expired, the password is the same and the account is not disabled.
 select users.id, users.username, users.created_at
 from waiting_sign_ins as waiting
 inner join users on users.id = waiting.user_id
@@ -137,19 +137,19 @@ where
     and users.disabled_at is null;
 
 -- name: count_waiting_try(waiting_id, most)$
--- Count a try of this sign-in before it is made; null after so many.
+-- Count an attempt of this sign-in before it is checked; null after `most`.
 update waiting_sign_ins set tries = tries + 1
 where id = :waiting_id and tries < :most
 returning tries;
 
 -- name: end_waiting(waiting_id)$
--- A sign-in waits no more; null when another request ended it.
+-- Delete a waiting sign-in; null if another request has done so.
 delete from waiting_sign_ins
 where id = :waiting_id
 returning password_hash;
 
 -- name: list_passkeys(user_id)
--- The user's passkeys, in the order in which they were added.
+-- The user's passkeys, oldest first.
 select id, name, created_at, last_used_at, credential_id, transports, user_handle
 from passkeys
 where user_id = :user_id
@@ -165,7 +165,7 @@ inner join users on users.id = passkeys.user_id
 where passkeys.credential_id = :credential_id and users.disabled_at is null;
 
 -- name: use_challenge(challenge, seconds)$
--- Use a challenge up; null when it was used before. Those that are over go.
+-- Mark a challenge as used; null if it was used before. Delete expired ones.
 with gone as (
     delete from used_challenges
     where expires_at < now()
@@ -176,7 +176,7 @@ on conflict (challenge) do nothing
 returning challenge;
 
 -- name: add_passkey(user_id, user_handle, credential_id, public_key, sign_count, transports, name, session_id)$
--- A new passkey of the user, written down; null when someone has it already.
+-- Store a new passkey, with an audit row; null if it is registered already.
 with added as (
     insert into passkeys (user_id, user_handle, credential_id, public_key, sign_count, transports, name)
     values (:user_id, :user_handle, :credential_id, :public_key, :sign_count, :transports::text [], :name)
@@ -192,13 +192,14 @@ select id
 from added;
 
 -- name: use_passkey(passkey_id, sign_count)$
--- Note that a passkey was used; null when its counter did not grow, which a copy of it would show (WebAuthn, 6.1.1).
+-- Record that a passkey was used; null if its counter did not grow, a sign of a cloned passkey (WebAuthn, section
+-- 6.1.1).
 update passkeys set sign_count = :sign_count, last_used_at = now()
 where id = :passkey_id and (sign_count < :sign_count or (sign_count = 0 and :sign_count = 0))
 returning id;
 
 -- name: remove_passkey(passkey_id, user_id, session_id)!
--- Take a passkey of the user away and write it down; without it nothing happens.
+-- Delete one of the user's passkeys, with an audit row; do nothing if there is none.
 with removed as (
     delete from passkeys
     where id = :passkey_id and user_id = :user_id

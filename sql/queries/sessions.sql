@@ -1,7 +1,7 @@
 -- name: start_session(user_id, expires_at, address, device, password_hash, enrolling, most)$
--- A new session of a user, with its audit row; null where the account is disabled, or a password was verified against
--- a hash that is not its own any more. It waits for who is changing that, and who changes it later ends the session.
--- Of more sessions than `most` those end that were not used for longest.
+-- Start a session, with its audit row; null if the account is disabled, or if the password hash that was verified is no
+-- longer current. It waits for a concurrent change of the account; a later change ends the session. Of more than `most`
+-- sessions, the least recently used ones end.
 with counting as (
     select id
     from users
@@ -42,14 +42,14 @@ select id
 from started;
 
 -- name: lock_session(session_id, user_id)$
--- Hold a session until the end of the transaction; null where it has ended. Its account is locked before.
+-- Lock a session until the end of the transaction; null if it has ended. Lock its account first.
 select id
 from sessions
 where id = :session_id and user_id = :user_id and ended_at is null and expires_at > now()
 for share;
 
 -- name: find_session(session_id, user_id, idle)^
--- A session that still counts: not ended, not over, not idle for too long, of a user who is not disabled.
+-- A live session: not ended, expired or idle for too long, of a user who is not disabled.
 select
     sessions.id, sessions.expires_at, sessions.enrolling,
     users.id as user_id, users.username, users.created_at, users.role
@@ -64,7 +64,7 @@ where
     and users.disabled_at is null;
 
 -- name: live_sessions(session_ids, idle)
--- Those of many sessions that still count: one query for all that were used lately or have a stream open.
+-- Which of these sessions are live. One query for all that were used recently or have an open stream.
 select sessions.id
 from sessions
 inner join users on users.id = sessions.user_id
@@ -76,8 +76,8 @@ where
     and users.disabled_at is null;
 
 -- name: mark_enrolling(needed, after, rows)$
--- Where everyone needs a second factor, let the sessions of those without one count for nothing but adding it; where
--- nobody does, let all count. It looks at the next sessions after an id, and returns the last id that it looked at.
+-- If everyone needs a second factor, limit the sessions of users without one to adding it; if not, lift that limit.
+-- Update the next `rows` sessions after an id, and return the last id.
 with page as (
     select id
     from sessions
@@ -105,7 +105,7 @@ order by id desc
 limit 1;
 
 -- name: list_sessions(user_id, idle, rows)
--- The sessions of a user that still count, the one that was used last first, this many at most.
+-- The user's live sessions, most recently used first, at most `rows`.
 select id, created_at, seen_at, address, device
 from sessions
 where
@@ -117,7 +117,7 @@ order by seen_at desc, id
 limit :rows;
 
 -- name: touch_sessions(session_ids, idle)!
--- That these sessions were used within the last minute; one that was idle for too long stays so.
+-- Record that these sessions were used within the last minute; one that was idle for too long stays so.
 update sessions set seen_at = now()
 where
     id = any(:session_ids::uuid [])
@@ -125,7 +125,7 @@ where
     and seen_at > now() - :idle::interval;
 
 -- name: end_session(session_id, user_id)!
--- End a session of the user once and write it down; ending it again, or another user's, changes nothing.
+-- End one of the user's sessions, with an audit row; do nothing if it has ended or is another user's.
 with ended as (
     update sessions set ended_at = now()
     where id = :session_id and user_id = :user_id and ended_at is null
@@ -136,7 +136,7 @@ select 'sign_out', user_id, id
 from ended;
 
 -- name: end_sessions(user_id, kept)
--- End the user's sessions, but for one that is kept (none where it is null), and write each down; their ids come back.
+-- End the user's sessions except `kept` (all if it is null), with audit rows; the ended sessions' ids.
 with ended as (
     update sessions set ended_at = now()
     where user_id = :user_id and ended_at is null and id is distinct from :kept::uuid
@@ -151,19 +151,19 @@ select id
 from ended;
 
 -- name: delete_sessions(user_id)!
--- Forget where a user was signed in.
+-- Delete a user's sessions.
 delete from sessions
 where user_id = :user_id;
 
 -- name: export_sessions(user_id)
--- Every session of a user that is still kept, also those that ended, oldest first.
+-- All of a user's sessions that are still stored, including ended ones, oldest first.
 select id, created_at, seen_at, address, device
 from sessions
 where user_id = :user_id
 order by created_at, id;
 
 -- name: prune_sessions(days, rows)$
--- Forget sessions that are over for so many days; how many went, a batch at most.
+-- Delete a batch of sessions that ended or expired more than `days` days ago; how many were deleted.
 with old as (
     select id
     from sessions

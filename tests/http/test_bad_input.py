@@ -1,7 +1,7 @@
-"""Bad input: whatever is sent to whichever route, the answer is a definite one of ours and nothing has changed.
+"""Fuzzing: whatever is sent to any route, Seatweb answers with an expected status, and no data changes.
 
-`make test` sends some of it; `SEATWEB_TEST_FUZZ_CASES=5000` sends so many different requests to every route, and prints
-the figures.
+`make test` sends a few requests to each route; `SEATWEB_TEST_FUZZ_CASES=5000` sends 5,000 different ones to each and
+prints statistics.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ from tests.support import NO_LIMITS, Clock, Site, within
 
 CASES = int(os.environ.get("SEATWEB_TEST_FUZZ_CASES", "0"))
 EACH = 60
-SLOW = 20  # of a form for which a password is hashed each time
+SLOW = 20  # cases for a form that hashes a password each time
 LINES = 2
 REFUSALS = (BAD_REQUEST, HEADERS_TOO_LARGE, URL_TOO_LONG)
-AT_ONCE = 4  # between two of a form whose tries are counted
+AT_ONCE = 4  # requests between two resets of a form's attempt counter
 ROOT = Path(__file__).parents[2]
 INSIDE = (b"Traceback", b'File "', b"site-packages", str(ROOT).encode(), b"asyncpg", b"msgspec", b"litestar")
 FORM_FIELD = re.compile(r"(?:fields|\(await read_form\(request\)\))\.get\(\"(\w+)\"")
@@ -65,11 +65,11 @@ def test_every_field_of_every_form_is_known(site: Site) -> None:
     assert len(seen) > 70
 
 
-# What has to be true of every answer
+# What must hold for every answer
 
 
 def look(route: Route, attempt: Attempt, answer: Answer) -> None:
-    """Fail where the answer is none that may be given."""
+    """Fail if this answer is not acceptable."""
     status, headers, body = answer.status, answer.headers, answer.body
     assert status < 500, "a mistake of ours"
     assert not any(mark in body for mark in INSIDE), "it tells of the inside"
@@ -80,7 +80,7 @@ def look(route: Route, attempt: Attempt, answer: Answer) -> None:
     target = re.sub("^http://[^/]*", "", attempt.sent.split(b" ", 2)[1].decode(errors="replace"))
     check(Asked(route.method, unquote(target), {}), httpx.Response(status, headers=headers, content=b""), https=False)
     kind = headers.get("content-type", "").partition(";")[0]
-    bad_host = status in {400, 421} and kind == "text/plain"  # said before anything else is looked at
+    bad_host = status in {400, 421} and kind == "text/plain"  # the host is checked first
     if "location" in headers:
         assert re.match(r"/(?![/\\])", headers["location"]), "it leads elsewhere"
     if kind == "text/html":
@@ -95,7 +95,7 @@ def look(route: Route, attempt: Attempt, answer: Answer) -> None:
 
 
 def wrong_in(log: str) -> list[str]:
-    """Return the lines of the log that tell of a mistake of ours."""
+    """Return the log lines that report an error in Seatweb."""
     levels = ('"level":"error"', '"level":"critical"', "Traceback")
     return [line[:3000] for line in log.splitlines() if any(level in line for level in levels)]
 
@@ -105,7 +105,7 @@ def line_to(site: Site) -> Line:
 
 
 def send(site: Site, route: Route, batch: list[Attempt]) -> tuple[Counter[int], list[str]]:
-    """Return the statuses of the answers, and what was wrong."""
+    """Send the batch; return the answers' statuses, and descriptions of problems."""
     seen: Counter[int] = Counter()
     wrong: list[str] = []
     line = line_to(site)
@@ -125,7 +125,7 @@ def send(site: Site, route: Route, batch: list[Attempt]) -> tuple[Counter[int], 
 
 
 def distinct(route: Route, everyone: People, host: bytes, count: int) -> Iterator[Attempt]:
-    """Yield so many requests, no two of them the same."""
+    """Yield `count` different requests."""
     seen: set[bytes] = set()
     for attempt in attempts(route, everyone, host):
         sent = hashlib.blake2b(attempt.sent, digest_size=16).digest()
@@ -181,7 +181,7 @@ async def test_bad_input_is_refused_and_changes_nothing(
 
 
 @pytest.mark.parametrize("path", ["/days/2026-11-23/any", "/bookings", "/nowhere"])
-async def test_who_leaves_before_all_is_sent_is_no_mistake_of_ours(
+async def test_a_client_that_disconnects_early_is_not_logged_as_an_error(
     capsys: pytest.CaptureFixture[str], start_site: Callable[..., Site], path: str
 ) -> None:
     site = start_site(SEATWEB_LOG_FORMAT="json")
@@ -200,7 +200,7 @@ async def test_who_leaves_before_all_is_sent_is_no_mistake_of_ours(
     assert '"status":4' in log
 
 
-async def test_a_number_beyond_any_id_is_not_found(
+async def test_an_id_beyond_bigint_is_not_found(
     start_site: Callable[..., Site], connection: asyncpg.Connection, clock: Clock
 ) -> None:
     site = start_site()

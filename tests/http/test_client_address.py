@@ -1,4 +1,4 @@
-"""Whose address counts: what our own proxies wrote, and nothing that anyone else could have written."""
+"""The client's address: trusted proxies may report it, and nobody else can forge it."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ def seen(peer: str | None, *headers: str | bytes, proxies: Proxies | None = None
 @pytest.mark.parametrize(
     ("peer", "headers", "expected"),
     [
-        # Nobody in between, or nobody we know: the peer, whatever the header says.
+        # No proxy, or one that is not trusted: the peer, whatever the header says.
         (CLIENT, [], CLIENT),
         (CLIENT, ["198.51.100.1"], CLIENT),
         (CLIENT, [PROXY], CLIENT),
         (CLIENT, ["198.51.100.1, 10.0.0.5"], CLIENT),
         ("10.0.0.6", [CLIENT], "10.0.0.6"),
         ("2001:db8:2::1", [CLIENT], "2001:db8:2::1"),
-        # One proxy of ours.
+        # One trusted proxy.
         (PROXY, [], PROXY),
         (PROXY, [CLIENT], CLIENT),
-        (PROXY, ["198.51.100.1, " + CLIENT], CLIENT),  # the left one was made up
+        (PROXY, ["198.51.100.1, " + CLIENT], CLIENT),  # the left one is forged
         (PROXY, [f"  {CLIENT}  "], CLIENT),
         (PROXY, [f"{CLIENT}:51234"], CLIENT),
         (PROXY, [f'"{CLIENT}"'], CLIENT),
         (f"::ffff:{PROXY}", [CLIENT], CLIENT),
         (PROXY, [f"::ffff:{CLIENT}"], CLIENT),
-        # Several of ours.
+        # Several trusted proxies.
         (PROXY, [f"{CLIENT}, {INNER}"], CLIENT),
         (PROXY, [f"198.51.100.1,{CLIENT},{INNER},10.0.1.10"], CLIENT),
-        (PROXY, ["198.51.100.1", CLIENT, INNER], CLIENT),  # a line each
-        (PROXY, [INNER], INNER),  # one of us asks
+        (PROXY, ["198.51.100.1", CLIENT, INNER], CLIENT),  # one header line each
+        (PROXY, [INNER], INNER),  # a proxy itself sends the request
         (PROXY, [f"10.0.1.10, {INNER}"], "10.0.1.10"),
         # IPv6.
         ("2001:db8:1::5", ["2001:db8:9::7"], "2001:db8:9::7"),
@@ -60,7 +60,7 @@ def seen(peer: str | None, *headers: str | bytes, proxies: Proxies | None = None
         (PROXY, ["[2001:db8:9::7]:443"], "2001:db8:9::7"),
         (PROXY, ["[2001:db8:9::7]"], "2001:db8:9::7"),
         ("fe80::1%eth0", [CLIENT], "fe80::1"),
-        # What cannot be read ends the reading where it stands.
+        # Reading stops at a malformed entry.
         (PROXY, ["unknown"], PROXY),
         (PROXY, ["_hidden, unknown"], PROXY),
         (PROXY, [f"{CLIENT}, unknown"], PROXY),
@@ -77,21 +77,23 @@ def seen(peer: str | None, *headers: str | bytes, proxies: Proxies | None = None
         (PROXY, [b"\xff\xfe\x00"], PROXY),
         (PROXY, ["9" * 100_000], PROXY),
         (PROXY, ["1.1.1.1, " * 20_000 + CLIENT], CLIENT),
-        (PROXY, [f"{CLIENT}, " + ", ".join([INNER] * 50)], INNER),  # nobody has so many
-        # A unix socket, which is not trusted here.
+        (PROXY, [f"{CLIENT}, " + ", ".join([INNER] * 50)], INNER),  # more hops than are read
+        # A unix socket that is not trusted.
         (None, [], ""),
         (None, [CLIENT], ""),
         ("", [CLIENT], ""),
         ("testclient", [CLIENT], "testclient"),
     ],
 )
-def test_whose_address_counts(peer: str | None, headers: list[str | bytes], expected: str) -> None:
+def test_the_client_address_is_the_last_one_before_the_trusted_proxies(
+    peer: str | None, headers: list[str | bytes], expected: str
+) -> None:
     assert seen(peer, *headers) == expected
     proxies = Proxies(TRUSTED)
     assert [seen(peer, *headers, proxies=proxies) for _ in range(2)] == [expected] * 2
 
 
-def test_a_unix_socket_only_if_it_is_named() -> None:
+def test_a_unix_socket_is_trusted_only_if_configured() -> None:
     proxies = Proxies([], unix=True)
     assert seen(None, CLIENT, proxies=proxies) == CLIENT
     assert seen(None, f"198.51.100.1, {CLIENT}", proxies=proxies) == CLIENT
@@ -106,14 +108,14 @@ def test_a_unix_socket_only_if_it_is_named() -> None:
     peer=st.sampled_from([PROXY, CLIENT, None, "", "::1"]),
     header=st.one_of(st.binary(max_size=200), st.text('0123456789abcdef.:,[]%" ', max_size=80).map(str.encode)),
 )
-def test_nothing_that_is_sent_breaks_it(peer: str | None, header: bytes) -> None:
+def test_arbitrary_headers_never_raise(peer: str | None, header: bytes) -> None:
     found = seen(peer, header)
     assert found == (peer or "") or ipaddress.ip_address(found)
     if peer != PROXY:
         assert found == (peer or "")
 
 
-def test_what_is_remembered_is_bounded() -> None:
+def test_the_cache_of_addresses_is_bounded() -> None:
     proxies = Proxies(TRUSTED)
     for number in range(3000):
         seen(PROXY, f"{number // 256}.{number % 256}.1.1, " * (number % 40) + CLIENT, proxies=proxies)
@@ -122,11 +124,11 @@ def test_what_is_remembered_is_bounded() -> None:
 
 
 @pytest.mark.parametrize(("peer", "told"), [("10.9.9.9", 1), ("127.0.0.1", 1), (None, 1), ("8.8.8.8", 0)])
-def test_the_operator_is_told_once_of_a_proxy_that_is_not_trusted(
+def test_the_operator_is_warned_once_about_an_untrusted_proxy(
     monkeypatch: pytest.MonkeyPatch, peer: str | None, told: int
 ) -> None:
-    """A stranger's header fills no log."""
-    # A site that an earlier test started would keep the log of its own settings.
+    """Headers from strangers must not fill the log."""
+    # The module's logger may be cached with the configuration of a site that an earlier test started.
     monkeypatch.setattr("seatweb.http.client_address.log", structlog.get_logger())
     proxies = Proxies(TRUSTED)
     with capture_logs() as lines:

@@ -1,4 +1,4 @@
-"""What takes too long ends with a definite answer, but for what has begun to answer."""
+"""A request that takes too long is refused with 503, or cut off if its response has started."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def answer_of(content_type: bytes) -> Message:
     return {"type": "http.response.start", "status": 200, "headers": [(b"content-type", content_type)]}
 
 
-async def test_without_an_answer_in_time_it_is_too_much() -> None:
+async def test_a_request_without_a_response_in_time_is_refused_as_overloaded() -> None:
     async def stuck(_scope: Scope, _receive: Receive, _send: Send) -> None:
         await asyncio.Event().wait()
 
@@ -40,7 +40,7 @@ async def test_without_an_answer_in_time_it_is_too_much() -> None:
 
 
 @pytest.mark.parametrize(("kind", "ends"), [(b"text/html", True), (deadline.EVENT_STREAM, False)])
-async def test_what_has_begun_is_cut_off_unless_it_is_a_stream(kind: bytes, *, ends: bool) -> None:
+async def test_a_started_response_is_cut_off_unless_it_is_a_stream(kind: bytes, *, ends: bool) -> None:
     sent: list[Message] = []
     over = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""What is taken for a form: what our own pages send, and nothing that a stranger chooses how to decode."""
+"""Only URL-encoded forms are parsed, as our pages send them; a client cannot choose another decoder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from tests.support import HTMX, Site, one, says, soup
 from tests.web.test_html import check
 
-# A part whose charset takes Python's decoder time that grows with the square of its length.
+# A part with a charset that Python decodes in quadratic time.
 SLOW = b"xn--" + ("\u0301\u0316" * 30_000).encode("punycode")
 PART = (
     b'--x\r\nContent-Disposition: form-data; name="username"\r\nContent-Type: text/plain; charset=%s\r\n\r\n%s\r\n--x--'
@@ -36,7 +36,7 @@ async def test_only_forms_are_read_as_forms(site: Site, connection: asyncpg.Conn
     headers = {"Content-Type": content_type}
     assert (await visitor.http.post("/register", content=body, headers=headers)).status_code == 415
     assert await connection.fetchval("select count(*) from users") == 0
-    headers = {"Content-Type": "Application/X-WWW-Form-URLencoded ; charset=idna"}  # no charset is looked at
+    headers = {"Content-Type": "Application/X-WWW-Form-URLencoded ; charset=idna"}  # the charset is ignored
     assert (await visitor.http.post("/register", content=body, headers=headers)).status_code == 303
 
 
@@ -48,7 +48,7 @@ async def test_the_refusal_does_not_wait_for_the_body(site: Site) -> None:
     writer.close()
 
 
-async def test_the_refusal_is_a_page_that_says_what_to_do(site: Site) -> None:
+async def test_a_refused_form_gets_a_page_that_says_what_to_do(site: Site) -> None:
     headers = {"Content-Type": "text/plain"}
     answer = await site.visitor().http.post("/login", content=b"a", headers=headers)
     check(answer, "no form")
@@ -61,7 +61,7 @@ async def test_the_refusal_is_a_page_that_says_what_to_do(site: Site) -> None:
 @pytest.mark.parametrize(
     "more", ["&".join(f"a{number}=" for number in range(50)), "a=%ff", "%ff=a", "username=eve", "a=%00", "a=%zz", "a=%"]
 )
-async def test_a_form_that_can_be_read_in_two_ways_or_is_far_too_long_is_refused(
+async def test_an_ambiguous_or_far_too_long_form_is_refused(
     site: Site, connection: asyncpg.Connection, more: str
 ) -> None:
     visitor = site.visitor()
@@ -74,7 +74,7 @@ async def test_a_form_that_can_be_read_in_two_ways_or_is_far_too_long_is_refused
     assert await connection.fetchval("select count(*) from users") == 0
 
 
-async def test_passwords_are_not_kept_in_a_cache_of_forms(site: Site) -> None:
+async def test_passwords_are_not_cached_with_forms(site: Site) -> None:
     visitor = site.visitor()
     await visitor.register("ada")
     from litestar._parsers import parse_url_encoded_form_data  # noqa: PLC0415 - the cache that is meant

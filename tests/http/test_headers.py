@@ -1,4 +1,4 @@
-"""The headers that protect: on every answer of every route of the app, whoever asks and whatever comes of it."""
+"""Security headers are on every response of every route, for every kind of visitor and every status."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ VALUES = {
     "booking_text": "1", "name": "A", "section": "A", "path": "nowhere/at/all", "file_path": "icons/favicon.svg",
 }  # fmt: skip
 JSON = {"content-type": "application/json"}
-# Answers that shared caches may keep, since they are the same for everyone.
+# Responses that shared caches may store, since they are the same for everyone.
 PUBLIC = ("/static/", "/favicon.ico", "/robots.txt", "/.well-known/security.txt", "/openapi.json")
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A request, and who asks."""
+    """A request and its sender."""
 
     method: str
     path: str
@@ -53,7 +53,7 @@ def address(route: HTTPRoute) -> str:
 def requests(found: list[HTTPRoute]) -> Iterator[Asked]:
     for route in found:
         path = address(route)
-        for method in sorted(route.methods | {"GET", "POST", "TRACE"} - {"HEAD"}):  # also those it does not take: 405
+        for method in sorted(route.methods | {"GET", "POST", "TRACE"} - {"HEAD"}):  # also unsupported methods: 405
             yield Asked(method, path, {})
             yield Asked(method, path, HTMX)
             if method in {"POST", "PATCH"}:
@@ -71,7 +71,7 @@ def beyond_the_routes() -> Iterator[Asked]:
     yield Asked("GET", "/days/2026-13-45", {})
     yield Asked("GET", "/days/2030-01-01/seats/1", {})
     yield Asked("GET", "/days/2026-11-23/live", {})  # a stream
-    yield Asked("GET", "/", {"host": "a:b"})  # an address that none can have
+    yield Asked("GET", "/", {"host": "a:b"})  # a host that cannot exist
 
 
 def check(asked: Asked, answer: httpx.Response, *, https: bool) -> None:
@@ -86,7 +86,7 @@ def check(asked: Asked, answer: httpx.Response, *, https: bool) -> None:
     if https:
         assert headers["strict-transport-security"] == "max-age=63072000; includeSubDomains", where
     else:
-        assert "strict-transport-security" not in headers, where  # browsers would not read it
+        assert "strict-transport-security" not in headers, where  # browsers ignore it over http
     kind = headers.get("content-type", "").partition(";")[0]
     if int(headers.get("content-length", "0")):
         assert kind, where
@@ -97,7 +97,7 @@ def check(asked: Asked, answer: httpx.Response, *, https: bool) -> None:
         assert "no-store" in kept or kept == "private, no-cache", where
     if kind == "text/html" or answer.status_code in {301, 302, 303, 307}:
         assert "no-store" in kept, where
-    # What the policy calls 'self' is, for scripts and styles, the folder static/ alone: nothing else says it is one.
+    # The policy's 'self' must allow only static/ as a source of scripts and styles: nothing else has such a type.
     assert asked.path.startswith("/static/") or not re.search("script|css|wasm", kind), where
     if kind != "text/html":
         assert policy["sandbox"] == [], where
@@ -113,7 +113,7 @@ def check(asked: Asked, answer: httpx.Response, *, https: bool) -> None:
 
 
 async def ask(visitor: Visitor, asked: Asked, body: bytes) -> httpx.Response:
-    """Return the answer; of a stream only what it begins with."""
+    """Return the response; of a stream, only its head."""
     request = visitor.http.build_request(asked.method, asked.path, headers=asked.headers, content=body)
     answer = await visitor.http.send(request, stream=True)
     if not answer.headers.get("content-type", "").startswith("text/event-stream"):
@@ -123,7 +123,7 @@ async def ask(visitor: Visitor, asked: Asked, body: bytes) -> httpx.Response:
 
 
 @pytest.mark.parametrize("https", [False, True], ids=["http", "https"])
-async def test_every_answer_of_every_route_carries_them(
+async def test_every_response_of_every_route_has_security_headers(
     start_site: Callable[..., Site], backends: Backends, *, https: bool
 ) -> None:
     settings = {"SEATWEB_SECURITY_CONTACT": "mailto:security@example.org"}
@@ -142,12 +142,12 @@ async def test_every_answer_of_every_route_carries_them(
                 answer = await ask(visitor, asked, body)
                 check(asked, answer, https=https)
                 statuses.add(answer.status_code)
-    assert {200, 303, 401, 403, 404, 405, 413, 415} <= statuses  # they were all there
+    assert {200, 303, 401, 403, 404, 405, 413, 415} <= statuses  # all kinds of responses occurred
 
 
 async def test_every_cookie_is_bound_to_the_host(start_site: Callable[..., Site]) -> None:
     visitor = start_site(SEATWEB_PUBLIC_URL=HTTPS).visitor()
-    carried: dict[str, str] = {}  # by hand, since Secure cookies go to https only
+    carried: dict[str, str] = {}  # sent by hand: the client sends Secure cookies over https only
 
     async def ask_with_cookies(path: str, form: dict[str, str] | None = None) -> httpx.Response:
         headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in carried.items())}
@@ -175,7 +175,7 @@ async def test_every_cookie_is_bound_to_the_host(start_site: Callable[..., Site]
 
 
 async def raw(site: Site, request: bytes) -> bytes:
-    """Return what the server says to bytes that no client of ours would send."""
+    """Return the server's answer to raw bytes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", site.socket.getsockname()[1])
     writer.write(request)
     writer.write_eof()
@@ -184,7 +184,7 @@ async def raw(site: Site, request: bytes) -> bytes:
     return answer
 
 
-async def test_a_request_that_is_framed_in_two_ways_is_refused(site: Site) -> None:
+async def test_a_request_with_ambiguous_framing_is_refused(site: Site) -> None:
     hidden = b"GET /account HTTP/1.1\r\nHost: localhost\r\n\r\n"
     for both in (
         b"Content-Length: %d\r\nTransfer-Encoding: chunked" % (5 + len(hidden)),
@@ -194,7 +194,7 @@ async def test_a_request_that_is_framed_in_two_ways_is_refused(site: Site) -> No
         b"Content-Length: +5",
     ):
         answer = await raw(site, b"POST /login HTTP/1.1\r\nHost: localhost\r\n" + both + b"\r\n\r\n0\r\n\r\n" + hidden)
-        assert answer.count(b"HTTP/1.1 ") == 1, both  # what was hidden behind it got no answer of its own
+        assert answer.count(b"HTTP/1.1 ") == 1, both  # the smuggled request was not answered
         assert answer.startswith(b"HTTP/1.1 400"), both
 
 
@@ -205,17 +205,17 @@ async def test_trace_and_connect_are_not_answered(site: Site) -> None:
         assert "told" not in answer.text, method
 
 
-async def test_a_new_site_has_no_accounts(connection: asyncpg.Connection) -> None:
+async def test_a_new_site_has_no_default_accounts(connection: asyncpg.Connection) -> None:
     assert await connection.fetchval("select count(*) from seats") == 80
     assert await connection.fetchval("select count(*) from users") == 0
 
 
-async def test_subdomains_can_be_left_out(start_site: Callable[..., Site]) -> None:
+async def test_hsts_can_exclude_subdomains(start_site: Callable[..., Site]) -> None:
     site = start_site(SEATWEB_PUBLIC_URL=HTTPS, SEATWEB_HSTS_SUBDOMAINS=False)
     assert (await site.visitor().get("/")).headers["strict-transport-security"] == "max-age=63072000"
 
 
-async def test_crawlers_find_todays_map_and_nothing_of_anyone(site: Site) -> None:
+async def test_robots_txt_lets_crawlers_index_only_todays_map(site: Site) -> None:
     answer = await site.visitor().get("/robots.txt")
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
     lines = answer.text.splitlines()
@@ -225,7 +225,7 @@ async def test_crawlers_find_todays_map_and_nothing_of_anyone(site: Site) -> Non
         assert not any(line.startswith(f"Allow: {path}") for line in lines)
 
 
-async def test_security_txt_says_whom_to_tell(start_site: Callable[..., Site]) -> None:
+async def test_security_txt_names_the_contact(start_site: Callable[..., Site]) -> None:
     site = start_site(SEATWEB_SECURITY_CONTACT="mailto:security@example.org", SEATWEB_PUBLIC_URL=HTTPS)
     answer = await site.visitor().get("/.well-known/security.txt")
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"  # RFC 9116, section 3

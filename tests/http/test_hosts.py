@@ -1,4 +1,4 @@
-"""Only requests for a host that is ours are answered: a foreign name that leads here (DNS rebinding) gets nothing."""
+"""Only requests for the site's own hosts are answered, which prevents DNS rebinding."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ async def status(visitor: Visitor, host: str, path: str = "/login") -> int:
     return (await visitor.get(path, headers={"Host": host})).status_code
 
 
-async def test_a_foreign_host_can_neither_read_nor_register(site: Site, connection: asyncpg.Connection) -> None:
+async def test_a_request_for_a_foreign_host_can_neither_read_nor_register(
+    site: Site, connection: asyncpg.Connection
+) -> None:
     visitor = site.visitor()
     token = await visitor.csrf()
     for path in ("/", "/login", "/docs", "/openapi.json", "/seats", "/static/css/seatweb.css", "/live", "/nowhere"):
@@ -36,18 +38,18 @@ async def test_a_foreign_host_can_neither_read_nor_register(site: Site, connecti
     "host",
     ["localhost", "LOCALHOST:1", "localhost.", "a.localhost:8000", "127.0.0.1:8000", "[::1]:8000", "10.0.0.5"],
 )
-async def test_this_machine_and_addresses_are_always_ours(site: Site, host: str) -> None:
+async def test_localhost_and_ip_addresses_are_always_accepted(site: Site, host: str) -> None:
     assert await status(site.visitor(), host) == 200
 
 
 @pytest.mark.parametrize(
     "host", ["localhost.evil.example", "evil-localhost", "1.2.3", "127.0.0.1.evil.example", "0x7f000001", "2130706433"]
 )
-async def test_what_only_looks_like_ours_is_not(site: Site, host: str) -> None:
+async def test_lookalike_hosts_are_refused(site: Site, host: str) -> None:
     assert await status(site.visitor(), host) == 421
 
 
-async def test_the_public_address_and_the_listed_names_are_ours(start_site: Callable[..., Site]) -> None:
+async def test_the_public_host_and_the_listed_names_are_accepted(start_site: Callable[..., Site]) -> None:
     site = start_site(SEATWEB_PUBLIC_URL="http://seats.example.org", SEATWEB_HOSTS="desks.example.org, Library")
     for host in ("seats.example.org", "Seats.Example.org:8000", "desks.example.org", "library", "localhost"):
         assert await status(site.visitor(), host) == 200, host
@@ -55,7 +57,7 @@ async def test_the_public_address_and_the_listed_names_are_ours(start_site: Call
         assert await status(site.visitor(), host) == 421, host
 
 
-async def test_probes_of_health_may_come_by_any_name(site: Site) -> None:
+async def test_health_probes_may_use_any_host(site: Site) -> None:
     for path in ("/health", "/health/live"):
         assert await status(site.visitor(), "seatweb.internal", path) == 200
     assert await status(site.visitor(), "seatweb.internal", "/healthy") == 421

@@ -1,10 +1,10 @@
-"""The score that Mozilla's HTTP Observatory gives, computed from our answers.
+"""The score that Mozilla's HTTP Observatory would give, computed from our responses.
 
-The criteria and what each is worth are those of https://github.com/mdn/mdn-http-observatory (src/analyzer/tests and
-src/grader, as of 20 August 2026), written anew for what a site like ours can answer. They start at 100; what is
-better than needed counts only where nothing worse than -10 was found. Two criteria came late, COOP and COEP, with ten
-points each: `CLASSIC` leaves them out, which is the scale on which 145 is the most that there is. Nobody but the
-browsers' own list of preloaded hosts gives the last five points: an operator may ask for that (https://hstspreload.org).
+The criteria and their points are those of https://github.com/mdn/mdn-http-observatory (src/analyzer/tests and
+src/grader, as of 20 August 2026), reimplemented for the responses that Seatweb can give. The score starts at 100; bonus
+points count only if no penalty exceeds 10. COOP and COEP were added later, with ten points each; `CLASSIC` leaves them
+out, so that its maximum is 145. The last five points need an entry in the browsers' HSTS preload list, which an operator
+can request (https://hstspreload.org).
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def strict_transport_security(headers: httpx.Headers) -> int:
     ages = [part.strip()[8:] for part in (value or "").lower().split(";") if part.strip().startswith("max-age=")]
     if value is None or "," in value or not ages or not ages[-1].isdecimal():
         return -20
-    return 0 if int(ages[-1]) >= SIX_MONTHS else -10  # 5 for those on the browsers' list
+    return 0 if int(ages[-1]) >= SIX_MONTHS else -10  # 5 for preloaded hosts
 
 
 def cookies(headers: httpx.Headers) -> int:
@@ -125,13 +125,13 @@ def one_of(headers: httpx.Headers, name: str, better: set[str], usual: set[str])
 
 
 def points(answer: httpx.Response, origin: str = "https://observatory.example") -> Points:
-    """Return what each criterion gives or takes; the answer was asked for with that origin."""
+    """Return each criterion's bonus or penalty for the response to a request with this origin."""
     headers = answer.headers
     return {
         "content-security-policy": content_security_policy(headers),
         "cookies": cookies(headers),
         "cors": cors(headers, origin),
-        "redirection": 0,  # from http to https: the reverse proxy's part (docs/deploy.md)
+        "redirection": 0,  # from http to https, which is the reverse proxy's job (docs/deploy.md)
         "referrer-policy": referrer_policy(headers),
         "strict-transport-security": strict_transport_security(headers),
         "subresource-integrity": subresource_integrity(answer.text),
@@ -162,7 +162,7 @@ async def look(site: Site, path: str) -> httpx.Response:
 
 
 @pytest.mark.parametrize("path", ["/", "/days/2026-11-23/seats/8", "/login", "/register", "/docs"])
-async def test_pages_score_all_that_they_can_by_themselves(start_site: Callable[..., Site], path: str) -> None:
+async def test_pages_get_the_full_score_except_for_preloading(start_site: Callable[..., Site], path: str) -> None:
     answer = await look(start_site(SEATWEB_PUBLIC_URL=HTTPS, SEATWEB_CORS_ORIGINS="https://intranet.example.org"), path)
     assert answer.status_code == 200
     given = points(answer)
@@ -171,12 +171,12 @@ async def test_pages_score_all_that_they_can_by_themselves(start_site: Callable[
     assert score(given) == 160  # of 165
 
 
-async def test_who_comes_back_scores_no_less(start_site: Callable[..., Site]) -> None:
+async def test_pages_for_returning_visitors_keep_the_score(start_site: Callable[..., Site]) -> None:
     site = start_site(SEATWEB_PUBLIC_URL=HTTPS)
     async with site.people(1) as (ada,):
         for path in ("/", "/account", "/my/bookings"):
             answer = await ada.get(path)
-            assert score(points(answer)) >= 155, path  # no cookie is set anew, so none gives its five points
+            assert score(points(answer)) >= 155, path  # no cookie is set, so its five points are missing
 
 
 WEAKER: Final = [
@@ -211,7 +211,7 @@ WEAKER: Final = [
 
 
 @pytest.mark.parametrize(("header", "value", "expected"), WEAKER)
-async def test_weaker_headers_score_less(
+async def test_weaker_headers_lower_the_score(
     start_site: Callable[..., Site], header: str, value: str | None, expected: int
 ) -> None:
     answer = await look(start_site(SEATWEB_PUBLIC_URL=HTTPS), "/")
@@ -225,7 +225,7 @@ async def test_weaker_headers_score_less(
     ("headers", "expected"),
     [({"access-control-allow-origin": "https://observatory.example", "access-control-allow-credentials": "true"}, 50)],
 )
-async def test_credentials_for_everyone_cost_most(
+async def test_cors_with_credentials_for_everyone_costs_the_most(
     start_site: Callable[..., Site], headers: dict[str, str], expected: int
 ) -> None:
     answer = await look(start_site(SEATWEB_PUBLIC_URL=HTTPS), "/")
@@ -244,5 +244,5 @@ async def test_credentials_for_everyone_cost_most(
         ('<script src="//cdn.example/a.js"></script>', -50),
     ],
 )
-def test_scripts_from_elsewhere_score_less(script: str, expected: int) -> None:
+def test_scripts_from_other_origins_lower_the_score(script: str, expected: int) -> None:
     assert subresource_integrity(f"<!doctype html><title>.</title>{script}") == expected

@@ -1,4 +1,4 @@
-"""Of the cookies that a browser sends, only ours are read."""
+"""Only Seatweb's own cookies are read from a request."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ HOST = (b"host", b"localhost")
 
 
 def read(*cookies: bytes) -> dict[str, str]:
-    """Return what the framework reads of the cookies that are left."""
+    """Return the cookies that the framework parses after filtering."""
     headers = with_own_cookies([HOST, *((b"cookie", one) for one in cookies)])
     assert [header for header in headers if header[0] != b"cookie"] == [HOST]
     scope = {"type": "http", "headers": headers}
     return ASGIConnection(scope).cookies  # type: ignore[arg-type]
 
 
-def test_ours_are_found_wherever_they_stand() -> None:
+def test_own_cookies_are_found_in_any_position() -> None:
     ours = {"seatweb_session": "a.b-c_d", "__Host-seatweb_csrf": "0" * 64, "seatweb_notice": "booked.A-07"}
     sent = [f"{name}={value}".encode() for name, value in ours.items()]
     assert read(b"; ".join(sent)) == ours
@@ -29,7 +29,7 @@ def test_ours_are_found_wherever_they_stand() -> None:
 @pytest.mark.parametrize(
     "theirs",
     [
-        b'a="' + b'\\"' * 7000 + b'"',  # to unquote it takes seconds
+        b'a="' + b'\\"' * 7000 + b'"',  # unquoting it would take seconds
         b'seatweb_session="' + b'\\"' * 7000 + b'"',
         b"seatweb_session=%41",
         b'seatweb_session="a"',
@@ -43,7 +43,7 @@ def test_ours_are_found_wherever_they_stand() -> None:
         b"\xff=\xff",
     ],
 )
-def test_others_are_left_out(theirs: bytes) -> None:
+def test_other_cookies_are_removed(theirs: bytes) -> None:
     headers = with_own_cookies([HOST, (b"cookie", theirs)])
     assert headers == [HOST]
     assert read(theirs + b"; seatweb_csrf=1") == {"seatweb_csrf": "1"}

@@ -1,4 +1,4 @@
-"""The head of a request is limited in size and time, so that no client can hold up the others with it."""
+"""Request heads are limited in size and time, so that no client can block the others."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ async def answer_to(site: Site, request: bytes) -> bytes:
         return await read_answer(reader)
 
 
-async def test_a_head_within_the_limits_is_read(site: Site) -> None:
+async def test_a_head_within_the_limits_is_accepted(site: Site) -> None:
     cookie = b"Cookie: " + b"x" * (LARGEST_HEAD - 100) + b"\r\n\r\n"
     assert (await answer_to(site, START + cookie)).startswith(b"HTTP/1.1 200")
-    headers = b"a: b\r\n" * (MOST_HEADERS - 1) + b"\r\n"  # and Host
+    headers = b"a: b\r\n" * (MOST_HEADERS - 1) + b"\r\n"  # plus Host
     assert (await answer_to(site, START + headers)).startswith(b"HTTP/1.1 200")
 
 
@@ -32,7 +32,7 @@ async def test_a_body_in_the_same_packet_is_not_counted(site: Site) -> None:
     assert (await answer_to(site, head + body)).startswith(b"HTTP/1.1 405")
 
 
-async def test_the_heads_of_one_connection_are_not_added_up(site: Site) -> None:
+async def test_each_head_on_a_connection_is_counted_separately(site: Site) -> None:
     padding = b"X-Padding: " + b"x" * (LARGEST_HEAD // 3) + b"\r\n\r\n"
     async with connected(site) as (reader, writer):
         for _ in range(8):

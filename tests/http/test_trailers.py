@@ -14,7 +14,7 @@ CHUNKED = b"Host: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
 GET = b"GET /health/live HTTP/1.1\r\n"
 
 
-async def test_a_trailer_becomes_no_header_of_its_request_or_of_the_next(site: Site) -> None:
+async def test_a_trailer_does_not_become_a_header_of_this_or_the_next_request(site: Site) -> None:
     async with connected(site) as (reader, writer):
         for _ in range(3):
             # A second Host header would be answered with 400.
@@ -24,7 +24,7 @@ async def test_a_trailer_becomes_no_header_of_its_request_or_of_the_next(site: S
             assert (await read_answer(reader)).startswith(b"HTTP/1.1 200")
 
 
-async def test_a_token_in_a_trailer_signs_nobody_in(site: Site) -> None:
+async def test_a_token_in_a_trailer_does_not_authenticate(site: Site) -> None:
     ada = {"username": "ada", "password": "correct horse battery"}
     async with site.visitor().http as http:
         assert (await http.post("/auth/register", json=ada)).status_code == 201
@@ -37,7 +37,7 @@ async def test_a_token_in_a_trailer_signs_nobody_in(site: Site) -> None:
         assert (await read_answer(reader)).startswith(b"HTTP/1.1 401")
 
 
-async def test_an_address_in_a_trailer_does_not_evade_limits(start_site: Callable[..., Site]) -> None:
+async def test_an_address_in_a_trailer_does_not_evade_rate_limits(start_site: Callable[..., Site]) -> None:
     site = start_site(SEATWEB_TRUSTED_PROXIES="127.0.0.1", SEATWEB_LIMIT_REQUESTS="1/hour")
     async with connected(site) as (reader, writer):
         for status, address in ((b"401", b"192.0.2.1"), (b"429", b"192.0.2.2")):

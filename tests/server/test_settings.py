@@ -1,4 +1,4 @@
-"""Settings: read once, every problem told at once, secrets never shown; and the README tells the truth about them."""
+"""Settings: all problems are reported at once, secrets are never shown, and the README's table matches the code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def problems(**environment: str) -> list[str]:
     return error.value.problems
 
 
-def test_without_anything_it_is_for_trying_out() -> None:
+def test_without_settings_the_try_out_mode_is_on() -> None:
     settings = Settings.from_environment({"PATH": "/usr/bin", "DATABASE_URL": "", "SEATWEB_PORT": " "})
     assert not settings.in_service
     assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8000, 1)
@@ -42,7 +42,7 @@ def test_in_service_passwords_are_longer_and_https_makes_cookies_secure() -> Non
     assert GOOD not in repr(settings)
 
 
-def test_every_problem_is_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     found = problems(
         SEATWEB_PORT="http",
         SEATWEB_TIME_ZONE="Mars/Olympus",
@@ -76,7 +76,7 @@ def test_weak_and_well_known_secrets_are_refused_and_not_shown(secret: str) -> N
     assert secret not in found
 
 
-def test_a_database_needs_a_secret_of_its_own() -> None:
+def test_a_database_url_requires_a_jwt_secret() -> None:
     (found,) = problems(DATABASE_URL="postgresql://db/seatweb")
     assert "JWT_SECRET" in found
 
@@ -93,7 +93,7 @@ def test_a_database_needs_a_secret_of_its_own() -> None:
         "https://host#x",
     ],
 )
-def test_the_public_address_is_an_origin(url: str) -> None:
+def test_a_public_url_that_is_not_an_origin_is_refused(url: str) -> None:
     (found,) = problems(SEATWEB_PUBLIC_URL=url)
     assert found.startswith("SEATWEB_PUBLIC_URL")
 
@@ -107,7 +107,7 @@ def test_the_public_address_is_an_origin(url: str) -> None:
         ("http://[::1]:80", "http://[::1]"),
     ],
 )
-def test_the_public_address_is_kept_as_browsers_send_it(given: str, kept: str) -> None:
+def test_the_public_url_is_normalised_to_an_origin(given: str, kept: str) -> None:
     assert Settings.from_environment({"SEATWEB_PUBLIC_URL": given}).public_url == kept
 
 
@@ -129,7 +129,7 @@ LIMITS = {
         ("off", None),
     ],
 )
-def test_a_limit_is_written_as_people_say_it(name: str, written: str, limit: Limit | None) -> None:
+def test_a_limit_is_parsed_and_printed_in_the_same_notation(name: str, written: str, limit: Limit | None) -> None:
     assert getattr(Settings.from_environment({LIMITS[name]: written}), name) == limit
     assert limit is None or str(limit) == written.strip()
 
@@ -141,13 +141,13 @@ def test_a_limit_is_written_as_people_say_it(name: str, written: str, limit: Lim
         "0", "١/hour", "1e3/hour", "10/hour,5/minute", "10/Hour", "999999999999/second",
     ],
 )  # fmt: skip
-def test_anything_else_is_told_in_one_line(written: str) -> None:
+def test_an_invalid_limit_is_reported_in_one_line(written: str) -> None:
     (found,) = problems(SEATWEB_LIMIT_BOOKINGS=written)
     assert found.startswith("SEATWEB_LIMIT_BOOKINGS: must look like 10/hour")
     assert "\n" not in found
 
 
-def test_six_things_are_limited() -> None:
+def test_the_six_limits_have_their_documented_defaults() -> None:
     settings = Settings.from_environment({})
     assert {alias: str(getattr(settings, name) or "off") for name, alias in LIMITS.items()} == {
         "SEATWEB_LIMIT_SIGN_IN_FAILURES_PER_ACCOUNT": "10/hour",
@@ -159,7 +159,7 @@ def test_six_things_are_limited() -> None:
     }
 
 
-def test_proxies_are_addresses_and_networks() -> None:
+def test_trusted_proxies_are_parsed_as_addresses_and_networks() -> None:
     settings = Settings.from_environment({"SEATWEB_TRUSTED_PROXIES": "10.0.0.5, 10.1.0.0/24,2001:db8::/48 ,unix"})
     networks, unix = settings.proxies
     assert [str(network) for network in networks] == ["10.0.0.5/32", "10.1.0.0/24", "2001:db8::/48"]
@@ -171,12 +171,12 @@ def test_proxies_are_addresses_and_networks() -> None:
     "written",
     ["*", "10.0.0.5,*", "proxy.example.org", "10.0.0.5/24", "0.0.0.0/0", "::/0", "10.0.0", "UNIX", "10.0.0.5:80"],
 )
-def test_a_proxy_that_is_none_is_refused(written: str) -> None:
+def test_an_invalid_trusted_proxy_is_refused(written: str) -> None:
     (found,) = problems(SEATWEB_TRUSTED_PROXIES=written)
     assert found.startswith("SEATWEB_TRUSTED_PROXIES: ")
 
 
-def test_the_table_of_the_readme_has_every_setting() -> None:
+def test_the_table_in_the_readme_matches_the_settings() -> None:
     table = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \| (.*?) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
     documented = {name: meaning for name, _, meaning in table}
     fields = {field.alias: field.description for field in Settings.model_fields.values()}
@@ -192,16 +192,16 @@ def test_the_table_of_the_readme_has_every_setting() -> None:
 @pytest.mark.parametrize(
     "contact", ["security@example.org", "http://example.org", "mailto:a\nb@c", "mailto:", "https://"]
 )
-def test_the_security_contact_is_an_address_that_can_be_followed(contact: str) -> None:
+def test_a_security_contact_that_is_not_a_uri_is_refused(contact: str) -> None:
     (found,) = problems(SEATWEB_SECURITY_CONTACT=contact)
     assert found.startswith("SEATWEB_SECURITY_CONTACT")
 
 
 @pytest.mark.parametrize("contact", ["mailto:security@example.org", "https://example.org/s", "tel:+1-201-555-0123"])
-def test_the_security_contact_is_kept(contact: str) -> None:
+def test_a_valid_security_contact_is_accepted(contact: str) -> None:
     assert Settings.from_environment({"SEATWEB_SECURITY_CONTACT": contact}).security_contact == contact
 
 
 @pytest.mark.parametrize(("given", "kept"), [("no", False), ("false", False), ("yes", True), ("1", True), ("", True)])
-def test_subdomains_are_meant_unless_told_otherwise(given: str, *, kept: bool) -> None:
+def test_hsts_includes_subdomains_by_default(given: str, *, kept: bool) -> None:
     assert Settings.from_environment({"SEATWEB_HSTS_SUBDOMAINS": given}).hsts_subdomains is kept

@@ -1,4 +1,4 @@
-"""Ctrl-C is never lost."""
+"""Ctrl-C always ends the process, whenever it arrives."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def run_python(program: str) -> subprocess.CompletedProcess[str]:
-    """Run a program in a process of its own, which the signals are for."""
+    """Run a program in a separate process, to which it can send signals."""
     command = [sys.executable, "-c", textwrap.dedent(program)]
     return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
 
@@ -41,7 +41,7 @@ def test_a_signal_during_a_destructor_still_ends_the_process_quietly() -> None:
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "ended\n", "")
 
 
-def test_other_failures_of_a_destructor_are_still_told() -> None:
+def test_other_exceptions_in_a_destructor_are_still_printed() -> None:
     program = """
         from seatweb.server.unix_signals import all_ended, take_signals
 
@@ -57,7 +57,7 @@ def test_other_failures_of_a_destructor_are_still_told() -> None:
     assert "ValueError: told" in ended.stderr
 
 
-def test_a_signal_while_an_event_loop_is_made_ends_the_process_quietly() -> None:
+def test_a_signal_while_an_event_loop_is_created_ends_the_process_quietly() -> None:
     program = """
         import signal, socket
         from seatweb.server.unix_signals import all_ended, run, take_signals

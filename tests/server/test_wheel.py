@@ -1,4 +1,4 @@
-"""The built wheel carries all of Seatweb: installed elsewhere, it serves from any folder."""
+"""The built wheel is complete: once installed, it serves from any folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ READY = re.compile(r"Seatweb is ready at (http://\S+)\n")
 
 
 def run(*command: str | Path, cwd: Path) -> str:
-    """Run a command that has to succeed, and return what it says."""
+    """Run a command that must succeed, and return its output."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -33,13 +33,13 @@ def run(*command: str | Path, cwd: Path) -> str:
 
 
 def let_in_dependencies(packages: Path) -> None:
-    """Let the `site-packages` of a new environment see what Seatweb needs, but not the repository."""
-    # The .pth files of the folder named here are not read.
+    """Make Seatweb's dependencies, but not the repository, importable in a new environment."""
+    # Python does not process the .pth files in the folder named here, so the repository stays invisible.
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
 
 
 def service(backends: Backends, database_url: str) -> dict[str, str]:
-    """Return the environment of a Seatweb in service, on a free port of the loopback."""
+    """Return the environment for Seatweb in service, on a free loopback port."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = str(probe.getsockname()[1])
     servers = {"DATABASE_URL": database_url, "REDIS_URL": backends.redis_url, "JWT_SECRET": backends.jwt_secret}
@@ -50,7 +50,7 @@ def service(backends: Backends, database_url: str) -> dict[str, str]:
 def serving(
     command: list[str], environment: Mapping[str, str], cwd: Path
 ) -> Iterator[tuple[str, subprocess.Popen[str], Path]]:
-    """Run Seatweb until the end of the block; give its address once it is ready, its process and what it logs."""
+    """Run Seatweb during the block; once it is ready, yield its URL, its process and its log."""
     log = cwd / "standard-error"
     with (
         log.open("w") as error,
@@ -76,7 +76,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_it_carries_all_that_seatweb_needs_and_no_more(wheel: Path) -> None:
+def test_the_wheel_contains_everything_seatweb_needs_and_nothing_else(wheel: Path) -> None:
     with ZipFile(wheel) as archive:
         carried = set(archive.namelist())
     own = {name for name in carried if ".dist-info/" not in name}
@@ -91,7 +91,7 @@ def test_it_carries_all_that_seatweb_needs_and_no_more(wheel: Path) -> None:
     }
 
 
-def test_installed_elsewhere_it_serves_from_any_folder(
+def test_an_installed_wheel_serves_from_any_folder(
     wheel: Path, tmp_path: Path, backends: Backends, empty_database_url: str
 ) -> None:
     python, third = tmp_path / "venv/bin/python", tmp_path / "third"

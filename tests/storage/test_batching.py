@@ -1,4 +1,4 @@
-"""What is asked at the same moment goes together; each gets its own answer, and nobody waits for good."""
+"""Concurrent questions share a batch; each caller gets its own answer, and nobody waits forever."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from seatweb.storage.batching import Batcher
 
 
 class Source:
-    """Doubles numbers, as many at once as it is given; refuses those below zero, and stops where it is told to."""
+    """Doubles numbers in batches; refuses negative ones. Tests can make it wait (`open`) or fail (`broken`)."""
 
     def __init__(self) -> None:
         self.asked: list[list[int]] = []
@@ -32,58 +32,58 @@ def source() -> Source:
 
 
 @pytest.fixture
-def together(source: Source) -> Batcher[int, int]:
+def batcher(source: Source) -> Batcher[int, int]:
     return Batcher(source)
 
 
-async def start(together: Batcher[int, int], *numbers: int) -> list[asyncio.Task[int]]:
-    """Ask, and return when the questions were heard."""
-    tasks = [asyncio.create_task(together.get(number)) for number in numbers]
+async def start(batcher: Batcher[int, int], *numbers: int) -> list[asyncio.Task[int]]:
+    """Start callers, and return once their questions are queued or sent."""
+    tasks = [asyncio.create_task(batcher.get(number)) for number in numbers]
     for _ in range(3):
         await asyncio.sleep(0)
     return tasks
 
 
-async def test_one_by_itself_does_not_wait_for_others(together: Batcher[int, int], source: Source) -> None:
+async def test_a_lone_question_is_asked_at_once(batcher: Batcher[int, int], source: Source) -> None:
     async with asyncio.timeout(5):
-        assert [await together.get(1), await together.get(2)] == [2, 4]
+        assert [await batcher.get(1), await batcher.get(2)] == [2, 4]
     assert source.asked == [[1], [2]]
 
 
-async def test_what_comes_meanwhile_goes_together_and_is_asked_afterwards(
-    together: Batcher[int, int], source: Source
+async def test_questions_that_arrive_during_a_batch_share_the_next_one(
+    batcher: Batcher[int, int], source: Source
 ) -> None:
     source.open.clear()
-    first = await start(together, 1)
-    later = await start(together, 2, 2, 3)
-    assert source.asked == [[1]]  # an answer that is on its way is not that to a question that came later
+    first = await start(batcher, 1)
+    later = await start(batcher, 2, 2, 3)
+    assert source.asked == [[1]]  # a later question must not get an answer that was already requested
     source.open.set()
     assert await asyncio.gather(*first, *later) == [2, 4, 4, 6]
     assert source.asked == [[1], [2, 2, 3]]
 
 
-async def test_one_that_is_refused_is_no_harm_to_the_others(together: Batcher[int, int]) -> None:
-    found = await asyncio.gather(*await start(together, 1, -1, 2), return_exceptions=True)
+async def test_a_refused_question_does_not_affect_the_others(batcher: Batcher[int, int]) -> None:
+    found = await asyncio.gather(*await start(batcher, 1, -1, 2), return_exceptions=True)
     assert (found[0], found[2]) == (2, 4)
     assert isinstance(found[1], ValueError)
 
 
-async def test_all_that_were_asked_hear_of_a_failure_and_the_next_are_asked_anew(
-    together: Batcher[int, int], source: Source
+async def test_a_failure_reaches_the_whole_batch_and_the_next_batch_is_asked(
+    batcher: Batcher[int, int], source: Source
 ) -> None:
     source.open.clear()
     source.broken = True
-    asked = await start(together, 1, 2)
+    asked = await start(batcher, 1, 2)
     source.open.set()
     assert [type(error) for error in await asyncio.gather(*asked, return_exceptions=True)] == [ConnectionError] * 2
     source.broken = False
-    assert await together.get(3) == 6
+    assert await batcher.get(3) == 6
 
 
-async def test_what_nobody_waits_for_any_more_is_not_asked(together: Batcher[int, int], source: Source) -> None:
+async def test_questions_of_cancelled_callers_are_not_asked(batcher: Batcher[int, int], source: Source) -> None:
     source.open.clear()
-    first, left, stayed = await start(together, 1), await start(together, 2), await start(together, 3)
-    for task in (*first, *left):  # one that is on its way, and one that is not
+    first, left, stayed = await start(batcher, 1), await start(batcher, 2), await start(batcher, 3)
+    for task in (*first, *left):  # one already asked, and one still queued
         task.cancel()
     await asyncio.sleep(0)
     source.open.set()
@@ -91,11 +91,11 @@ async def test_what_nobody_waits_for_any_more_is_not_asked(together: Batcher[int
     assert source.asked == [[1], [3]]
 
 
-async def test_nobody_waits_for_what_was_closed(together: Batcher[int, int], source: Source) -> None:
+async def test_closing_cancels_all_callers(batcher: Batcher[int, int], source: Source) -> None:
     source.open.clear()
-    asked = await start(together, 1) + await start(together, 2)
-    together.close()
+    asked = await start(batcher, 1) + await start(batcher, 2)
+    batcher.close()
     async with asyncio.timeout(5):
         found = await asyncio.gather(*asked, return_exceptions=True)
     assert [type(error) for error in found] == [asyncio.CancelledError] * 2
-    together.close()  # once more is no error
+    batcher.close()  # closing twice is no error

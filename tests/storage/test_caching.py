@@ -1,4 +1,4 @@
-"""Values that may be a moment old: many readers make one fetch, and no change is hidden from who comes after it."""
+"""The short-lived cache: concurrent readers share one fetch, and reads after a change never return an older value."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support import until
 
 
 class Source:
-    """What is read: like a database, it answers with what was true when it was asked, once it answers."""
+    """A data source: like a database, it returns the value as of the request, even if the answer comes later."""
 
     def __init__(self) -> None:
         self.value = 0
@@ -37,88 +37,88 @@ def source() -> Source:
 
 
 @pytest.fixture
-def memory(source: Source) -> TimedCache[object, int]:
+def cache(source: Source) -> TimedCache[object, int]:
     return TimedCache(source.fetch, seconds=60, entries=3)
 
 
-async def readers(memory: TimedCache[object, int], count: int, **options: Any) -> list[asyncio.Task[int]]:
-    """Return so many readers, all of them waiting."""
-    tasks = [asyncio.create_task(memory.get("day", **options)) for _ in range(count)]
+async def readers(cache: TimedCache[object, int], count: int, **options: Any) -> list[asyncio.Task[int]]:
+    """Start `count` readers, and return once all are waiting."""
+    tasks = [asyncio.create_task(cache.get("day", **options)) for _ in range(count)]
     for _ in range(5):
         await asyncio.sleep(0)
     return tasks
 
 
 async def test_five_hundred_readers_of_a_cold_key_make_one_fetch(
-    memory: TimedCache[object, int], source: Source
+    cache: TimedCache[object, int], source: Source
 ) -> None:
     source.answers.clear()
-    waiting = await readers(memory, 500)
-    assert memory.peek("day") is None
+    waiting = await readers(cache, 500)
+    assert cache.peek("day") is None
     source.answers.set()
     assert await asyncio.gather(*waiting) == [0] * 500
-    assert (memory.peek("day"), await memory.get("day"), source.fetches) == (0, 0, 1)
+    assert (cache.peek("day"), await cache.get("day"), source.fetches) == (0, 0, 1)
 
 
-async def test_a_change_during_a_fetch_is_seen_by_everyone_who_comes_after_it(
-    memory: TimedCache[object, int], source: Source
+async def test_a_change_during_a_fetch_is_seen_by_every_later_reader(
+    cache: TimedCache[object, int], source: Source
 ) -> None:
     source.answers.clear()
-    (before,) = await readers(memory, 1)
+    (before,) = await readers(cache, 1)
     source.value = 1
-    memory.forget("day")
-    after = await readers(memory, 20)
+    cache.forget("day")
+    after = await readers(cache, 20)
     source.answers.set()
     assert await before == 0
     assert await asyncio.gather(*after) == [1] * 20
-    assert (memory.peek("day"), source.fetches) == (1, 2)
+    assert (cache.peek("day"), source.fetches) == (1, 2)
 
 
-async def test_what_was_asked_before_a_change_is_not_kept(memory: TimedCache[object, int], source: Source) -> None:
+async def test_a_value_requested_before_a_change_is_not_cached(cache: TimedCache[object, int], source: Source) -> None:
     source.answers.clear()
-    (before,) = await readers(memory, 1)
+    (before,) = await readers(cache, 1)
     source.value = 1
-    memory.forget("day")
+    cache.forget("day")
     source.answers.set()
     assert await before == 0
-    assert memory.peek("day") is None
-    assert await memory.get("day") == 1
+    assert cache.peek("day") is None
+    assert await cache.get("day") == 1
 
 
-async def test_fresh_means_asked_after_the_call(memory: TimedCache[object, int], source: Source) -> None:
-    assert await memory.get("day") == 0
+async def test_fresh_means_fetched_after_the_call(cache: TimedCache[object, int], source: Source) -> None:
+    assert await cache.get("day") == 0
     source.value = 1
-    assert await memory.get("day") == 0
-    assert await memory.get("day", fresh=True) == 1
-    memory.forget("day")
+    assert await cache.get("day") == 0
+    assert await cache.get("day", fresh=True) == 1
+    cache.forget("day")
     source.answers.clear()
-    (running,) = await readers(memory, 1)
+    (running,) = await readers(cache, 1)
     source.value = 2
-    fresh = await readers(memory, 500, fresh=True)
+    fresh = await readers(cache, 500, fresh=True)
     source.answers.set()
     assert await running == 1
     assert await asyncio.gather(*fresh) == [2] * 500
     assert source.fetches == 4
 
 
-async def test_a_rush_of_changes_starves_no_reader(memory: TimedCache[object, int], source: Source) -> None:
+async def test_frequent_changes_do_not_starve_readers(cache: TimedCache[object, int], source: Source) -> None:
     async def rush() -> None:
         while True:
             source.value += 1
-            memory.forget("day")
+            cache.forget("day")
             await asyncio.sleep(0)
 
     rushing = asyncio.create_task(rush())
     async with asyncio.timeout(5):
-        for task in [*await readers(memory, 50), *await readers(memory, 50, fresh=True)]:
+        for task in [*await readers(cache, 50), *await readers(cache, 50, fresh=True)]:
             await task
     rushing.cancel()
     assert source.fetches < 20
 
 
-async def test_a_reader_who_leaves_takes_nobody_along(memory: TimedCache[object, int], source: Source) -> None:
+async def test_a_cancelled_reader_does_not_cancel_the_others(cache: TimedCache[object, int], source: Source) -> None:
     source.answers.clear()
-    first, *others = await readers(memory, 10)
+    first, *others = await readers(cache, 10)
     first.cancel()
     await asyncio.wait([first])
     source.answers.set()
@@ -126,55 +126,53 @@ async def test_a_reader_who_leaves_takes_nobody_along(memory: TimedCache[object,
     assert source.fetches == 1
 
 
-async def test_an_exception_reaches_everyone_who_waits_and_is_not_kept(
-    memory: TimedCache[object, int], source: Source
+async def test_an_exception_reaches_every_waiting_reader_and_is_not_cached(
+    cache: TimedCache[object, int], source: Source
 ) -> None:
     source.answers.clear()
     source.broken = True
-    waiting = await readers(memory, 10)
+    waiting = await readers(cache, 10)
     source.answers.set()
     assert {type(found) for found in await asyncio.gather(*waiting, return_exceptions=True)} == {Overloaded}
     assert source.fetches == 1
     source.broken = False
-    assert await memory.get("day") == 0
+    assert await cache.get("day") == 0
 
 
-async def test_an_exception_that_nobody_waits_for_any_more_is_no_noise(
-    memory: TimedCache[object, int], source: Source
-) -> None:
+async def test_an_exception_without_readers_is_not_logged(cache: TimedCache[object, int], source: Source) -> None:
     noise: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: noise.append(context))
     source.answers.clear()
     source.broken = True
-    (left,) = await readers(memory, 1)
+    (left,) = await readers(cache, 1)
     left.cancel()
     await asyncio.wait([left])
     source.broken = False
     source.answers.set()
-    assert await memory.get("other day") == 0
+    assert await cache.get("other day") == 0
     assert noise == []
 
 
-async def test_what_is_kept_is_bounded_and_the_oldest_goes_first(
-    memory: TimedCache[object, int], source: Source
+async def test_the_cache_is_bounded_and_drops_the_oldest_entry_first(
+    cache: TimedCache[object, int], source: Source
 ) -> None:
     for key in range(10):
-        await memory.get(key)
-    assert [key for key in range(10) if memory.peek(key) is not None] == [7, 8, 9]
+        await cache.get(key)
+    assert [key for key in range(10) if cache.peek(key) is not None] == [7, 8, 9]
 
 
-async def test_a_value_is_known_for_its_time_which_begins_with_the_question(source: Source) -> None:
-    memory = TimedCache(source.fetch, seconds=0.05, entries=3)
-    await memory.get("day")
-    assert memory.peek("day") == 0
-    await until(lambda: memory.peek("day") is None, 1)
+async def test_a_value_expires_a_fixed_time_after_its_fetch_began(source: Source) -> None:
+    cache = TimedCache(source.fetch, seconds=0.05, entries=3)
+    await cache.get("day")
+    assert cache.peek("day") == 0
+    await until(lambda: cache.peek("day") is None, 1)
     source.value = 1
-    assert await memory.get("day") == 1
-    await until(lambda: memory.peek("day") is None, 1)
+    assert await cache.get("day") == 1
+    await until(lambda: cache.peek("day") is None, 1)
     source.answers.clear()
-    (slow,) = await readers(memory, 1)
+    (slow,) = await readers(cache, 1)
     asked = asyncio.get_running_loop().time()
     await until(lambda: asyncio.get_running_loop().time() - asked > 0.06)
     source.answers.set()
     assert await slow == 1
-    assert memory.peek("day") is None
+    assert cache.peek("day") is None

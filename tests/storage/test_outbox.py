@@ -1,4 +1,4 @@
-"""Commands that nobody waits for: in order, many in one round trip, and again after an outage."""
+"""The outbox sends Redis commands in order, in batches, and again after an outage."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def store(own: OwnRedis) -> Iterator[redis.Redis]:
         yield client
 
 
-async def test_commands_run_in_the_order_in_which_they_were_put(own: OwnRedis, store: redis.Redis) -> None:
+async def test_commands_run_in_the_order_in_which_they_were_queued(own: OwnRedis, store: redis.Redis) -> None:
     async with RedisClient(own.url) as client, RedisOutbox(client) as outbox:
         for n in range(3 * BATCH):
             outbox.put(("RPUSH", "list", n))
@@ -28,7 +28,7 @@ async def test_commands_run_in_the_order_in_which_they_were_put(own: OwnRedis, s
         assert [int(n) for n in store.lrange("list", 0, -1)] == list(range(3 * BATCH))
 
 
-async def test_equal_commands_that_wait_are_one(own: OwnRedis, store: redis.Redis) -> None:
+async def test_equal_queued_commands_are_sent_once(own: OwnRedis, store: redis.Redis) -> None:
     async with RedisClient(own.url) as client, RedisOutbox(client) as outbox:
         for _ in range(100):
             outbox.put(("INCR", "count"))
@@ -37,10 +37,10 @@ async def test_equal_commands_that_wait_are_one(own: OwnRedis, store: redis.Redi
         assert store.get("count") == b"1"
 
 
-async def test_after_an_outage_all_that_waited_is_sent_in_batches(
+async def test_after_an_outage_all_queued_commands_are_sent_in_batches(
     own: OwnRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As many as are kept, none more than once in a batch too large for the time that Redis is given."""
+    """Even a full queue is sent: no batch is too large for Redis's time limit."""
     monkeypatch.setattr(module, "AGAIN_SECONDS", 0.01)
     sizes: list[int] = []
     batch = RedisClient.batch

@@ -1,4 +1,4 @@
-"""Scripts that are wanted at the same time share a round trip to Redis; each gets its own answer."""
+"""Concurrent scripts share a round trip to Redis, and each caller gets its own answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ECHO = "redis.call('INCR', 'runs') return {KEYS[1], ARGV[1]}"
 MANY = 300
 
 
-async def test_scripts_at_the_same_time_share_round_trips(own: OwnRedis) -> None:
+async def test_concurrent_scripts_share_round_trips(own: OwnRedis) -> None:
     async with RedisClient(own.url) as client:
         echo = client.script(ECHO)
         assert await echo(["first"], ["0"]) == [b"first", b"0"]
@@ -32,7 +32,7 @@ def reads(own: OwnRedis) -> int:
     return int(own.store.info("stats")["total_reads_processed"])
 
 
-async def test_what_is_wanted_while_others_are_on_their_way_is_answered_too(own: OwnRedis) -> None:
+async def test_scripts_requested_during_a_batch_are_answered_too(own: OwnRedis) -> None:
     async with RedisClient(own.url) as client:
         echo = client.script(ECHO)
 
@@ -44,7 +44,7 @@ async def test_what_is_wanted_while_others_are_on_their_way_is_answered_too(own:
             assert answers == [[f"task {number}".encode(), str(n).encode()] for n in range(50)]
 
 
-async def test_a_script_runs_once_also_where_the_server_does_not_know_it(own: OwnRedis) -> None:
+async def test_a_script_that_the_server_does_not_know_runs_once(own: OwnRedis) -> None:
     async with RedisClient(own.url) as client:
         echo, other = client.script(ECHO), client.script("return 1")
         for runs in (1, 2):
@@ -55,7 +55,7 @@ async def test_a_script_runs_once_also_where_the_server_does_not_know_it(own: Ow
             assert own.store.get("runs") == str(runs).encode()
 
 
-async def test_one_that_is_refused_or_wanted_no_more_is_no_harm_to_the_others(own: OwnRedis) -> None:
+async def test_a_refused_or_cancelled_script_does_not_affect_the_others(own: OwnRedis) -> None:
     async with RedisClient(own.url) as client:
         echo, wrong = client.script(ECHO), client.script("return redis.call('INCR', 'text')")
         own.store.set("text", "abc")
@@ -66,11 +66,11 @@ async def test_one_that_is_refused_or_wanted_no_more_is_no_harm_to_the_others(ow
         found = await asyncio.gather(*asked, return_exceptions=True)
         assert (found[0], found[2]) == ([b"a", b"1"], [b"b", b"2"])
         assert isinstance(found[1], RedisAway)
-        assert own.store.get("runs") == b"2"  # the one that left had not been sent yet
-        assert await echo(["later"], ["3"]) == [b"later", b"3"]  # a refusal is an answer: Redis is there
+        assert own.store.get("runs") == b"2"  # the cancelled one had not been sent yet
+        assert await echo(["later"], ["3"]) == [b"later", b"3"]  # a refusal does not open the circuit breaker
 
 
-async def test_with_redis_frozen_everyone_hears_so_in_time_and_later_goes_on(own: OwnRedis) -> None:
+async def test_calls_fail_in_time_while_redis_is_frozen_and_work_again_afterwards(own: OwnRedis) -> None:
     async with RedisClient(own.url) as client:
         echo = client.script(ECHO)
         await echo(["warm"], ["0"])
@@ -79,7 +79,7 @@ async def test_with_redis_frozen_everyone_hears_so_in_time_and_later_goes_on(own
             loop = asyncio.get_running_loop()
             began = loop.time()
             asked = [asyncio.ensure_future(echo(["first"], [n])) for n in range(20)]
-            await asyncio.sleep(CALL_SECONDS / 5)  # while these are on their way, more come
+            await asyncio.sleep(CALL_SECONDS / 5)  # more calls arrive while these are in flight
             asked += [asyncio.ensure_future(echo(["late"], [n])) for n in range(20)]
             found = await asyncio.gather(*asked, return_exceptions=True)
             took = loop.time() - began
@@ -91,7 +91,7 @@ async def test_with_redis_frozen_everyone_hears_so_in_time_and_later_goes_on(own
         own.freeze()
         try:
             async with asyncio.timeout(5):
-                while (probe := await under_way(echo)) is None:  # they return at once while Redis is left alone
+                while (probe := await under_way(echo)) is None:  # calls fail at once while the circuit breaker is open
                     await asyncio.sleep(0.01)
             with pytest.raises(RedisAway):
                 await echo(["beside it"], ["1"])
@@ -110,7 +110,7 @@ async def test_with_redis_frozen_everyone_hears_so_in_time_and_later_goes_on(own
 
 
 async def under_way(echo: Any) -> asyncio.Task[Any] | None:
-    """Return a question that is on its way to Redis, or None where it was refused before."""
+    """Return a call that is in flight to Redis; None if it was refused before it was sent."""
     asked = asyncio.create_task(echo(["probe"], ["1"]))
     for _ in range(3):
         await asyncio.sleep(0)

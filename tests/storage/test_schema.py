@@ -1,4 +1,4 @@
-"""The schema: migrations, the file that is the whole truth, and every query prepared."""
+"""The schema: the migrations match schema.sql, and PostgreSQL accepts every query."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ async def catalog(url: str) -> set[tuple[str, ...]]:
         await connection.close()
 
 
-async def test_the_migrations_arrive_at_the_schema_file(database_url: str, empty_database_url: str) -> None:
+async def test_the_migrations_produce_the_schema_file(database_url: str, empty_database_url: str) -> None:
     connection = await asyncpg.connect(empty_database_url)
     await connection.execute((resources.folder("sql") / "schema.sql").read_text())
     await connection.close()
     assert await catalog(database_url) == await catalog(empty_database_url)
 
 
-async def test_rolling_back_leaves_an_empty_database(empty_database_url: str) -> None:
+async def test_rolling_back_all_migrations_leaves_an_empty_database(empty_database_url: str) -> None:
     from pogo_core.util import migrate as pogo  # noqa: PLC0415 - only here
 
     await migrate(empty_database_url)
@@ -57,7 +57,7 @@ async def test_rolling_back_leaves_an_empty_database(empty_database_url: str) ->
     assert await catalog(empty_database_url) == set()
 
 
-async def test_four_at_once_on_an_empty_database(empty_database_url: str) -> None:
+async def test_four_concurrent_migrations_of_an_empty_database_run_once(empty_database_url: str) -> None:
     await asyncio.gather(*(migrate(empty_database_url) for _ in range(4)))
     connection = await asyncpg.connect(empty_database_url)
     rows = await connection.fetch(
@@ -68,7 +68,9 @@ async def test_four_at_once_on_an_empty_database(empty_database_url: str) -> Non
     assert [tuple(row) for row in rows] == [(name, 20, "01", "20") for name in "ABCD"]
 
 
-async def test_the_first_seats_have_the_numbers_that_clients_know(connection: asyncpg.Connection) -> None:
+async def test_the_first_run_seats_have_the_ids_and_numbers_that_clients_rely_on(
+    connection: asyncpg.Connection,
+) -> None:
     rows = await connection.fetch(
         "select seats.id, name, number from seats join sections on sections.id = section_id order by seats.id"
     )
@@ -77,7 +79,7 @@ async def test_the_first_seats_have_the_numbers_that_clients_know(connection: as
     ]
 
 
-def test_every_query_has_a_name_of_its_own_and_a_reason() -> None:
+def test_every_query_has_a_unique_name_and_a_comment() -> None:
     names: list[str] = []
     for path in sorted((resources.folder("sql") / "queries").glob("*.sql")):
         text = path.read_text()
@@ -92,12 +94,12 @@ def statement_names() -> list[str]:
 
 
 @pytest.mark.parametrize("name", statement_names())
-async def test_every_query_is_sound(connection: asyncpg.Connection, name: str) -> None:
+async def test_postgresql_can_prepare_every_query(connection: asyncpg.Connection, name: str) -> None:
     statements: aiosql.queries.Queries = load_statements()
     await connection.prepare(getattr(statements, name).sql)
 
 
-async def test_a_database_in_trouble_is_named_in_one_line(empty_database_url: str) -> None:
+async def test_an_unusable_database_is_reported_in_one_line(empty_database_url: str) -> None:
     with pytest.raises(DatabaseUnusable, match=r"has no database 'nowhere'") as missing:
         await migrate(re.sub(r"/test_\w+", "/nowhere", empty_database_url))
     assert "\n" not in str(missing.value)
