@@ -1,4 +1,4 @@
-# Seatweb's everyday commands. `make run` needs Python 3.11 or newer and nothing else; works with GNU make 3.81 and newer.
+# Seatweb's everyday commands. `make run` needs only Python 3.11 or newer. Works with GNU make 3.81 and newer.
 
 SHELL := /bin/sh
 VENV := .venv
@@ -14,13 +14,13 @@ help:
 	@echo "make run            start Seatweb at http://127.0.0.1:8000 with its own PostgreSQL and Redis (data/)"
 	@echo "make test           linters and all tests, with a real browser"
 	@echo "make test-browsers  run the core journeys in Firefox and WebKit (Linux)"
-	@echo "make bench          measure the goals in figures; BENCH='--quick booking' passes arguments (benchmarks/README.md)"
+	@echo "make bench          run the benchmarks; BENCH='--quick booking' passes arguments (benchmarks/README.md)"
 	@echo "make lint           linters only"
 	@echo "make format         format the code"
 	@echo "make audit          ask PyPI's advisory database about every pinned dependency (needs the network)"
-	@echo "make requirements   pin the dependencies of pyproject.toml anew (needs the network)"
-	@echo "make screenshots    take the pictures of the documentation anew"
-	@echo "make clean          remove what was built; the data in data/ stays"
+	@echo "make requirements   update the pinned dependencies from pyproject.toml (needs the network)"
+	@echo "make screenshots    retake the screenshots in the documentation"
+	@echo "make clean          remove everything built; keep the data in data/"
 
 run: $(RUN_READY)
 	@SEATWEB_DATA_DIR="$${SEATWEB_DATA_DIR:-$(CURDIR)/data}" exec $(PYTHON) -m seatweb serve
@@ -54,7 +54,7 @@ clean:
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find seatweb tests docs benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The environment. The .pth file lets every Python of it find the package, from any folder, without a build.
+# The virtual environment. Its .pth file makes the package importable from any folder without a build.
 $(PYTHON):
 	@find_python() { \
 		for candidate in python3.14 python3.13 python3.12 python3.11 python3 python; do \
@@ -89,7 +89,7 @@ $(TEST_READY): requirements-dev.txt requirements.txt | $(PYTHON)
 	@$(PYTHON) -m pip install -q --no-deps --require-hashes -r requirements-dev.txt
 	@touch $(RUN_READY) $@
 
-# A browser for the tests: the system's, or one installed for them. Its path is kept; empty means Playwright's own.
+# A browser for the tests: the system's, or one that is installed now. Store its path; empty means Playwright's own.
 browser: $(TEST_READY)
 	@find_browser() { \
 		for candidate in chromium chromium-browser google-chrome; do \
@@ -129,7 +129,8 @@ browsers: $(TEST_READY)
 		exit 1; \
 	fi
 
-# In an environment of its own: what it needs is not among what it looks at. Strict: what cannot be looked up is no "all well".
+# pip-audit runs in a separate environment, so that it does not check its own dependencies. --strict fails if a
+# dependency cannot be checked.
 audit: $(PYTHON)
 	@test -x $(VENV)/audit/bin/pip-audit || { $(PYTHON) -m venv $(VENV)/audit && $(VENV)/audit/bin/pip install -q pip-audit; }
 	$(VENV)/audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r requirements-dev.txt

@@ -1,1 +1,1 @@
-"""How fast Seatweb is, measured against the limit of each thing in the same run: `python -m benchmarks`."""
+"""Benchmarks of Seatweb, each compared with its theoretical limit measured in the same run: `python -m benchmarks`."""

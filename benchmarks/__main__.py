@@ -20,13 +20,13 @@ from benchmarks.measure import Bench, Result, failure
 from benchmarks.rows import ROWS
 from benchmarks.servers import Cores, running_servers
 
-LEAST_HISTORY: Final = 20_000  # fewer do not fill the seats of a day
+LEAST_HISTORY: Final = 20_000  # with fewer bookings the days would not be full
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, and print the table; return the exit code: 1 where a row could not be measured, 2 for wrong usage."""
+    """Run the benchmarks and print the table; return the exit code: 1 if a row failed, 2 for wrong usage."""
     options = _options(arguments)
-    logging.getLogger("pogo_core").setLevel(logging.ERROR)  # which migrations were applied is no news here
+    logging.getLogger("pogo_core").setLevel(logging.ERROR)  # do not list the applied migrations
     signals.take()
     folder = Path(tempfile.mkdtemp(prefix="seatweb-bench-"))
     try:

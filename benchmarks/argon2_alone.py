@@ -1,4 +1,4 @@
-"""Verify passwords and nothing else: `python -m benchmarks.argon2_alone SECONDS AT_A_TIME` prints how many a second."""
+"""Benchmark password verification alone: `python -m benchmarks.argon2_alone SECONDS AT_A_TIME` prints the rate."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ WARM_SECONDS = 0.5
 
 
 async def main(seconds: float, at_a_time: int) -> float:
-    """Return how many passwords were verified a second, in the app's threads with its parameters."""
+    """Return the number of passwords verified per second, with the app's threads and argon2 parameters."""
     passwords = Passwords()
     known = await passwords.hash("correct horse battery staple", Asker("192.0.2.1", "person"))
 
     async def verify(until: float, number: int) -> int:
-        count, asker = 0, Asker("192.0.2.1", f"person {number}")  # of one account only one is verified at a time
+        count, asker = 0, Asker("192.0.2.1", f"person {number}")  # one account's passwords are verified one at a time
         while time.perf_counter() < until:
             if not await passwords.verify("correct horse battery staple", known, asker):
                 raise RuntimeError("the right password was refused")

@@ -1,4 +1,4 @@
-"""What Seatweb is measured against where that is an app: the least that answers, on the same server."""
+"""Minimal apps that set the limit for Seatweb's rates, on the same server software."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from msgspec import Struct
 from seatweb.storage.statements import load_statements
 
 HELLO: Final = "Hello, world"
-POOL: Final = 10  # as SEATWEB_DATABASE_POOL
+POOL: Final = 10  # the default of SEATWEB_DATABASE_POOL
 
 
 @get("/")
@@ -41,7 +41,7 @@ class Wanted(Struct):
 
 @post("/bookings")
 async def book(data: Wanted, state: State) -> Response[dict[str, Any]]:
-    """Run the booking statement, whose unique index decides."""
+    """Run the booking statement; the unique indexes decide who gets the seat."""
     pool: asyncpg.Pool[Any] = state.pool
     try:
         async with pool.acquire() as connection:
@@ -54,7 +54,7 @@ async def book(data: Wanted, state: State) -> Response[dict[str, Any]]:
 
 
 def booking_app() -> Litestar:
-    """Return an app that books in the database of DATABASE_URL, without any rule."""
+    """Return an app that books in the database at DATABASE_URL, without checking any rules."""
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:

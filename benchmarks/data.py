@@ -1,4 +1,4 @@
-"""Sections, seats and bookings in bulk, and which (user, seat, day) is booked when."""
+"""Create sections, seats and bookings in bulk, and choose which user books which seat on which day."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from benchmarks.people import day_ahead, today
 from benchmarks.servers import execute
 
 SECTION_SEATS: Final = 100
-DAYS: Final = 89  # that can be booked from tomorrow on, even when midnight passes
-CROWD: Final = 500  # users who book in turn
-STRIDE: Final = 7919  # a prime, and no section's size: neighbours in time sit in different sections
+DAYS: Final = 89  # days from tomorrow on that can be booked, even if midnight passes during the run
+CROWD: Final = 500  # users, who book in turn
+STRIDE: Final = 7919  # a prime, so that consecutive bookings are in different sections
 CHUNK: Final = 1_000_000
 
 ADD_SECTION: Final = """
@@ -27,7 +27,7 @@ ADD_SECTION: Final = """
     from added cross join generate_series(1, $2::int) as place
     order by place
 """
-# Every second seat is taken, by the first users in turn, as if they had booked one after another.
+# Books every second seat for the first users in turn, as if they had booked one after another.
 FILL_HALF: Final = """
     with chosen as (
         select seats.id as seat_id, seats.section_id, row_number() over (order by seats.id) as n
@@ -45,7 +45,7 @@ FILL_HALF: Final = """
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Something that can be booked: the numbers of the user and the seat count from 0."""
+    """A possible booking; the numbers of the user and the seat count from 0."""
 
     user: int
     seat: int
@@ -53,9 +53,9 @@ class Slot:
 
 
 def slot(n: int, seats: int) -> Slot:
-    """Return the nth slot: for n below `seats` times DAYS no user and no seat has two on a day.
+    """Return the nth slot; for n below `seats` times DAYS no user and no seat has two on a day.
 
-    One after another they are for other users, on other days, in other sections.
+    Consecutive slots differ in user, day and section.
     """
     crowd, rest = divmod(n, CROWD * DAYS)
     turn, place = divmod(rest, CROWD)
@@ -65,18 +65,18 @@ def slot(n: int, seats: int) -> Slot:
 
 @dataclass(slots=True)
 class Slots:
-    """The slots of a database, given out once each."""
+    """A database's slots; each is given out once."""
 
     seats: list[int]  # the ids
     used: int = 0
 
     @property
     def left(self) -> int:
-        """How many there still are."""
+        """Number of slots left."""
         return len(self.seats) * DAYS - self.used
 
     def take(self, count: int) -> Iterator[tuple[int, int, date]]:
-        """Give out so many: the number of the user, the id of the seat, the day."""
+        """Yield the next `count` slots: the user's number, the seat's id, and the day."""
         first, self.used = self.used, self.used + count
         for n in range(first, self.used):
             found = slot(n, len(self.seats))
@@ -84,12 +84,12 @@ class Slots:
 
 
 def add_section(database_url: str, name: str, seats: int, columns: int) -> None:
-    """Make a section of so many seats in rows of so many."""
+    """Create a section with this many seats and columns."""
     execute(database_url, ADD_SECTION, name, seats, columns)
 
 
 def add_hall(database_url: str, seats: int) -> Slots:
-    """Make sections of 100 seats, so many seats in all (a multiple of CROWD), and return the slots of these."""
+    """Create sections of 100 seats, with `seats` in all (a multiple of CROWD), and return their slots."""
     for number in range(seats // SECTION_SEATS):
         add_section(database_url, f"H{number + 1:02}", SECTION_SEATS, 10)
     return Slots(hall_seats(database_url))
@@ -102,18 +102,18 @@ def hall_seats(database_url: str) -> list[int]:
 
 
 def fill_half(database_url: str, day: date) -> None:
-    """Let the first users have every second seat of all sections on the day."""
+    """Book every second seat of all sections on the day for the first users."""
     execute(database_url, FILL_HALF, day)
 
 
 def settle(database_url: str) -> None:
-    """Leave nothing that the server would do during the measurement: statistics, hint bits, dirty pages."""
+    """Do the server's pending work before the measurement: statistics, hint bits, dirty pages."""
     execute(database_url, "vacuum analyze")
     execute(database_url, "checkpoint")
 
 
-# The bookings of the past. On a day seven seats of ten are taken, half of them by regulars, who are a tenth of the
-# users; one booking in eleven was cancelled. The numbers are such that no user and no seat has two on a day.
+# Past bookings. On each day 70 % of the seats are taken, half of them by regulars, who are a tenth of the users; one
+# booking in eleven was cancelled. The numbers are chosen so that no user and no seat has two bookings on a day.
 
 HISTORY: Final = """
     with made as (
@@ -146,12 +146,12 @@ PAST_GENERATIONS: Final = """
 
 
 def hall_for(bookings: int) -> int:
-    """Return how many seats a site has that saw so many bookings: 4,000 for ten million, about ten years of them."""
+    """Return the number of seats of a site with this many bookings: 4,000 for ten million, about ten years' worth."""
     return max(CROWD, min(8 * CROWD, bookings // 2500 // CROWD * CROWD))
 
 
 def add_history(database_url: str, bookings: int, say: Callable[[str], None]) -> None:
-    """Fill the days before today with so many bookings, of the users that there are."""
+    """Fill the days before today with this many bookings of the existing users."""
     seats = hall_seats(database_url)
     users = execute(database_url, "select count(*) from users")[0][0]
     a_day = len(seats) * 7 // 10
@@ -159,10 +159,10 @@ def add_history(database_url: str, bookings: int, say: Callable[[str], None]) ->
     async def fill() -> None:
         connection: asyncpg.Connection[Any] = await asyncpg.connect(database_url)
         try:
-            # What is written here is correct by construction and can be made again.
+            # The data is valid by construction and can be recreated, so skip the safety checks.
             await connection.execute("set synchronous_commit = off")
             if await connection.fetchval("select rolsuper from pg_roles where rolname = current_user"):
-                await connection.execute("set session_replication_role = replica")  # no look-up for each foreign key
+                await connection.execute("set session_replication_role = replica")  # skip foreign key checks
             for first in range(0, bookings, CHUNK):
                 last = min(first + CHUNK, bookings)
                 await connection.execute(HISTORY, today(), a_day, seats, users, first, last, timeout=3600)

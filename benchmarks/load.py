@@ -29,7 +29,7 @@ SHOWN_BYTES: Final = 600
 
 
 class BenchmarkError(Exception):
-    """A row cannot be measured, or what was measured is not what should be; the message says why."""
+    """A row cannot be measured, or the answers were wrong; the message says why."""
 
 
 class Address(NamedTuple):
@@ -40,7 +40,7 @@ class Address(NamedTuple):
 
 
 class Exchange(NamedTuple):
-    """A request as it is sent, and what may be answered: by status, a piece of the content that must be there."""
+    """A request's bytes, and the acceptable answers: for each status, text that the answer must contain."""
 
     request: bytes
     answers: Mapping[bytes, bytes]
@@ -48,31 +48,31 @@ class Exchange(NamedTuple):
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of a run: times in seconds, `received` in bytes with the headers."""
+    """The result of a run: times in seconds, `received` in bytes including headers."""
 
     seconds: float = 0.0
-    last_at: float = 0.0  # of `time.perf_counter`: when the last answer was there
+    last_at: float = 0.0  # when the last answer was complete, as `time.perf_counter`
     statuses: Counter[int] = field(default_factory=Counter)
     latencies: list[float] = field(default_factory=list)
     received: int = 0
 
     @property
     def count(self) -> int:
-        """How many answers there were."""
+        """Number of answers."""
         return len(self.latencies)
 
     @property
     def rate(self) -> float:
-        """Answers a second."""
+        """Answers per second."""
         return self.count / self.seconds
 
     def percentile(self, percent: int) -> float:
-        """Return the latency that so many percent of the answers did not exceed."""
+        """Return this percentile of the latencies, in seconds."""
         return percentile(self.latencies, percent)
 
 
 def percentile(values: Iterable[float], percent: int) -> float:
-    """Return the value that so many percent of the values do not exceed (1 to 99)."""
+    """Return a percentile (1 to 99) of the values."""
     values = list(values)
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1] if len(values) > 1 else values[0]
 
@@ -88,7 +88,7 @@ def request(
 
 
 def run(*loads: Coroutine[Any, Any, T]) -> list[T]:
-    """Run loads at the same time, on an event loop of their own, without pauses of the garbage collector."""
+    """Run loads concurrently, on a new event loop, without garbage collector pauses."""
 
     async def together() -> list[T]:
         signals.cancel(asyncio.current_task())
@@ -113,12 +113,12 @@ def run(*loads: Coroutine[Any, Any, T]) -> list[T]:
 async def load(
     address: Address, exchanges: Iterable[Exchange], *, connections: int, seconds: float, pause: float = 0.0
 ) -> Outcome:
-    """Send the requests in turn over so many connections, until they or the seconds are over; return what came of it.
+    """Send the requests in turn over `connections`, until they run out or the time is up; return the outcome.
 
-    With a `pause` each connection waits so many seconds between an answer and its next request.
+    With a `pause`, each connection waits that many seconds between an answer and its next request.
 
     Raises:
-        BenchmarkError: an answer was not one of those expected, or did not come.
+        BenchmarkError: an answer was not one of those expected, or did not arrive.
     """
     client = _Client(iter(exchanges), pause)
     loop = asyncio.get_running_loop()
@@ -143,7 +143,7 @@ async def load(
 
 
 class _Client:
-    """What the connections of one run share."""
+    """The state that the connections of one run share."""
 
     def __init__(self, exchanges: Iterator[Exchange], pause: float) -> None:
         self.next_exchange: Callable[[], Exchange] = exchanges.__next__
@@ -154,7 +154,7 @@ class _Client:
         self._finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def go(self, seconds: float) -> None:
-        """Send, and return when every connection has its last answer."""
+        """Send requests, and return when every connection has its last answer."""
         started = time.perf_counter()
         self.deadline = started + seconds
         busy = sum(connection.send() for connection in self.connections)
@@ -183,10 +183,10 @@ class _Connection(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._sent_at = 0.0
         self._chunks: list[bytes] = []
-        self._missing = 0  # bytes of the body still to come; 0 while the head is not complete
+        self._missing = 0  # bytes of the body still to arrive; 0 while the head is incomplete
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's own kind
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's own class
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._exchange is not None:
@@ -197,7 +197,7 @@ class _Connection(asyncio.Protocol):
         self._transport.abort()
 
     def send(self) -> bool:
-        """Send the next request, if there is one."""
+        """Send the next request; return False if there is none."""
         try:
             self._exchange = self._client.next_exchange()
         except StopIteration:

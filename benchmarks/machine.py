@@ -1,4 +1,4 @@
-"""What the figures were measured on."""
+"""Describe the machine and the software that were measured."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.servers import ROOT, Servers, execute
 
 
 def describe(servers: Servers) -> dict[str, str]:
-    """Return what is worth knowing, by name."""
+    """Return the properties to print above the table, by name."""
     libraries = ("litestar", "uvicorn", "uvloop", "httptools", "asyncpg")
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
@@ -31,7 +31,7 @@ def describe(servers: Servers) -> dict[str, str]:
 
 
 def _places(servers: Servers) -> str:
-    """Return what runs where."""
+    """Return which process runs on which core."""
     given = f"; {' and '.join(servers.given)} given, and run where they run" if servers.given else ""
     cores = servers.cores
     if cores.app is None:

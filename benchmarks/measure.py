@@ -1,4 +1,4 @@
-"""Rounds, and what comes of them."""
+"""Measure in interleaved rounds, and present the results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ U = TypeVar("U")
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What every row gets: the servers, and how long to measure."""
+    """The servers, and how long to measure; passed to every row."""
 
     servers: Servers
     rounds: int
@@ -25,7 +25,7 @@ class Bench:
     say: Callable[[str], None]
 
     def interleaved(self, limit: Callable[[], T], ours: Callable[[], U]) -> tuple[list[T], list[U]]:
-        """Return what each round gave, in turn: the limit, ours, the limit, ours."""
+        """Run both in turn (the limit, ours, the limit, ours) and return the results of each."""
         limits, own = [], []
         for _ in range(self.rounds):
             limits.append(limit())
@@ -41,7 +41,7 @@ class Result:
     sent: str
     ours: str
     against: str
-    figure: float | None  # what the goal is about; None where the row failed
+    figure: float | None  # compared with the goal; None if the row failed
     unit: str = ""
     goal: float | None = None
     better: Literal["more", "less"] = "more"
@@ -49,7 +49,7 @@ class Result:
 
     @property
     def met(self) -> bool | None:
-        """Whether the goal is met; None where there is none."""
+        """Whether the goal is met; None without a goal."""
         if self.goal is None:
             return None
         if self.figure is None:
@@ -58,12 +58,12 @@ class Result:
 
     @property
     def failed(self) -> bool:
-        """Whether it could not be measured."""
+        """Whether the row could not be measured."""
         return self.figure is None
 
 
 def failure(name: str, why: str) -> Result:
-    """Return the line of a row that could not be measured."""
+    """Return the result for a row that could not be measured."""
     first_line = why.partition("\n")[0].strip()
     return Result(name=name, sent="", ours=f"failed: {first_line}", against="", figure=None, goal=0)
 
@@ -74,10 +74,10 @@ def median(values: Iterable[float]) -> float:
 
 
 def per_second(rate: float) -> str:
-    """Return a rate as it is shown."""
+    """Format a rate."""
     return f"{rate:,.0f}/s"
 
 
 def milliseconds(seconds: float) -> str:
-    """Return a time as it is shown."""
+    """Format a time in milliseconds."""
     return f"{1000 * seconds:.2f} ms"

@@ -1,4 +1,4 @@
-"""The client of live maps: holds thousands open, and notes when each hears of a booking."""
+"""A client that keeps thousands of live maps open and records when each receives a booking."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ AT_A_TIME: Final = 100
 OPEN_SECONDS: Final = 60.0
 HEAR_SECONDS: Final = 10.0
 REST_SECONDS: Final = 1.5
-TAIL_BYTES: Final = 64  # longer than what is looked for
+TAIL_BYTES: Final = 64  # longer than the text to search for
 LIVE: Final = b"data: live"
 SHOWN_BYTES: Final = 300
 
 
 class Heard(NamedTuple):
-    """When the open maps heard of one booking, in seconds after its answer."""
+    """When the open maps received one booking, in seconds after the booking's answer."""
 
     first: float
     half: float
@@ -29,7 +29,7 @@ class Heard(NamedTuple):
 
 @dataclass(slots=True)
 class _Waiting:
-    """For how many there is to wait."""
+    """A countdown of maps to wait for."""
 
     left: int
     done: asyncio.Future[None]
@@ -46,15 +46,15 @@ class OpenMaps:
     def __init__(self, address: Address) -> None:
         self._address = address
         self._streams: list[_Stream] = []
-        self.news = b""  # what all wait for
+        self.news = b""  # the text that all maps wait for
         self.heard_at: list[float] = []
         self.waiting: _Waiting | None = None
 
     async def open(self, requests: list[bytes]) -> None:
-        """Open maps, and return when each has said that it is live.
+        """Open maps, and return when each has reported that it is live.
 
         Raises:
-            BenchmarkError: one did not.
+            BenchmarkError: one did not in time.
         """
         loop = asyncio.get_running_loop()
         left: Iterator[bytes] = iter(requests)
@@ -75,17 +75,17 @@ class OpenMaps:
             raise BenchmarkError(f"only {live} of {len(requests)} maps were live after {OPEN_SECONDS:.0f} s") from None
 
     async def close(self) -> None:
-        """Close all maps, and give the app the time to notice."""
+        """Close all maps, and give the app time to notice."""
         for stream in self._streams:
             stream.close()
         self._streams.clear()
         await asyncio.sleep(REST_SECONDS)
 
     async def hear(self, request: bytes, seat_id: int) -> Heard:
-        """Book a seat by the request, and return when the maps hear of it.
+        """Book a seat with the request, and return when the maps received it.
 
         Raises:
-            BenchmarkError: not all did.
+            BenchmarkError: not all of them did.
         """
         self.heard_at.clear()
         self.waiting = _Waiting(len(self._streams), asyncio.get_running_loop().create_future())
@@ -142,7 +142,7 @@ class _Stream(asyncio.Protocol):
             self._fail(f"a map was closed by the server ({exc or 'no error'})")
 
     def expect(self) -> None:
-        """Listen for the maps' news."""
+        """Start waiting for the maps' news."""
         self._waits = True
         self._tail = b""
 
@@ -151,7 +151,7 @@ class _Stream(asyncio.Protocol):
         if transport:
             transport.abort()
         if not self.live.cancel() and not self.live.cancelled():
-            self.live.exception()  # who waited for it may have left meanwhile
+            self.live.exception()  # retrieve it, in case nobody waits for it any more
 
     def _fail(self, why: str) -> None:
         future = self._maps.waiting.done if self._maps.waiting else self.live

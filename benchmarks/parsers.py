@@ -1,9 +1,8 @@
-"""How long the worst input of a stranger keeps the event loop busy: `python -m benchmarks.parsers`.
+"""How long the worst input from an anonymous client blocks the event loop: `python -m benchmarks.parsers`.
 
-The app runs in this process and is called as the server calls it. Each request is as long as is accepted, and filled
-with whatever is slow for one parser or another; counted is the processor time of the event loop's thread, without the
-threads that hash passwords. The last column compares with half the length: a parser whose time grows with the length
-shows 2 at most, one whose time grows with its square would show 4.
+The app runs in this process and is called as the server calls it. Each request has the maximum accepted length and is
+filled with input that is slow for some parser. The figure is the CPU time of the event loop's thread, without the
+threads that hash passwords. The last column compares with half the length: 2 means linear time, 4 means quadratic.
 """
 
 from __future__ import annotations
@@ -35,21 +34,21 @@ from seatweb.settings import Settings
 from benchmarks import people
 from benchmarks.servers import SECRET
 
-RUNS: Final = 5  # of each input; the quickest counts, since all else is other processes
-HEAD: Final = LARGEST_HEAD - 1000  # bytes that are left for one value, beside what browsers send
+RUNS: Final = 5  # of each input; the fastest counts, since the others were disturbed by other processes
+HEAD: Final = LARGEST_HEAD - 1000  # bytes for one value, next to the headers that browsers send
 BODY: Final = LARGEST_BODY - 200
 SLOW: Final = (
     "a", " ", ";", ",", '"', '\\"', "=", "a=", "a=b;", "a,", "/", "//", "/a", ".", "-", "9", "%", "%41", "%C3%A9", "(",
     "&", "a&", "a=&", "[", "{", '{"a":', '"a":1,', "1,", "1e9,", "\\u0041", "<", "é", "\u0301", "☃", "0.", "::", "x.y.",
     "\t", "W/",
 )  # fmt: skip
-# What the framework remembers of requests; a stranger sends something else each time.
+# The framework's caches, cleared before each run: an attacker sends different input each time.
 FORGET: Final = (parse_cookie_string.cache_clear, parse_query_string.cache_clear, urlsplit.cache_clear)  # type: ignore[attr-defined]
 Header: TypeAlias = tuple[bytes, bytes]
 
 
 class Request(Struct, frozen=True):
-    """What the server hands to the app."""
+    """A request as the server passes it to the app."""
 
     method: str = "GET"
     path: str = "/login"
@@ -58,7 +57,7 @@ class Request(Struct, frozen=True):
     body: bytes = b""
 
     async def ask(self, app: ASGIApp) -> int:
-        """Return the status of the answer."""
+        """Send the request to the app, and return the answer's status."""
         host = [] if any(name == b"host" for name, _ in self.headers) else [(b"host", b"localhost")]
         length = [(b"content-length", b"%d" % len(self.body))] if self.body else []
         scope: Any = {
@@ -81,7 +80,7 @@ class Request(Struct, frozen=True):
 
 
 class Row(Struct, frozen=True):
-    """A parser: what reaches it, how long that may be, and how to make something slow of a length."""
+    """A parser, the maximum length of its input, and how to create slow input of a given length."""
 
     name: str
     size: int
@@ -89,12 +88,12 @@ class Row(Struct, frozen=True):
 
 
 def filled(size: int) -> list[str]:
-    """Return texts of this many bytes."""
+    """Return texts of `size` bytes."""
     return [(one * size)[: size // len(one.encode()) * len(one)] for one in SLOW]
 
 
 def by_header(name: str, before: str = "", path: str = "/login") -> Callable[[int], Iterable[Request]]:
-    """Return what sends a header that begins so."""
+    """Return a function that creates requests with this header, whose value starts with `before`."""
 
     def requests(size: int) -> Iterable[Request]:
         for text in filled(size):
@@ -104,7 +103,7 @@ def by_header(name: str, before: str = "", path: str = "/login") -> Callable[[in
 
 
 def rows(token: str, cookies: bytes) -> list[Row]:  # noqa: C901 - a list of small functions
-    """Return all parsers that a request passes before anyone knows who sent it."""
+    """Return all parsers that a request passes before its sender is authenticated."""
     form, json = (b"content-type", b"application/x-www-form-urlencoded"), (b"content-type", b"application/json")
     html = (b"cookie", cookies)
 
@@ -171,7 +170,7 @@ def rows(token: str, cookies: bytes) -> list[Row]:  # noqa: C901 - a list of sma
 
 
 async def loop_seconds(app: ASGIApp, request: Request) -> float:
-    """Return how long the event loop's thread works for a request, at best."""
+    """Return the CPU seconds that the event loop's thread spends on a request, in the fastest run."""
     best = float("inf")
     for _ in range(RUNS):
         for forget in FORGET:
@@ -183,7 +182,7 @@ async def loop_seconds(app: ASGIApp, request: Request) -> float:
 
 
 def head_seconds(size: int) -> float:
-    """Return how long the server's own parser takes for the head of a request, at worst."""
+    """Return how long the server's own parser takes for a request head, at worst."""
     worst = 0.0
     for text in (*filled(size), "a:\r\n" * (size // 4), "a" * (size // 2) + ": " + "b" * (size // 2)):
         head = b"GET / HTTP/1.1\r\n" + (text if ":" in text else f"a: {text}").encode() + b"\r\n\r\n"
@@ -196,7 +195,7 @@ def _read_head(head: bytes) -> None:
 
 
 class _Taker:
-    """Takes what the parser finds, as uvicorn does."""
+    """Receives the parser's callbacks, as uvicorn does."""
 
     def __init__(self) -> None:
         self.headers: list[Header] = []
@@ -206,7 +205,7 @@ class _Taker:
 
 
 def cbor_seconds(size: int) -> float:
-    """Return how long the attestation of a passkey takes at worst; it is read in a thread, by one who is signed in."""
+    """Return how long parsing a passkey's attestation takes at worst; only signed-in users can send it, to a thread."""
     from webauthn.helpers.parse_cbor import parse_cbor  # noqa: PLC0415
 
     big = b"\xc2\x5a" + struct.pack(">I", size) + b"\x91" * size
@@ -214,12 +213,12 @@ def cbor_seconds(size: int) -> float:
     worst = 0.0
     for data in (big, b"\xc4\x82\x1a\x7f\xff\xff\xff" + big, b"\xd8\x24\x79" + struct.pack(">H", len(mail)) + mail,
                  b"\x81" * size, b"\xd8\x23\x79" + struct.pack(">H", size) + b"(" * size):  # fmt: skip
-        worst = max(worst, _seconds(partial(parse_cbor, data), Exception))  # most of it is no CBOR
+        worst = max(worst, _seconds(partial(parse_cbor, data), Exception))  # most of it is not valid CBOR
     return worst
 
 
 def _seconds(parse: Callable[[], object], refusal: type[Exception]) -> float:
-    """Return how long a parser takes at best, whether it accepts its input or not."""
+    """Return a parser's time in the fastest run, whether it accepts the input or not."""
     best = float("inf")
     for _ in range(RUNS):
         started = time.thread_time()
@@ -252,7 +251,7 @@ async def measure(settings: Settings, backends: Any) -> None:  # noqa: ANN401
     app = create_app(settings, backends)
     secret = people.CSRF_SECRET
     cookies = f"{people.OUR_COOKIES.csrf_cookie}={secret}".encode()
-    async with started(app):  # the log is written as ever, to nowhere: its lines are part of the work
+    async with started(app):  # the log goes nowhere, but writing it is part of the work
         plain = await _worst(app, [Request(), Request("POST"), Request(path="/seats")])
         print(f"| anything | | {plain * 1000:.1f} | |")
         for row in rows(people.CSRF.token(secret), cookies):
@@ -272,7 +271,7 @@ async def _worst(app: ASGIApp, requests: Iterable[Request]) -> float:
 
 
 def main() -> None:
-    """Measure with a PostgreSQL and a Redis of their own."""
+    """Measure with a new PostgreSQL and Redis."""
     with tempfile.TemporaryDirectory(prefix="seatweb-parsers-") as folder:
         environment = {"SEATWEB_DATA_DIR": folder, "JWT_SECRET": SECRET, "SEATWEB_LOG_FORMAT": "json"}
         limits = dict.fromkeys(("SIGN_IN_FAILURES_PER_ACCOUNT", "SIGN_IN_FAILURES_PER_ADDRESS", "REQUESTS"), "off")

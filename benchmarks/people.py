@@ -1,4 +1,4 @@
-"""People who are signed in, without the cost of hashing their passwords, and what their browsers send."""
+"""Create signed-in users without hashing passwords, and the requests that their browsers send."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SIGN_IN: Final = """
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Someone signed in: in a browser by the cookie, in a program by the token."""
+    """A signed-in user: in a browser with the cookie, in a program with the token."""
 
     id: int
     username: str
@@ -56,12 +56,12 @@ class Person:
 
 
 def register(database_url: str, count: int, password_hash: str = NO_PASSWORD) -> None:
-    """Make so many users: person.1, person.2, …; with no password unless its hash is given."""
+    """Create `count` users: person.1, person.2, …; without a password unless its hash is given."""
     execute(database_url, REGISTER, count, password_hash)
 
 
 def sign_in(database_url: str, count: int) -> list[Person]:
-    """Return the first users, each with a session."""
+    """Create a session for each of the first `count` users, and return them."""
     people = []
     for row in execute(database_url, SIGN_IN, count):
         user = User(id=row["id"], username=row["username"], created_at=row["created_at"])
@@ -80,7 +80,7 @@ def sign_in(database_url: str, count: int) -> list[Person]:
 
 
 def sign_in_form(username: str, password: str) -> bytes:
-    """Return what a browser sends from the page of /login."""
+    """Return the request that a browser sends from the sign-in page."""
     token = CSRF.token(CSRF_SECRET)
     form = urlencode({CSRF_FIELD: token, "username": username, "password": password}).encode()
     headers = {"Cookie": f"{OUR_COOKIES.csrf_cookie}={CSRF_SECRET}"}
@@ -88,10 +88,10 @@ def sign_in_form(username: str, password: str) -> bytes:
 
 
 def today() -> date:
-    """Return the day that the app takes for today."""
+    """Return the day that is today for the app."""
     return datetime.now(UTC).date()
 
 
 def day_ahead(days: int) -> date:
-    """Return the day so many days from today; 1 to 89 can be booked even when midnight passes."""
+    """Return the day `days` from today; 1 to 89 can be booked even if midnight passes during the run."""
     return today() + timedelta(days=days)

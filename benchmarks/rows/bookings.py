@@ -1,4 +1,4 @@
-"""Bookings: one after another, and all at once."""
+"""Benchmarks of booking: a steady rate, and a rush."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.measure import Bench, Result, median, milliseconds, per_second
 from benchmarks.people import Person
 from benchmarks.servers import App, execute
 
-CONNECTIONS: Final = 10  # pgbench reached its best with 10
+CONNECTIONS: Final = 10  # pgbench is fastest with 10
 HALL: Final = 4000  # seats, and users
 SMALL_HALL: Final = 1000
 WARM_BOOKINGS: Final = 500
@@ -25,13 +25,13 @@ CONFIRMED: Final = "select count(*) from bookings where status = 'confirmed'"
 
 CROWD: Final = 2000
 TRIES: Final = 5
-RETRY_AFTER: Final = 2.0  # seconds, as our 503 says
+RETRY_AFTER: Final = 2.0  # seconds, as in the app's 503 responses
 AT_A_TIME: Final = 200
 SALE_SEATS: Final = 80
 
 
 def booking(bench: Bench) -> list[Result]:
-    """Measure POST /bookings of the API, each of which succeeds, against pgbench with the same statements."""
+    """Measure successful `POST /bookings` requests against pgbench with the same statements."""
     with bench.servers.database() as url:
         seats = SMALL_HALL if bench.quick else HALL
         people.register(url, seats)
@@ -82,10 +82,10 @@ def book_slots(
     connections: int = CONNECTIONS,
     check: str | None = None,
 ) -> Outcome:
-    """Book so many slots; with the address of the database, check that it has so many more.
+    """Book the slots; given the database's URL, check that it has that many more bookings.
 
     Raises:
-        BenchmarkError: they were not all booked.
+        BenchmarkError: not all slots were booked.
     """
     before = execute(check, CONFIRMED)[0][0] if check else 0
     requests = [Exchange(users[user].book(seat, day), BOOKED) for user, seat, day in slots.take(count)]
@@ -114,7 +114,7 @@ def flash_sale(bench: Bench) -> list[Result]:
                 wishes = _with_rules(users, seats, day) if with_rules else _without(users, seats, day)
                 return _sell_out(url, app, day, list(wishes))
 
-            sale(bare, with_rules=False)  # everyone has looked at the map before: their sign-ins are known
+            sale(bare, with_rules=False)  # everyone has opened the map before, so their sessions are cached
             sale(site, with_rules=True)
             limits, ours = bench.interleaved(lambda: sale(bare, with_rules=False), lambda: sale(site, with_rules=True))
     return [
@@ -133,23 +133,23 @@ def flash_sale(bench: Bench) -> list[Result]:
 
 def _with_rules(users: list[Person], seats: list[int], day: date) -> Iterator[Exchange]:
     for n, user in enumerate(users):
-        # Taken, held, or theirs already; or the time to ask again.
+        # Refused: the seat is taken or held, or the user has a booking; or 503: retry later.
         yield Exchange(user.book(seats[n % len(seats)], day), BOOKED | {b"409": b'"code":"', b"503": b'"overloaded"'})
 
 
 def _without(users: list[Person], seats: list[int], day: date) -> Iterator[Exchange]:
     for n, user in enumerate(users):
         wish = {"seat_id": seats[n % len(seats)], "day": str(day), "user_id": user.id, "session_id": user.session_id}
-        headers = {"Authorization": f"Bearer {user.token}"}  # the same headers to read
+        headers = {"Authorization": f"Bearer {user.token}"}  # so that both apps parse the same headers
         asked = request("POST", "/bookings", headers, json.dumps(wish).encode())
         yield Exchange(asked, {b"201": b'"seat_id"', b"409": b'"seat_taken"'})
 
 
 def _sell_out(url: str, app: App, day: date, wishes: list[Exchange]) -> float:
-    """Send all, and return the seconds until the last definite answer; after a 503 all ask again, when it says so.
+    """Send all requests, and return the seconds until the last definite answer; after a 503, retry as it says.
 
     Raises:
-        BenchmarkError: not every seat was booked once.
+        BenchmarkError: not every seat was booked exactly once.
     """
     started, won = time.perf_counter(), 0
     for _ in range(TRIES):

@@ -1,4 +1,4 @@
-"""A long history: whether it slows anything down."""
+"""Benchmark of a long booking history: does it slow anything down?"""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from benchmarks.measure import Bench, Result, median, milliseconds
 from benchmarks.people import Person
 from benchmarks.rows.bookings import book_slots
 
-USERS_OF_HISTORY: Final = 10  # one for so many bookings
+USERS_OF_HISTORY: Final = 10  # past bookings per user
 VIEWERS: Final = 16
 WARM_SECONDS: Final = 0.5
 WARM_BOOKINGS: Final = 200
-BOOKINGS_A_SECOND: Final = 300  # one connection: its latency is what counts
+BOOKINGS_A_SECOND: Final = 300  # over one connection, since latency is measured
 
 
 @dataclass(frozen=True, slots=True)
 class Latencies:
-    """Medians in seconds."""
+    """Median latencies in seconds."""
 
     view: float
     book: float
 
 
 def history(bench: Bench) -> list[Result]:
-    """Measure the p50 of a view and of a booking with a long history against those with none."""
+    """Measure the median latency of a view and of a booking, with a long history and without."""
     count = bench.history
     with ExitStack() as stack:
         sides = []
@@ -54,7 +54,7 @@ def history(bench: Bench) -> list[Result]:
 
 
 def _side(bench: Bench, url: str, users: list[Person], slots: Slots) -> Callable[[], Latencies]:
-    """Return what measures one round on a database; each round has an app and a Redis that know nothing yet."""
+    """Return a function that measures one round on a database; each round starts with a new app and an empty Redis."""
     path = f"/days/{people.day_ahead(1)}/sections/A"
     views = [
         Exchange(user.get(path, **{"HX-Request": "true"}), {b"200": b'id="section-A"'}) for user in users[:VIEWERS]

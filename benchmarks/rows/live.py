@@ -1,4 +1,4 @@
-"""Open maps: what each costs, and how soon the last one hears of a booking."""
+"""Benchmark of open maps: memory per map, and how soon the last one receives a booking."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from benchmarks.servers import App, execute
 MAPS: Final = 5000
 FEW_MAPS: Final = 200
 FIRST_MAPS: Final = 10
-MAPS_OF_A_USER: Final = 5  # the site lets each have 8
+MAPS_OF_A_USER: Final = 5  # the app allows 8
 BOOKINGS: Final = 7
 FILES_BESIDE: Final = 200
 REST_SECONDS: Final = 1.5
@@ -29,7 +29,7 @@ KIB: Final = 1024
 
 
 def live(bench: Bench) -> list[Result]:
-    """Open 5,000 maps of one day, measure the app's memory, and book."""
+    """Open 5,000 maps of one day, measure the app's memory, and measure how fast bookings arrive."""
     maps = FEW_MAPS if bench.quick else MAPS
     _allow_files(maps + FILES_BESIDE)
     with bench.servers.database() as url:
@@ -69,10 +69,10 @@ def _results(bench: Bench, maps: int, before: int, after: int, heard: list[Heard
 
 
 def _live_address(site: App, user: Person) -> str:
-    """Return the address that a page of the day connects to.
+    """Return the URL of the event stream that a day's page connects to.
 
     Raises:
-        BenchmarkError: there is none in it.
+        BenchmarkError: the page has none.
     """
     page = f"http://{site.address.host}:{site.address.port}/days/{people.day_ahead(1)}"
     found = CONNECT.search(httpx.get(page, headers={"Cookie": user.cookie}).text)
@@ -84,10 +84,10 @@ def _live_address(site: App, user: Person) -> str:
 async def _watch(
     maps: OpenMaps, site: App, path: str, users: list[Person], seats: list[int]
 ) -> tuple[int, int, list[Heard]]:
-    """Return the app's memory in bytes without and with the maps open, and when they heard of each booking."""
+    """Return the app's memory in bytes before and with the maps open, and when they received each booking."""
     requests = [user.get(path, Accept="text/event-stream") for user in users for _ in range(MAPS_OF_A_USER)]
     try:
-        await maps.open(requests[:FIRST_MAPS])  # what the first ones need once and for all is not theirs
+        await maps.open(requests[:FIRST_MAPS])  # exclude one-time allocations
         await maps.close()
         before = site.resident_bytes()
         await maps.open(requests)
@@ -104,7 +104,7 @@ async def _watch(
 
 
 def _allow_files(count: int) -> None:
-    """Let this process, and the app that it starts, have so many connections.
+    """Raise the limit of open files for this process and the app that it starts.
 
     Raises:
         BenchmarkError: the system does not allow it.

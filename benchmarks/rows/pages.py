@@ -1,4 +1,4 @@
-"""Views: how many a second."""
+"""Benchmarks of views: requests per second."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from benchmarks.people import Person
 from benchmarks.servers import App, Servers, execute
 
 VIEWERS: Final = 16
-SEATS: Final = 80  # of a first run
+SEATS: Final = 80  # after a first run
 WARM_SECONDS: Final = 1.0
-BIG: Final = "W"  # the section of 1,000 seats
+BIG: Final = "W"  # the section with 1,000 seats
 COLD_VIEWS: Final = 20
 HTMX: Final[dict[str, str]] = {"HX-Request": "true"}
 ACCEPTED: Final = "Accept-Encoding"
@@ -38,7 +38,7 @@ def section_view(bench: Bench) -> list[Result]:
 
 
 def day_page(bench: Bench) -> list[Result]:
-    """Measure GET /days/{day}, as it is and compressed."""
+    """Measure GET /days/{day}, uncompressed and compressed."""
     day = people.day_ahead(1)
     sent = f"{VIEWERS} users' cookies"
     with bench.servers.database() as url, _hello(bench.servers) as hello:
@@ -55,7 +55,7 @@ def day_page(bench: Bench) -> list[Result]:
 
 
 def thousand_seats(bench: Bench) -> list[Result]:
-    """Measure a section of 1,000 seats against one of 20, by bytes a second and by queries of a cold view."""
+    """Measure a section of 1,000 seats against one of 20: bytes per second, and queries for an uncached view."""
     day = people.day_ahead(1)
     with bench.servers.database() as url:
         data.add_section(url, BIG, 1000, 40)
@@ -81,7 +81,7 @@ def thousand_seats(bench: Bench) -> list[Result]:
 
 
 def _queries(servers: Servers, url: str, viewer: Person) -> Result:
-    """Count the transactions (one for each query here) of views that nothing is kept of, each of another day."""
+    """Count the transactions (here one per query) of uncached views, each of a different day."""
     none, small, big = (_transactions(servers, url, viewer, name) for name in (None, "A", BIG))
     small_each, big_each = (small - none) / COLD_VIEWS, (big - none) / COLD_VIEWS
     return Result(
@@ -89,7 +89,7 @@ def _queries(servers: Servers, url: str, viewer: Person) -> Result:
         sent=f"{COLD_VIEWS} cold views, each of another day",
         ours=f"{big_each:.1f} a cold view",
         against=f"20 seats: {small_each:.1f}",
-        figure=round(big_each - small_each),  # the app also asks now and then by itself
+        figure=round(big_each - small_each),  # the app also runs periodic queries
         unit=" more",
         goal=0,
         better="less",
@@ -97,13 +97,15 @@ def _queries(servers: Servers, url: str, viewer: Person) -> Result:
 
 
 def _transactions(servers: Servers, url: str, viewer: Person, section: str | None) -> int:
-    """Return what PostgreSQL counted from the app's start to its end: its connections report when they end."""
+    """Return PostgreSQL's count of transactions over the app's lifetime: connections report theirs when they close."""
     count = "select xact_commit from pg_stat_database where datname = current_database()"
     before = execute(url, count)[0][0]
     servers.forget_views()
     with servers.seatweb(url) as site:
         days = [people.day_ahead(1 + n) for n in range(COLD_VIEWS)] if section else []
-        views = [Exchange(viewer.get("/account"), {b"200": viewer.username.encode()})]  # signed in once, as always
+        views = [
+            Exchange(viewer.get("/account"), {b"200": viewer.username.encode()})
+        ]  # loads the session once, as in every run
         content = {b"200": f'id="section-{section}"'.encode()}
         views += [Exchange(viewer.get(f"/days/{day}/sections/{section}", **HTMX), content) for day in days]
         run(load(site.address, views, connections=1, seconds=60))
@@ -118,7 +120,7 @@ def _hello(servers: Servers) -> Iterator[App]:
 
 
 def _half_taken(url: str, day: date) -> list[Person]:
-    """Let half of the seats be taken on the day; return the viewers, who are among those who sit."""
+    """Book half of the seats on the day; return the viewers, who are among those with a booking."""
     seats = execute(url, "select count(*) from seats")[0][0]
     people.register(url, seats)
     data.fill_half(url, day)
@@ -127,10 +129,10 @@ def _half_taken(url: str, day: date) -> list[Person]:
 
 
 def _views(site: App, viewers: list[Person], path: str, seats: int, **headers: str) -> list[Exchange]:
-    """Return the viewers' requests for a view, once each was checked to hold all seats, half of them taken.
+    """Return the viewers' requests for a view, after checking that each answer has all seats, half of them taken.
 
     Raises:
-        BenchmarkError: it does not.
+        BenchmarkError: an answer does not.
     """
     for viewer in viewers:
         address = f"http://{site.address.host}:{site.address.port}{path}"
@@ -139,7 +141,7 @@ def _views(site: App, viewers: list[Person], path: str, seats: int, **headers: s
         taken = sum(status in {"taken", "mine"} for status in shown)
         if answer.status_code != 200 or (len(shown), taken) != (seats, seats // 2):
             raise BenchmarkError(f"{path}: {answer.status_code}, {len(shown)} seats, {taken} of them taken")
-    # What every answer must hold: the compressed ones cannot be looked into, but say what they are.
+    # Text that every answer must contain; compressed answers are checked by their headers only.
     name = path.rpartition("/")[2]
     coding = headers.get(ACCEPTED)
     content = f"content-encoding: {coding}".encode() if coding else b'id="section-%s"' % name.encode()
@@ -171,7 +173,7 @@ def _against_hello(
 
 
 def _at_root(request: bytes) -> bytes:
-    """Return the same request for `/`: with the same headers the servers read the same."""
+    """Return the same request for `/`, so that both servers parse the same headers."""
     method, _, rest = request.partition(b" ")
     return method + b" / " + rest.partition(b" ")[2]
 

@@ -1,4 +1,4 @@
-"""Sign-ins: how much the site adds to argon2, and how much they disturb others."""
+"""Benchmarks of signing in: overhead beyond argon2, and impact on other requests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PATIENCE_SECONDS: Final = 30
 
 
 def sign_ins(bench: Bench) -> list[Result]:
-    """Measure POST /login against argon2 alone, and GET /days/{day} with and without sign-ins beside it."""
+    """Measure POST /login against argon2 alone, and GET /days/{day} with and without concurrent sign-ins."""
     day = people.day_ahead(1)
     with bench.servers.database() as url:
         people.register(url, USERS, asyncio.run(_hash()))
@@ -85,10 +85,10 @@ def _login(username: str) -> Exchange:
 
 
 def _alone(servers: Servers, seconds: float) -> float:
-    """Return how many passwords a process on the app's core verifies a second, with the app's threads.
+    """Return the passwords per second that a process verifies on the app's core, with as many threads as the app.
 
     Raises:
-        BenchmarkError: it failed.
+        BenchmarkError: the process failed.
     """
     command = [sys.executable, "-m", "benchmarks.argon2_alone", str(seconds), str(CONNECTIONS)]
     with servers.beside(command) as process:

@@ -1,4 +1,4 @@
-"""How long it takes until there is something to see: the server's start, and a page's first load."""
+"""Benchmarks of the server's start and of a page's first load."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from benchmarks.load import BenchmarkError
 from benchmarks.measure import Bench, Result, median
 from benchmarks.servers import Servers, execute
 
-# What a browser fetches of a page: style sheets, scripts, icons, the manifest, fonts, pictures.
+# What a browser fetches for a page: style sheets, scripts, icons, the manifest, fonts, images.
 LINKED: Final = ("link[rel~=stylesheet]", "link[rel~=preload]", "link[rel~=icon]", "link[rel~=apple-touch-icon]")
 LINKED_TOO: Final = ("link[rel~=modulepreload]", "link[rel~=manifest]")
 WITH_SOURCE: Final = ("script[src]", "img[src]")
@@ -27,7 +27,7 @@ LARGEST_PAGE: Final = 60_000
 
 
 def start(bench: Bench) -> list[Result]:
-    """Measure the seconds from `python -m seatweb serve` to its first answer, with an empty data folder and again."""
+    """Measure the seconds from `python -m seatweb serve` to its first answer, on a new data folder and then again."""
     firsts, seconds = [], []
     for number in range(bench.rounds):
         folder = bench.servers.folder / f"start-{number}"
@@ -54,7 +54,7 @@ def _start(servers: Servers, data_folder: Path) -> float:
 
 
 def first_load(bench: Bench) -> list[Result]:
-    """Count the bytes of the first page load: the page and everything it links to, compressed as the site does it."""
+    """Count the bytes of a first page load: the page and everything it links to, compressed as the app does."""
     with bench.servers.database() as url:
         people.register(url, execute(url, "select count(*) from seats")[0][0])
         data.fill_half(url, people.today())
@@ -78,10 +78,10 @@ def first_load(bench: Bench) -> list[Result]:
 
 
 def _load_all(address: str) -> dict[str, int]:
-    """Return the bytes over the wire of the page and of each file it needs, by path.
+    """Return the bytes on the wire of the page and of each file that it needs, by path.
 
     Raises:
-        BenchmarkError: one of them is not there.
+        BenchmarkError: one of them is missing.
     """
     sizes: dict[str, int] = {}
     waiting = [address]

@@ -1,5 +1,5 @@
-"""Bad input: what is sent (`values`), to what (`routes`, `forms`), by whom (`state`), and how.
+"""A fuzzer: values to send (`values`), routes and their forms (`routes`, `forms`), and senders (`state`).
 
-A sound request that is refused anyway (`forms`) is twisted in one place or in several (`twists`, `wires`), and sent as
-bytes (`requests`, `line`).
+It starts with well-formed requests that are refused anyway (`forms`), changes them in one or more places (`twists`,
+`wires`), and sends them as raw bytes (`requests`, `line`).
 """

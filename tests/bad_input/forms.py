@@ -1,4 +1,4 @@
-"""What every route takes, and what makes a request to it one that must change nothing."""
+"""The parameters of every route, with base requests that must not change anything."""
 
 from __future__ import annotations
 
@@ -7,44 +7,45 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 TODAY, LONG_AGO, TOMORROW = b"2026-11-23", b"2020-01-01", b"2026-11-24"
-TAKEN, NO_SEAT = b"7", b"999999"  # another has it on both days
-# Ids begin with these, which are in no table of bad input.
+TAKEN, NO_SEAT = b"7", b"999999"  # another user has booked seat 7 today and tomorrow
+# Ids start at these numbers, which are not among the bad values.
 FIRST_USER, FIRST_BOOKING, FIRST_PASSKEY = 5_000_000_011, 7_000_000_013, 6_000_000_017
 OTOWN, OWN = (b"%d" % (FIRST_BOOKING + n) for n in (0, 2))
 
 
 class Base(NamedTuple):
-    """A request that is sound but refused, or does nothing: bad input takes the place of its parts."""
+    """A well-formed request that is refused or changes nothing; the fuzzer replaces parts of it."""
 
     says: int
-    """The status of the answer."""
+    """The expected status."""
     path: Mapping[str, bytes] = MappingProxyType({})
     fields: Mapping[str, bytes | None] = MappingProxyType({})
-    """Of the form, or JSON texts; None: it is left out here."""
+    """Form fields, or JSON texts; None leaves a field out."""
     spoilers: tuple[frozenset[str], ...] = ()
-    """Parts for whose sake it is refused: one of these groups stays as it is. Without any, nothing makes it right."""
+    """Groups of parts that cause the refusal: at least one group stays unchanged. If empty, no change can make the
+    request succeed."""
     who: str = "user"
-    """Who asks, see `people` of the test."""
+    """The sender, see `state.people`."""
 
     def is_refused_without(self, touched: frozenset[str]) -> bool:
-        """Return whether it is still refused when these parts are not as they were."""
+        """Return whether it is still refused if these parts are changed."""
         return not self.spoilers or any(not spoiler & touched for spoiler in self.spoilers)
 
 
 class Form(NamedTuple):
-    """What a route takes."""
+    """A route's parameters."""
 
     bases: tuple[Base, ...]
     only_forged: str = ""
-    """Why every form with a good token is rightly obeyed: only such are sent that come from elsewhere."""
+    """Why every form with a valid CSRF token succeeds; if set, only forged forms are sent."""
     never: str = "$^"
-    """A pattern of values that could be right by chance."""
+    """A pattern of values that could be valid by chance."""
     again: str = ""
-    """SQL between a few requests each: the tries are counted, and would be used up."""
+    """SQL to run every few requests, to reset a counter of attempts."""
     kept: str = ""
-    """A table that rightly changes."""
+    """A table that may change."""
     hashes: bool = False
-    """Whether a password is hashed for each."""
+    """Whether each request hashes a password."""
 
 
 def _form(says: int, who: str = "user", /, **fields: bytes | None) -> Form:
@@ -52,12 +53,12 @@ def _form(says: int, who: str = "user", /, **fields: bytes | None) -> Form:
 
 
 def _each(*names: str) -> tuple[frozenset[str], ...]:
-    """Return spoilers each of which is enough."""
+    """Return spoilers of one part each."""
     return tuple(frozenset({name}) for name in names)
 
 
 def _seat(says_then: int, says_taken: int, day: bytes = TODAY, **fields: bytes) -> Form:
-    """Return the form of a seat: one that is not there on a day that is over, and one that another has."""
+    """Return a seat action's form, for a missing seat on a past day and for another user's seat."""
     return Form(
         (
             Base(says_then, {"day_text": LONG_AGO, "seat_text": NO_SEAT}, {**fields}, _each("day_text", "seat_text")),
@@ -71,13 +72,13 @@ def _seat(says_then: int, says_taken: int, day: bytes = TODAY, **fields: bytes) 
     )
 
 
-REGISTER: Final[dict[str, bytes | None]] = {"username": b"x", "password": b""}  # too short, both
+REGISTER: Final[dict[str, bytes | None]] = {"username": b"x", "password": b""}  # both too short
 FORGET_TRIES: Final = "update waiting_sign_ins set tries = 0; delete from code_tries"
 SECOND: Final = "/account/second-factor"
 
 FORMS: Final[dict[str, Form]] = {
     "POST /register": Form((Base(422, {}, {**REGISTER, "next": b"/"}, _each("username", "password"), "nobody"),)),
-    # Nobody knows eve's password; to guess it is what the limits are for.
+    # The fuzzer cannot guess eve's password: rate limits prevent that.
     "POST /login": _form(422, "nobody", username=b"eve1", password=b"wrong", next=b"/"),
     "POST /logout": Form((Base(303),), only_forged="it signs out"),
     "POST /login/reset": _form(
@@ -88,11 +89,11 @@ FORMS: Final[dict[str, Form]] = {
         never=r"(\d[\s-]*){6}",
         again=FORGET_TRIES,
     ),
-    "POST /login/second/options": _form(200, "waiting"),  # a challenge that only a cookie keeps
+    "POST /login/second/options": _form(200, "waiting"),  # the challenge is only in a cookie
     "POST /login/second/passkey": _form(422, "waiting", credential=b"{}", next=b"/"),
     "POST /login/passkey/options": _form(200, "nobody"),
     "POST /login/passkey": _form(422, "unlocking", credential=b"{}", next=b"/"),
-    # People of tests have no password: none is right.
+    # Test users have no password, so every password is wrong.
     "POST /account/password": _form(422, password=b"wrong", new_password=b"correct horse battery"),
     "POST /account/delete": _form(422, password=b"wrong"),
     "POST /account/sessions/all/end": Form((Base(303),), only_forged="it ends every session"),
@@ -100,7 +101,7 @@ FORMS: Final[dict[str, Form]] = {
     f"POST {SECOND}/confirm": _form(422, password=b"wrong", code=b"12345", **{"for": b"password"}),
     f"POST {SECOND}/confirm/options": _form(200),
     f"POST {SECOND}/confirm/passkey": _form(422, "confirming", credential=b"{}", **{"for": b"delete"}),
-    f"POST {SECOND}/app": _form(303),  # without having confirmed who one is
+    f"POST {SECOND}/app": _form(303),  # without confirming the password first
     f"POST {SECOND}/app/code": Form((Base(422, {}, {"code": b"12345"}, who="confirmed"),), never=r"(\d[\s-]*){6}"),
     f"POST {SECOND}/app/remove": _form(303),
     f"POST {SECOND}/passkeys/options": _form(200, "confirmed"),
@@ -125,7 +126,7 @@ FORMS: Final[dict[str, Form]] = {
     "POST /days/{day_text}/seats/{seat_text}/move": _seat(404, 409, TOMORROW),
     "POST /days/{day_text}/seats/{seat_text}/hold": _seat(404, 409, token=b"no-token"),
     "POST /days/{day_text}/seats/{seat_text}/release": _seat(303, 303, token=b"no-token"),
-    # Pages that not everyone is shown
+    # Pages that not everyone may see
     "GET /admin/people": Form((Base(200, who="admin"), Base(403))),
     "GET /login/second": Form((Base(200, who="waiting"), Base(303, who="nobody"))),
     f"GET {SECOND}/app": Form((Base(200, who="confirmed"), Base(303))),
@@ -149,7 +150,7 @@ FORMS: Final[dict[str, Form]] = {
                 (frozenset({"seat_id", "booking_date"}),),
             ),
         ),
-        kept="idempotency_keys",  # a refusal is kept under its key, too: that is what a key is for
+        kept="idempotency_keys",  # an idempotency key stores refusals too
     ),
     "PATCH /bookings/{booking_id}": Form(
         (
@@ -163,7 +164,7 @@ FORMS: Final[dict[str, Form]] = {
     },
 }
 
-# The parameters in the paths of what is only read.
+# Path parameters of read-only routes.
 READ: Final[dict[str, bytes]] = {
     "day_text": TODAY, "seat_text": TAKEN, "name": b"A", "path": b"nowhere/at/all", "file_path": b"icons/favicon.svg",
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""A connection that sends bytes as they are, which no client of HTTP would."""
+"""A connection that sends raw bytes, which no HTTP client would."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import httpx
 
 from tests.bad_input.requests import Attempt
 
-SECONDS = 10  # promised are 5
+SECONDS = 10  # twice the promised limit
 DECOMPRESS = {"br": brotli.decompress, "gzip": gzip.decompress}
 
 
 class Answer(NamedTuple):
-    """What came back."""
+    """An answer from the site."""
 
     status: int
     headers: httpx.Headers
@@ -31,7 +31,7 @@ class Answer(NamedTuple):
 
 
 class _Reader:
-    """Collects the first answer that is final."""
+    """Collects the first final answer, skipping 1xx ones."""
 
     def __init__(self, *, bodiless: bool) -> None:
         self._parser = httptools.HttpResponseParser(self)
@@ -79,11 +79,11 @@ class Line:
         self._socket: socket.socket | None = None
 
     def ask(self, attempt: Attempt) -> Answer | None:
-        """Return the answer; None where there was none."""
+        """Send the attempt and return the answer; None if there was none."""
         known = self._socket is not None
         answer = self._ask(attempt)
         if answer is None and known and not attempt.leaves:
-            answer = self._ask(attempt)  # the connection had ended meanwhile
+            answer = self._ask(attempt)  # the connection was closed meanwhile
         return answer
 
     def close(self) -> None:
@@ -103,7 +103,7 @@ class Line:
             while reader.answer is None and (data := line.recv(262_144)):
                 reader.feed(data)
             if reader.answer is None and reader.begun:
-                reader.end()  # the end of the connection is the end of the answer
+                reader.end()  # the answer ends when the connection closes
             headers = reader.answer.headers if reader.answer else httpx.Headers()
             closing = headers.get("connection") == "close" or "event-stream" in headers.get("content-type", "")
             keep = reader.answer is not None and not (closing or attempt.last or attempt.bodiless)

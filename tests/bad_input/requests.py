@@ -1,4 +1,4 @@
-"""A request that is sound, as it can be twisted before it becomes bytes."""
+"""Requests as the fuzzer changes them, before they become bytes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Pairs = list[tuple[bytes, bytes]]
 
 
 class Route(NamedTuple):
-    """A method and path of the app, and what is read there."""
+    """A method and path of the app, and the parameters that it reads."""
 
     method: str
     path: str
     program: bool
-    """Whether it is of the JSON API."""
+    """Whether it belongs to the JSON API."""
     query: tuple[str, ...]
     form: Form
 
@@ -38,29 +38,29 @@ class Route(NamedTuple):
 
 
 class Person(NamedTuple):
-    """What a browser or a program sends of itself."""
+    """A sender's credentials, in a browser or a program."""
 
     cookies: tuple[bytes, ...] = ()
     token: bytes = b""
-    """For forms."""
+    """The CSRF token for forms."""
     bearer: bytes = b""
 
 
 class Attempt(NamedTuple):
-    """Bytes to send, and what was done to them."""
+    """Bytes to send, and how they were changed."""
 
     sent: bytes
     twists: str
     leaves: bool = False
-    """Whether the client goes away before all is sent, so that no answer is needed."""
+    """Whether the client disconnects before the request is complete, so that no answer is needed."""
     last: bool = False
-    """Whether nothing more can be sent on this connection."""
+    """Whether the connection cannot be reused."""
     bodiless: bool = False
-    """Whether the answer has a head only."""
+    """Whether the answer has no body."""
 
 
 class Draft:
-    """A request on its way to become bytes."""
+    """A request under construction."""
 
     def __init__(self, route: Route, base: Base, person: Person, host: bytes) -> None:
         self.method = route.method.encode()
@@ -75,17 +75,17 @@ class Draft:
         self.cookies = [*person.cookies]
         self.encoding = "json" if route.program else "form"
         self.body: tuple[bytes | None, bytes] | None = None
-        """A whole one, with its content type, in the place of the fields."""
+        """A complete body with its content type; replaces the fields."""
         self.wire: Callable[[bytes, Pairs, bytes], bytes] = plainly
         self.leaves = self.last = False
         self._route = route
 
     def give(self, name: bytes, value: bytes) -> None:
-        """Give a field this value."""
+        """Set a field."""
         self.fields = [pair for pair in self.fields if pair[0] != name] + [(name, value)]
 
     def head(self, name: bytes, value: bytes | None) -> None:
-        """Give a header this value, or leave it out."""
+        """Set a header, or remove it."""
         self.headers = [pair for pair in self.headers if pair[0] != name]
         if value is not None:
             self.headers.append((name, value))
@@ -108,7 +108,7 @@ class Draft:
         framed = given & {b"Content-Length", b"Transfer-Encoding"}
         if with_body and not framed:
             headers.append((b"Content-Length", b"%d" % len(body)))
-        self.leaves = self.leaves or bool(framed)  # nobody can tell where it ends
+        self.leaves = self.leaves or bool(framed)  # its end is ambiguous
         self.last = self.last or bool(framed or given & {b"Upgrade", b"Expect"})
         return self.wire(b"%s %s" % (self.method, target), headers, body)
 
@@ -138,7 +138,7 @@ class Draft:
 
 
 def quoted(value: bytes) -> bytes:
-    """Return the value as it stands in addresses and forms."""
+    """Return the value percent-encoded, for URLs and forms."""
     return quote_from_bytes(value, safe="").encode()
 
 
@@ -152,6 +152,6 @@ def multipart(fields: Pairs) -> bytes:
 
 
 def plainly(line: bytes, headers: Pairs, body: bytes) -> bytes:
-    """Return the request as HTTP/1.1 has it; a line break in a header's value would only be another header."""
+    """Return a valid HTTP/1.1 request; line breaks in header values become spaces."""
     lines = [b"%s: %s" % (name, value.replace(b"\r", b" ").replace(b"\n", b" ")) for name, value in headers]
     return b"\r\n".join([line + b" HTTP/1.1", *lines, b"", body])

@@ -1,4 +1,4 @@
-"""Every route of the app, from its own table, with what is known of each."""
+"""Every route of the app, from its routing table, with its form."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PARTS: Final = {
 
 
 def table(site: Site) -> Iterator[tuple[Route, Any]]:
-    """Yield every route with what is known of it, and its handler."""
+    """Yield every route with its form, and its handler."""
     described: dict[str, Any] = httpx.get(f"{site.url}/openapi.json").json()["paths"]
     read = {name for path in PAGES.rglob("*.py") for name in QUERY_VALUE.findall(path.read_text())}
     assert {"next", "section", "since", "day"} <= read

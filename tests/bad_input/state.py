@@ -1,4 +1,4 @@
-"""A site with people in every step of something, and all that it keeps of them."""
+"""A site with users in every step of every flow, and a dump of all its data."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from tests.bad_input.requests import Person
 from tests.support import Clock, Site, Visitor
 from tests.web.admin.test_people import make_admin
 
-# What rightly changes while one looks: that a session is in use is noted once a minute.
+# Columns that may change: the use of a session is recorded once a minute.
 TOUCHED: Final = {("sessions", "seen_at")}
-# What Redis only remembers: views of sections.
+# Keys in Redis that are only a cache: section views.
 VIEWS: Final = b"view:"
 
 
 async def people(
     site: Site, connection: asyncpg.Connection, ada: Visitor, grace: Visitor, root: Visitor
 ) -> dict[str, Person]:
-    """Return everyone who sends something, in every step of something."""
+    """Return all senders, in every step of every flow."""
     our_cookies, csrf, tokens = site.our_cookies, site.csrf, site.tokens
     await make_admin(connection, root)
     site.confirm(root)
@@ -71,7 +71,7 @@ async def people(
 
 @asynccontextmanager
 async def populated(site: Site, connection: asyncpg.Connection, clock: Clock) -> AsyncIterator[dict[str, Person]]:
-    """Yield people, with bookings, a passkey and an app of their own, under ids that are in no table."""
+    """Yield senders with bookings, a passkey and an authenticator app, with ids that are not among the bad values."""
     for name, first in (
         ("users", forms.FIRST_USER),
         ("bookings", forms.FIRST_BOOKING),
@@ -96,7 +96,7 @@ async def populated(site: Site, connection: asyncpg.Connection, clock: Clock) ->
 
 
 async def everything(connection: asyncpg.Connection, redis_url: str, kept: str) -> dict[str, list[str]]:
-    """Return all that is kept: every row of every table but one, and who holds what."""
+    """Return all data: every row of every table except `kept`, and all holds."""
     columns = await connection.fetch(
         "select table_schema, table_name, column_name from information_schema.columns"
         " join information_schema.tables using (table_schema, table_name)"

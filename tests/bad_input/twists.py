@@ -1,4 +1,4 @@
-"""What is done to sound requests: systematically, one thing each, and then several by chance from a fixed seed."""
+"""Change well-formed requests: first one change each, systematically, then random combinations from a fixed seed."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ RAW_IN_TARGET: Final = re.compile(rb"[\x21-\x22\x24-\x3e\x40-\x7e\x80-\xff]+")
 
 
 class Twist(NamedTuple):
-    """One thing that is wrong with a request."""
+    """One change that makes a request bad."""
 
     name: str
     apply: Callable[[Draft], object]
     touches: frozenset[str] = frozenset()
-    """Which parts of the sound request are not as they were."""
+    """The parts of the request that it changes."""
     forges: bool = False
-    """Whether the form cannot come from a page of its sender any more."""
+    """Whether the form can no longer come from one of its sender's pages."""
     telling: bool = False
-    """Whether it comes first."""
+    """Whether it is tried first."""
 
 
 def sound(route: Route, people: People, host: bytes) -> list[tuple[Base, Attempt]]:
-    """Return the requests that all others are made of."""
+    """Return the unchanged requests that all others are based on."""
     return [
         (base, Attempt(Draft(route, base, people[base.who], host).render(), "nothing")) for base in route.form.bases
     ]
 
 
 def attempts(route: Route, people: People, host: bytes) -> Iterator[Attempt]:
-    """Yield requests without end: first each twist by itself, of each kind in turn, then several at once."""
+    """Yield requests forever: first each twist alone, alternating between the kinds, then several at once."""
     choose = random.Random(route.name)  # noqa: S311 - the same ones each time
     kinds, turns = [], []
     for make, times in KINDS.items():
@@ -85,7 +85,7 @@ def attempts(route: Route, people: People, host: bytes) -> Iterator[Attempt]:
 
 
 def _made_up(route: Route, choose: random.Random) -> Twist:
-    """Return a twist that no table has."""
+    """Return a random twist."""
     value = anything(choose)
     makes: list[Callable[[], Twist]] = [
         lambda: _query(choose.choice((*route.query, "bad")), value, choose),
@@ -216,7 +216,7 @@ def _tokens(route: Route, people: People, choose: random.Random) -> Iterator[Twi
 
 
 def _strangers(route: Route, people: People, choose: random.Random) -> Iterator[Twist]:
-    """Yield the same values from someone who is not signed in."""
+    """Yield the same values from a visitor who is not signed in."""
 
     def forget(then: Callable[[Draft], object], draft: Draft) -> None:
         then(draft)
@@ -270,7 +270,7 @@ def _bodies(route: Route, people: People, choose: random.Random) -> Iterator[Twi
 
 
 def _methods(route: Route, people: People, choose: random.Random) -> Iterator[Twist]:
-    touches = frozenset(route.fields)  # another method need not look at them
+    touches = frozenset(route.fields)  # another method may ignore them
     for method in METHODS:
         if method.decode() != route.method:
             yield Twist(f"method {method!r}", partial(_set, "method", method), touches)
@@ -286,7 +286,7 @@ def _wires(route: Route, people: People, choose: random.Random) -> Iterator[Twis
         yield Twist(name, send)
 
 
-# Each with how many of it come in one turn.
+# Each kind, with how many of it are yielded per turn.
 KINDS: Final = {
     _fields: 3,
     _paths: 3,

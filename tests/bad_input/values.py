@@ -1,4 +1,4 @@
-"""What nobody should send: one table of values, and of the shapes of bodies, headers and cookies that carry them."""
+"""Tables of bad values, and of the bodies, headers and cookies that carry them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from typing import Final
 
-# Must not come back: as an element, as a header, or worked out.
+# Must not appear in an answer as an element or a header, or evaluated.
 MARK: Final = b"bad-input"
 SUM: Final = b"9449772114007"
 
@@ -80,7 +80,7 @@ VALUES: Final[dict[str, tuple[bytes, ...]]] = {
         b"a",
     ),
 }  # fmt: skip
-# Those that find the most; they come first.
+# The most effective values; they are tried first.
 TELLING: Final = (
     b'"><bad-input onload=alert(1)>',
     b"a\0b",
@@ -91,7 +91,7 @@ TELLING: Final = (
 )
 EVERY: Final = tuple(value for values in VALUES.values() for value in values)
 
-# JSON texts in the place of a value, and of a whole body.
+# JSON texts that replace a value or a whole body.
 DEEP: Final = 7_000
 JSON_VALUES: Final = (
     b"null", b"true", b"false", b"0", b"-1", b"-0", b"7.5", b"7.0", b"7e0", b"1e400", b"-1e-400",
@@ -112,7 +112,7 @@ JSON_BODIES: Final = (
     b'{"a": "' + b"a" * 70_000 + b'"}',
 )  # fmt: skip
 
-# Whole bodies of forms, each with its content type; {fields} is what the form would send.
+# Complete form bodies, each with its content type; {fields} stands for the form's own fields.
 BOUNDARY: Final = b"bad-boundary"
 _PART: Final = b'--bad-boundary\r\nContent-Disposition: form-data; name="%s"%s\r\n\r\n%s\r\n'
 _MULTIPART: Final = b"multipart/form-data; boundary=bad-boundary"
@@ -174,7 +174,7 @@ CONTENT_TYPES: Final = (
     b"application/json\xff", b"application/msgpack", b"application/x-msgpack",
 )  # fmt: skip
 
-# Values that only these headers have; each gets those of the table as well.
+# Values for specific headers; each of these headers also gets the general values.
 HEADERS: Final[dict[bytes, tuple[bytes, ...]]] = {
     b"HX-Request": (b"true", b"TRUE", b"false", b"true, true"),
     b"HX-Current-URL": (b"http://bad-input.example/days/x",), b"HX-Target": (b"day", b"#<bad-input>"),
@@ -237,7 +237,7 @@ METHODS: Final = (
 
 
 def anything(choose: random.Random) -> bytes:
-    """Return a value that is in no table: twisted, put together, or made up."""
+    """Return a random value: a changed one, a combination, or arbitrary bytes."""
     value = choose.choice(EVERY)
     cut = choose.randrange(len(value) + 1)
     scripts = (range(1, 0x250), range(0x600, 0x3000), range(0xE000, 0x11000))

@@ -1,4 +1,4 @@
-"""Requests that are not what HTTP/1.1 says that a request is (RFC 9112)."""
+"""Requests that violate HTTP/1.1 (RFC 9112)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _with(name: bytes, value: bytes) -> Wire:
 
 
 def _of_length(more: int) -> Wire:
-    """Say that the body has so many bytes more than it has."""
+    """Return a wire format whose Content-Length is `more` bytes too large."""
 
     def send(line: bytes, headers: Pairs, body: bytes) -> bytes:
         others = [pair for pair in headers if pair[0] != b"Content-Length"]
@@ -25,7 +25,7 @@ def _of_length(more: int) -> Wire:
 
 
 def _chunked(*chunks: bytes) -> Wire:
-    """Send the body in chunks; %x and %s in them are its length and itself."""
+    """Return a wire format with these chunks; %x and %s stand for the body's length and the body."""
 
     def send(line: bytes, headers: Pairs, body: bytes) -> bytes:
         others = [pair for pair in headers if pair[0] != b"Content-Length"]

@@ -1,4 +1,4 @@
-"""Four worker processes, as `seatweb serve` runs them: ten failed sign-ins are ten of all, with Redis and without."""
+"""With four worker processes, ten failed sign-ins are ten of all together, with and without Redis."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WORKERS = 4
 
 
 async def guess(url: str, name: str) -> httpx.Response:
-    """Guess a password over a connection of its own, so that any of the workers may take it."""
+    """Guess a password over a new connection, so that any worker may handle it."""
     async with httpx.AsyncClient(base_url=url, timeout=30) as http:
         return await http.post("/auth/login", json={"username": name, "password": "wrong"})
 
@@ -33,7 +33,7 @@ async def guesses(url: str, times: int, name: str) -> list[httpx.Response]:
     return found
 
 
-async def test_ten_failed_sign_ins_are_ten_for_all_workers(data: Path) -> None:
+async def test_the_limit_of_ten_failed_sign_ins_is_shared_by_all_workers(data: Path) -> None:
     with Seatweb(data, SEATWEB_WORKERS=str(WORKERS)).ready() as seatweb:
         url = f"http://127.0.0.1:{seatweb.port}"
         async with httpx.AsyncClient(base_url=url, timeout=30) as http:
@@ -44,7 +44,7 @@ async def test_ten_failed_sign_ins_are_ten_for_all_workers(data: Path) -> None:
             assert all(3500 < int(one.headers["retry-after"]) <= 3600 for one in answers if one.status_code == 429)
 
             (valkey,) = [one for one in seatweb.family() if "valkey" in one.name()]
-            valkey.suspend()  # away, but our own server's death would end everything
+            valkey.suspend()  # unavailable; killing our own server would stop everything
             try:
                 answers = await guesses(url, 100, "nobody")
                 assert Counter(answer.status_code for answer in answers) == {401: 10, 429: 90}

@@ -1,4 +1,4 @@
-"""What is logged: after every journey no password, cookie, token or code is in any line."""
+"""The log holds no password, cookie, token or code after a journey through the whole site."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["data"]
 PASSWORD, NEW = "a very secret battery", "another secret staple"
 
 
-async def test_no_line_holds_a_secret(data: Path) -> None:
+async def test_no_log_line_holds_a_secret(data: Path) -> None:
     with Seatweb(data, SEATWEB_LOG_FORMAT="json") as site:
         site.ready()
         visitor, secrets = Visitor(f"http://127.0.0.1:{site.port}"), {PASSWORD, NEW}
@@ -69,7 +69,7 @@ async def test_no_line_holds_a_secret(data: Path) -> None:
         secrets.add((data / "jwt_secret").read_text().strip())
         site.ends(by=site.terminate)
         log = site.err.read_text()
-        assert log.count('"path":"/account/password"') >= 3  # it is the log
+        assert log.count('"path":"/account/password"') >= 3  # this is the right log
         told = [json.loads(line) for line in log.splitlines() if '"event"' in line]
         refused = [(line["event"], line.get("user_id")) for line in told if "refused" in line["event"]]
         assert refused == [

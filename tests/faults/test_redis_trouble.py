@@ -1,4 +1,4 @@
-"""Redis and PostgreSQL in trouble: no seat twice, every answer in time, and soon everything is well again."""
+"""While Redis or PostgreSQL fails, no seat is booked twice and every answer is in time; recovery is fast."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ pytestmark = pytest.mark.alone
 DAY = date(2026, 11, 23)
 ANSWER_SECONDS = 5.0
 PAGE_SECONDS = 1.0  # once the breaker is open
-BUSY_SECONDS = 1.2  # until a refusal for want of a connection: a second, and what this machine takes for it
+BUSY_SECONDS = 1.2  # until a request without a connection is refused: 1 s, plus time for a slow machine
 ALL_FAULTS = FAULTS | {"emptied": (OwnRedis.flush, OwnRedis.flush), "full": (OwnRedis.fill, OwnRedis.make_room)}
 PEOPLE = 60
-FEW = 12  # seats that all of them want
+FEW = 12  # seats that all people want
 
 
 @pytest.fixture
@@ -51,20 +51,20 @@ def own() -> Iterator[OwnRedis]:
 
 @pytest.fixture
 def start(start_site: Callable[..., Site], backends: Backends, own: OwnRedis) -> Callable[..., Site]:
-    """Give a function that starts a process on a Redis of this test's own."""
-    # Some ask again and again until something works.
+    """Return a function that starts a site on this test's own Redis."""
+    # Some tests retry until something works, so holds are not limited.
     return partial(start_site, with_backends=with_redis(backends, own.url), SEATWEB_LIMIT_HOLDS="off")
 
 
 async def timed(request: Awaitable[httpx.Response]) -> tuple[float, httpx.Response]:
-    """Return how long an answer took, and the answer."""
+    """Return the seconds that an answer took, and the answer."""
     started = time.monotonic()
     answer = await request
     return time.monotonic() - started, answer
 
 
 async def slowest(ask: Callable[[], Awaitable[httpx.Response]]) -> tuple[float, httpx.Response]:
-    """Return the definite answer, and how long the slowest one took until then."""
+    """Repeat the request until the answer is definite; return the slowest answer's seconds, and the last answer."""
     took = []
 
     async def once() -> httpx.Response:
@@ -77,7 +77,7 @@ async def slowest(ask: Callable[[], Awaitable[httpx.Response]]) -> tuple[float, 
 
 
 async def held_soon(visitor: Visitor, seat_id: int, healed: float) -> str:
-    """Return the token of a hold, which works soon after the fault has healed."""
+    """Hold a seat soon after the fault was removed, and return the hold's token."""
     while not (token := await hold(visitor, DAY, seat_id)):
         assert time.monotonic() - healed < HEALED_SECONDS
         await asyncio.sleep(0.02)
@@ -85,7 +85,7 @@ async def held_soon(visitor: Visitor, seat_id: int, healed: float) -> str:
 
 
 def shown(stream: Stream) -> set[int]:
-    """Return the seats that the map shows as taken, when it began with all of them free."""
+    """Return the seats that the map shows as taken; it started with all of them free."""
     statuses = dict(
         pair for event in stream.changes for pair in re.findall(r'id="seat-(\d+)".*?-status="(\w+)"', event.data)
     )
@@ -93,7 +93,7 @@ def shown(stream: Stream) -> set[int]:
 
 
 @pytest.mark.parametrize("fault", ALL_FAULTS)
-async def test_a_race_through_a_fault_of_redis(
+async def test_a_race_for_seats_during_a_redis_fault_has_one_winner_per_seat(
     start: Callable[..., Site], own: OwnRedis, clock: Clock, connection: asyncpg.Connection, fault: str
 ) -> None:
     breaks, heals = ALL_FAULTS[fault]
@@ -101,7 +101,7 @@ async def test_a_race_through_a_fault_of_redis(
     site, another = start(), start()
 
     async def comes(visitor: Visitor, number: int) -> list[tuple[float, httpx.Response]]:
-        """Look, choose, book, look again: before Redis breaks, meanwhile, or afterwards."""
+        """View the map, hold, book, view again: before, during or after the fault."""
         if number >= PEOPLE // 2:
             await broken.wait()
         seat = f"/days/{DAY}/seats/{number % FEW + 1}"
@@ -131,7 +131,7 @@ async def test_a_race_through_a_fault_of_redis(
         assert [(row["seat_id"], row["user_id"]) for row in rows] == [
             (number % FEW + 1, person.user.id) for number in winners if (person := people[number]).user
         ]
-        assert {row["seat_id"] for row in rows} == {*range(1, FEW + 1)}  # and none is left over
+        assert {row["seat_id"] for row in rows} == {*range(1, FEW + 1)}  # no seat is left free
 
         views = await together(*(timed(visitor.get(f"/days/{DAY}")) for visitor in people[:20]))
         assert max(seconds for seconds, _ in views) < PAGE_SECONDS
@@ -151,14 +151,12 @@ async def test_a_race_through_a_fault_of_redis(
         await until(lambda: own.store.keys("holds:*") == [], HEALED_SECONDS)
 
 
-async def test_no_hold_outlasts_a_time_when_redis_was_silent(
-    start: Callable[..., Site], own: OwnRedis, clock: Clock
-) -> None:
+async def test_no_hold_outlasts_a_redis_outage(start: Callable[..., Site], own: OwnRedis, clock: Clock) -> None:
     async with start().people(7) as (ada, grace, mary, zoe, *others):
         token = await hold(ada, DAY, 7)
         await hold(grace, DAY, 8)
         own.freeze()
-        assert await hold(mary, DAY, 9) == ""  # and it is carried out later, unknown to anyone
+        assert await hold(mary, DAY, 9) == ""  # Redis runs it later, although its caller was refused
         await ada.post(f"/days/{DAY}/seats/7/release", token=token)
         assert (await grace.book(DAY, 10)).status_code == 303
         own.thaw()
@@ -171,7 +169,7 @@ async def test_no_hold_outlasts_a_time_when_redis_was_silent(
 
 
 async def test_a_signal_that_could_not_be_sent_is_sent_later(own: OwnRedis, clock: Clock) -> None:
-    """Redis was silent for so short a time that the others have not noticed."""
+    """The outage is so short that other processes do not notice it."""
     heard: list[date | None] = []
     async with (
         RedisClient(own.url) as client,
@@ -192,7 +190,7 @@ async def test_a_signal_that_could_not_be_sent_is_sent_later(own: OwnRedis, cloc
         assert None not in heard
 
 
-async def test_a_redis_that_comes_late_is_taken_up(start: Callable[..., Site], own: OwnRedis, clock: Clock) -> None:
+async def test_a_redis_that_starts_late_is_used(start: Callable[..., Site], own: OwnRedis, clock: Clock) -> None:
     own.kill()
     site, another = start(), start()
     async with site.people(2) as (ada, grace), live(another.visitor(), DAY) as stream:
@@ -208,7 +206,7 @@ async def test_a_redis_that_comes_late_is_taken_up(start: Callable[..., Site], o
 # PostgreSQL
 
 
-async def test_without_a_free_connection_every_answer_is_soon_and_says_when_to_come_again(
+async def test_without_a_free_connection_requests_are_refused_soon_with_retry_after(
     start_site: Callable[..., Site], connection: asyncpg.Connection, clock: Clock
 ) -> None:
     site = start_site(SEATWEB_DATABASE_POOL=1)
@@ -242,7 +240,7 @@ async def test_without_a_free_connection_every_answer_is_soon_and_says_when_to_c
         assert (await eve.book(clock.ahead(3), 7)).status_code == 303
 
 
-async def test_a_live_map_outlasts_a_database_that_does_not_answer(
+async def test_a_live_map_survives_a_database_outage(
     start_site: Callable[..., Site], connection: asyncpg.Connection, clock: Clock
 ) -> None:
     site = start_site()

@@ -1,4 +1,4 @@
-"""`seatweb serve` as an operator meets it: real processes, real signals, real ports."""
+"""`seatweb serve` as an operator runs it: with real processes, signals and ports."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 
 class Seatweb:
-    """A `seatweb` command on a data folder, with what it says."""
+    """A running `seatweb` command on a data folder, and its output."""
 
     def __init__(self, data: Path, command: str = "serve", **environment: str) -> None:
         inherited = ("PATH", "HOME", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
@@ -72,7 +72,7 @@ class Seatweb:
                 stdout=out,
                 stderr=err,
                 cwd=data.parent,
-                start_new_session=True,  # a terminal's foreground group, so that Ctrl-C can be sent to all of it
+                start_new_session=True,  # a process group like a terminal's foreground group, to send Ctrl-C to
                 env={name: os.environ[name] for name in inherited if name in os.environ}
                 | {"PYTHONPATH": str(REPOSITORY), "SEATWEB_DATA_DIR": str(data), "SEATWEB_PORT": str(self.port)}
                 | environment,
@@ -86,12 +86,12 @@ class Seatweb:
         self.process.kill()
         self.process.wait()
         wait_for(lambda: all(map(is_gone, family)), "the end of all processes")
-        if (self.data / "lock").exists():  # what the next start would remove
+        if (self.data / "lock").exists():  # remove what the next start would
             for folder in (self.data / "lock").read_text().splitlines()[1:]:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def family(self) -> list[psutil.Process]:
-        """The process and all below it."""
+        """Return the process and all its descendants."""
         try:
             this = psutil.Process(self.process.pid)
             return [this, *this.children(recursive=True)]
@@ -99,13 +99,13 @@ class Seatweb:
             return []
 
     def ready(self) -> Self:
-        """Wait until it says that it is ready."""
+        """Wait until it reports that it is ready."""
         wait_for(lambda: "is ready at" in self.out.read_text() or self.process.poll() is not None, "ready")
         assert self.process.poll() is None, self.err.read_text()
         return self
 
     def refused(self) -> str:
-        """Wait until it gives up, and return what it says."""
+        """Wait until it fails, and return its error messages."""
         assert self.process.wait(20) != 0
         said = self.err.read_text()
         assert "Traceback" not in said
@@ -113,7 +113,7 @@ class Seatweb:
         return said
 
     def ends(self, by: Callable[[], None], *, or_by_alarm: bool = False) -> None:
-        """Check that it ends well, and all of it in time."""
+        """Check that it and all its processes end cleanly and in time after `by`."""
         family = self.family()
         started = time.monotonic()
         by()
@@ -140,7 +140,7 @@ class Seatweb:
 
 @pytest.fixture
 def data() -> Iterator[Path]:
-    """A data folder to be, where every user may enter."""
+    """Yield a path for a new data folder, which every user may enter."""
     base = Path(tempfile.mkdtemp(prefix="seatweb-serve-"))
     base.chmod(0o755)
     yield base / "data"
@@ -149,15 +149,15 @@ def data() -> Iterator[Path]:
 
 @pytest.fixture
 def no_database() -> Iterator[str]:
-    """A database address where nobody listens."""
+    """Yield a database URL where nothing listens."""
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound, not listening: refuses
+        taken.bind(("127.0.0.1", 0))  # bound but not listening, so it refuses connections
         yield f"postgresql://seatweb:wrong@127.0.0.1:{taken.getsockname()[1]}/seatweb"
 
 
 @contextmanager
 def open_request(port: int) -> Iterator[None]:
-    """A request that is never finished, and a connection that is kept."""
+    """Keep an unfinished request and an idle connection open."""
     with socket.create_connection(("127.0.0.1", port)) as slow, socket.create_connection(("127.0.0.1", port)) as idle:
         slow.sendall(b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n")
         slow.sendall(b"Content-Type: application/x-www-form-urlencoded\r\n\r\nusername=")
@@ -166,7 +166,7 @@ def open_request(port: int) -> Iterator[None]:
         yield
 
 
-def test_it_says_where_it_is_ready_and_really_is(data: Path) -> None:
+def test_serve_prints_its_url_once_it_answers(data: Path) -> None:
     with Seatweb(data) as site:
         site.ready()
         assert site.out.read_text() == f"Seatweb is ready at http://127.0.0.1:{site.port}\n"
@@ -178,7 +178,7 @@ def test_it_says_where_it_is_ready_and_really_is(data: Path) -> None:
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("end", ["interrupt", "terminate"])
-def test_it_ends_well_in_time_with_a_request_open(data: Path, workers: str, end: str) -> None:
+def test_serve_stops_cleanly_and_in_time_with_a_request_open(data: Path, workers: str, end: str) -> None:
     with Seatweb(data, SEATWEB_WORKERS=workers) as site:
         site.ready()
         with open_request(site.port):
@@ -187,23 +187,24 @@ def test_it_ends_well_in_time_with_a_request_open(data: Path, workers: str, end:
 
 @pytest.mark.parametrize("end", ["interrupt", "terminate"])
 @pytest.mark.parametrize("moment", ["lock", "postgresql.new-*/PG_VERSION", "postgresql/postmaster.pid", "jwt_secret"])
-def test_it_ends_well_when_told_during_its_first_start(data: Path, moment: str, end: str) -> None:
+def test_serve_stops_cleanly_during_its_first_start(data: Path, moment: str, end: str) -> None:
     with Seatweb(data) as site:
         wait_for(lambda: any(data.glob(moment)), moment)
-        # A first start on a busy disk can outlast the orderly end; the alarm then keeps the 3 s, and the data is sound.
+        # On a busy disk, a first start can exceed the time for a clean shutdown; SIGALRM then ends it within 3 s, and
+        # the data is intact.
         site.ends(by=getattr(site, end), or_by_alarm=True)
     with Seatweb(data) as site:
         site.ready()
 
 
-def test_workers_that_are_still_starting_end_well(data: Path) -> None:
+def test_workers_that_are_still_starting_stop_cleanly(data: Path) -> None:
     with Seatweb(data, SEATWEB_WORKERS="2") as site:
         wait_for(lambda: sum(map(is_worker, site.family())) == 2, "workers")
         site.ends(by=site.interrupt)
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-async def test_kill_9_leaves_no_process_and_loses_nothing(data: Path, workers: str) -> None:
+async def test_kill_9_leaves_no_processes_and_loses_no_data(data: Path, workers: str) -> None:
     with Seatweb(data, SEATWEB_WORKERS=workers) as site:
         site.ready()
         connection = await asyncpg.connect(site.database_url)
@@ -222,7 +223,7 @@ async def test_kill_9_leaves_no_process_and_loses_nothing(data: Path, workers: s
 
 
 @pytest.mark.parametrize("server", ["postgres", "valkey-server"])
-def test_a_server_of_ours_that_dies_is_told_and_ends_everything(data: Path, server: str) -> None:
+def test_the_death_of_an_embedded_server_is_reported_and_stops_seatweb(data: Path, server: str) -> None:
     with Seatweb(data) as site:
         site.ready()
         family = site.family()
@@ -251,7 +252,7 @@ def test_a_worker_that_dies_is_replaced(data: Path) -> None:
         site.ends(by=site.interrupt)
 
 
-def test_a_busy_port_is_told_before_anything_starts(data: Path) -> None:
+def test_a_busy_port_is_reported_before_anything_starts(data: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with Seatweb(data, SEATWEB_PORT=str(port)) as site:
@@ -263,7 +264,7 @@ def test_a_busy_port_is_told_before_anything_starts(data: Path) -> None:
     assert not data.exists()
 
 
-def test_two_on_one_folder(data: Path) -> None:
+def test_a_second_seatweb_on_the_same_folder_is_refused(data: Path) -> None:
     with Seatweb(data) as first:
         first.ready()
         with Seatweb(data) as second:
@@ -285,7 +286,7 @@ def test_two_on_one_folder(data: Path) -> None:
         ({"SEATWEB_HOST": "example.org"}, "loopback only"),
     ],
 )
-def test_wrong_settings_are_refused_by_name(data: Path, environment: dict[str, str], expected: str) -> None:
+def test_invalid_settings_are_reported_by_name(data: Path, environment: dict[str, str], expected: str) -> None:
     with Seatweb(data, **environment) as site:
         said = site.refused()
         assert re.fullmatch(rf"(seatweb: .*\n)*seatweb: .*{expected}.*\n(seatweb: .*\n)*", said)
@@ -294,14 +295,14 @@ def test_wrong_settings_are_refused_by_name(data: Path, environment: dict[str, s
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])  # RFC 5737 and RFC 6761: never ours
-def test_an_address_that_is_not_ours_is_told(data: Path, no_database: str, host: str) -> None:
+def test_an_address_of_another_host_is_reported(data: Path, no_database: str, host: str) -> None:
     with Seatweb(data, DATABASE_URL=no_database, JWT_SECRET=STRONG_SECRET, SEATWEB_HOST=host) as site:
         assert re.fullmatch(rf"seatweb: cannot listen on {re.escape(host)}: .*SEATWEB_HOST\n", site.refused())
     assert not data.exists()
 
 
 @pytest.mark.parametrize("command", ["serve", "migrate"])
-def test_an_unreachable_database_is_one_line(data: Path, no_database: str, command: str) -> None:
+def test_an_unreachable_database_is_reported_in_one_line(data: Path, no_database: str, command: str) -> None:
     with Seatweb(data, command, DATABASE_URL=no_database, JWT_SECRET=STRONG_SECRET) as site:
         said = [line for line in site.refused().splitlines() if line.startswith("seatweb: ")]
         assert len(said) == 1
@@ -309,14 +310,14 @@ def test_an_unreachable_database_is_one_line(data: Path, no_database: str, comma
         assert site.process.returncode == 1
 
 
-def test_an_unreachable_redis_is_one_line(data: Path) -> None:
+def test_an_unreachable_redis_is_reported_in_one_line(data: Path) -> None:
     with Seatweb(data, REDIS_URL=f"redis://127.0.0.1:{free_port()}/0") as site:
         said = [line for line in site.refused().splitlines() if line.startswith("seatweb: ")]
         assert len(said) == 1
         assert site.process.returncode == 1
 
 
-def test_migrate_does_its_work_and_ends(data: Path) -> None:
+def test_migrate_creates_the_schema_and_exits(data: Path) -> None:
     with Seatweb(data, "migrate") as command:
         assert command.process.wait(20) == 0, command.err.read_text()
         assert command.out.read_text() == "The database is up to date.\n"
@@ -324,7 +325,7 @@ def test_migrate_does_its_work_and_ends(data: Path) -> None:
         site.ready()
 
 
-def test_ipv6(data: Path) -> None:
+def test_serve_listens_on_ipv6(data: Path) -> None:
     try:
         port = free_port("::1")
     except OSError:

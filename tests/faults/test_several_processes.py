@@ -1,4 +1,4 @@
-"""Several processes on one database and one Redis behave as one, also while Redis is gone (promises 4 and 7)."""
+"""Several processes on one database and one Redis behave as one, even during a Redis outage (promises 4 and 7)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from tests.support import NO_LIMITS, Clock, Site, Visitor, one, soup, together, 
 pytestmark = pytest.mark.alone
 
 DAY = "2026-11-23"
-BYE_SECONDS = SECONDS + 0.2  # a second, and what this machine takes for it
+BYE_SECONDS = SECONDS + 0.2  # 1 s, plus time for a slow machine
 
 
 @pytest.fixture
@@ -52,14 +52,14 @@ def own() -> Iterator[OwnRedis]:
 
 @pytest.fixture
 def two(start_site: Callable[..., Site], backends: Backends, own: OwnRedis) -> tuple[Site, Site]:
-    """Give two processes on one database and a Redis of this test's own."""
+    """Return two sites on one database and this test's own Redis."""
     start = partial(start_site, with_backends=with_redis(backends, own.url), **NO_LIMITS)
     return start(), start()
 
 
 @pytest.fixture
 def fills(monkeypatch: pytest.MonkeyPatch) -> list[date]:
-    """Give the days whose seats were read from the database, which takes its time."""
+    """Return the list of days whose seats were read from the database; make each read slow."""
     days: list[date] = []
     original = booking_queries.read_seats
 
@@ -73,7 +73,7 @@ def fills(monkeypatch: pytest.MonkeyPatch) -> list[date]:
 
 
 async def sees(visitor: Visitor, day: date, label: str, status: str, seconds: float = SECONDS) -> None:
-    """Return when the visitor's page shows the seat so."""
+    """Wait until the visitor's page shows the seat with this status."""
     deadline = time.monotonic() + seconds
     while (seen := (await visitor.statuses(day))[label]) != status:
         assert time.monotonic() < deadline, f"{label} is still {seen} after {seconds} s"
@@ -84,7 +84,7 @@ async def cancel(visitor: Visitor) -> None:
     assert (await visitor.post(str(action))).status_code == 303
 
 
-async def test_five_hundred_readers_of_a_cold_day_fill_it_once_in_each_process(
+async def test_five_hundred_readers_of_an_uncached_day_cause_one_read_per_process(
     two: tuple[Site, Site], clock: Clock, fills: list[date]
 ) -> None:
     async with two[0].people(20) as people:
@@ -92,7 +92,7 @@ async def test_five_hundred_readers_of_a_cold_day_fill_it_once_in_each_process(
             at(two[number % 2], visitor)
 
         async def everyone_looks() -> set[str]:
-            # 500 clients and two sites share one interpreter here: on a slow machine some are asked to come back.
+            # 500 clients and two sites share one interpreter here, so on a slow machine some requests get 503.
             looks = (partial(people[n % 20].get, f"/days/{DAY}") for n in range(500))
             answers = await together(*map(until_definite, looks), at_a_time=500)
             assert {answer.status_code for answer in answers} == {200}
@@ -108,7 +108,7 @@ async def test_five_hundred_readers_of_a_cold_day_fill_it_once_in_each_process(
 
 
 @pytest.mark.parametrize("redis", ["there", "gone"])
-async def test_a_viewer_sees_their_own_change_next_on_another_process(
+async def test_users_see_their_own_change_in_the_next_view_on_another_process(
     two: tuple[Site, Site], own: OwnRedis, clock: Clock, redis: str
 ) -> None:
     first, second = two
@@ -128,7 +128,7 @@ async def test_a_viewer_sees_their_own_change_next_on_another_process(
                 (lambda: ada.post(f"/days/{DAY}/any", section="D"), ["D-01"], ["mine"]),
                 (lambda: cancel(ada), ["D-01"], ["free"]),
             ):
-                await at(there, eve).get(f"/days/{DAY}")  # what the other process remembers for a moment
+                await at(there, eve).get(f"/days/{DAY}")  # so that the other process caches it
                 await at(there, ada).get(f"/days/{DAY}")
                 at(here, ada)
                 await act()
@@ -136,7 +136,7 @@ async def test_a_viewer_sees_their_own_change_next_on_another_process(
 
 
 @pytest.mark.parametrize("redis", ["there", "gone"])
-async def test_others_see_it_in_time_on_another_process(
+async def test_others_see_a_change_in_time_on_another_process(
     two: tuple[Site, Site], own: OwnRedis, clock: Clock, redis: str
 ) -> None:
     first, second = two
@@ -155,7 +155,7 @@ async def test_others_see_it_in_time_on_another_process(
             await sees(visitor, clock.today, "A-08", "held", seconds)
 
 
-async def test_emptying_and_restarting_redis_never_shows_what_was(
+async def test_emptying_or_restarting_redis_never_brings_back_old_views(
     two: tuple[Site, Site], own: OwnRedis, clock: Clock, connection: asyncpg.Connection
 ) -> None:
     def restart() -> None:
@@ -177,7 +177,7 @@ async def test_emptying_and_restarting_redis_never_shows_what_was(
             assert {label for label, status in shown.items() if status == "taken"} == taken
 
 
-async def test_what_redis_keeps_is_bounded_whatever_visitors_type(
+async def test_visitors_cannot_make_redis_grow_without_bound(
     two: tuple[Site, Site], own: OwnRedis, clock: Clock
 ) -> None:
     site = two[0]
@@ -215,18 +215,18 @@ async def test_what_redis_keeps_is_bounded_whatever_visitors_type(
 
 
 def without_tokens(answer: httpx.Response) -> str:
-    """Return the page without its tokens, and without the query that goes around what is remembered."""
+    """Return the page without its CSRF tokens, and without the query that bypasses the cache."""
     return re.sub(r'[0-9a-f]{96}|[?&]x=1|(%3F|%26)x%3D1| aria-current="page"', "", answer.text)
 
 
-async def test_a_remembered_page_is_what_the_templates_make_for_each_viewer(site: Site, clock: Clock) -> None:
+async def test_a_cached_page_equals_the_rendered_page_for_each_viewer(site: Site, clock: Clock) -> None:
     async with site.people(4) as (ada, grace, eve, joan):
         viewers = [ada, grace, eve, joan, site.visitor()]
         await ada.book(clock.today, 7)
         await joan.book(clock.ahead(1), 9)
         await hold(grace, clock.today, 8)
         for visitor in viewers:
-            await visitor.get("/")  # where notices are shown, once
+            await visitor.get("/")  # notices are shown here, once
             for cookie in [cookie for cookie in visitor.http.cookies.jar if cookie.name == "seatweb_changed"]:
                 visitor.http.cookies.jar.clear(cookie.domain, cookie.path, cookie.name)
         for path in ("/", f"/days/{DAY}", f"/days/{DAY}?section=A", f"/days/{DAY}/sections/A"):
@@ -245,7 +245,7 @@ async def test_a_remembered_page_is_what_the_templates_make_for_each_viewer(site
         ]
 
 
-async def test_who_signed_in_where_the_clock_is_ahead_is_signed_in_soon(site: Site, backends: Backends) -> None:
+async def test_a_session_from_a_process_with_a_fast_clock_becomes_valid_soon(site: Site, backends: Backends) -> None:
     async with site.people(1, prefix="Zoltan") as (zoltan,):
         token = zoltan.http.cookies[site.our_cookies.session_cookie]
         claims = jwt.decode(token, options={"verify_signature": False})
@@ -264,7 +264,7 @@ async def test_who_signed_in_where_the_clock_is_ahead_is_signed_in_soon(site: Si
 
 
 @pytest.mark.parametrize("fault", ["kill", "freeze"])
-async def test_the_live_map_hears_of_another_process_with_and_without_redis(
+async def test_a_live_map_shows_changes_from_another_process_with_and_without_redis(
     two: tuple[Site, Site], own: OwnRedis, clock: Clock, fault: str
 ) -> None:
     first, second = two
@@ -285,7 +285,7 @@ async def test_the_live_map_hears_of_another_process_with_and_without_redis(
         healed = time.monotonic()
         while not await hold(joan, clock.today, 10):
             assert time.monotonic() - healed < HEALED_SECONDS
-        await stream.shows(10, "held", BROKEN_SECONDS)  # still under way to being well
+        await stream.shows(10, "held", BROKEN_SECONDS)  # recovery may not be complete yet
         await stream.says("status", "live", BROKEN_SECONDS)
         await joan.book(clock.today, 10)
         await stream.shows(10, "taken")
@@ -304,7 +304,7 @@ async def test_signing_out_on_another_process_ends_the_stream_within_a_second(
         assert not others.ended
 
 
-async def test_a_map_goes_on_where_it_was_on_another_process(two: tuple[Site, Site], clock: Clock) -> None:
+async def test_a_live_map_resumes_on_another_process(two: tuple[Site, Site], clock: Clock) -> None:
     first, second = two
     visitor = first.visitor()
     async with first.people(2) as (ada, grace), live(second.visitor(), clock.today) as witness:
@@ -323,7 +323,7 @@ async def test_a_map_goes_on_where_it_was_on_another_process(two: tuple[Site, Si
 
 @pytest.fixture
 def data() -> Iterator[Path]:
-    """A data folder to be, where every user may enter."""
+    """Yield a path for a new data folder, which every user may enter."""
     base = Path(tempfile.mkdtemp(prefix="seatweb-serve-"))
     base.chmod(0o755)
     yield base / "data"
@@ -332,14 +332,14 @@ def data() -> Iterator[Path]:
 
 @asynccontextmanager
 async def many_streams(url: str, day: date, count: int) -> AsyncIterator[list[Any]]:
-    """Yield live maps on connections of their own, which the workers share among them."""
+    """Yield live maps on separate connections, which are spread over the workers."""
     async with AsyncExitStack() as stack:
         tag = await tag_of(Visitor(url), day)
         yield [await stack.enter_async_context(live(Visitor(url), day, since=tag)) for _ in range(count)]
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-async def test_all_workers_tell_of_a_booking_and_end_their_streams_in_time(data: Path, workers: str) -> None:
+async def test_all_workers_stream_a_booking_and_end_their_streams_in_time(data: Path, workers: str) -> None:
     with Seatweb(data, SEATWEB_WORKERS=workers) as serving:
         await asyncio.to_thread(serving.ready)
         url = f"http://127.0.0.1:{serving.port}"
@@ -352,6 +352,6 @@ async def test_all_workers_tell_of_a_booking_and_end_their_streams_in_time(data:
                 assert (await ada.book(today, 7)).status_code == 303
                 await asyncio.gather(*(stream.shows(7, "taken") for stream in streams))
                 ending = asyncio.create_task(asyncio.to_thread(serving.ends, by=serving.terminate))
-                await until(lambda: all(stream.ended for stream in streams), 0.9)  # other requests get a second
+                await until(lambda: all(stream.ended for stream in streams), 0.9)  # other requests get 1 s
                 await ending
                 assert [stream.broken for stream in streams] == [False] * 12

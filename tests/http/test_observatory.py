@@ -3,8 +3,8 @@
 The criteria and their points are those of https://github.com/mdn/mdn-http-observatory (src/analyzer/tests and
 src/grader, as of 20 August 2026), reimplemented for the responses that Seatweb can give. The score starts at 100; bonus
 points count only if no penalty exceeds 10. COOP and COEP were added later, with ten points each; `CLASSIC` leaves them
-out, so that its maximum is 145. The last five points need an entry in the browsers' HSTS preload list, which an operator
-can request (https://hstspreload.org).
+out, so that its maximum is 145. The last five points need an entry in the browsers' HSTS preload list, which an
+operator can request (https://hstspreload.org).
 """
 
 from __future__ import annotations
