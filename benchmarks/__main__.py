@@ -51,7 +51,7 @@ def _measure(options: argparse.Namespace, folder: Path) -> int:
             history=options.history or (LEAST_HISTORY if options.quick else 200_000),
             say=_say,
         )
-        told = machine.describe(servers)
+        description = machine.describe(servers)
         results: list[Result] = []
         for name in options.rows or ROWS:
             signals.check()
@@ -59,9 +59,9 @@ def _measure(options: argparse.Namespace, folder: Path) -> int:
             results += _row(bench, name)
             _say(f"{name}: {time.monotonic() - started:.0f} s")
         how = f"median of {bench.rounds} rounds of {bench.seconds:g} s, limit and ours in turn"
-        print(report.markdown(told | {"measured": how}, results))
+        print(report.markdown(description | {"measured": how}, results))
         if options.json:
-            options.json.write_bytes(report.as_json(told | {"measured": how}, results))
+            options.json.write_bytes(report.as_json(description | {"measured": how}, results))
     return 1 if any(result.failed for result in results) else 0
 
 
@@ -78,11 +78,13 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     names = {_in_one_word(name): name for name in ROWS}
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure Seatweb; see the README here.")
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"any of: {', '.join(names)} (all if none is named)")
-    parser.add_argument("--quick", action="store_true", help="try everything out; the figures mean nothing")
-    parser.add_argument("--rounds", type=int, help="of each side, 3 or more (3)")
-    parser.add_argument("--seconds", type=float, help="of each round (5)")
-    parser.add_argument("--history", type=int, help="bookings of the row history (200000; the goal is 10000000)")
-    parser.add_argument("--json", type=Path, help="write everything to this file too, each round as well")
+    parser.add_argument("--quick", action="store_true", help="check that everything runs; the figures mean nothing")
+    parser.add_argument("--rounds", type=int, help="rounds for each side, at least 3 (default 3)")
+    parser.add_argument("--seconds", type=float, help="length of each round (default 5)")
+    parser.add_argument(
+        "--history", type=int, help="past bookings for the history row (default 200000; the goal is 10000000)"
+    )
+    parser.add_argument("--json", type=Path, help="also write all results to this file, including each round")
     options = parser.parse_args(arguments)
     unknown = [name for name in options.rows if _in_one_word(name) not in names]
     if unknown:

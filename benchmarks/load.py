@@ -138,7 +138,7 @@ async def load(
         for connection in client.connections:
             connection.close()
     if not client.outcome.count:
-        raise BenchmarkError("there was not one answer")
+        raise BenchmarkError("there were no answers")
     return client.outcome
 
 

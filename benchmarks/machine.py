@@ -73,7 +73,7 @@ def _setting(servers: Servers, name: str) -> str:
 
 def _redis(servers: Servers) -> str:
     with redis.Redis.from_url(servers.redis_url) as client:
-        told = client.info("server")
-    if "valkey_version" in told:
-        return f"Valkey {told['valkey_version']}"
-    return f"Redis {told['redis_version']}"
+        info = client.info("server")
+    if "valkey_version" in info:
+        return f"Valkey {info['valkey_version']}"
+    return f"Redis {info['redis_version']}"

@@ -99,7 +99,7 @@ class OpenMaps:
                 await self.waiting.done
         except TimeoutError:
             heard = f"{len(self.heard_at)} of {len(self._streams)}"
-            raise BenchmarkError(f"only {heard} maps heard of a booking within {HEAR_SECONDS:.0f} s") from None
+            raise BenchmarkError(f"only {heard} maps received a booking within {HEAR_SECONDS:.0f} s") from None
         self.waiting = None
         after = [at - outcome.last_at for at in self.heard_at]
         return Heard(first=min(after), half=percentile(after, 50), last=max(after))

@@ -56,9 +56,9 @@ def book(
     """
     program = find()
     if program is None:
-        raise BenchmarkError("there is no pgbench, neither on the PATH nor in the wheel of PostgreSQL")
+        raise BenchmarkError("pgbench is neither on the PATH nor in PostgreSQL's wheel")
     if slots.seats != list(range(slots.seats[0], slots.seats[0] + len(slots.seats))):
-        raise BenchmarkError("the seats' ids have gaps, which pgbench's arithmetic does not know")
+        raise BenchmarkError("the seats' ids have gaps, which the pgbench script does not support")
     per_connection = count // connections
     first, slots.used = slots.used, slots.used + per_connection * connections
     script = servers.folder / "book.sql"
@@ -78,7 +78,7 @@ def book(
         try:
             said, errors = process.communicate(timeout=SECONDS_AT_MOST)
         except subprocess.TimeoutExpired:
-            raise BenchmarkError(f"pgbench was not done after {SECONDS_AT_MOST} s") from None
+            raise BenchmarkError(f"pgbench did not finish within {SECONDS_AT_MOST} s") from None
     done, failed, tps = PROCESSED.search(said), FAILED.search(said), TPS.search(said)
     if process.returncode or not done or not tps or int(done[1]) != per_connection * connections:
         raise BenchmarkError(f"pgbench failed: {' '.join((errors or said).split())[-300:]}")
@@ -103,7 +103,7 @@ def _statement(name: str) -> str:
         found = re.search(rf"^-- name: {name}\b.*\n((?:(?!-- name:).*\n?)*)", file.read_text(), re.MULTILINE)
         if found:
             return found[1].strip()
-    raise BenchmarkError(f"sql/queries has no statement {name} any more")
+    raise BenchmarkError(f"sql/queries has no statement {name}")
 
 
 def _day_expression() -> str:

@@ -12,17 +12,17 @@ from benchmarks.measure import Result
 HEADS: Final = ("row", "what", "ours", "against", "figure", "goal", "met")
 
 
-def markdown(told: Mapping[str, str], results: Iterable[Result]) -> str:
+def markdown(machine: Mapping[str, str], results: Iterable[Result]) -> str:
     """Return the machine and the table as markdown."""
-    lines = [f"- {name}: {value}" for name, value in told.items()]
+    lines = [f"- {name}: {value}" for name, value in machine.items()]
     rows = [HEADS, *(("---",) * len(HEADS),), *map(_cells, results)]
     return "\n".join(["", *lines, "", *(f"| {' | '.join(row)} |" for row in rows)])
 
 
-def as_json(told: Mapping[str, str], results: Iterable[Result]) -> bytes:
+def as_json(machine: Mapping[str, str], results: Iterable[Result]) -> bytes:
     """Return the machine and the results as JSON, with the figures of each round."""
     rows = [{**msgspec.to_builtins(result), "met": result.met} for result in results]
-    return msgspec.json.format(msgspec.json.encode({"machine": told, "rows": rows}), indent=2) + b"\n"
+    return msgspec.json.format(msgspec.json.encode({"machine": machine, "rows": rows}), indent=2) + b"\n"
 
 
 def _cells(result: Result) -> tuple[str, ...]:

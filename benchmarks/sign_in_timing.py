@@ -169,8 +169,8 @@ def markdown(rows: Iterable[Row]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and print the table; return the exit code: 1 if a goal is missed or the measurement failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sign_in_timing", description=__doc__)
-    parser.add_argument("--sign-ins", type=int, default=2000, help="of each route (2000, in four minutes)")
-    parser.add_argument("--seed", type=int, default=1, help="of the order (1)")
+    parser.add_argument("--sign-ins", type=int, default=2000, help="sign-ins per route (default 2000, four minutes)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the random order (default 1)")
     options = parser.parse_args(arguments)
     if options.sign_ins < 1:
         parser.error("there must be some sign-ins")

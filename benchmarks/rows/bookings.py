@@ -92,7 +92,7 @@ def book_slots(
     [outcome] = run(load(site.address, requests, connections=connections, seconds=SECONDS_AT_MOST))
     after = execute(check, CONFIRMED)[0][0] if check else count
     if outcome.count != count or after - before != count:
-        raise BenchmarkError(f"{outcome.count} of {count} were answered, {after - before} are booked")
+        raise BenchmarkError(f"{outcome.count} of {count} requests were answered, {after - before} seats were booked")
     return outcome
 
 

@@ -77,7 +77,7 @@ def _live_address(site: App, user: Person) -> str:
     page = f"http://{site.address.host}:{site.address.port}/days/{people.day_ahead(1)}"
     found = CONNECT.search(httpx.get(page, headers={"Cookie": user.cookie}).text)
     if not found:
-        raise BenchmarkError("the page of a day does not say where to listen (hx-sse:connect)")
+        raise BenchmarkError("a day's page has no event stream (hx-sse:connect)")
     return html.unescape(found[1])
 
 

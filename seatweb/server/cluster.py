@@ -109,7 +109,7 @@ class Cluster:
             names = {pwd.getpwuid(os.geteuid()).pw_name}
         except KeyError:
             raise ServerError(
-                f"PostgreSQL knows users by name, and user {os.geteuid()} has none on this system; "
+                f"PostgreSQL identifies users by name, and user id {os.geteuid()} has no name on this system; "
                 "start Seatweb as another user, or set DATABASE_URL and REDIS_URL"
             ) from None
         with suppress(KeyError):
@@ -128,7 +128,7 @@ class Cluster:
             deadline = time.monotonic() + EARLIER_RUN_SECONDS
             while not try_lock(lock):
                 if time.monotonic() > deadline:
-                    raise ServerError(f"the PostgreSQL of an earlier run has not finished with {self.data}; try again")
+                    raise ServerError(f"an earlier run's PostgreSQL is still shutting down in {self.data}; try again")
                 time.sleep(POLL_SECONDS)
             yield lock
         finally:
@@ -146,7 +146,7 @@ class Cluster:
                 )
             return
         if self.path.exists() and any(self.path.iterdir()):
-            raise ServerError(f"{self.path} holds no data of PostgreSQL; choose another SEATWEB_DATA_DIR")
+            raise ServerError(f"{self.path} has files, but no PostgreSQL data; choose another SEATWEB_DATA_DIR")
         # Create it under another name, then rename it: the next start never mistakes an unfinished one for a cluster.
         new = Path(tempfile.mkdtemp(prefix="postgresql.new-", dir=self.data))
         self.runner.give(new)

@@ -157,8 +157,8 @@ def _check_owner(data: Path) -> None:
         )
     if found.st_mode & 0o002 or (found.st_mode & 0o020 and found.st_gid != 0):
         raise EmbeddedError(
-            f"other users may write to the data folder {data}; "
-            "root uses it after chmod go-w, or choose another with SEATWEB_DATA_DIR"
+            f"other users can write to the data folder {data}; "
+            "run chmod go-w on it, or choose another with SEATWEB_DATA_DIR"
         )
 
 
@@ -189,7 +189,7 @@ def _short_folder(runner: Runner, lock: int, stack: ExitStack) -> Path:
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"{os.getpid()}\n{folder}\n".encode(), 0)
     if len(os.fsencode(folder / SOCKETS)) > LONGEST_SOCKET_FOLDER:
-        raise EmbeddedError(f"the folder for temporary files, {short}, has too long a name for sockets; set TMPDIR")
+        raise EmbeddedError(f"the temporary folder's path, {short}, is too long for unix sockets; set TMPDIR")
     (folder / SOCKETS).mkdir(mode=0o700)
     if runner.account:
         folder.chmod(0o711)  # the servers' account may pass through but not change anything in it
@@ -214,7 +214,7 @@ def _reachable_programs(runner: Runner, folder: Path, data: Path) -> Programs:
         closed = closed & {str(folder / SOCKETS)} | set(runner.unreachable(programs.servers()))
     if closed:
         raise EmbeddedError(
-            f"started by root, PostgreSQL and Valkey run as another user, who cannot reach {min(closed)}; "
+            f"started by root, PostgreSQL and Valkey run as another user, which cannot access {min(closed)}; "
             "start Seatweb as an ordinary user, or set DATABASE_URL and REDIS_URL"
         )
     return programs
@@ -232,7 +232,7 @@ def _kept_secret(path: Path) -> str:
         unfinished.rename(path)
     secret = path.read_text().strip()
     if len(secret) < 32:
-        raise EmbeddedError(f"{path} holds no usable secret; remove it and a new one is made (everyone signs in again)")
+        raise EmbeddedError(f"{path} holds no usable secret; delete it to get a new one (everyone must sign in again)")
     return secret
 
 

@@ -23,7 +23,7 @@ from typing import IO, Any, Final, Self
 LARGEST_LOG_BYTES: Final = 10_000_000
 STOP_SECONDS: Final = 1.0
 WATCH_SECONDS: Final = 0.25
-HASTY_STOP_SECONDS: Final = 0.3
+FAST_STOP_SECONDS: Final = 0.3
 LOG_TAIL_BYTES: Final = 65_536
 FOREIGN_FILE_BYTES: Final = 65_536
 
@@ -35,11 +35,11 @@ RESTRAINTS: Final = (
     (),
 )
 # The parent-death signal is armed before this runs. If the parent is another one by now, ours died before that: exit.
-WITH_THE_KERNEL: Final = 'test "$PPID" = "$0" && exec "$@"'
+RUN_IF_PARENT_LIVES: Final = 'test "$PPID" = "$0" && exec "$@"'
 # A background shell reads a pipe whose other end the app holds (passed in as standard error). If the pipe closes
 # without a line, the app died: signal the server. A line means that the server has already ended.
-WITH_A_WATCHER: Final = 'exec 3<&2 2>&1; (read -r line <&3 || kill -s "$0" $$) & exec 3<&-; exec "$@"'
-CANNOT_ENTER_OR_RUN: Final = 'for path; do test -x "$path" || printf "%s\\0" "$path"; done'
+RUN_WITH_WATCHER: Final = 'exec 3<&2 2>&1; (read -r line <&3 || kill -s "$0" $$) & exec 3<&-; exec "$@"'
+LIST_UNREACHABLE: Final = 'for path; do test -x "$path" || printf "%s\\0" "$path"; done'
 
 
 class ServerError(Exception):
@@ -104,11 +104,11 @@ class Child:
     @classmethod
     def stop_all(cls, children: list[Self]) -> None:
         """Stop all children at once, within 2 s: each with its own signal, then SIGQUIT, then SIGKILL."""
-        steps = [(None, STOP_SECONDS), (signal.SIGQUIT, HASTY_STOP_SECONDS), (signal.SIGKILL, HASTY_STOP_SECONDS)]
-        for hasty, seconds in steps:
+        steps = [(None, STOP_SECONDS), (signal.SIGQUIT, FAST_STOP_SECONDS), (signal.SIGKILL, FAST_STOP_SECONDS)]
+        for stop_signal, seconds in steps:
             for child in children:
                 if child.process.poll() is None:
-                    child.process.send_signal(hasty or child.end_with)
+                    child.process.send_signal(stop_signal or child.end_with)
             deadline = time.monotonic() + seconds
             for child in children:
                 with suppress(subprocess.TimeoutExpired):
@@ -179,7 +179,7 @@ class Runner:
         """Return which of these folders and programs the servers' account may not enter or run."""
         if not self.account:
             return []
-        command = self._as_account(["sh", "-c", CANNOT_ENTER_OR_RUN, "sh", *paths])
+        command = self._as_account(["sh", "-c", LIST_UNREACHABLE, "sh", *paths])
         change = self._change_user()
         tried = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", **change)  # noqa: S603
         return tried.stdout.split("\0")[:-1] if tried.returncode == 0 else paths
@@ -225,10 +225,10 @@ class Runner:
         watch: int | None = None
         lifeline: int | None = None
         if self.setpriv:
-            shell = ["sh", "-c", WITH_THE_KERNEL, str(os.getpid()), *command]
+            shell = ["sh", "-c", RUN_IF_PARENT_LIVES, str(os.getpid()), *command]
         else:
             watch, lifeline = os.pipe()
-            shell = ["sh", "-c", WITH_A_WATCHER, end_with.name.removeprefix("SIG"), *command]
+            shell = ["sh", "-c", RUN_WITH_WATCHER, end_with.name.removeprefix("SIG"), *command]
         try:
             with _open_log(log) as output, _readable(stdin) as said:
                 process = subprocess.Popen(  # noqa: S603
@@ -271,7 +271,7 @@ class Runner:
 def last_line(text: str) -> str:
     """Return the last line that is not blank."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "nothing was said"
+    return lines[-1] if lines else "no output"
 
 
 def answers(path: Path, ask: bytes = b"", expect: bytes = b"") -> bool:
@@ -321,7 +321,9 @@ def _account(owner_of: Path) -> tuple[int, int]:
     try:
         nobody = pwd.getpwnam("nobody")
     except KeyError:
-        raise ServerError("PostgreSQL does not run as root, and there is no user nobody") from None
+        raise ServerError(
+            "PostgreSQL refuses to run as root, and this system has no user `nobody` to run it as"
+        ) from None
     return nobody.pw_uid, nobody.pw_gid
 
 

@@ -87,4 +87,4 @@ def program_of(wheel: str, path: str) -> Path:
     for folder in (spec.submodule_search_locations or []) if spec else []:
         if (program := Path(folder, path)).is_file():
             return program
-    raise ServerError(f"{wheel} has no servers for this system here; set DATABASE_URL and REDIS_URL")
+    raise ServerError(f"{wheel} has no programs for this system; set DATABASE_URL and REDIS_URL")

@@ -57,7 +57,7 @@ class _CannotRun(Exception):
 
 def serve(environment: Mapping[str, str]) -> int:
     """Answer requests until SIGINT or SIGTERM; return the exit code."""
-    with _told() as told:
+    with _reported_problems() as outcome:
         settings = Settings.from_environment(environment)
         _refuse_open_try_out(settings)
         _allow_many_connections()
@@ -66,48 +66,48 @@ def serve(environment: Mapping[str, str]) -> int:
             run(partial(_prepare, backends))
             with _announced(settings):
                 _answer(settings, backends, listener)
-    return told.exit_code
+    return outcome.exit_code
 
 
 def migrate(environment: Mapping[str, str]) -> int:
     """Create the schema or bring it up to date; return the exit code."""
-    with _told() as told:
+    with _reported_problems() as outcome:
         settings = Settings.from_environment(environment)
         with running_backends(settings) as backends:
             configure_logging(settings.log_format)
             run(partial(migrate_database, backends.database_url))
             _say("The database is up to date.")
-    return told.exit_code
+    return outcome.exit_code
 
 
 def administer(environment: Mapping[str, str], action: str, names: list[str]) -> int:
     """Run an operator's command; return the exit code."""
     from seatweb.server import commands as administration  # noqa: PLC0415 - the server does not need it
 
-    with _told() as told:
+    with _reported_problems() as outcome:
         configure_logging("console")
         try:
             administration.administer(environment, action, names)
         except (administration.CannotDo, SeatwebError) as error:
             raise _CannotRun(str(error)) from None
-    return told.exit_code
+    return outcome.exit_code
 
 
-class _Told:
+class _Outcome:
     exit_code = 0
 
 
 @contextmanager
-def _told() -> Iterator[_Told]:
+def _reported_problems() -> Iterator[_Outcome]:
     """Print the operator's mistakes to standard error, one per line, and set the exit code."""
-    told = _Told()
+    outcome = _Outcome()
     try:
-        yield told
+        yield outcome
     except SettingsError as error:
-        told.exit_code = 2
+        outcome.exit_code = 2
         lines = error.problems
     except (_CannotRun, EmbeddedError, DatabaseUnusable, redis_client.RedisUnusable) as error:
-        told.exit_code = 1
+        outcome.exit_code = 1
         lines = [str(error)]
     else:
         return
@@ -319,8 +319,8 @@ def _announce(settings: Settings, over: threading.Event) -> None:
         return
     if not settings.in_service:
         log.warning(
-            "Trying out: Seatweb runs its own PostgreSQL and Redis. "
-            "For service set DATABASE_URL, REDIS_URL and JWT_SECRET",
+            "try-out mode: Seatweb runs its own PostgreSQL and Redis; "
+            "for service, set DATABASE_URL, REDIS_URL and JWT_SECRET",
             data_dir=str(settings.data_dir),
         )
     shown = f"[{host}]" if ":" in host else host

@@ -14,8 +14,8 @@ from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
-LAST_MOMENT_SECONDS: Final = 2.8
-AGAIN_SECONDS: Final = 0.01
+SHUTDOWN_SECONDS: Final = 2.8
+RESEND_SECONDS: Final = 0.01
 
 
 def take_signals() -> None:
@@ -64,7 +64,7 @@ def end_in_time() -> bool:
     """
     if signal.getitimer(signal.ITIMER_REAL)[0]:
         return False
-    signal.setitimer(signal.ITIMER_REAL, LAST_MOMENT_SECONDS)  # nothing handles SIGALRM: it ends the process
+    signal.setitimer(signal.ITIMER_REAL, SHUTDOWN_SECONDS)  # nothing handles SIGALRM: it ends the process
     return True
 
 
@@ -85,7 +85,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - 
 def _unraisable(unraisable: sys.UnraisableHookArgs) -> None:
     """Send SIGINT again if it arrived while a destructor ran: Python prints and discards exceptions raised there."""
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
-        threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), signal.SIGINT)).start()
+        threading.Timer(RESEND_SECONDS, os.kill, (os.getpid(), signal.SIGINT)).start()
         signal.setitimer(signal.ITIMER_REAL, 0)  # the second SIGINT counts as the first
     else:
         sys.__unraisablehook__(unraisable)

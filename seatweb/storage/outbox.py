@@ -13,7 +13,7 @@ from seatweb.storage.caching import BoundedDict
 from seatweb.storage.redis import Command, RedisAway, RedisClient, end_task
 
 GATHER_SECONDS: Final = 0.01
-AGAIN_SECONDS: Final = 0.2
+RETRY_SECONDS: Final = 0.2
 BATCH: Final = 500  # commands in one round trip, so that it stays far below Redis's time limit
 COMMANDS_KEPT: Final = 10_000
 
@@ -65,4 +65,4 @@ class RedisOutbox:
                 for command in [*batch, *later]:
                     self._waiting[command] = None
                 self._some.set()
-                await asyncio.sleep(AGAIN_SECONDS)
+                await asyncio.sleep(RETRY_SECONDS)

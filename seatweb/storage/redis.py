@@ -33,7 +33,7 @@ QUIET_SECONDS: Final = 2.0  # a subscription that has received nothing for this 
 log = structlog.get_logger(__name__)
 
 
-class Asked(Struct, frozen=True):
+class ScriptCall(Struct, frozen=True):
     """A Lua script to run, with its keys and arguments."""
 
     text: str
@@ -61,7 +61,7 @@ class RedisClient:
         self._url = url
         self._rests_until = 0.0
         self._probing = False
-        self._scripts: Batcher[Asked, Any] = Batcher(self._run_together)
+        self._scripts: Batcher[ScriptCall, Any] = Batcher(self._run_batch)
 
     async def __aenter__(self) -> Self:
         """Return the client; it connects on the first call."""
@@ -98,12 +98,12 @@ class RedisClient:
 
         async def run(keys: list[str], arguments: list[str | int]) -> Any:  # noqa: ANN401 - what the script returns
             self._check_rest()
-            return await self._scripts.get(Asked(text, digest, (len(keys), *keys, *arguments)))
+            return await self._scripts.get(ScriptCall(text, digest, (len(keys), *keys, *arguments)))
 
         return run
 
-    async def _run_together(self, asked: list[Asked]) -> list[Any]:
-        answers = await self._call(lambda client: _run_scripts(client, asked))
+    async def _run_batch(self, calls: list[ScriptCall]) -> list[Any]:
+        answers = await self._call(lambda client: _run_scripts(client, calls))
         return [_refused(answer) if isinstance(answer, ResponseError) else answer for answer in answers]
 
     async def batch(self, commands: Iterable[Command]) -> None:
@@ -178,14 +178,14 @@ def _refused(error: ResponseError) -> RedisAway:
     return RedisAway()
 
 
-async def _run_scripts(client: redis.Redis, asked: list[Asked]) -> list[Any]:
+async def _run_scripts(client: redis.Redis, calls: list[ScriptCall]) -> list[Any]:
     async with client.pipeline(transaction=False) as pipe:
-        for one in asked:
-            pipe.execute_command("EVALSHA", one.digest, *one.arguments)
+        for call in calls:
+            pipe.execute_command("EVALSHA", call.digest, *call.arguments)
         answers: list[Any] = await pipe.execute(raise_on_error=False)
         unknown = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         for place in unknown:  # a restarted server has lost its scripts; EVAL loads them again
-            pipe.execute_command("EVAL", asked[place].text, *asked[place].arguments)
+            pipe.execute_command("EVAL", calls[place].text, *calls[place].arguments)
         for place, answer in zip(unknown, await pipe.execute(raise_on_error=False), strict=True):
             answers[place] = answer
     return answers

@@ -57,7 +57,7 @@ WIRES: Final[dict[str, Wire]] = {
     "a shorter length": _of_length(-5),
     "no length": _of_length(-(10**9)),
     "chunked": _chunked(b"%x\r\n%s\r\n0\r\n\r\n"),
-    "a chunk that is none": _chunked(b"zz\r\n%s\r\n0\r\n\r\n"),
+    "an invalid chunk": _chunked(b"zz\r\n%s\r\n0\r\n\r\n"),
     "a chunk of -1": _chunked(b"-1\r\n%s\r\n0\r\n\r\n"),
     "a huge chunk": _chunked(b"f" * 40 + b"\r\n%s\r\n0\r\n\r\n"),
     "chunk extensions": _chunked(b"%x;a=" + b"b" * 3000 + b"\r\n%s\r\n0\r\n\r\n"),

@@ -70,8 +70,8 @@ async def test_no_log_line_holds_a_secret(data: Path) -> None:
         site.ends(by=site.terminate)
         log = site.err.read_text()
         assert log.count('"path":"/account/password"') >= 3  # this is the right log
-        told = [json.loads(line) for line in log.splitlines() if '"event"' in line]
-        refused = [(line["event"], line.get("user_id")) for line in told if "refused" in line["event"]]
+        events = [json.loads(line) for line in log.splitlines() if '"event"' in line]
+        refused = [(line["event"], line.get("user_id")) for line in events if "refused" in line["event"]]
         assert refused == [
             ("password refused", 1),
             ("code refused", 1),

@@ -123,9 +123,9 @@ def test_the_cache_of_addresses_is_bounded() -> None:
     assert max(len(given) for _, given in proxies._known) <= 256
 
 
-@pytest.mark.parametrize(("peer", "told"), [("10.9.9.9", 1), ("127.0.0.1", 1), (None, 1), ("8.8.8.8", 0)])
+@pytest.mark.parametrize(("peer", "warnings"), [("10.9.9.9", 1), ("127.0.0.1", 1), (None, 1), ("8.8.8.8", 0)])
 def test_the_operator_is_warned_once_about_an_untrusted_proxy(
-    monkeypatch: pytest.MonkeyPatch, peer: str | None, told: int
+    monkeypatch: pytest.MonkeyPatch, peer: str | None, warnings: int
 ) -> None:
     """Headers from strangers must not fill the log."""
     # The module's logger may be cached with the configuration of a site that an earlier test started.
@@ -135,5 +135,5 @@ def test_the_operator_is_warned_once_about_an_untrusted_proxy(
         for number in range(3):
             seen(peer, f"203.0.113.{number}", proxies=proxies)
             seen(PROXY, CLIENT, proxies=proxies)
-    assert len(lines) == told
+    assert len(lines) == warnings
     assert all("SEATWEB_TRUSTED_PROXIES" in line["event"] for line in lines)

@@ -349,7 +349,7 @@ def test_an_earlier_run_that_does_not_finish_is_reported(folder: Path, monkeypat
     data.mkdir()
     with (data / "postgresql.lock").open("w") as earlier:
         fcntl.flock(earlier, fcntl.LOCK_EX)
-        with pytest.raises(EmbeddedError, match="has not finished"):
+        with pytest.raises(EmbeddedError, match="is still shutting down"):
             running_backends(settings_for(data)).__enter__()
     assert running_on(data) == []
 
@@ -532,7 +532,9 @@ def test_paths_that_the_servers_cannot_reach_are_reported_to_root(
 ) -> None:
     (folder / "closed").mkdir(mode=0o700)
     monkeypatch.setattr(embedded, "SHORT_FOLDER", str(folder / "closed"))
-    with pytest.raises(EmbeddedError, match=rf"who cannot reach {folder}/closed/.*; start Seatweb as an ordinary user"):
+    with pytest.raises(
+        EmbeddedError, match=rf"which cannot access {folder}/closed/.*; start Seatweb as an ordinary user"
+    ):
         running_backends(settings_for(folder / "data")).__enter__()
     assert list((folder / "closed").iterdir()) == []
 
@@ -599,7 +601,7 @@ def test_root_reads_only_regular_files_in_a_cluster(folder: Path, kind: str) -> 
     put("PG_VERSION")
     with holder(data) as process:
         _, said = process.communicate(timeout=20)
-    assert f"{data}/postgresql holds no data of PostgreSQL" in said
+    assert f"{data}/postgresql has files, but no PostgreSQL data" in said
     assert "the secret" not in said
 
 
@@ -622,7 +624,7 @@ def test_a_forged_pid_file_does_not_make_root_connect_to_other_users_sockets(fol
 @as_root
 @pytest.mark.parametrize(
     ("owner", "mode", "said"),
-    [(54321, 0o700, "belongs to user 54321, not to root"), (0, 0o777, "other users may write to the data folder")],
+    [(54321, 0o700, "belongs to user 54321, not to root"), (0, 0o777, "other users can write to the data folder")],
 )
 def test_root_refuses_a_data_folder_that_others_can_write_to(folder: Path, owner: int, mode: int, said: str) -> None:
     data = folder / "data"
@@ -646,7 +648,7 @@ def test_a_user_without_a_name_gets_an_explanation(folder: Path) -> None:
     environment = environment_for(folder)
     with holder(folder / "home/data", command=[*change, python], environment=environment) as process:
         _, said = process.communicate(timeout=20)
-    assert "user 54321 has none on this system; start Seatweb as another user" in said
+    assert "user id 54321 has no name on this system; start Seatweb as another user" in said
 
 
 @as_root

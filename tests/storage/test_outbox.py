@@ -41,7 +41,7 @@ async def test_after_an_outage_all_queued_commands_are_sent_in_batches(
     own: OwnRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even a full queue is sent: no batch is too large for Redis's time limit."""
-    monkeypatch.setattr(module, "AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
     sizes: list[int] = []
     batch = RedisClient.batch
 
