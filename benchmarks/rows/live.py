@@ -49,9 +49,9 @@ def _results(bench: Bench, maps: int, before: int, after: int, heard: list[Heard
     first, half, last = (median(times) for times in zip(*heard, strict=True))
     sent = f"{maps:,} GET /days/{{day}}/live, {maps // MAPS_OF_A_USER:,} users' cookies"
     return [
-        Result("live: memory", sent, f"{each:.1f} KiB for each map", "", each, " KiB", 25.0, "less"),
+        Result("live: memory", sent, f"{each:.1f} KiB per map", "", each, " KiB", 25.0, "less"),
         Result(
-            name="live: the last hears",
+            name="live: last map",
             sent=f"{sent}; {len(heard)} POST /bookings",
             ours=f"first {milliseconds(first)}, half {milliseconds(half)}, last {milliseconds(last)}",
             against="",

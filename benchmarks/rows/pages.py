@@ -86,8 +86,8 @@ def _queries(servers: Servers, url: str, viewer: Person) -> Result:
     small_each, big_each = (small - none) / COLD_VIEWS, (big - none) / COLD_VIEWS
     return Result(
         name="1,000 seats: queries",
-        sent=f"{COLD_VIEWS} cold views, each of another day",
-        ours=f"{big_each:.1f} a cold view",
+        sent=f"{COLD_VIEWS} uncached views, each of a different day",
+        ours=f"{big_each:.1f} per view",
         against=f"20 seats: {small_each:.1f}",
         figure=round(big_each - small_each),  # the app also runs periodic queries
         unit=" more",

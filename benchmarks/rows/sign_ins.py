@@ -64,8 +64,8 @@ def sign_ins(bench: Bench) -> list[Result]:
             rounds={"ours": ours, "limit": limits},
         ),
         Result(
-            name="sign-ins: others meanwhile",
-            sent=f"GET /days/{{day}}, {VIEWS_A_SECOND} a second at most, beside {CONNECTIONS} connections signing in",
+            name="sign-ins: other requests",
+            sent=f"GET /days/{{day}}, {VIEWS_A_SECOND} a second at most, with {CONNECTIONS} connections signing in",
             ours=f"p50 {milliseconds(median(beside))}",
             against=f"without: {milliseconds(median(without))}",
             figure=median(beside) / median(without),

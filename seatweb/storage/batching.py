@@ -12,7 +12,7 @@ Q = TypeVar("Q")
 A = TypeVar("A")
 
 
-class _Wanted(Struct, Generic[Q, A], frozen=True):
+class _Pending(Struct, Generic[Q, A], frozen=True):
     question: Q
     answer: asyncio.Future[A]
 
@@ -25,8 +25,8 @@ class Batcher(Generic[Q, A]):
 
     def __init__(self, ask: Callable[[list[Q]], Awaitable[Sequence[A | Exception]]]) -> None:
         self._ask = ask
-        self._waiting: list[_Wanted[Q, A]] = []
-        self._asking: asyncio.Task[None] | None = None
+        self._waiting: list[_Pending[Q, A]] = []
+        self._task: asyncio.Task[None] | None = None
 
     async def get(self, question: Q) -> A:
         """Return the answer to the question; it is asked after this call, once the current batch is answered.
@@ -34,29 +34,29 @@ class Batcher(Generic[Q, A]):
         Raises:
             Exception: what `ask` returned for this question, or raised for the whole batch.
         """
-        wanted: _Wanted[Q, A] = _Wanted(question, asyncio.get_running_loop().create_future())
-        self._waiting.append(wanted)
-        if self._asking is None:
-            self._asking = asyncio.create_task(self._ask_all())
-        return await wanted.answer
+        pending: _Pending[Q, A] = _Pending(question, asyncio.get_running_loop().create_future())
+        self._waiting.append(pending)
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
+        return await pending.answer
 
     def close(self) -> None:
         """Cancel the current batch and all callers that are waiting."""
-        if self._asking:
-            self._asking.cancel()
+        if self._task:
+            self._task.cancel()
 
-    async def _ask_all(self) -> None:
-        asked: list[_Wanted[Q, A]] = []
+    async def _run(self) -> None:
+        batch: list[_Pending[Q, A]] = []
         try:
             while self._waiting:
-                asked = [wanted for wanted in self._waiting if not wanted.answer.done()]  # skip cancelled callers
+                batch = [pending for pending in self._waiting if not pending.answer.done()]  # skip cancelled callers
                 self._waiting = []
-                if asked:
-                    _give(asked, await self._answers([wanted.question for wanted in asked]))
+                if batch:
+                    _deliver(batch, await self._answers([pending.question for pending in batch]))
         finally:
-            self._asking = None
-            for wanted in asked + self._waiting:
-                wanted.answer.cancel()  # does nothing if it is already answered
+            self._task = None
+            for pending in batch + self._waiting:
+                pending.answer.cancel()  # does nothing if it is already answered
 
     async def _answers(self, questions: list[Q]) -> Sequence[A | Exception]:
         try:
@@ -65,11 +65,11 @@ class Batcher(Generic[Q, A]):
             return [error] * len(questions)
 
 
-def _give(asked: list[_Wanted[Q, A]], answers: Sequence[A | Exception]) -> None:
-    for wanted, answer in zip(asked, answers, strict=True):
-        if wanted.answer.done():
+def _deliver(batch: list[_Pending[Q, A]], answers: Sequence[A | Exception]) -> None:
+    for pending, answer in zip(batch, answers, strict=True):
+        if pending.answer.done():
             continue
         if isinstance(answer, Exception):
-            wanted.answer.set_exception(answer)
+            pending.answer.set_exception(answer)
         else:
-            wanted.answer.set_result(answer)
+            pending.answer.set_result(answer)

@@ -29,7 +29,7 @@ class BoundedDict(dict[K, T]):
             del self[next(iter(self))]
 
 
-class _Read(Struct, Generic[V], frozen=True):
+class _Entry(Struct, Generic[V], frozen=True):
     value: V
     read_at: float  # when the fetch began, on the monotonic clock
 
@@ -45,7 +45,7 @@ class TimedCache(Generic[K, V]):
     def __init__(self, fetch: Callable[[K], Awaitable[V]], *, seconds: float, entries: int) -> None:
         self._fetch = fetch
         self._seconds = seconds
-        self._kept: BoundedDict[K, _Read[V]] = BoundedDict(entries)
+        self._kept: BoundedDict[K, _Entry[V]] = BoundedDict(entries)
         self._flights: dict[K, _Flight[V]] = {}
 
     def peek(self, key: K) -> V | None:
@@ -70,7 +70,7 @@ class TimedCache(Generic[K, V]):
     def renew(self, key: K, read_at: float) -> None:
         """Extend a cached value's lifetime, because it was found unchanged at `read_at` (monotonic clock)."""
         if kept := self._kept.get(key):
-            self._kept[key] = _Read(kept.value, max(read_at, kept.read_at))
+            self._kept[key] = _Entry(kept.value, max(read_at, kept.read_at))
 
     def forget(self, key: K) -> None:
         """Drop the cached value and mark a fetch in progress as stale, because something changed."""
@@ -87,12 +87,12 @@ class TimedCache(Generic[K, V]):
         flight = _Flight(asyncio.create_task(fetch()))
         self._flights[key] = flight
 
-        def landed(task: asyncio.Task[V]) -> None:
+        def finish(task: asyncio.Task[V]) -> None:
             del self._flights[key]
             # Retrieving the exception keeps asyncio from logging it when every reader was cancelled.
             if task.cancelled() or task.exception() is not None or flight.stale:
                 return
-            self._kept[key] = _Read(task.result(), began)
+            self._kept[key] = _Entry(task.result(), began)
 
-        flight.task.add_done_callback(landed)
+        flight.task.add_done_callback(finish)
         return flight

@@ -90,14 +90,14 @@ class Database:
             Overloaded: no connection became free in time, or the server did not answer.
             SeatwebError: a statement violated the constraint of this rule, or `work` raised it.
         """
-        return await self._attempts(lambda sql: work(sql, *values, **named), explicit=False)
+        return await self._with_retries(lambda sql: work(sql, *values, **named), explicit=False)
 
     async def write(
         self, work: Callable[Concatenate[Statements, P], Awaitable[T]], /, *values: P.args, **named: P.kwargs
     ) -> T:
         """Do the same as `run`, for work that changes data; some connections stay reserved for readers."""
-        async with self._place(self._writers):
-            return await self._attempts(lambda sql: work(sql, *values, **named), explicit=False)
+        async with self._slot(self._writers):
+            return await self._with_retries(lambda sql: work(sql, *values, **named), explicit=False)
 
     async def transaction(
         self, work: Callable[Concatenate[Statements, P], Awaitable[T]], /, *values: P.args, **named: P.kwargs
@@ -110,32 +110,32 @@ class Database:
             Overloaded: no connection became free in time, or the server did not answer.
             SeatwebError: a statement violated the constraint of this rule, or `work` raised it; all is rolled back.
         """
-        async with self._place(self._writers):
-            return await self._attempts(lambda sql: work(sql, *values, **named), explicit=True)
+        async with self._slot(self._writers):
+            return await self._with_retries(lambda sql: work(sql, *values, **named), explicit=True)
 
     @asynccontextmanager
-    async def _place(self, places: asyncio.Semaphore) -> AsyncIterator[None]:
-        """Take a place from the semaphore, first come, first served; release it on exit."""
-        if places.locked():
+    async def _slot(self, slots: asyncio.Semaphore) -> AsyncIterator[None]:
+        """Take a slot from the semaphore, first come, first served; release it on exit."""
+        if slots.locked():
             try:
                 async with asyncio.timeout(ACQUIRE_SECONDS):
-                    await places.acquire()
+                    await slots.acquire()
             except TimeoutError:
-                log.warning("connection pool exhausted", waiting="writer" if places is self._writers else "reader")
+                log.warning("connection pool exhausted", waiting="writer" if slots is self._writers else "reader")
                 raise Overloaded from None
         else:
-            await places.acquire()  # does not wait
+            await slots.acquire()  # does not wait
         try:
             yield
         finally:
-            places.release()
+            slots.release()
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
-        async with self._place(self._connections), self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
+        async with self._slot(self._connections), self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
             yield connection
 
-    async def _attempts(self, work: Callable[[Statements], Awaitable[T]], *, explicit: bool) -> T:
+    async def _with_retries(self, work: Callable[[Statements], Awaitable[T]], *, explicit: bool) -> T:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 with self._errors.translated():

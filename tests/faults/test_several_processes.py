@@ -107,13 +107,13 @@ async def test_five_hundred_readers_of_an_uncached_day_cause_one_read_per_proces
         assert len(fills) <= 2
 
 
-@pytest.mark.parametrize("redis", ["there", "gone"])
+@pytest.mark.parametrize("redis", ["up", "down"])
 async def test_users_see_their_own_change_in_the_next_view_on_another_process(
     two: tuple[Site, Site], own: OwnRedis, clock: Clock, redis: str
 ) -> None:
     first, second = two
     async with first.people(2) as (ada, eve):
-        if redis == "gone":
+        if redis == "down":
             own.kill()
         for here, there in (two, (second, first)):
 
@@ -135,22 +135,22 @@ async def test_users_see_their_own_change_in_the_next_view_on_another_process(
                 assert await next_view(ada, *labels) == expected
 
 
-@pytest.mark.parametrize("redis", ["there", "gone"])
+@pytest.mark.parametrize("redis", ["up", "down"])
 async def test_others_see_a_change_in_time_on_another_process(
     two: tuple[Site, Site], own: OwnRedis, clock: Clock, redis: str
 ) -> None:
     first, second = two
     async with first.people(2) as (ada, eve):
         visitor = second.visitor()
-        if redis == "gone":
+        if redis == "down":
             own.kill()
-        seconds = SECONDS if redis == "there" else BROKEN_SECONDS
+        seconds = SECONDS if redis == "up" else BROKEN_SECONDS
         await visitor.get(f"/days/{DAY}")
         await ada.book(clock.today, 7)
         await sees(visitor, clock.today, "A-07", "taken", seconds)
         await cancel(ada)
         await sees(at(second, eve), clock.today, "A-07", "free", seconds)
-        if redis == "there":
+        if redis == "up":
             await hold(ada, clock.today, 8)
             await sees(visitor, clock.today, "A-08", "held", seconds)
 
@@ -291,13 +291,13 @@ async def test_a_live_map_shows_changes_from_another_process_with_and_without_re
         await stream.shows(10, "taken")
 
 
-@pytest.mark.parametrize("redis", ["there", "gone"])
+@pytest.mark.parametrize("redis", ["up", "down"])
 async def test_signing_out_on_another_process_ends_the_stream_within_a_second(
     two: tuple[Site, Site], own: OwnRedis, clock: Clock, redis: str
 ) -> None:
     first, second = two
     async with first.people(2) as (ada, grace), live(ada, clock.today) as hers, live(grace, clock.today) as others:
-        if redis == "gone":
+        if redis == "down":
             own.kill()
         await at(second, ada).post("/logout")
         await hers.says("bye", "signed-out", BYE_SECONDS)
