@@ -32,16 +32,16 @@ def describe(servers: Servers) -> dict[str, str]:
 
 def _places(servers: Servers) -> str:
     """Return which process runs on which core."""
-    given = f"; {' and '.join(servers.given)} given, and run where they run" if servers.given else ""
+    given = f"; {' and '.join(servers.given)}: external servers, on any core" if servers.given else ""
     cores = servers.cores
     if cores.app is None:
-        return f"nothing is kept to a core: there is one only, or the system does not offer it{given}"
+        return f"no process is pinned: the machine has one core, or the system does not support pinning{given}"
     own = "".join(
         f", {name}"
         for name, variable in (("PostgreSQL", "DATABASE_URL"), ("Redis", "REDIS_URL"))
         if variable not in servers.given
     )
-    return f"the app (and what stands for it) on core {cores.app}; load generator{own} on core {cores.rest}{given}"
+    return f"the app (or what it is compared with) on core {cores.app}; load generator{own} on core {cores.rest}{given}"
 
 
 def _commit() -> str:

@@ -107,7 +107,7 @@ class Row(NamedTuple):
     what: str
     known: list[float]
     unknown: list[float]
-    told: Estimate
+    estimate: Estimate
 
 
 def compare(
@@ -117,14 +117,14 @@ def compare(
     *,
     kinds: Iterable[str] = KNOWN,
     routes: Iterable[str] = (PAGE, API),
-    with_those_around: bool = False,
+    within_blocks: bool = False,
 ) -> Row:
     """Return how well these kinds can be told from unknown ones by comparing within a route, or within its blocks."""
     kinds, routes = set(kinds), set(routes)
     strata: dict[object, tuple[list[float], list[float]]] = {}
     for attempt, taken in zip(attempts, seconds, strict=True):
         if attempt.route in routes and attempt.kind in kinds | {UNKNOWN}:
-            stratum = (attempt.route, attempt.block if with_those_around else 0)
+            stratum = (attempt.route, attempt.block if within_blocks else 0)
             known, unknown = strata.setdefault(stratum, ([], []))
             (unknown if attempt.kind == UNKNOWN else known).append(taken)
     every_known, every_unknown = ([*chain.from_iterable(times)] for times in zip(*strata.values(), strict=True))
@@ -140,7 +140,7 @@ def least_seen(attempts: Sequence[Attempt], seconds: Sequence[float]) -> float:
     """Return the smallest difference that would have missed the goal: milliseconds, in steps of 0.1."""
     for tenths in count():
         times = longer(attempts, seconds, tenths / 10_000)
-        if compare("", attempts, times, with_those_around=True).told.either_way > GOAL:
+        if compare("", attempts, times, within_blocks=True).estimate.either_way > GOAL:
             break
     return tenths / 10
 
@@ -150,7 +150,7 @@ def table(attempts: Sequence[Attempt], seconds: Sequence[float]) -> list[Row]:
     return [
         *(compare(route, attempts, seconds, routes=[route]) for route in (PAGE, API)),
         *(compare(kind, attempts, seconds, kinds=[kind]) for kind in KNOWN),
-        compare("all, with those around", attempts, seconds, with_those_around=True),
+        compare("all, within blocks", attempts, seconds, within_blocks=True),
     ]
 
 
@@ -159,9 +159,17 @@ def markdown(rows: Iterable[Row]) -> str:
     lines = ["| sign-ins | known: median | unknown: median | AUC | 95 % | goal | met |", "|---" * 7 + "|"]
     for row in rows:
         known, unknown = (f"{len(each)}: {1000 * statistics.median(each):.2f} ms" for each in (row.known, row.unknown))
-        low, high = row.told.interval
-        met = "yes" if row.told.either_way <= GOAL else "NO"
-        cells = (row.what, known, unknown, f"{row.told.either_way:.3f}", f"{low:.3f} to {high:.3f}", f"≤ {GOAL}", met)
+        low, high = row.estimate.interval
+        met = "yes" if row.estimate.either_way <= GOAL else "NO"
+        cells = (
+            row.what,
+            known,
+            unknown,
+            f"{row.estimate.either_way:.3f}",
+            f"{low:.3f} to {high:.3f}",
+            f"≤ {GOAL}",
+            met,
+        )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -192,17 +200,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _measure(attempts: Sequence[Attempt], folder: Path, seed: int) -> int:
     with running_servers(folder, Cores.take()) as servers, servers.database() as url:
-        told = machine.describe(servers)
+        description = machine.describe(servers)
         register(url, attempts)
         with servers.seatweb(url, **SETTINGS) as site:
             [seconds] = run(measure(site.address, attempts))
     rows = table(attempts, seconds)
-    for name, value in told.items():
+    for name, value in description.items():
         print(f"- {name}: {value}")
     print(f"- measured: one sign-in after another, in random order (seed {seed}), each username once\n")
     print(markdown(rows))
     print(f"\nIf known names took {least_seen(attempts, seconds)} ms longer, the last row would miss the goal.")
-    return 1 if any(row.told.either_way > GOAL for row in rows) else 0
+    return 1 if any(row.estimate.either_way > GOAL for row in rows) else 0
 
 
 if __name__ == "__main__":

@@ -30,11 +30,11 @@ def test_a_failed_sign_ins_time_does_not_reveal_whether_the_account_exists(data:
     with Seatweb(data, JWT_SECRET=SECRET, **SETTINGS).ready() as site:
         register(site.database_url, attempts)
         seconds = run(measure(Address("127.0.0.1", site.port), attempts))
-    row = compare("all", attempts, seconds, with_those_around=True)
+    row = compare("all", attempts, seconds, within_blocks=True)
     assert (len(row.known), len(row.unknown)) == (160, 160)
-    assert abs(row.told.area - 0.5) <= SIGMAS * row.told.error, f"{row.told}"
+    assert abs(row.estimate.area - 0.5) <= SIGMAS * row.estimate.error, f"{row.estimate}"
 
     # The test is sensitive enough, even on this machine now: it detects an added half of a password verification.
     half = sorted(seconds)[len(seconds) // 2] / 2
-    seen = compare("all", attempts, longer(attempts, seconds, half), with_those_around=True)
-    assert seen.told.area - 0.5 > SIGMAS * seen.told.error, f"{seen.told}"
+    seen = compare("all", attempts, longer(attempts, seconds, half), within_blocks=True)
+    assert seen.estimate.area - 0.5 > SIGMAS * seen.estimate.error, f"{seen.estimate}"

@@ -85,7 +85,7 @@ async def test_a_flood_after_a_refusal_is_not_read(site: Site, monkeypatch: pyte
     monkeypatch.setattr(BoundedHttp, "linger_seconds", 0.2)
     async with connected(site) as (_, writer):
         writer.write(LOGIN + b"Content-Length: 300000000\r\n\r\n")
-        with pytest.raises(ConnectionError):  # long before the end, but after what the system itself buffers
+        with pytest.raises(ConnectionError):  # long before the end, but after the system's buffers are full
             await send(writer, repeat(b"a" * 1_000_000, 300))
 
 

@@ -474,7 +474,7 @@ async def test_servers_started_by_root_have_no_privileges(folder: Path) -> None:
 async def test_root_can_keep_data_where_other_users_cannot_enter(folder: Path) -> None:
     closed = folder / "closed"
     closed.mkdir(mode=0o700)
-    (closed / "data").mkdir(mode=0o711)  # as former versions made it
+    (closed / "data").mkdir(mode=0o711)  # as earlier versions created it
     (closed / "readable").write_text("readable by everyone who reaches it")
     for _ in range(2):  # the first start and a later one
         with running_backends(settings_for(closed / "data")) as backends:
@@ -545,12 +545,12 @@ def test_other_processes_of_the_servers_account_cannot_reach_the_sockets(folder:
     with running_backends(settings_for(data)):
         pass
     rules = data / "postgresql/pg_hba.conf"
-    rules.write_text("local all all trust\n")  # as former versions made it
+    rules.write_text("local all all trust\n")  # as earlier versions created it
     with running_backends(settings_for(data)) as backends:
         sockets = sockets_of(backends.redis_url)
         for name in (".s.PGSQL.5432", "valkey.sock"):
             assert asked_by_nobody(sockets / name, b"") == "PermissionError\n"
-        sockets.chmod(0o755)  # and if they did reach them:
+        sockets.chmod(0o755)  # even if they could reach them, access is refused:
         assert 'Peer authentication failed for user "seatweb"' in asked_by_nobody(sockets / ".s.PGSQL.5432", CONNECT)
         for command in (b"PING\r\n", b"CONFIG GET requirepass\r\n", b"AUTH guessed\r\n"):
             assert re.search("NOAUTH|WRONGPASS", asked_by_nobody(sockets / "valkey.sock", command))

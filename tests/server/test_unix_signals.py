@@ -65,7 +65,7 @@ def test_a_signal_while_an_event_loop_is_created_ends_the_process_quietly() -> N
         pair = socket.socketpair
 
         def interrupted():
-            signal.raise_signal(signal.SIGTERM)  # the loop is there, but not whole yet
+            signal.raise_signal(signal.SIGTERM)  # the loop exists, but is not fully initialised
             return pair()
 
         async def main():
