@@ -1,11 +1,25 @@
-"""The rules that can be broken: one small tree, each with a stable code, an HTTP status and words for a person."""
+"""The rules that can be broken: one small tree, each with a stable code and an HTTP status.
+
+None of them holds words for people: those are in `seatweb.i18n`, by the key of an error's message.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
-from math import ceil
+from datetime import datetime
 from typing import ClassVar, TypeAlias
+
+from msgspec import Struct
+
+Parameter: TypeAlias = int | str | datetime
+"""What stands in a text in the place of a name in braces."""
+
+
+class Message(Struct, frozen=True):
+    """Something to tell a person, in whatever language: which text it is, and what to fill in there."""
+
+    key: str
+    parameters: Mapping[str, Parameter] = {}
 
 
 class SeatwebError(Exception):
@@ -13,12 +27,15 @@ class SeatwebError(Exception):
 
     code: ClassVar[str] = "error"
     status: ClassVar[int] = 500
-    message: ClassVar[str] = "Something went wrong."
+    reason: str = ""
+    """Which of the texts of its code explains it; empty for the general one."""
 
-    def __init__(self, message: str | None = None, *, retry_after: int | None = None) -> None:
-        self.text = message or self.message
+    def __init__(self, *, reason: str = "", retry_after: int | None = None, **parameters: Parameter) -> None:
+        self.reason = reason or self.reason
         self.retry_after = retry_after  # seconds
-        super().__init__(self.text)
+        # For logs: the parameters are left out, for they may be personal.
+        super().__init__(f"{self.code}.{self.reason}" if self.reason else self.code)
+        self.message = Message(str(self), parameters)
 
 
 class InvalidInput(SeatwebError):
@@ -26,10 +43,11 @@ class InvalidInput(SeatwebError):
 
     code = "invalid_input"
     status = 422
-    message = "Some of what you sent cannot be used."
 
-    def __init__(self, message: str | None = None, *, fields: dict[str, str] | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self, *, reason: str = "", fields: Mapping[str, Message] | None = None, **parameters: Parameter
+    ) -> None:
+        super().__init__(reason=reason, retry_after=None, **parameters)
         self.fields = fields or {}
 
 
@@ -38,7 +56,6 @@ class NotSignedIn(SeatwebError):
 
     code = "not_signed_in"
     status = 401
-    message = "Sign in to go on."
 
 
 class NotAllowed(SeatwebError):
@@ -46,7 +63,6 @@ class NotAllowed(SeatwebError):
 
     code = "not_allowed"
     status = 403
-    message = "Only administrators of this site may do that."
 
 
 class Forbidden(SeatwebError):
@@ -54,7 +70,6 @@ class Forbidden(SeatwebError):
 
     code = "forbidden"
     status = 403
-    message = "This form was open for too long, or was not sent from our pages."
 
 
 class TooManyAttempts(SeatwebError):
@@ -62,12 +77,14 @@ class TooManyAttempts(SeatwebError):
 
     code = "too_many_attempts"
     status = 429
-    message = "Too many attempts."
 
-    def __init__(self, message: str | None = None, *, retry_after: int, until: datetime | None = None) -> None:
-        """`until` is when they are over, in the time zone of who reads it; it is told where there is no message."""
-        told = f"{self.message} Try again {_spoken(retry_after, until)}." if until else None
-        super().__init__(message or told, retry_after=retry_after)
+    def __init__(
+        self, *, reason: str = "", retry_after: int, until: datetime | None = None, **parameters: Parameter
+    ) -> None:
+        """`until` is when they are over, in the time zone of who reads it; without a reason, the text tells it."""
+        if until and not reason:
+            reason, parameters = "until", {**parameters, "seconds": retry_after, "until": until}
+        super().__init__(reason=reason, retry_after=retry_after, **parameters)
 
 
 class Overloaded(SeatwebError):
@@ -75,20 +92,9 @@ class Overloaded(SeatwebError):
 
     code = "overloaded"
     status = 503
-    message = "Too much is going on just now."
 
-    def __init__(self, message: str | None = None, *, retry_after: int = 2) -> None:
-        super().__init__(message, retry_after=retry_after)
-
-
-def _spoken(seconds: int, until: datetime) -> str:
-    """Return when that is, never sooner than it is: by the clock and in minutes or hours, if it is not a moment."""
-    if seconds < 60:
-        return f"in {seconds} second{'' if seconds == 1 else 's'}"
-    day = "" if (until - timedelta(seconds=seconds)).date() == until.date() else " tomorrow"
-    at = until + timedelta(seconds=(-until.second) % 60 if until.second else 60 * bool(until.microsecond))
-    count, unit = (ceil(seconds / 60), "minute") if seconds < 2 * 3600 else (ceil(seconds / 3600), "hour")
-    return f"at {at:%H:%M}{day}, in {count} {unit}{'' if count == 1 else 's'}"
+    def __init__(self, *, reason: str = "", retry_after: int = 2) -> None:
+        super().__init__(reason=reason, retry_after=retry_after)
 
 
 Constraints: TypeAlias = Mapping[str, Callable[[], SeatwebError]]

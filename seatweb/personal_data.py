@@ -12,7 +12,7 @@ from seatweb.accounts import factor_queries, session_queries
 from seatweb.accounts import queries as account_queries
 from seatweb.accounts.model import Passkey, Role, Session, SignIn, User
 from seatweb.accounts.queries import AuditRow
-from seatweb.accounts.registration import CHANGED_MEANWHILE, Accounts
+from seatweb.accounts.registration import PASSWORD_CHANGED_MEANWHILE, Accounts
 from seatweb.accounts.sessions import Sessions, still_signed_in
 from seatweb.booking import queries as booking_queries
 from seatweb.booking.changes import Changes
@@ -137,7 +137,7 @@ class PersonalData:
         async def delete(sql: Statements) -> tuple[list[date], set[UUID]]:
             await still_signed_in(sql, session)
             if await account_queries.find_password(sql, user.id) != known_hash:
-                raise InvalidInput(fields={"password": CHANGED_MEANWHILE})
+                raise InvalidInput(fields={"password": PASSWORD_CHANGED_MEANWHILE})
             days = await booking_queries.cancel_coming_bookings(sql, user.id, self._today(), session.id)
             ended = await session_queries.end_sessions(sql, user.id, None)
             await session_queries.delete_sessions(sql, user.id)

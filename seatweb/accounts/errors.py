@@ -12,11 +12,6 @@ class UsernameTaken(SeatwebError):
 
     code = "username_taken"
     status = 409
-    message = "That username is taken."
-
-    def __init__(self, *, looks_alike: bool = False) -> None:
-        self.looks_alike = looks_alike
-        super().__init__("That username looks the same as one that is taken." if looks_alike else None)
 
 
 class BadCredentials(SeatwebError):
@@ -24,7 +19,6 @@ class BadCredentials(SeatwebError):
 
     code = "bad_credentials"
     status = 401
-    message = "That username and password do not go together."
 
 
 class SecondFactorNeeded(SeatwebError):
@@ -32,7 +26,6 @@ class SecondFactorNeeded(SeatwebError):
 
     code = "second_factor_needed"
     status = 401
-    message = "This account has a second factor. Send a code of it as well."
 
 
 class SecondFactorMissing(SeatwebError):
@@ -40,7 +33,6 @@ class SecondFactorMissing(SeatwebError):
 
     code = "second_factor_missing"
     status = 403
-    message = "Everyone needs a second factor here. Sign in on the site's pages and add one first."
 
 
 class BadCode(SeatwebError):
@@ -48,13 +40,12 @@ class BadCode(SeatwebError):
 
     code = "bad_code"
     status = 401
-    message = "That code is not right, or was used already. Wait for the next one, and try again."
 
 
 class LastFactor(NotAllowed):
     """The site asks everyone for a second factor, and this is the user's last one."""
 
-    message = "You need a second factor here. Add another one before you remove this."
+    reason = "last_factor"
 
 
 class UserNotFound(SeatwebError):
@@ -62,11 +53,10 @@ class UserNotFound(SeatwebError):
 
     code = "user_not_found"
     status = 404
-    message = "There is no such account."
 
 
 CONSTRAINTS: Constraints = {
     "users_username_key": UsernameTaken,
-    "username_skeletons_key": partial(UsernameTaken, looks_alike=True),
+    "username_skeletons_key": partial(UsernameTaken, reason="looks_alike"),
 }
 """The rule that each constraint of the accounts' tables keeps."""

@@ -77,7 +77,7 @@ class FairQueue:
     def _refuse(self, job: _Job) -> None:
         self._remove(job)
         if not job.result.done():
-            job.result.set_exception(Overloaded("Many people are signing in just now. Try again in a moment."))
+            job.result.set_exception(Overloaded(reason="signing_in"))
 
     def _remove(self, job: _Job) -> None:
         accounts = self._queues.get(job.asker.address, {})

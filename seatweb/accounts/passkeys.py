@@ -34,7 +34,6 @@ LONGEST_NAME: Final = 40
 LONGEST_ANSWER: Final = 8000  # characters of JSON; with a key of 4,096 bits it has 4,000
 MOST_PASSKEYS: Final = 20
 TRANSPORTS: Final = {transport.value for transport in AuthenticatorTransport}
-REFUSED: Final = "That passkey was not accepted. Try again, or use another way."
 Purpose: TypeAlias = Literal["add", "sign_in", "second", "confirm"]
 PURPOSES: Final[dict[str, Purpose]] = {"add": "add", "sign_in": "sign_in", "second": "second", "confirm": "confirm"}
 
@@ -121,7 +120,7 @@ class Passkeys:
         """
         user = session.user
         if challenge is None or challenge.purpose != "add" or challenge.user_id != user.id:
-            raise InvalidInput("That took too long. Try again.")
+            raise InvalidInput(reason="took_too_long")
         handle = challenge.user_handle or uuid4()
         try:
             # In a thread: the worst answer takes milliseconds.
@@ -136,15 +135,15 @@ class Passkeys:
             transports = msgspec.json.decode(answer, type=_Credential).response.transports
         except Exception as error:  # noqa: BLE001 - whatever parsers find in what a stranger sent, it is refused
             log.info("passkey not added", error=type(error).__name__)
-            raise InvalidInput("That passkey could not be added. Try again, or take another device.") from None
+            raise InvalidInput(reason="unusable_passkey") from None
 
         async def add(sql: Statements) -> None:
             await still_signed_in(sql, session)
             if not await factor_queries.use_challenge(sql, challenge.challenge, CHALLENGE_SECONDS):
-                raise InvalidInput("That took too long. Try again.")
+                raise InvalidInput(reason="took_too_long")
             known = await factor_queries.list_passkeys(sql, user.id)
             if len(known) >= MOST_PASSKEYS:
-                raise InvalidInput(f"You have {MOST_PASSKEYS} passkeys. Remove one first.")
+                raise InvalidInput(reason="many_passkeys", passkeys=MOST_PASSKEYS)
             new = NewPasskey(
                 user_handle=handle,
                 credential_id=made.credential_id,
@@ -154,7 +153,7 @@ class Passkeys:
                 name=_name(name) or f"Passkey {len(known) + 1}",
             )
             if not await factor_queries.add_passkey(sql, user.id, new, session.id):
-                raise InvalidInput("That passkey was added before.")
+                raise InvalidInput(reason="known_passkey")
 
         await self._database.transaction(add)
 
@@ -170,18 +169,18 @@ class Passkeys:
             BadCredentials: nobody's passkey did.
         """
         if challenge is None or challenge.purpose != purpose:
-            raise BadCredentials("That took too long. Try again.")
+            raise BadCredentials(reason="took_too_long")
         try:
             content: Any = msgspec.json.decode(_bounded(answer))
             credential = parse_authentication_credential_json(content)
         except Exception as error:
-            raise BadCredentials(REFUSED) from error
+            raise BadCredentials(reason="passkey_refused") from error
         known = await self._database.run(factor_queries.find_passkey, credential.raw_id)
         handle = credential.response.user_handle
         if known is None:
-            raise BadCredentials("That passkey is not known here. It may have been removed.")
+            raise BadCredentials(reason="unknown_passkey")
         if challenge.user_id not in {None, known.user.id} or handle not in {None, known.user_handle.bytes}:
-            raise BadCredentials(REFUSED)
+            raise BadCredentials(reason="passkey_refused")
         try:
             verified = await asyncio.to_thread(
                 webauthn.verify_authentication_response,
@@ -195,14 +194,14 @@ class Passkeys:
             )
         except Exception as error:  # noqa: BLE001 - as above
             log.warning("passkey refused", user_id=known.user.id, error=str(error))
-            raise BadCredentials(REFUSED) from None
+            raise BadCredentials(reason="passkey_refused") from None
 
         async def use_up(sql: Statements) -> None:
             await queries.lock_accounts(sql, known.user.id)
             if not await factor_queries.use_challenge(sql, challenge.challenge, CHALLENGE_SECONDS):
-                raise BadCredentials("That took too long. Try again.")
+                raise BadCredentials(reason="took_too_long")
             if not await factor_queries.use_passkey(sql, known.id, verified.new_sign_count):
-                raise BadCredentials(REFUSED)
+                raise BadCredentials(reason="passkey_refused")
             log.info("passkey accepted", user_id=known.user.id)
 
         return known.user, use_up

@@ -54,7 +54,7 @@ class ResetCodes:
             if user is None:
                 raise UserNotFound
             if by and user.role is Role.ADMIN:
-                raise NotAllowed("An administrator gets a code from who runs the site, by its command.")
+                raise NotAllowed(reason="reset_of_administrator")
             await queries.put_password_reset(sql, user_id, hash_code(code), CODE_HOURS, by.user.id if by else None)
             return user
 

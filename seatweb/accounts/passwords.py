@@ -19,6 +19,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from msgspec import Struct
 
 from seatweb.accounts.fair_queue import Asker, FairQueue
+from seatweb.errors import Message
 
 LONGEST: Final = 128  # characters; a bound on the work, far above what people type
 LONGEST_TYPED: Final = 4 * (LONGEST + 1)  # no four characters become fewer than one: what is longer stays too long
@@ -47,24 +48,24 @@ class PasswordRules(Struct, frozen=True):
     site_words: tuple[str, ...] = ()
     """What anyone would try here first: the names of the site and of its software."""
 
-    def problem(self, password: str, username: str) -> str | None:
-        """Return what is wrong with a new password of this user, in words for them; None if nothing is."""
+    def problem(self, password: str, username: str) -> Message | None:
+        """Return what is wrong with a new password of this user; None if nothing is."""
         normal = _normal(password)
         if not normal:
-            return "Choose a password."
+            return Message("password.missing")
         if len(normal) < self.shortest:
-            return f"Use at least {self.shortest} characters."
+            return Message("password.too_short", {"fewest": self.shortest})
         if len(normal) > LONGEST:
-            return f"Use at most {LONGEST} characters."
+            return Message("password.too_long", {"most": LONGEST})
         return self._too_common(normal, username) if self.refuse_common else None
 
-    def _too_common(self, normal: str, username: str) -> str | None:
+    def _too_common(self, normal: str, username: str) -> Message | None:
         if normal.casefold() in _common():
-            return "This is one of the passwords that are tried first. Choose another."
+            return Message("password.common")
         if _is_little_more_than(normal, username):
-            return "This is too much like your username. Choose another."
+            return Message("password.like_username")
         if any(_is_little_more_than(normal, word) for word in self.site_words):
-            return "This is too much like the name of this site. Choose another."
+            return Message("password.like_site")
         return None
 
 

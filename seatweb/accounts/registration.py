@@ -22,7 +22,7 @@ from seatweb.accounts.usernames import (
     username_problem,
     username_skeletons,
 )
-from seatweb.errors import InvalidInput
+from seatweb.errors import InvalidInput, Message
 from seatweb.http.client_address import NOWHERE, Client
 from seatweb.limits.limits import Limits
 from seatweb.storage.database import Database
@@ -30,7 +30,7 @@ from seatweb.storage.statements import Statements
 
 log = structlog.get_logger(__name__)
 
-CHANGED_MEANWHILE: Final = "Your password was changed a moment ago. Enter the new one."
+PASSWORD_CHANGED_MEANWHILE: Final = Message("password.changed_meanwhile")
 
 
 class Accounts:
@@ -56,7 +56,7 @@ class Accounts:
         """Return the first session of a new user; both are there or neither is.
 
         Raises:
-            InvalidInput: with a text for each field that cannot be used.
+            InvalidInput: with a message for each field that cannot be used.
             UsernameTaken: someone has the name, in whatever case, or one that looks the same.
             TooManyAttempts: too many were tried from this address.
             Overloaded: too many passwords are being hashed.
@@ -128,7 +128,7 @@ class Accounts:
                     raise BadCredentials
                 return known_hash
         except BadCredentials:
-            raise InvalidInput(fields={"password": "That is not your password."}) from None
+            raise InvalidInput(fields={"password": Message("password.wrong")}) from None
 
     async def change_password(
         self, session: Session, password: str, new_password: str, client: Client = NOWHERE
@@ -144,7 +144,7 @@ class Accounts:
         known_hash = await self.confirm_password(user, password, client)
         problem = self._rules.problem(new_password, user.username)
         if new_password == password:
-            problem = "That is your password now. Choose another."
+            problem = Message("password.same")
         if problem:
             raise InvalidInput(fields={"new_password": problem})
         password_hash = await self._passwords.hash(new_password, Asker(client.address, username_key(user.username)))
@@ -152,7 +152,7 @@ class Accounts:
         async def change(sql: Statements) -> set[UUID]:
             await still_signed_in(sql, session)
             if not await queries.change_password(sql, user.id, known_hash, password_hash, session.id):
-                raise InvalidInput(fields={"password": CHANGED_MEANWHILE})
+                raise InvalidInput(fields={"password": PASSWORD_CHANGED_MEANWHILE})
             return await session_queries.end_sessions(sql, user.id, session.id)
 
         self._sessions.forget(user.id, await self._database.transaction(change))

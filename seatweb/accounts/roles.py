@@ -57,7 +57,7 @@ class Rights:
             NotSignedIn: the administrator's session was ended meanwhile.
         """
         if by and by.user.id == user_id and disabled:
-            raise NotAllowed("You cannot disable your own account.")
+            raise NotAllowed(reason="own_account")
         actor_id = by.user.id if by else None
 
         async def change(sql: Statements) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Awaitable, Callable
+from math import ceil
 from typing import Final, TypeAlias
 from uuid import UUID
 
@@ -116,7 +117,7 @@ class SecondFactors:
         user, found = session.user, await self.enrolment(session.user)
         step = self._step(found.secret, code) if found else None
         if found is None or step is None:
-            raise BadCode("That code is not right. Check the clock of your device, and try the next one.")
+            raise BadCode(reason="new_app")
         secret = found.secret
 
         async def confirm(sql: Statements) -> None:
@@ -197,10 +198,7 @@ class SecondFactors:
         # Counted before it is looked at, so that no number of tries at once is more than that.
         if not await self._database.write(factor_queries.count_code_try, user.id, CODE_TRIES, CODE_SECONDS):
             seconds = await self._database.run(factor_queries.seconds_to_wait, user.id, CODE_SECONDS)
-            raise TooManyAttempts(
-                f"There were too many wrong codes. Wait {-(-seconds // 60)} minutes, or use a passkey.",
-                retry_after=seconds,
-            )
+            raise TooManyAttempts(reason="wrong_codes", retry_after=seconds, minutes=ceil(seconds / 60))
         typed = without_separators(code)
         if TOTP.fullmatch(typed):
             kind, use = "authenticator app", await self._find_totp_step(user, typed)
@@ -256,7 +254,7 @@ class SecondFactors:
         """
         user = await self._database.run(factor_queries.find_waiting, waiting_id, WAITING_SECONDS)
         if user is None:
-            raise NotSignedIn("That took too long. Sign in again.")
+            raise NotSignedIn(reason="took_too_long")
         return user
 
     async def count_waiting_try(self, waiting_id: UUID) -> None:
@@ -266,7 +264,7 @@ class SecondFactors:
             NotSignedIn: it has none.
         """
         if not await self._database.write(factor_queries.count_waiting_try, waiting_id, WAITING_TRIES):
-            raise NotSignedIn("Those were too many wrong codes. Sign in again.")
+            raise NotSignedIn(reason="wrong_codes")
 
     async def end_waiting(self, sql: Statements, waiting_id: UUID) -> str:
         """Let the sign-in wait no more: it goes on. Return the hash of its password.
@@ -276,5 +274,5 @@ class SecondFactors:
         """
         password_hash = await factor_queries.end_waiting(sql, waiting_id)
         if password_hash is None:
-            raise NotSignedIn("That took too long. Sign in again.")
+            raise NotSignedIn(reason="took_too_long")
         return password_hash

@@ -8,6 +8,7 @@ from typing import Final
 
 from seatweb.accounts import queries
 from seatweb.accounts.unicode_security import identifier_types, skeleton
+from seatweb.errors import Message
 from seatweb.storage.statements import Statements
 
 SKELETONS_AT_ONCE: Final = 2000  # accounts, so that none is locked for long
@@ -42,20 +43,20 @@ def may_be_registered(name: str) -> bool:
     return 0 < len(name) <= LONGEST_USERNAME and not UNSTORABLE.search(name)
 
 
-def username_problem(name: str) -> str | None:
-    """Return what is wrong with a new username, in words for its user; None if nothing is."""
+def username_problem(name: str) -> Message | None:
+    """Return what is wrong with a new username; None if nothing is."""
     if not name:
-        return "Choose a username."
+        return Message("username.missing")
     if not SHORTEST_USERNAME <= len(name) <= LONGEST_USERNAME:
-        return f"Use {SHORTEST_USERNAME} to {LONGEST_USERNAME} characters."
+        return Message("username.length", {"fewest": SHORTEST_USERNAME, "most": LONGEST_USERNAME})
     unusable = next((place for place in range(len(name)) if not _is_usable(name, place)), None)
     if unusable is not None:
         code = f"U+{ord(name[unusable]):04X}"
-        return f"Use letters, digits, spaces, punctuation and emoji only. Remove character {unusable + 1} ({code})."
+        return Message("username.unusable_character", {"place": unusable + 1, "character": code})
     letters = [character for character in INVISIBLE.sub("", name) if character.isalnum()]
     marks = [character for character in name if unicodedata.combining(character)]
     if not letters or len(marks) > 2 * len(letters):
-        return "Use at least one letter or digit."
+        return Message("username.no_letter")
     return None
 
 

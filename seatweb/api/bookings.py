@@ -24,7 +24,8 @@ from seatweb.booking.errors import BookingNotFound
 from seatweb.booking.model import Booking
 from seatweb.booking.requests import BookingRequests, Wish
 from seatweb.booking.window import BookingWindow
-from seatweb.errors import InvalidInput, SeatwebError
+from seatweb.errors import InvalidInput, Message, SeatwebError
+from seatweb.i18n.catalogue import text_of
 from seatweb.storage.ids import LARGEST_ID, parse_id
 
 Status = Annotated[
@@ -124,18 +125,18 @@ class BookingController(Controller):
 def _check_choice(data: NewBooking) -> None:
     """Refuse a request that names a seat and `any`, or neither."""
     if data.any and data.seat_id is not UNSET:
-        raise InvalidInput(fields={"seat_id": "Leave it out with `any`."})
+        raise InvalidInput(fields={"seat_id": Message("field.seat_and_any")})
     if data.section is not None and not data.any:
-        raise InvalidInput(fields={"section": "It goes with `any` only."})
+        raise InvalidInput(fields={"section": Message("field.section_without_any")})
     if data.seat_id is UNSET and not data.any:
-        raise InvalidInput(fields={"seat_id": "A seat is needed, or `any`."})
+        raise InvalidInput(fields={"seat_id": Message("field.no_seat")})
 
 
 def _encode(request_id: str, outcome: Booking | SeatwebError) -> tuple[int, str]:
     """Return the status and the body of the answer to a request."""
     if isinstance(outcome, Booking):
         return 201, _encoded(outcome)
-    return outcome.status, problem(outcome.status, outcome.code, outcome.text, request_id).decode()
+    return outcome.status, problem(outcome.status, outcome.code, text_of(outcome), request_id).decode()
 
 
 def _encoded(booking: Booking) -> str:
@@ -169,7 +170,7 @@ def _after(cursor: str | None) -> tuple[date, int]:
         day, _, booking_id = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii").partition("|")
         after = date.fromisoformat(day), int(booking_id)
     except (ValueError, UnicodeError):
-        raise InvalidInput(fields={"cursor": "This is no cursor of ours."}) from None
+        raise InvalidInput(fields={"cursor": Message("field.bad_cursor")}) from None
     if not 0 <= after[1] <= LARGEST_ID:
-        raise InvalidInput(fields={"cursor": "This is no cursor of ours."})
+        raise InvalidInput(fields={"cursor": Message("field.bad_cursor")})
     return after

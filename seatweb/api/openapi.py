@@ -19,7 +19,8 @@ from seatweb.api.operations import ADVICE, EXPLANATIONS, HEADERS, OPERATIONS, PA
 from seatweb.api.problems import PROBLEM_JSON
 from seatweb.api.schemas import Credentials, Move, NewBooking, SignInCredentials
 from seatweb.booking.errors import RequestInProgress, SeatHeld
-from seatweb.errors import InvalidInput, NotSignedIn, Overloaded, SeatwebError, TooManyAttempts
+from seatweb.errors import InvalidInput, Message, NotSignedIn, Overloaded, SeatwebError, TooManyAttempts
+from seatweb.i18n.catalogue import text_of
 
 DESCRIPTION: Final = """\
 Book seats from a program, by the same rules as on the pages. Requests and answers are JSON in UTF-8; every path works
@@ -84,7 +85,7 @@ def document(app: Litestar) -> dict[str, Any]:
             "code": error.code,
             "status": error.status,
             "title": HTTPStatus(error.status).phrase,
-            "detail": error.message,
+            "detail": _detail(error),
             "description": _explanation(error),
             "advice": ADVICE[error.code],
         }
@@ -146,7 +147,7 @@ def _refusal(errors: list[type[SeatwebError]]) -> dict[str, Any]:
         "content": {
             PROBLEM_JSON: {
                 "schema": {"$ref": "#/components/schemas/Problem"},
-                "examples": _examples({error.code: (error.message, _problem(error)) for error in errors}),
+                "examples": _examples({error.code: (_detail(error), _problem(error)) for error in errors}),
             }
         },
     }
@@ -158,7 +159,11 @@ def _refusal(errors: list[type[SeatwebError]]) -> dict[str, Any]:
 
 
 def _explanation(error: type[SeatwebError]) -> str:
-    return EXPLANATIONS.get(error.code) or inspect.getdoc(error) or error.message
+    return EXPLANATIONS.get(error.code) or inspect.getdoc(error) or _detail(error)
+
+
+def _detail(error: type[SeatwebError]) -> str:
+    return text_of(Message(error.code))
 
 
 def _problem(error: type[SeatwebError]) -> dict[str, Any]:
@@ -167,7 +172,7 @@ def _problem(error: type[SeatwebError]) -> dict[str, Any]:
         "type": f"/docs#{error.code}",
         "title": HTTPStatus(error.status).phrase,
         "status": error.status,
-        "detail": error.message,
+        "detail": _detail(error),
         "code": error.code,
         "request_id": "5f0c2f9e0c6b4f0f",
         **fields,

@@ -14,7 +14,8 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.response import Response
 
 from seatweb.api.schemas import FieldError, Problem
-from seatweb.errors import InvalidInput, SeatwebError
+from seatweb.errors import InvalidInput, Message, SeatwebError
+from seatweb.i18n.catalogue import text_of, texts_of
 
 PROBLEM_JSON: Final = "application/problem+json"
 FIELD_IN_MESSAGE: Final = re.compile(r"`\$\.?([a-z_]*)|field `([^`]{1,60})`")
@@ -30,7 +31,6 @@ class MalformedRequest(SeatwebError):
 
     code = "malformed_request"
     status = 400
-    message = "The request could not be read."
 
 
 class MalformedJSON(SeatwebError):
@@ -38,7 +38,6 @@ class MalformedJSON(SeatwebError):
 
     code = "malformed_json"
     status = 400
-    message = "The body is not valid JSON."
 
 
 class NotFound(SeatwebError):
@@ -46,7 +45,6 @@ class NotFound(SeatwebError):
 
     code = "not_found"
     status = 404
-    message = "There is nothing at this address."
 
 
 class MethodNotAllowed(SeatwebError):
@@ -54,7 +52,6 @@ class MethodNotAllowed(SeatwebError):
 
     code = "method_not_allowed"
     status = 405
-    message = "This address takes no such request; the header Allow names those it takes."
 
 
 class TooLarge(SeatwebError):
@@ -62,7 +59,6 @@ class TooLarge(SeatwebError):
 
     code = "too_large"
     status = 413
-    message = "The request is larger than anything this API takes."
 
 
 class UnsupportedMediaType(SeatwebError):
@@ -70,7 +66,6 @@ class UnsupportedMediaType(SeatwebError):
 
     code = "unsupported_media_type"
     status = 415
-    message = "Send JSON, with Content-Type: application/json."
 
 
 class InternalError(SeatwebError):
@@ -78,13 +73,11 @@ class InternalError(SeatwebError):
 
     code = "internal_error"
     status = 500
-    message = "Something broke on our side. Tell us the request id."
 
 
-# What the framework refuses, in our words.
-REFUSALS: Final[dict[int, tuple[str, str]]] = {
-    error.status: (error.code, error.message)
-    for error in (MalformedRequest, NotFound, MethodNotAllowed, TooLarge, UnsupportedMediaType)
+# What the framework refuses, as errors of ours.
+REFUSALS: Final[dict[int, type[SeatwebError]]] = {
+    error.status: error for error in (MalformedRequest, NotFound, MethodNotAllowed, TooLarge, UnsupportedMediaType)
 }
 
 
@@ -93,24 +86,24 @@ def explain(request: Request[Any, Any, Any], error: Exception) -> Response[bytes
     headers: dict[str, str] = {"cache-control": "no-store"}
     errors: list[FieldError] = []
     if isinstance(error, SeatwebError):
-        status, code, detail = error.status, error.code, error.text
+        refusal, status = error, error.status
         if isinstance(error, InvalidInput):
-            errors = [FieldError(field=name, message=text) for name, text in error.fields.items()]
+            errors = [FieldError(field=name, message=text) for name, text in texts_of(error.fields).items()]
         if status == 401:  # RFC 9110, 15.5.2: always with a challenge
             headers["www-authenticate"] = "Bearer"
         if error.retry_after is not None:
             headers["retry-after"] = str(error.retry_after)
     elif isinstance(error, ValidationException):
-        status, code, detail = InvalidInput.status, InvalidInput.code, InvalidInput.message
+        refusal, status = InvalidInput(), InvalidInput.status
         errors = _field_errors(error)
     elif isinstance(error, HTTPException) and error.status_code < 500:
         status = error.status_code
-        code, detail = REFUSALS.get(status, REFUSALS[400])
+        refusal = REFUSALS.get(status, MalformedRequest)()
         headers |= {name.lower(): value for name, value in (error.headers or {}).items() if name.lower() == "allow"}
     else:
-        status, code, detail = InternalError.status, InternalError.code, InternalError.message
+        refusal, status = InternalError(), InternalError.status
         log.error("request failed", exc_info=error)
-    body = problem(status, code, detail, request.scope["state"].get("request_id", ""), errors)
+    body = problem(status, refusal.code, text_of(refusal), request.scope["state"].get("request_id", ""), errors)
     return Response(body, status_code=status, media_type=PROBLEM_JSON, headers=headers)
 
 
@@ -138,6 +131,6 @@ def _field_errors(error: ValidationException) -> list[FieldError]:
         key = str(one.get("key", "")) if isinstance(one, dict) else ""
         match = FIELD_IN_MESSAGE.search(message)
         named = next((group for group in match.groups() if group), "") if match else ""
-        words = message.partition(" - at ")[0] or "This value cannot be used."
+        words = message.partition(" - at ")[0] or text_of(Message("field.unusable"))
         found.append(FieldError(field=named or (key if key != "data" else "body"), message=words))
     return found or [FieldError(field="body", message=error.detail)]

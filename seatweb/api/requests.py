@@ -17,7 +17,7 @@ from litestar.datastructures import State
 from seatweb.accounts.model import Session
 from seatweb.accounts.sessions import Sessions
 from seatweb.api.problems import MalformedJSON, UnsupportedMediaType
-from seatweb.errors import InvalidInput, NotSignedIn
+from seatweb.errors import InvalidInput, Message, NotSignedIn
 from seatweb.http.client_address import address_of
 from seatweb.http.tokens import API_AUDIENCE, Claims, Tokens
 from seatweb.limits.limits import Limits
@@ -55,7 +55,7 @@ class Clients:
     async def _find_session(self, claims: Claims | None) -> Session:
         session = await self._sessions.find(claims.session_id, claims.user_id) if claims else None
         if session is None or session.enrolling:
-            raise NotSignedIn("Send a valid token as Authorization: Bearer …")
+            raise NotSignedIn(reason="token")
         return session
 
     def _claims(self, request: ApiRequest) -> Claims | None:
@@ -79,7 +79,7 @@ async def _check_request(request: ApiRequest) -> None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedJSON from error
     if not isinstance(content, dict):
-        raise InvalidInput("The body is not a JSON object.", fields={"body": "A JSON object is needed."})
+        raise InvalidInput(reason="no_object", fields={"body": Message("field.no_object")})
     field = request.route_handler.parsed_data_field
     wrong = twice or (_not_fitting(content, field.annotation) if field else {})
     if wrong:
@@ -102,12 +102,12 @@ def idempotency_key(request: ApiRequest) -> str | None:
     if not values:
         return None
     if len(values) > 1:
-        raise InvalidInput(fields={"Idempotency-Key": "It was sent twice."})
+        raise InvalidInput(fields={"Idempotency-Key": Message("field.twice")})
     key = values[0].strip()
     if len(key) > 1 and key[0] == key[-1] == '"':
         key = key[1:-1]
     if not KEY.fullmatch(key):
-        raise InvalidInput(fields={"Idempotency-Key": "1 to 255 printable characters without spaces are needed."})
+        raise InvalidInput(fields={"Idempotency-Key": Message("field.idempotency_key")})
     return key
 
 
@@ -119,13 +119,13 @@ async def fingerprint(request: ApiRequest) -> str:
     return hashlib.sha256(canonical).hexdigest()
 
 
-def _twice(pairs: Iterable[tuple[str, Any]]) -> dict[str, str]:
-    return {name: "It was sent twice." for name, times in Counter(name for name, _ in pairs).items() if times > 1}
+def _twice(pairs: Iterable[tuple[str, Any]]) -> dict[str, Message]:
+    return {name: Message("field.twice") for name, times in Counter(name for name, _ in pairs).items() if times > 1}
 
 
-def _sent_twice(body: bytes) -> dict[str, str]:
+def _sent_twice(body: bytes) -> dict[str, Message]:
     """Return the names that an object has twice: readers would disagree which counts (RFC 8259, section 4)."""
-    twice: dict[str, str] = {}
+    twice: dict[str, Message] = {}
     json.loads(body, object_pairs_hook=lambda pairs: twice.update(_twice(pairs)), parse_int=str, parse_float=str)
     return twice
 
@@ -135,18 +135,18 @@ def _fields(wanted: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo
     return {field.encode_name: field for field in msgspec.structs.fields(wanted)}
 
 
-def _not_fitting(content: dict[str, object], wanted: type[msgspec.Struct]) -> dict[str, str]:
+def _not_fitting(content: dict[str, object], wanted: type[msgspec.Struct]) -> dict[str, Message]:
     """Return what is wrong with each field; unlike the framework's own reading, a "1" or true is no number here."""
     fields = _fields(wanted)
-    wrong = {name: "It is missing." for name, field in fields.items() if field.required and name not in content}
+    wrong = {name: Message("field.missing") for name, field in fields.items() if field.required and name not in content}
     for name, value in content.items():
         if name not in fields:
-            wrong[name] = "There is no such field."
+            wrong[name] = Message("field.unknown")
         elif isinstance(value, str) and "\0" in value:
-            wrong[name] = "This text cannot be used."
+            wrong[name] = Message("field.unusable_text")
         else:
             try:
                 msgspec.convert(value, fields[name].type)
             except msgspec.ValidationError as error:
-                wrong[name] = str(error).partition(" - at ")[0]
+                wrong[name] = Message("field.unfit", {"why": str(error).partition(" - at ")[0]})
     return wrong

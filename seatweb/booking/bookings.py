@@ -162,7 +162,7 @@ class Bookings:
         self._window.check(day)
         booking = await self.of_day(user, day)
         if booking is None:
-            raise BookingNotFound("You have no booking on this day that could be moved.")
+            raise BookingNotFound(reason="none_to_move")
         return await self.move(user, booking.id, seat_id, session_id)
 
     # Cancel
@@ -181,7 +181,7 @@ class Bookings:
             if booking is None:
                 raise BookingNotFound
             if booking.day < self._window.today():
-                raise OutsideBookingWindow("That day is over; its booking stays in your history.")
+                raise OutsideBookingWindow(reason="booking_past")
             seat = await known_seat(sql, booking.seat_id)
             await queries.bump_generations(sql, [seat.section_id], booking.day)
             await queries.cancel_booking(sql, booking_id, session_id)

@@ -10,7 +10,6 @@ class SeatTaken(SeatwebError):
 
     code = "seat_taken"
     status = 409
-    message = "That seat was booked a moment ago."
 
 
 class SeatHeld(SeatwebError):
@@ -18,13 +17,9 @@ class SeatHeld(SeatwebError):
 
     code = "seat_held"
     status = 409
-    message = "Someone else is choosing that seat just now."
 
     def __init__(self, *, seconds: int) -> None:
-        self.seconds = seconds
-        super().__init__(
-            f"Someone else is choosing that seat just now; it is held for {seconds} more seconds.", retry_after=seconds
-        )
+        super().__init__(reason="seconds_left", retry_after=seconds, seconds=seconds)
 
 
 class DayAlreadyBooked(SeatwebError):
@@ -32,7 +27,6 @@ class DayAlreadyBooked(SeatwebError):
 
     code = "day_already_booked"
     status = 409
-    message = "You already have a seat on this day."
 
 
 class SeatClosed(SeatwebError):
@@ -40,7 +34,6 @@ class SeatClosed(SeatwebError):
 
     code = "seat_closed"
     status = 409
-    message = "This seat is closed."
 
 
 class NoFreeSeat(SeatwebError):
@@ -48,7 +41,6 @@ class NoFreeSeat(SeatwebError):
 
     code = "no_free_seat"
     status = 409
-    message = "No seat is free any more."
 
 
 class SeatNotFound(SeatwebError):
@@ -56,7 +48,6 @@ class SeatNotFound(SeatwebError):
 
     code = "seat_not_found"
     status = 404
-    message = "There is no such seat."
 
 
 class SectionNotFound(SeatwebError):
@@ -64,7 +55,6 @@ class SectionNotFound(SeatwebError):
 
     code = "section_not_found"
     status = 404
-    message = "There is no such section."
 
 
 class BookingNotFound(SeatwebError):
@@ -72,7 +62,6 @@ class BookingNotFound(SeatwebError):
 
     code = "booking_not_found"
     status = 404
-    message = "You have no such booking."
 
 
 class OutsideBookingWindow(SeatwebError):
@@ -80,7 +69,6 @@ class OutsideBookingWindow(SeatwebError):
 
     code = "outside_booking_window"
     status = 422
-    message = "That day cannot be booked."
 
 
 class IdempotencyKeyReused(SeatwebError):
@@ -88,7 +76,6 @@ class IdempotencyKeyReused(SeatwebError):
 
     code = "idempotency_key_reused"
     status = 422
-    message = "This Idempotency-Key was sent before with another request."
 
 
 class RequestInProgress(SeatwebError):
@@ -96,7 +83,6 @@ class RequestInProgress(SeatwebError):
 
     code = "request_in_progress"
     status = 409
-    message = "A request with this Idempotency-Key is being answered. Ask again in a moment."
 
 
 class TooManyStreams(SeatwebError):
@@ -104,7 +90,6 @@ class TooManyStreams(SeatwebError):
 
     code = "too_many_streams"
     status = 429
-    message = "The live map is open in too many places."
 
     def __init__(self) -> None:
         super().__init__(retry_after=5)

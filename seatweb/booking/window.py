@@ -38,9 +38,9 @@ class BookingWindow:
             OutsideBookingWindow: it cannot.
         """
         if day < self.today():
-            raise OutsideBookingWindow("That day is over.")
+            raise OutsideBookingWindow(reason="past")
         if day > self.last_day:
-            raise OutsideBookingWindow(f"Seats can be booked {DAYS_AHEAD} days ahead, no further.")
+            raise OutsideBookingWindow(reason="too_far", days=DAYS_AHEAD)
 
 
 def monday_of(day: date) -> date:

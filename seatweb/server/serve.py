@@ -30,6 +30,7 @@ from uvicorn.supervisors import Multiprocess
 from seatweb.errors import SeatwebError
 from seatweb.http.logs import configure_logging
 from seatweb.http.protocol import BoundedHttp
+from seatweb.i18n.catalogue import text_of
 from seatweb.server.embedded import EmbeddedError, running_backends
 from seatweb.server.migrate import migrate as migrate_database
 from seatweb.server.unix_signals import before_end, end_in_time, run, take_signals
@@ -88,8 +89,10 @@ def administer(environment: Mapping[str, str], action: str, names: list[str]) ->
         configure_logging("console")
         try:
             administration.administer(environment, action, names)
-        except (administration.CannotDo, SeatwebError) as error:
+        except administration.CannotDo as error:
             raise _CannotRun(str(error)) from None
+        except SeatwebError as error:
+            raise _CannotRun(text_of(error)) from None
     return outcome.exit_code
 
 

@@ -10,7 +10,8 @@ import structlog
 from litestar.exceptions import HTTPException
 from litestar.response import Response
 
-from seatweb.errors import NotAllowed, NotSignedIn, SeatwebError, TooManyAttempts
+from seatweb.errors import Message, NotAllowed, NotSignedIn, SeatwebError, TooManyAttempts
+from seatweb.i18n.catalogue import text_of
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import SAFE_METHODS, NotConfirmed, PageRequest, wants_partial
 from seatweb.web.shell import ErrorPage, Notice
@@ -19,27 +20,9 @@ log = structlog.get_logger(__name__)
 
 CONFIRM_PATH: Final = "/account/second-factor"
 TITLES: Final = {
-    400: "That did not make sense",
-    401: "Sign in first",
-    403: "This form did not come through",
-    404: "Nothing here",
-    405: "Not this way",
-    409: "That is not possible any more",
-    413: "Too much at once",
-    415: "This form cannot be read",
-    422: "That cannot be used",
-    429: "Too many tries",
-    500: "Our mistake",
-    503: "One moment, please",
+    status: Message(f"error_title.{status}") for status in (400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 500, 503)
 }
-TEXTS: Final = {
-    400: "The request could not be read. Go back, reload the page and try again.",
-    404: "There is no page at this address. It may have been mistyped, or the page is gone.",
-    405: "This address takes no such request. Go back and use the buttons of the page.",
-    413: "What was sent is larger than anything Seatweb takes.",
-    500: "Something broke on our side. Nothing of yours was lost; if it goes on, tell us the number below.",
-    503: "Too much is going on just now. The page will work again in a moment.",
-}
+TEXTS: Final = {status: Message(f"error_page.{status}") for status in (400, 404, 405, 413, 500, 503)}
 
 
 def explain(renderer: Renderer, request: PageRequest, error: Exception) -> Response[str]:
@@ -53,14 +36,14 @@ def explain(renderer: Renderer, request: PageRequest, error: Exception) -> Respo
     headers: dict[str, str] = {}
     retry_after = None
     if isinstance(error, SeatwebError):
-        status, text = error.status, error.text
+        status, text = error.status, text_of(error)
         retry_after = error.retry_after
     elif isinstance(error, HTTPException) and error.status_code < 500:
         status = error.status_code
-        text = TEXTS.get(status, TEXTS[400])
+        text = text_of(TEXTS.get(status, TEXTS[400]))
         headers = {name: value for name, value in (error.headers or {}).items() if name.lower() == "allow"}
     else:
-        status, text = 500, TEXTS[500]
+        status, text = 500, text_of(TEXTS[500])
         log.error("request failed", exc_info=error)
     if retry_after is not None:
         headers["retry-after"] = str(retry_after)
@@ -71,13 +54,22 @@ def explain(renderer: Renderer, request: PageRequest, error: Exception) -> Respo
         return renderer.page(request, "announcement.html", status=status, say=say, headers=headers | swap)
     page = ErrorPage(
         status=status,
-        title="Not allowed" if isinstance(error, NotAllowed) else TITLES.get(status) or HTTPStatus(status).phrase,
+        title=_title(error, status),
         text=text,
         request_id=request.scope["state"].get("request_id", ""),
-        links=[("/", "Today's map"), ("/my/bookings", "My bookings")],
+        links=[
+            ("/", text_of(Message("error_page.today"))),
+            ("/my/bookings", text_of(Message("error_page.my_bookings"))),
+        ],
         retry_after=None if isinstance(error, TooManyAttempts) else retry_after,  # its text says when
     )
     return renderer.page(request, "error.html", page, status=status, headers=headers)
+
+
+def _title(error: Exception, status: int) -> str:
+    if isinstance(error, NotAllowed):
+        return text_of(Message("error_title.not_allowed"))
+    return text_of(TITLES[status]) if status in TITLES else HTTPStatus(status).phrase
 
 
 def _way_back(request: PageRequest) -> str:

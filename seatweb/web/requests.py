@@ -40,7 +40,7 @@ class PageNotFound(SeatwebError):
 
     code = "not_found"
     status = 404
-    message = "There is no page at this address."
+    reason = "page"
 
 
 class NotConfirmed(SeatwebError):
@@ -48,7 +48,7 @@ class NotConfirmed(SeatwebError):
 
     code = "forbidden"
     status = 403
-    message = "Enter your password first."
+    reason = "not_confirmed"
 
     def __init__(self, afterwards: str = "") -> None:
         """`afterwards` names what they wanted to do, if it is not to change their second factor."""
@@ -61,7 +61,7 @@ class UnsupportedMediaType(SeatwebError):
 
     code = "unsupported_media_type"
     status = 415
-    message = "Send forms as application/x-www-form-urlencoded. If this was a page of ours, reload it and try again."
+    reason = "form"
 
 
 class Visitors:
@@ -192,13 +192,13 @@ async def read_form(request: PageRequest) -> dict[str, str]:
             raise ValueError
         pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS)
     except ValueError as error:
-        raise InvalidInput("The form could not be read.") from error
+        raise InvalidInput(reason="unreadable_form") from error
     fields: dict[str, str] = {}
     for name, value in pairs:
         if name in fields:
-            raise InvalidInput(f"The field {name[:40]!r} was sent twice.")
+            raise InvalidInput(reason="field_twice", name=repr(name[:40]))
         if not _is_text(value) or not _is_text(name):
-            raise InvalidInput("The form holds something that is not text.")
+            raise InvalidInput(reason="form_not_text")
         fields[name] = value
     request.state.form = fields
     return fields
@@ -212,7 +212,7 @@ def query_value(request: PageRequest, name: str) -> str | None:
     """
     values = request.query_params.getall(name, [])
     if len(values) > 1 or not all(_is_text(value) for value in values):
-        raise InvalidInput(f"The address holds {name!r} in a form that cannot be used.")
+        raise InvalidInput(reason="bad_address", name=repr(name))
     return values[0] if values and values[0] else None
 
 
@@ -227,7 +227,7 @@ def read_day(text: str) -> date:
             return date.fromisoformat(text)
     except ValueError:
         pass
-    raise PageNotFound("There is no such day. Days look like 2026-11-23.")
+    raise PageNotFound(reason="day")
 
 
 def read_id(text: str, error: type[SeatNotFound | BookingNotFound | UserNotFound | PageNotFound]) -> int:

@@ -361,7 +361,7 @@ async def test_a_passkey_signs_in_alone_and_as_second_factor(house: House, conne
     await house.factors.remove_passkey(house.ada, passkey.id)
     assert (await audit(connection))[2:] == ["passkey_add", "sign_in", "sign_in", "passkey_remove"]
     options, challenge = await house.passkeys.options_to_use(HERE, "sign_in")
-    with pytest.raises(BadCredentials, match="not known"):
+    with pytest.raises(BadCredentials, match="unknown_passkey"):
         await house.signing_in.with_passkey(HERE, challenge, device.get(options))
 
 
@@ -511,7 +511,7 @@ async def test_a_challenge_is_for_one_purpose_and_one_user(house: House) -> None
     with pytest.raises(InvalidInput):
         await house.passkeys.add(house.ada, HERE, challenge, Authenticator().create(options), "")
     options, challenge = await house.passkeys.options_to_add(HERE, house.ada.user)
-    with pytest.raises(InvalidInput, match="added before"):
+    with pytest.raises(InvalidInput, match="known_passkey"):
         await house.passkeys.add(house.ada, HERE, challenge, device.create(options), "")
 
 

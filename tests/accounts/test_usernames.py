@@ -16,6 +16,7 @@ from seatweb.accounts.usernames import (
     username_problem,
     username_skeletons,
 )
+from seatweb.i18n.catalogue import text_of
 
 # DerivedCoreProperties.txt of Unicode 17.0.0: Default_Ignorable_Code_Point.
 DEFAULT_IGNORABLE = (
@@ -72,7 +73,7 @@ def test_a_character_that_shows_nothing_is_refused_and_named(blank: str) -> None
     for name in (f"ada{blank}", f"{blank}ada", f"a{blank}da"):
         problem = username_problem(name)
         assert problem
-        assert f"character {name.index(blank) + 1} (U+{ord(blank):04X})" in problem
+        assert f"character {name.index(blank) + 1} (U+{ord(blank):04X})" in text_of(problem)
 
 
 def test_every_default_ignorable_character_is_refused() -> None:

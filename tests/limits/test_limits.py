@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from seatweb.errors import TooManyAttempts
+from seatweb.i18n.catalogue import text_of
 from seatweb.limits import fallback
 from seatweb.limits.fallback import OwnShare
 from seatweb.limits.keyed_hash import KeyedHash
@@ -234,4 +235,4 @@ def test_what_a_process_remembers_is_bounded() -> None:
 )
 def test_the_words_say_when(seconds: int, now: datetime, words: str) -> None:
     error = TooManyAttempts(retry_after=seconds, until=now + timedelta(seconds=seconds))
-    assert (error.text, error.retry_after) == (words, seconds)
+    assert (text_of(error), error.retry_after) == (words, seconds)

@@ -51,7 +51,10 @@ async def test_an_administrator_is_granted_and_revoked(
     assert seatweb(environment, "admin", "list") == ["Ada Lovelace"]
     await ada.login("Ada Lovelace")
     assert (await ada.get("/admin/people")).status_code == 200
-    seatweb(environment, "admin", "revoke", "Ada Lovelace")
+    assert seatweb(environment, "admin", "revoke", "Ada Lovelace") == [
+        "Ada Lovelace does not administer the site any more and signs in anew."
+    ]
+    assert seatweb(environment, "admin", "revoke", "Ada Lovelace") == ["Ada Lovelace was not an administrator."]
     await ada.login("Ada Lovelace")
     assert (await ada.get("/admin/people")).status_code == 403
     rows = await connection.fetch("select action, actor_id from audit where action in ('grant', 'revoke') order by id")
@@ -61,9 +64,11 @@ async def test_an_administrator_is_granted_and_revoked(
 async def test_an_account_is_disabled_and_enabled_again(site: Site, environment: dict[str, str]) -> None:
     ada = site.visitor()
     await ada.register("ada")
-    seatweb(environment, "user", "disable", "ada")
+    assert seatweb(environment, "user", "disable", "ada") == ["ada is now disabled and signed out everywhere."]
+    assert seatweb(environment, "user", "disable", "ada") == ["ada is already disabled."]
     assert (await site.visitor().login("ada")).status_code == 422
-    seatweb(environment, "user", "enable", "ada")
+    assert seatweb(environment, "user", "enable", "ada") == ["ada is enabled again and can sign in."]
+    assert seatweb(environment, "user", "enable", "ada") == ["ada is not disabled."]
     assert (await site.visitor().login("ada")).status_code == 303
 
 

@@ -21,6 +21,7 @@ from seatweb.booking.bookings import Bookings
 from seatweb.errors import InvalidInput
 from seatweb.http.client_address import client_of
 from seatweb.http.cookies import Cookies
+from seatweb.i18n.catalogue import texts_of
 from seatweb.personal_data import PersonalData
 from seatweb.settings import Settings
 from seatweb.web.account.contexts import AccountPage, DeletePage, PasswordPage, SignInRow
@@ -126,7 +127,7 @@ class OwnAccountController(Controller):
                 session, fields.get("password", ""), fields.get("new_password", ""), client_of(request)
             )
         except InvalidInput as error:
-            page = PasswordPage(shortest=rules.shortest, errors=error.fields)
+            page = PasswordPage(shortest=rules.shortest, errors=texts_of(error.fields))
             return renderer.page(request, "account/password.html", page, status=422)
         return renderer.redirect(request, "/account", say="password_changed")
 
@@ -166,7 +167,7 @@ class OwnAccountController(Controller):
         try:
             await personal_data.delete(session, fields.get("password", ""), client_of(request))
         except InvalidInput as error:
-            page = DeletePage(coming_count=len(await bookings.coming(session.user)), errors=error.fields)
+            page = DeletePage(coming_count=len(await bookings.coming(session.user)), errors=texts_of(error.fields))
             return renderer.page(request, "account/delete_account.html", page, status=422)
         cookies = our_cookies.of_sign_out()
         return renderer.redirect(request, "/", say="account_deleted", cookies=cookies, changed=True)

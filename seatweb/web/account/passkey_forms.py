@@ -50,7 +50,7 @@ def party_here(request: PageRequest, settings: Settings) -> RelyingParty:
     """
     party = party_of(request, settings)
     if party is None:
-        raise InvalidInput("Passkeys do not work at this address.")
+        raise InvalidInput(reason="no_passkeys_here")
     return party
 
 

@@ -9,8 +9,9 @@ from litestar.response import Response
 from seatweb.accounts.errors import BadCredentials
 from seatweb.accounts.password_resets import PasswordResets
 from seatweb.accounts.passwords import PasswordRules
-from seatweb.errors import InvalidInput, TooManyAttempts
+from seatweb.errors import InvalidInput, Message, TooManyAttempts
 from seatweb.http.client_address import client_of
+from seatweb.i18n.catalogue import text_of, texts_of
 from seatweb.web.account.contexts import PasswordResetPage
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import FOR_EVERYONE, PageRequest, read_form
@@ -47,11 +48,11 @@ class PasswordResetController(Controller):
                 username, fields.get("code", ""), fields.get("new_password", ""), client_of(request)
             )
         except InvalidInput as error:
-            errors = error.fields
+            errors = texts_of(error.fields)
         except BadCredentials:
-            errors = {"form": "This code does not belong to this username, was used, or is older than a day."}
+            errors = {"form": text_of(Message("password_reset.bad_code"))}
         except TooManyAttempts as error:
-            errors, status, headers = {"wait": error.text}, error.status, {"retry-after": str(error.retry_after)}
+            errors, status, headers = {"wait": text_of(error)}, error.status, {"retry-after": str(error.retry_after)}
         else:
             return renderer.redirect(request, "/login", say="password_reset")
         page = PasswordResetPage(username=username[:200], shortest=rules.shortest, errors=errors)

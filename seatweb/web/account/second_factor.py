@@ -24,6 +24,7 @@ from seatweb.errors import InvalidInput, TooManyAttempts
 from seatweb.http.client_address import client_of
 from seatweb.http.cookies import Cookies, set_cookie
 from seatweb.http.tokens import CONFIRMED_AUDIENCE, PASSKEY_AUDIENCE
+from seatweb.i18n.catalogue import text_of, texts_of
 from seatweb.settings import Settings
 from seatweb.web.account.contexts import EnrolmentPage, FactorsPage, PasskeyRow, RecoveryCodesPage
 from seatweb.web.account.passkey_forms import options, party_here, party_of, read_challenge
@@ -94,9 +95,9 @@ class SecondFactorController(Controller):
         try:
             await signing_in.confirm(session, fields.get("password", ""), fields.get("code", ""), client_of(request))
         except InvalidInput as error:
-            return await _show(request, renderer, settings, factors, error.fields, afterwards=afterwards)
+            return await _show(request, renderer, settings, factors, texts_of(error.fields), afterwards=afterwards)
         except (BadCode, TooManyAttempts) as error:
-            errors = {"code": error.text}
+            errors = {"code": text_of(error)}
             return await _show(request, renderer, settings, factors, errors, error.retry_after, afterwards=afterwards)
         return _confirm(request, renderer, our_cookies, session, afterwards)
 
@@ -130,7 +131,7 @@ class SecondFactorController(Controller):
                 session, party_here(request, settings), challenge, fields.get("credential", "")
             )
         except BadCredentials as error:
-            errors = {"form": error.text}
+            errors = {"form": text_of(error)}
             return await _show(request, renderer, settings, factors, errors, afterwards=fields.get("for"))
         return _confirm(request, renderer, our_cookies, session, fields.get("for"))
 
@@ -171,7 +172,7 @@ class SecondFactorController(Controller):
             enrolment = await factors.enrolment(session.user)
             if enrolment is None:
                 return renderer.redirect(request, PATH)
-            page = _enrolment(enrolment, {"code": error.text})
+            page = _enrolment(enrolment, {"code": text_of(error)})
             return renderer.page(request, "account/authenticator_app.html", page, status=422)
         return await _added(request, renderer, our_cookies, sessions, factors, session, "app")
 
@@ -215,7 +216,7 @@ class SecondFactorController(Controller):
         try:
             await passkeys.add(session, party, challenge, answer, name)
         except InvalidInput as error:
-            return await _show(request, renderer, settings, factors, {"passkey": error.text})
+            return await _show(request, renderer, settings, factors, {"passkey": text_of(error)})
         return await _added(request, renderer, our_cookies, sessions, factors, session, "passkey")
 
     @post("/passkeys/{passkey_text:str}/remove", status_code=200)

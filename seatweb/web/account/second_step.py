@@ -20,6 +20,7 @@ from seatweb.errors import NotSignedIn, TooManyAttempts
 from seatweb.http.client_address import client_of
 from seatweb.http.cookies import Cookies
 from seatweb.http.tokens import PASSKEY_AUDIENCE, SECOND_FACTOR_AUDIENCE
+from seatweb.i18n.catalogue import text_of
 from seatweb.settings import Settings
 from seatweb.web.account.contexts import SecondStepPage
 from seatweb.web.account.passkey_forms import options, party_here, party_of, read_challenge
@@ -73,7 +74,7 @@ class SecondStepController(Controller):
         except (BadCode, TooManyAttempts) as error:
             user = await factors.find_waiting(waiting)
             return await _ask(
-                request, settings, renderer, factors, user, next_path, {"code": error.text}, error.retry_after
+                request, settings, renderer, factors, user, next_path, {"code": text_of(error)}, error.retry_after
             )
         return await _enter(request, renderer, sessions, our_cookies, session, next_path)
 
@@ -113,7 +114,7 @@ class SecondStepController(Controller):
             return _over(request, renderer, our_cookies, next_path)
         except BadCredentials as error:
             user = await factors.find_waiting(waiting)
-            return await _ask(request, settings, renderer, factors, user, next_path, {"form": error.text})
+            return await _ask(request, settings, renderer, factors, user, next_path, {"form": text_of(error)})
         return await _enter(request, renderer, sessions, our_cookies, session, next_path)
 
     @post("/passkey/options", status_code=200)
@@ -145,7 +146,7 @@ class SecondStepController(Controller):
             answer, client = fields.get("credential", ""), client_of(request)
             session = await signing_in.with_passkey(party_here(request, settings), challenge, answer, client)
         except BadCredentials as error:
-            return sign_in_again(request, settings, renderer, rules, fields, error.text)
+            return sign_in_again(request, settings, renderer, rules, fields, text_of(error))
         return await _enter(request, renderer, sessions, our_cookies, session, own_path(fields.get("next", "/")))
 
 

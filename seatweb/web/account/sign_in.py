@@ -19,10 +19,11 @@ from seatweb.accounts.registration import Accounts
 from seatweb.accounts.second_factor import WAITING_SECONDS
 from seatweb.accounts.sessions import Sessions
 from seatweb.accounts.sign_in import SigningIn
-from seatweb.errors import InvalidInput, TooManyAttempts
+from seatweb.errors import InvalidInput, Message, TooManyAttempts
 from seatweb.http.client_address import client_of
 from seatweb.http.cookies import Cookies
 from seatweb.http.tokens import SECOND_FACTOR_AUDIENCE
+from seatweb.i18n.catalogue import text_of, texts_of
 from seatweb.settings import Settings
 from seatweb.web.account.contexts import CredentialsPage
 from seatweb.web.account.passkey_forms import party_of
@@ -32,8 +33,8 @@ from seatweb.web.rendering import Renderer
 from seatweb.web.requests import FOR_EVERYONE, PageRequest, enrolling_of, own_path, query_value, read_form, session_of
 
 TAKEN: Final = {
-    False: "That username is taken. Choose another, or sign in if it is yours.",
-    True: "That username looks the same as one that is taken. Choose another, such as your full name.",
+    "": Message("registration.taken"),
+    "looks_alike": Message("registration.looks_alike"),
 }
 
 
@@ -81,9 +82,11 @@ class AccountController(Controller):
             username, password = fields.get("username", ""), fields.get("password", "")
             begun = await signing_in.begin(username, password, client_of(request))
         except BadCredentials as error:
-            return sign_in_again(request, settings, renderer, rules, fields, error.text)
+            return sign_in_again(request, settings, renderer, rules, fields, text_of(error))
         except TooManyAttempts as error:
-            return _again(request, settings, renderer, rules, "account/login.html", fields, {"wait": error.text}, error)
+            return _again(
+                request, settings, renderer, rules, "account/login.html", fields, {"wait": text_of(error)}, error
+            )
         next_path = own_path(fields.get("next", "/"))
         if isinstance(begun, UUID):
             step = our_cookies.of_step(SECOND_FACTOR_AUDIENCE, {"waiting": str(begun)}, WAITING_SECONDS)
@@ -109,12 +112,12 @@ class AccountController(Controller):
             )
         except TooManyAttempts as error:
             return _again(
-                request, settings, renderer, rules, "account/register.html", fields, {"wait": error.text}, error
+                request, settings, renderer, rules, "account/register.html", fields, {"wait": text_of(error)}, error
             )
         except InvalidInput as error:
-            return _again(request, settings, renderer, rules, "account/register.html", fields, error.fields)
+            return _again(request, settings, renderer, rules, "account/register.html", fields, texts_of(error.fields))
         except UsernameTaken as error:
-            taken = {"username": TAKEN[error.looks_alike]}
+            taken = {"username": text_of(TAKEN[error.reason])}
             return _again(request, settings, renderer, rules, "account/register.html", fields, taken)
         next_path = own_path(fields.get("next", "/"))
         return await enter(request, renderer, sessions, our_cookies, session, next_path, say="welcome")

@@ -33,7 +33,7 @@ async def administrator(
     if session.user.role is not Role.ADMIN:
         raise NotAllowed
     if settings.second_factor != "optional" and await factors.missing(session.user):
-        raise NotAllowed("Administrators of this site need a second factor. Add one to your account first.")
+        raise NotAllowed(reason="needs_second_factor")
     return session
 
 

@@ -22,8 +22,9 @@ from seatweb.booking.errors import (
 )
 from seatweb.booking.hold_store import GrantedHold
 from seatweb.booking.model import Booking, Status
-from seatweb.errors import SeatwebError, TooManyAttempts
-from seatweb.web.map.contexts import DayPage, HoldBox
+from seatweb.errors import Message, SeatwebError, TooManyAttempts
+from seatweb.i18n.catalogue import text_of
+from seatweb.web.map.contexts import DayPage, HoldBox, Panel
 from seatweb.web.map.day_page import MapReader, day_page
 from seatweb.web.map.frames import DayPages
 from seatweb.web.map.place import Place
@@ -106,7 +107,7 @@ class MapAnswers:
         try:
             booking = await action
         except (*REFUSALS, TooManyAttempts) as error:
-            page = await self._page(request, place, problem=error.text)
+            page = await self._page(request, place, problem=text_of(error))
             if page.mine is None or page.mine.seat.id != place.seat_id or page.state != "open":
                 return self.refuse(request, page, error)
             booking, done = page.mine, "booked"  # a second click on what is theirs already
@@ -136,14 +137,9 @@ class MapAnswers:
 
     def refuse(self, request: PageRequest, page: DayPage, error: SeatwebError) -> Response[str]:
         """Say why it was refused, with the seats as they are and the nearest free one."""
-        text = error.text
+        text = text_of(error)
         if isinstance(error, SeatTaken | SeatHeld) and page.panel:
-            nearest = page.panel.nearest
-            offer = f"{nearest.label} is free." if nearest else "No other seat is free on this day."
-            if page.panel.status is Status.FREE:
-                offer = "It is free again."
-            why = "was booked a moment ago" if isinstance(error, SeatTaken) else "is being chosen by someone else"
-            text = f"Seat {page.panel.seat.label} {why}. {offer}"
+            text = _lost_race(page.panel, error)
             page = replace(page, panel=replace(page.panel, problem=text))
         template = "map/partials/day_result.html" if wants_partial(request) else "map/day.html"
         headers = {"hx-retarget": "#day", "hx-reswap": "outerMorph"}  # whatever was to be replaced
@@ -154,9 +150,22 @@ class MapAnswers:
 
     async def refuse_at(self, request: PageRequest, place: Place, error: SeatwebError) -> Response[str]:
         """Say at a place why something was refused."""
-        return self.refuse(request, await self._page(request, place, problem=error.text), error)
+        return self.refuse(request, await self._page(request, place, problem=text_of(error)), error)
 
     async def _page(self, request: PageRequest, place: Place, *, problem: str | None = None) -> DayPage:
         """Return the page as it is after what was done or refused."""
         seen = await self._reader.look(session_of(request), place, fresh=True)
         return day_page(self._sections, seen, problem=problem)
+
+
+def _lost_race(panel: Panel, error: SeatTaken | SeatHeld) -> str:
+    """Return who was faster, and which seat is free instead."""
+    seat = panel.seat.label
+    why = Message("lost_race.taken" if isinstance(error, SeatTaken) else "lost_race.held", {"seat": seat})
+    if panel.status is Status.FREE:
+        offer = Message("lost_race.free_again")
+    elif panel.nearest:
+        offer = Message("lost_race.nearest", {"seat": panel.nearest.label})
+    else:
+        offer = Message("lost_race.none_free")
+    return f"{text_of(why)} {text_of(offer)}"

@@ -87,7 +87,7 @@ async def live_map(
     """
     day = read_day(day_text)
     if not window.includes(day):
-        raise PageNotFound("This day cannot be booked, so nothing changes on it.")
+        raise PageNotFound(reason="closed_day")
     place = Place(day, query_value(request, "section"))
     session = session_of(request)
     await reader.look(None, place)  # whether the section is there

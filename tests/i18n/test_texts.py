@@ -1,0 +1,140 @@
+"""Every error and every message has its text, and every text is used."""
+
+from __future__ import annotations
+
+import ast
+import pkgutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+from string import Formatter
+from types import ModuleType
+
+import pytest
+import seatweb
+from seatweb.booking.errors import SeatHeld
+from seatweb.errors import InvalidInput, Message, SeatwebError, TooManyAttempts
+from seatweb.i18n.catalogue import plural, text_of, texts_of
+from seatweb.i18n.english import TEXTS
+from seatweb.web.errors import TEXTS as PAGE_TEXTS
+from seatweb.web.errors import TITLES
+from seatweb.web.notices import NOTICES, SEAT_NOTICES
+
+MODULES = [
+    import_module(found.name)
+    for found in pkgutil.walk_packages(seatweb.__path__, "seatweb.")
+    if not found.name.endswith("__main__")
+]
+# Errors and messages whose keys are put together where they are made.
+MADE = [
+    SeatHeld(seconds=1).message,
+    TooManyAttempts(retry_after=1, until=datetime(2026, 11, 23, 12, 0, tzinfo=UTC)).message,
+    *TITLES.values(),
+    *PAGE_TEXTS.values(),
+    *(Message(f"notice.{name}") for name in NOTICES),
+    *(Message(f"notice.{name}", {"seat": "A-07"}) for name in SEAT_NOTICES),
+]
+
+
+def errors_in(module: ModuleType) -> list[type[SeatwebError]]:
+    return [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, SeatwebError)]
+
+
+def strings_in(node: ast.AST) -> list[str]:
+    """Return the strings that an argument may be: several, if it is one or another."""
+    parts = [node.body, node.orelse] if isinstance(node, ast.IfExp) else [node]
+    return [part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)]
+
+
+def calls_in(module: ModuleType) -> Iterator[tuple[ast.Call, list[object]]]:
+    """Yield every call, with what its function and its arguments are, where those are plain names."""
+    assert module.__file__
+    for call in ast.walk(ast.parse(Path(module.__file__).read_text())):
+        if isinstance(call, ast.Call):
+            names = [one.id for one in (call.func, *call.args) if isinstance(one, ast.Name)]
+            yield call, [vars(module).get(name) for name in names]
+
+
+def test_every_error_has_a_text_for_its_code_and_its_reason() -> None:
+    for module in MODULES:
+        for error in errors_in(module):
+            assert error.code in TEXTS
+            assert not error.reason or f"{error.code}.{error.reason}" in TEXTS
+
+
+def test_every_reason_has_a_text_that_is_filled_in() -> None:
+    for module in MODULES:
+        for key, names in reasons_in(module):
+            assert needed_by(key) <= names, key
+
+
+def test_every_message_has_a_text_that_is_filled_in() -> None:
+    for module in MODULES:
+        for key, names in messages_in(module):
+            assert names is None or needed_by(key) <= names, key
+    for message in MADE:
+        assert text_of(message)
+
+
+def test_every_text_is_used() -> None:
+    used = {message.key for message in MADE}
+    for module in MODULES:
+        used |= {error.code for error in errors_in(module)}
+        used |= {f"{error.code}.{error.reason}" for error in errors_in(module)}
+        used |= {key for key, _ in (*reasons_in(module), *messages_in(module))}
+    assert set(TEXTS) <= used
+
+
+def reasons_in(module: ModuleType) -> Iterator[tuple[str, set[str]]]:
+    """Yield the key of each error that is made with a reason, and the names of what it fills in."""
+    for call, named in calls_in(module):
+        given = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
+        for reason in strings_in(given["reason"]) if "reason" in given else ():
+            errors = [one for one in named if isinstance(one, type) and issubclass(one, SeatwebError)]
+            assert errors or isinstance(call.func, ast.Attribute), f"{module.__name__}: whose reason is {reason}?"
+            for error in errors:
+                yield f"{error.code}.{reason}", {*given} - {"reason", "fields", "retry_after"}
+
+
+def messages_in(module: ModuleType) -> Iterator[tuple[str, set[str] | None]]:
+    """Yield the key of each message, and the names of what it fills in; None where that is not written out there."""
+    for call, named in calls_in(module):
+        if Message in named[:1] and isinstance(call.func, ast.Name):
+            names: set[str] | None = set()
+            if len(call.args) > 1:
+                filled = call.args[1]
+                names = None
+                if isinstance(filled, ast.Dict):
+                    names = {text for key in filled.keys if key for text in strings_in(key)}
+            for key in strings_in(call.args[0]):
+                yield key, names
+
+
+def needed_by(key: str) -> set[str]:
+    return {name for _, name, _, _ in Formatter().parse(TEXTS[key]) if name}
+
+
+@pytest.mark.parametrize(("count", "words"), [(0, "0 seconds"), (1, "1 second"), (2, "2 seconds"), (60, "60 seconds")])
+def test_a_count_agrees_with_its_noun(count: int, words: str) -> None:
+    assert plural(count, "second") == words
+
+
+def test_texts_agree_with_their_numbers() -> None:
+    told = "Someone else is choosing that seat just now; it is held for"
+    assert text_of(SeatHeld(seconds=1)) == f"{told} 1 more second."
+    assert text_of(SeatHeld(seconds=2)) == f"{told} 2 more seconds."
+    locked = TooManyAttempts(reason="wrong_codes", retry_after=60, minutes=1)
+    assert text_of(locked) == "There were too many wrong codes. Wait 1 minute, or use a passkey."
+
+
+def test_what_someone_sent_is_shown_as_it_is() -> None:
+    for sent in ("{name}", "{0}", "{", "%s", "{name.__class__}"):
+        assert text_of(InvalidInput(reason="field_twice", name=sent)) == f"The field {sent} was sent twice."
+        assert texts_of({"a": Message("field.unfit", {"why": sent})}) == {"a": sent}
+
+
+def test_logs_are_told_what_went_wrong_and_nothing_personal() -> None:
+    assert str(InvalidInput()) == "invalid_input"
+    assert str(InvalidInput(reason="field_twice", name="ada")) == "invalid_input.field_twice"
+    assert "ada" not in repr(InvalidInput(reason="field_twice", fields={"a": Message("field.unfit", {"why": "ada"})}))
