@@ -52,9 +52,9 @@ async def test_an_administrator_is_granted_and_revoked(
     await ada.login("Ada Lovelace")
     assert (await ada.get("/admin/people")).status_code == 200
     assert seatweb(environment, "admin", "revoke", "Ada Lovelace") == [
-        "Ada Lovelace does not administer the site any more and signs in anew."
+        "Ada Lovelace is no longer an administrator and must sign in again."
     ]
-    assert seatweb(environment, "admin", "revoke", "Ada Lovelace") == ["Ada Lovelace was not an administrator."]
+    assert seatweb(environment, "admin", "revoke", "Ada Lovelace") == ["Ada Lovelace is not an administrator."]
     await ada.login("Ada Lovelace")
     assert (await ada.get("/admin/people")).status_code == 403
     rows = await connection.fetch("select action, actor_id from audit where action in ('grant', 'revoke') order by id")
