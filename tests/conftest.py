@@ -1,4 +1,4 @@
-"""Real servers for every test: one PostgreSQL and one Redis a run, a database cloned from a template for each test."""
+"""Real servers for every test: one PostgreSQL and one Redis a run; each worker has a database of each, and resets them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from datetime import date
 from functools import partial
 from pathlib import Path
-from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -21,18 +20,17 @@ from jinja2 import Environment
 from jinja2.bccache import Bucket, BytecodeCache
 from pydantic import SecretStr
 from seatweb.server.embedded import running_backends
-from seatweb.server.migrate import migrate
 from seatweb.settings import Backends, Settings
 from seatweb.storage import database
 from seatweb.storage import redis as redis_client
 from seatweb.web import rendering
 
-from tests.support import Clock, Site, run
+from tests.databases import Keeper, copied, make_template
+from tests.support import Clock, Site
 
 pytest_plugins = ["tests.domain"]
 
 SECRET = "a-secret-for-tests-only-0123456789abcdef"
-TEMPLATE = "seatweb_template"
 
 
 class Compiled(BytecodeCache):
@@ -73,7 +71,7 @@ def pytest_configure(config: pytest.Config) -> None:
     backends = stack.enter_context(running_backends(settings))
     os.environ["SEATWEB_TEST_DATABASE_URL"] = backends.database_url
     os.environ["SEATWEB_TEST_REDIS_URL"] = backends.redis_url
-    asyncio.run(_make_template(backends.database_url, ours="DATABASE_URL" not in given))
+    asyncio.run(make_template(backends.database_url, ours="DATABASE_URL" not in given))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -102,56 +100,24 @@ def _is_alone(item: pytest.Item) -> bool:
     return item.get_closest_marker("alone") is not None
 
 
-async def _make_template(url: str, *, ours: bool) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        if ours:  # a power cut may lose what tests wrote
-            for name in ("fsync", "synchronous_commit", "full_page_writes"):
-                await connection.execute(f"alter system set {name} = off")
-            await connection.execute("select pg_reload_conf()")
-        await connection.execute(f"drop database if exists {TEMPLATE}")
-        await connection.execute(f"create database {TEMPLATE}")
-    finally:
-        await connection.close()
-    await migrate(with_database(url, TEMPLATE))
-
-
-def with_database(url: str, name: str) -> str:
-    """Return the address of another database of the same server."""
-    head, _, query = url.partition("?")
-    return head.rsplit("/", 1)[0] + f"/{name}" + (f"?{query}" if query else "")
-
-
-@contextmanager
-def _cloned(template: str | None) -> Iterator[str]:
-    server, name = os.environ["SEATWEB_TEST_DATABASE_URL"], f"test_{uuid4().hex}"
-    copy = f" template {template}" if template else ""
-
-    async def execute(statement: str) -> None:
-        connection = await asyncpg.connect(server)
-        try:
-            await connection.execute(statement)
-        finally:
-            await connection.close()
-
-    run(execute(f"create database {name}{copy}"))
-    try:
-        yield with_database(server, name)
-    finally:
-        run(execute(f"drop database {name} with (force)"))
+@pytest.fixture(scope="session")
+def _keeper() -> Iterator[Keeper]:
+    """Give the database of this worker."""
+    keeper = Keeper(os.environ["SEATWEB_TEST_DATABASE_URL"])
+    yield keeper
+    keeper.close()
 
 
 @pytest.fixture
-def database_url() -> Iterator[str]:
-    """Give a database of this test alone, with the schema and the seats of a first run."""
-    with _cloned(TEMPLATE) as url:
-        yield url
+def database_url(_keeper: Keeper) -> str:
+    """Give a database with the schema and the seats of a first run, and nothing of the tests before."""
+    return _keeper.reset()
 
 
 @pytest.fixture
 def empty_database_url() -> Iterator[str]:
     """Give an empty database of this test alone."""
-    with _cloned(None) as url:
+    with copied(os.environ["SEATWEB_TEST_DATABASE_URL"], None) as url:
         yield url
 
 
