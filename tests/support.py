@@ -19,6 +19,7 @@ import httpx
 import jwt
 import uvicorn
 from bs4 import BeautifulSoup, Tag
+from litestar import Litestar
 from seatweb.app import create_app
 from seatweb.http_protocol import BoundedHttp
 from seatweb.model import Session, User
@@ -289,6 +290,13 @@ async def together(*actions: Any, at_a_time: int = 60) -> list[Any]:
             return await action
 
     return list(await asyncio.gather(*map(run, actions)))
+
+
+def without_layers(app: Any) -> Litestar:
+    """Return the Litestar application inside the ASGI layers that `create_app` puts around it."""
+    while not isinstance(app, Litestar):
+        app = app._app
+    return app
 
 
 async def until_blocked(database_url: str, *acting: asyncio.Future[Any]) -> None:

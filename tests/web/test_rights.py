@@ -9,14 +9,13 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
-from litestar import Litestar
 from seatweb.app import create_app
 from seatweb.database import Database
 from seatweb.model import Role
 from seatweb.rights import Rights
 from seatweb.sessions import Sessions
 
-from tests.support import Site, Visitor, one, says, seats, soup, within
+from tests.support import Site, Visitor, one, says, seats, soup, within, without_layers
 
 PARAMETERS = {
     "day_text": "2026-11-23", "name": "A", "seat_text": "7", "booking_text": "1", "session_text": "1" * 32,
@@ -35,11 +34,9 @@ API = ("/me", "/seats", "/sections", "/bookings", "/auth")
 
 def routes(app: Any) -> list[tuple[str, str]]:
     """Return the method and path of everything that the app answers."""
-    while not isinstance(app, Litestar):
-        app = app._app
     found = {
         (method, re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path))
-        for route in app.routes
+        for route in without_layers(app).routes
         for method in getattr(route, "methods", [])
         if method not in {"HEAD", "OPTIONS"}
     }
