@@ -19,6 +19,7 @@ import httpx
 import jwt
 import uvicorn
 from bs4 import BeautifulSoup, Tag
+from litestar import Litestar
 from seatweb.accounts.model import Session, User
 from seatweb.app import create_app
 from seatweb.http.cookies import Cookies
@@ -325,6 +326,13 @@ async def together(*actions: Any, at_a_time: int = 60) -> list[Any]:
             return await action
 
     return list(await asyncio.gather(*map(run, actions)))
+
+
+def without_layers(app: Any) -> Litestar:
+    """Return the Litestar application inside the ASGI layers that `create_app` puts around it."""
+    while not isinstance(app, Litestar):
+        app = app._app
+    return app
 
 
 async def until_blocked(database_url: str, *acting: asyncio.Future[Any]) -> None:

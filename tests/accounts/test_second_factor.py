@@ -599,40 +599,37 @@ async def finish_enrolling(house: House) -> Awaitable[Any]:
 
 @pytest.mark.parametrize("prepare", [use_code, use_passkey, finish_enrolling])
 async def test_the_account_is_locked_before_its_sessions_and_factors(
-    strict: House, database_url: str, prepare: Callable[[House], Awaitable[Awaitable[Any]]]
+    strict: House,
+    connection: asyncpg.Connection,
+    database_url: str,
+    prepare: Callable[[House], Awaitable[Awaitable[Any]]],
 ) -> None:
     work = await prepare(strict)
-    other = await asyncpg.connect(database_url)
-    try:
-        async with other.transaction():
-            await other.execute("select from users for no key update")
-            acting = asyncio.ensure_future(work)
-            await until_blocked(database_url, acting)
-            for table in ("sessions", "totp_secrets", "passkeys"):
-                await other.execute(f"select from {table} for update nowait")
-        await acting
-    finally:
-        await other.close()
+    async with connection.transaction():
+        await connection.execute("select from users for no key update")
+        acting = asyncio.ensure_future(work)
+        await until_blocked(database_url, acting)
+        for table in ("sessions", "totp_secrets", "passkeys"):
+            await connection.execute(f"select from {table} for update nowait")
+    await acting
 
 
-async def test_sessions_that_start_at_once_are_not_more_than_fifty(house: House, database_url: str) -> None:
-    other = await asyncpg.connect(database_url)
-    try:
-        await other.execute(
-            """
-            insert into sessions (user_id, expires_at)
-            select id, now() + interval '1 day' from users, generate_series(2, $1)
-            """,
-            MOST_SESSIONS,
-        )
-        async with other.transaction():
-            await other.execute("select from users for no key update")
-            tries = [asyncio.create_task(house.signing_in.begin("ada", PASSWORD)) for _ in range(2)]
-            await until_blocked(database_url, *tries)
-        await asyncio.gather(*tries)
-        assert await other.fetchval("select count(*) from sessions where ended_at is null") == MOST_SESSIONS
-    finally:
-        await other.close()
+async def test_sessions_that_start_at_once_are_not_more_than_fifty(
+    house: House, connection: asyncpg.Connection, database_url: str
+) -> None:
+    await connection.execute(
+        """
+        insert into sessions (user_id, expires_at)
+        select id, now() + interval '1 day' from users, generate_series(2, $1)
+        """,
+        MOST_SESSIONS,
+    )
+    async with connection.transaction():
+        await connection.execute("select from users for no key update")
+        tries = [asyncio.create_task(house.signing_in.begin("ada", PASSWORD)) for _ in range(2)]
+        await until_blocked(database_url, *tries)
+    await asyncio.gather(*tries)
+    assert await connection.fetchval("select count(*) from sessions where ended_at is null") == MOST_SESSIONS
 
 
 async def test_what_is_ended_is_not_gone_on_with(strict: House) -> None:

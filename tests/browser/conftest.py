@@ -52,7 +52,7 @@ class Guard:
 
 
 def without_figtree(page: Page) -> None:
-    """Let the page's font never come, so that the stand-in is shown, as where the font comes too late."""
+    """Answer requests for the font with 404: the page uses the stand-in, as it does when the font arrives late."""
     page.route("**/*.woff2*", lambda route: route.fulfill(status=404))
 
 

@@ -7,17 +7,15 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import asyncpg
 import httpx
 import pytest
-from litestar import Litestar
 from litestar.routes import HTTPRoute
 from seatweb.app import create_app
 from seatweb.settings import Backends, Settings
 
-from tests.support import HTMX, Site, Visitor, soup
+from tests.support import HTMX, Site, Visitor, soup, without_layers
 
 HTTPS = "https://seats.example.org"
 VALUES = {
@@ -40,9 +38,7 @@ class Asked:
 
 def routes(settings: Settings, backends: Backends) -> list[HTTPRoute]:
     """Return the route table of the app."""
-    app: Any = create_app(settings, backends)
-    while not isinstance(app, Litestar):
-        app = app._app
+    app = without_layers(create_app(settings, backends))
     return [route for route in app.routes if isinstance(route, HTTPRoute)]
 
 
