@@ -115,10 +115,7 @@ class Keeper:
         sequences = await connection.fetch(
             "select format('%I', sequencename), start_value, last_value from pg_sequences where schemaname = 'public'"
         )
-        counters = [
-            f"select setval('{name}', {last or start}, {bool(last)});"  # noqa: S608
-            for name, start, last in sequences
-        ]
+        counters = [f"select setval('{name}', {last or start}, {bool(last)});" for name, start, last in sequences]
         # As a replica: no trigger runs, among them the one that keeps the audit trail, and no foreign key is asked.
         parts = ["begin; set local session_replication_role = replica;", *delete, *insert, *counters]
         self._clean = "\n".join([*parts, "select pg_stat_reset(); commit;"])
