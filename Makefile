@@ -8,12 +8,16 @@ TEST_READY := $(VENV)/.test-requirements
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test test-browsers bench lint format audit browser browsers requirements screenshots clean
+.PHONY: help run test quick test-browsers test-timing bench lint format audit browser browsers requirements \
+	screenshots clean
 
 help:
 	@echo "make run            start Seatweb at http://127.0.0.1:8000 with its own PostgreSQL and Redis (data/)"
-	@echo "make test           linters and all tests, with a real browser"
+	@echo "make test           linters and all tests, with a real browser; PYTEST='-k holds' passes arguments,"
+	@echo "                    COVERAGE=1 measures which code the tests run"
+	@echo "make quick          linters, types, and the tests that need no server"
 	@echo "make test-browsers  run the core journeys in Firefox and WebKit (Linux)"
+	@echo "make test-timing    run the tests that measure time; before a release, on an otherwise idle machine"
 	@echo "make bench          run the benchmarks; BENCH='--quick booking' passes arguments (benchmarks/README.md)"
 	@echo "make lint           linters only"
 	@echo "make format         format the code"
@@ -27,7 +31,13 @@ run: $(RUN_READY)
 
 test: lint browser
 	@chromium=$$(cat $(VENV)/.chromium) && \
-	SEATWEB_TEST_CHROMIUM="$$chromium" exec $(PYTHON) -m pytest -n auto --cov --cov-report=term $(PYTEST)
+	SEATWEB_TEST_CHROMIUM="$$chromium" exec $(PYTHON) -m pytest -n auto $(if $(COVERAGE),--cov --cov-report=term) $(PYTEST)
+
+quick: lint
+	@exec $(PYTHON) -m pytest -m "quick and not timing" $(PYTEST)
+
+test-timing: $(TEST_READY)
+	@exec $(PYTHON) -m pytest -m timing $(PYTEST)
 
 test-browsers: browsers
 	@exec $(PYTHON) -m pytest -n 2 $(PYTEST) tests/browsers

@@ -104,11 +104,13 @@ def create_app(
     backends: Backends,
     today: Callable[[], date] | None = None,
     at_end: Callable[[Callable[[], None]], None] | None = None,
+    passwords: Passwords | None = None,
 ) -> ASGIApp:
     """Return the ASGI application.
 
     `today` replaces the clock and returns the current day. `at_end` receives a function that ends the open streams;
     call it in the event loop when the process is asked to stop, since streams never end by themselves.
+    `passwords` hashes and verifies passwords instead of a `Passwords` with the parameters that OWASP recommends.
     """
     log_request = configure_logging(settings.log_format)
     secrets = split_ring(backends.jwt_secret)
@@ -128,7 +130,7 @@ def create_app(
     outbox = RedisOutbox(redis)
     limits, failed_sign_ins = _limits(settings, secrets, database, redis)
 
-    passwords = Passwords()
+    passwords = passwords or Passwords()
     sessions = Sessions(
         database,
         days=settings.session_days,

@@ -1,4 +1,4 @@
-"""Real servers for every test: one PostgreSQL and one Redis a run; each worker has a database of each, and resets them."""
+"""Real servers for every test: one PostgreSQL and one Redis a run, with a database for each worker, reset each time."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 import redis
+from argon2 import PasswordHasher
 from jinja2 import Environment
 from jinja2.bccache import Bucket, BytecodeCache
 from pydantic import SecretStr
@@ -26,7 +27,7 @@ from seatweb.storage import redis as redis_client
 from seatweb.web import rendering
 
 from tests.databases import Keeper, copied, make_template
-from tests.support import Clock, Site
+from tests.support import CHEAP, Clock, Site
 
 pytest_plugins = ["tests.domain"]
 
@@ -49,12 +50,15 @@ class Compiled(BytecodeCache):
 
 vars(rendering)["Environment"] = partial(Environment, bytecode_cache=Compiled())
 
+# Fixtures that need PostgreSQL, Redis or a whole Seatweb; tests in the folders that `_is_quick` names start their own.
+SERVERS_OF_TESTS = {"_keeper", "_redis_database", "empty_database_url", "own", "browser"}
+QUICK_MODULES = {"server/test_settings.py"}
 SERVERS = pytest.StashKey[ExitStack]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start the servers once, before the workers of xdist, which inherit their addresses."""
-    if hasattr(config, "workerinput") or config.option.collectonly:
+    if hasattr(config, "workerinput") or config.option.collectonly or config.option.markexpr.startswith("quick"):
         return
     stack = config.stash[SERVERS] = ExitStack()
     folder = tempfile.mkdtemp(prefix="seatweb-test-")
@@ -81,19 +85,31 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put those that run alone at the end, so that nobody waits for them before."""
+    """Mark those that need no server, and put those that run alone at the end, so that nobody waits for them before."""
+    for item in items:
+        if isinstance(item, pytest.Function) and _is_quick(item):
+            item.add_marker("quick")
     items.sort(key=_is_alone)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Let nothing run beside a test that is marked `alone`, in whichever worker."""
+    if "SEATWEB_TEST_FOLDER" not in os.environ:  # no server runs, and nothing that would be in anyone's way
+        return (yield)
     folder = Path(os.environ["SEATWEB_TEST_FOLDER"])
     with (folder / "room").open("w") as room:
         with (folder / "door").open("w") as door:  # who waits for an empty room lets nobody in meanwhile
             fcntl.flock(door, fcntl.LOCK_EX)
             fcntl.flock(room, fcntl.LOCK_EX if _is_alone(item) else fcntl.LOCK_SH)
         return (yield)
+
+
+def _is_quick(item: pytest.Function) -> bool:
+    module = item.path.relative_to(Path(__file__).parent).as_posix()
+    return not SERVERS_OF_TESTS & {*item.fixturenames} and (
+        module in QUICK_MODULES or not module.startswith(("browser/", "faults/", "server/"))
+    )
 
 
 def _is_alone(item: pytest.Item) -> bool:
@@ -171,12 +187,24 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def start_site(backends: Backends, clock: Clock) -> Iterator[Callable[..., Site]]:
+def hasher() -> PasswordHasher:
+    """Give what hashes passwords: cheaply, except for tests that are about them."""
+    return CHEAP
+
+
+@pytest.fixture
+def start_site(backends: Backends, clock: Clock, hasher: PasswordHasher) -> Iterator[Callable[..., Site]]:
     """Give a function that starts Seatweb in a thread on a free port, with other settings if wanted."""
     with ExitStack() as stack:
 
-        def start(*, with_backends: Backends = backends, with_clock: Clock | None = clock, **settings: object) -> Site:
-            return stack.enter_context(Site(Settings.model_validate(settings), with_backends, with_clock))
+        def start(
+            *,
+            with_backends: Backends = backends,
+            with_clock: Clock | None = clock,
+            with_hasher: PasswordHasher = hasher,
+            **settings: object,
+        ) -> Site:
+            return stack.enter_context(Site(Settings.model_validate(settings), with_backends, with_clock, with_hasher))
 
         yield start
 

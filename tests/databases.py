@@ -105,7 +105,7 @@ class Keeper:
         delete, insert = [], []
         for (name,) in tables:
             rows = await connection.fetchval(f"select json_agg(r) from {name} r")  # noqa: S608
-            delete.append(f"delete from {name};")
+            delete.append(f"delete from {name};")  # noqa: S608
             if rows:
                 text = await connection.fetchval("select quote_literal($1::text)", rows)
                 insert.append(

@@ -18,9 +18,11 @@ import asyncpg
 import httpx
 import jwt
 import uvicorn
+from argon2 import PasswordHasher
 from bs4 import BeautifulSoup, Tag
 from litestar import Litestar
 from seatweb.accounts.model import Session, User
+from seatweb.accounts.passwords import Passwords
 from seatweb.app import create_app
 from seatweb.http.cookies import Cookies
 from seatweb.http.csrf import Csrf
@@ -41,6 +43,9 @@ NO_LIMITS = {
     )
 }
 
+# Hashes passwords at next to no cost, for tests in which they are not the subject.
+CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+
 T = TypeVar("T")
 
 
@@ -60,7 +65,9 @@ class Clock:
 class Site:
     """Seatweb in a thread of its own, on a free port of the loopback."""
 
-    def __init__(self, settings: Settings, backends: Backends, clock: Clock | None) -> None:
+    def __init__(
+        self, settings: Settings, backends: Backends, clock: Clock | None, hasher: PasswordHasher = CHEAP
+    ) -> None:
         self.settings, self.backends = settings, backends
         self.clock = clock or Clock(datetime.now(settings.zone).date())
         self.socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
@@ -73,7 +80,7 @@ class Site:
         self._end_streams: Callable[[], Any] = lambda: None
         self._server = _Server(
             uvicorn.Config(
-                partial(create_app, settings, backends, clock, self._at_end),
+                partial(create_app, settings, backends, clock, self._at_end, Passwords(hasher=hasher)),
                 factory=True,
                 log_config=None,
                 http=BoundedHttp,

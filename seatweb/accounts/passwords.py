@@ -27,12 +27,7 @@ WAITING_PER_THREAD: Final = 16
 FEWEST_OF_ONES_OWN: Final = 4  # characters of a password beside words that anyone would try
 
 # OWASP Password Storage Cheat Sheet: argon2id with m=47104 (46 MiB), t=1, p=1.
-_hasher: Final = PasswordHasher(time_cost=1, memory_cost=47104, parallelism=1)
-# The hash of a password that no one has, so that an unknown username costs the same time as a known one.
-_NOBODY: Final = (
-    f"$argon2id$v=19$m={_hasher.memory_cost},t={_hasher.time_cost},p={_hasher.parallelism}"
-    "$c2VhdHdlYi1ub2JvZHktMQ$0F5gJ7ds9uA3TExO5/yG0RZAipigKmAeC0M9OK8ndrk"
-)
+HASHER: Final = PasswordHasher(time_cost=1, memory_cost=47104, parallelism=1)
 TIMES_KEPT: Final = 64
 
 
@@ -85,8 +80,14 @@ def _common() -> frozenset[str]:
 class Passwords:
     """Hash and verify passwords; any Unicode, compared in its NFC form."""
 
-    def __init__(self, threads: int | None = None) -> None:
+    def __init__(self, threads: int | None = None, hasher: PasswordHasher = HASHER) -> None:
         threads = threads or min(4, os.cpu_count() or 1)
+        self._hasher = hasher
+        # The hash of a password that no one has, so that an unknown username costs the same time as a known one.
+        self._nobody = (
+            f"$argon2id$v=19$m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}"
+            "$c2VhdHdlYi1ub2JvZHktMQ$0F5gJ7ds9uA3TExO5/yG0RZAipigKmAeC0M9OK8ndrk"
+        )
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="argon2", initializer=_give_way)
         self._queue = FairQueue(self._executor, threads=threads, waiting=threads * WAITING_PER_THREAD)
         self._times: deque[float] = deque(maxlen=TIMES_KEPT)  # seconds that hashes of today took to verify
@@ -97,7 +98,7 @@ class Passwords:
         Raises:
             Overloaded: too many are waiting already.
         """
-        return await self._queue.run(asker, lambda: _hasher.hash(_normal(password)))
+        return await self._queue.run(asker, lambda: self._hasher.hash(_normal(password)))
 
     async def verify(self, password: str, password_hash: str | None, asker: Asker) -> bool:
         """Return whether the password belongs to the hash; None costs the same time and is never right.
@@ -109,10 +110,10 @@ class Passwords:
         """
 
         def check() -> bool:
-            known, typed = password_hash or _NOBODY, _normal(password)[: LONGEST + 1]
+            known, typed = password_hash or self._nobody, _normal(password)[: LONGEST + 1]
             right, started = False, time.perf_counter()
             with suppress(VerificationError, InvalidHashError):
-                right = _hasher.verify(known, typed)
+                right = self._hasher.verify(known, typed)
             self._fill_up(known, time.perf_counter() - started)
             return right and known == password_hash
 
@@ -130,7 +131,7 @@ class Passwords:
 
     def is_outdated(self, password_hash: str) -> bool:
         """Return whether the hash was made with other parameters than those of today."""
-        return _hasher.check_needs_rehash(password_hash)
+        return self._hasher.check_needs_rehash(password_hash)
 
     def close(self) -> None:
         """Drop what has not begun."""

@@ -29,7 +29,7 @@ from seatweb.storage.database import Database
 from seatweb.web.account.passkey_forms import relying_party
 
 from tests.authenticator import PRESENT, Authenticator
-from tests.support import until_blocked
+from tests.support import CHEAP, until_blocked
 
 PASSWORD = "correct horse battery"
 HERE = RelyingParty(id="localhost", origin="http://localhost:8000", name="Seatweb")
@@ -87,7 +87,7 @@ class House:
 
 @pytest.fixture
 def passwords() -> Iterator[Passwords]:
-    passwords = Passwords()
+    passwords = Passwords(hasher=CHEAP)
     yield passwords
     passwords.close()
 

@@ -21,7 +21,6 @@ def too_many(answer: httpx.Response, seconds: int) -> None:
     assert problem["detail"].startswith("Too many attempts. Try again ")
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("name", ["john", "nobody"])
 async def test_failed_sign_ins_and_live_tokens(site: Site, name: str) -> None:
     async with httpx.AsyncClient(base_url=site.url, timeout=30) as http:
@@ -103,7 +102,6 @@ async def test_the_document_tells_of_it(site: Site) -> None:
                 assert "Retry-After" in answer["headers"]
 
 
-@pytest.mark.alone
 async def test_limits_hold_without_redis(
     start_site: Callable[..., Site], without_redis: Backends, clock: Clock
 ) -> None:

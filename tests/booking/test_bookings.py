@@ -37,8 +37,6 @@ from seatweb.storage.redis import RedisClient
 from tests.domain import Process
 from tests.support import Clock, until, until_blocked
 
-pytestmark = pytest.mark.alone
-
 
 async def make_users(database: Database, count: int) -> list[User]:
     async def work(sql: Any) -> list[User]:

@@ -23,8 +23,6 @@ from seatweb.storage.redis import RedisClient
 from tests.faults.support import FAULTS, HEALED_SECONDS, OwnRedis
 from tests.support import Clock, until, within
 
-pytestmark = pytest.mark.alone
-
 DAY = date(2026, 11, 23)
 KEY = "holds:{2026-11-23}"
 FIRST_CALL_SECONDS = 0.8  # half a second to find out that Redis is away, and what this machine takes for it

@@ -14,7 +14,7 @@ from tests.support import run
 
 __all__ = ["data"]  # a fixture
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.timing
 
 KINDS = KNOWN[:4]
 BLOCKS = 20  # of four known and four unknown names for each route: 320 sign-ins

@@ -19,8 +19,6 @@ from seatweb.storage.redis import RedisClient
 
 from tests.faults.support import FAULTS, OwnRedis
 
-pytestmark = pytest.mark.alone
-
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 TEN = Rules(holds=Limit(10, 3600))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from datetime import date
@@ -27,13 +26,13 @@ from tests.conftest import SECRET
 
 
 @pytest.fixture
-async def guarded(tmp_path: Path) -> AsyncIterator[str]:
+async def guarded(tmp_path: Path, redis_url: str) -> AsyncIterator[str]:
     """Yield a URL without a password for user `keeper`, of a server that asks that user for one."""
     settings = Settings.model_validate(
         {
             "SEATWEB_DATA_DIR": tmp_path / "data",
             "JWT_SECRET": SecretStr(SECRET),
-            "REDIS_URL": SecretStr(os.environ["SEATWEB_TEST_REDIS_URL"]),
+            "REDIS_URL": SecretStr(redis_url),
         }
     )
     with ExitStack() as stack:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import httpx
 import pytest
+from seatweb.accounts.passwords import HASHER
 from seatweb.settings import Backends
 
 from tests.support import HTMX, NO_LIMITS, Clock, Site, Visitor, one, says, soup, together, within
@@ -35,7 +36,6 @@ def refused(answer: httpx.Response, seconds: int = 3600) -> str:
     return words
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("name", ["ada", "nobody at all"])
 async def test_an_account_has_ten_wrong_passwords_an_hour_whether_it_exists_or_not(site: Site, name: str) -> None:
     ada, guesser = site.visitor(), site.visitor()
@@ -61,7 +61,6 @@ async def test_an_account_has_ten_wrong_passwords_an_hour_whether_it_exists_or_n
     assert (await site.visitor().register("grace")).status_code == 303
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("written", ["{}", "\x01{}", "user {}"])
 async def test_no_username_spends_the_tries_of_another_s_own_password(
     site: Site, connection: asyncpg.Connection, written: str
@@ -184,7 +183,6 @@ async def ask_four(sites: list[Site], visitors: list[Visitor], name: str) -> Cou
     return Counter(answer.status_code for answer in await together(*turns))
 
 
-@pytest.mark.alone
 async def test_four_replicas_let_ten_in(start_site: Callable[..., Site]) -> None:
     sites = [start_site(SEATWEB_WORKERS=4) for _ in range(4)]
     visitors = [site.visitor() for site in sites]
@@ -192,7 +190,6 @@ async def test_four_replicas_let_ten_in(start_site: Callable[..., Site]) -> None
     assert await ask_four(sites, visitors, "ada") == {422: 10, 429: 50}
 
 
-@pytest.mark.alone
 async def test_without_redis_failed_sign_ins_count_as_exactly_and_everything_works(
     start_site: Callable[..., Site], backends: Backends
 ) -> None:
@@ -214,7 +211,7 @@ async def test_many_right_sign_ins_from_elsewhere_keep_nobody_out(
     start_site: Callable[..., Site], connection: asyncpg.Connection
 ) -> None:
     """Two addresses, two accounts each, ten right sign-ins of each at once: more than can wait."""
-    site = start_site(SEATWEB_TRUSTED_PROXIES="127.0.0.1", **NO_LIMITS)
+    site = start_site(with_hasher=HASHER, SEATWEB_TRUSTED_PROXIES="127.0.0.1", **NO_LIMITS)
 
     def at(address: str) -> Visitor:
         return site.visitor(headers={"X-Forwarded-For": address})

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 import pytest
 from argon2 import PasswordHasher
+from seatweb.accounts.passwords import HASHER
 
 from tests.support import Site, Visitor, one, says, soup, until_blocked, within
 
@@ -119,7 +120,10 @@ async def test_to_try_it_out_any_password_will_do(site: Site) -> None:
     assert (await site.visitor().register("john", "secret")).status_code == 303
 
 
-async def test_a_hash_of_other_days_is_made_anew(site: Site, connection: asyncpg.Connection) -> None:
+async def test_a_hash_of_other_days_is_made_anew(
+    start_site: Callable[..., Site], connection: asyncpg.Connection
+) -> None:
+    site = start_site(with_hasher=HASHER)
     await site.visitor().register("ada")
     old = PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash(OLD)
     await connection.execute("update users set password_hash = $1", old)

@@ -11,6 +11,7 @@ from uuid import uuid4
 import asyncpg
 import jwt
 import pytest
+from seatweb.accounts.passwords import HASHER
 from seatweb.http.tokens import key_id
 from seatweb.settings import Backends
 
@@ -101,7 +102,7 @@ async def test_a_name_that_looks_the_same_is_the_same(site: Site, first: str, ag
     assert (await site.visitor().login(again)).status_code == 303  # typed so, it is its owner's all the same
 
 
-@pytest.mark.alone
+@pytest.mark.timing
 @pytest.mark.parametrize("path", ["/auth/login", "/auth/register"])
 @pytest.mark.parametrize("field", ["username", "password"])
 async def test_marks_without_end_keep_nobody_waiting(site: Site, path: str, field: str) -> None:
@@ -150,7 +151,8 @@ async def test_a_form_says_what_is_wrong_beside_the_field(
     assert await connection.fetchval("select count(*) from users") == 0
 
 
-async def test_passwords_are_kept_as_argon2id(site: Site, connection: asyncpg.Connection) -> None:
+async def test_passwords_are_kept_as_argon2id(start_site: Callable[..., Site], connection: asyncpg.Connection) -> None:
+    site = start_site(with_hasher=HASHER)
     await site.visitor().register("ada", "pässwörd 密码")
     stored = await connection.fetchval("select password_hash from users")
     assert stored.startswith("$argon2id$v=19$m=47104,t=1,p=1$")

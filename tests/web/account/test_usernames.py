@@ -8,12 +8,11 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
-from seatweb.accounts import passwords
 from seatweb.accounts.usernames import username_key, username_skeletons
 from seatweb.server.migrate import migrate
 
 from tests.api.conftest import refused
-from tests.support import Site, Visitor, one, soup, together
+from tests.support import CHEAP, Site, Visitor, one, soup, together
 
 PASSWORD = "correct horse battery"
 BLANK = ["\U0001d159", "\U00016fe4", "\U00011a47", "\U0001bc9d"]
@@ -98,7 +97,7 @@ async def test_a_name_that_is_refused_today_still_signs_in(
     site: Site, connection: asyncpg.Connection, sign_in: str
 ) -> None:
     odd = [f"ada{blank}" for blank in BLANK] + ["\u0430nna", "anna", "ada \U00010330"]
-    await add_users(connection, *odd, password_hash=passwords._hasher.hash(PASSWORD))
+    await add_users(connection, *odd, password_hash=CHEAP.hash(PASSWORD))
     for name in odd:
         visitor = site.visitor()
         if sign_in == "page":

@@ -12,8 +12,6 @@ import pytest
 
 from tests.support import NO_LIMITS, Clock, Site, one, soup, together, until_definite
 
-pytestmark = pytest.mark.alone
-
 
 @pytest.fixture
 def site(start_site: Callable[..., Site]) -> Site:
