@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import ExitStack
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
 
@@ -53,6 +53,8 @@ vars(rendering)["Environment"] = partial(Environment, bytecode_cache=Compiled())
 # Fixtures that need PostgreSQL, Redis or a whole Seatweb; tests in the folders that `_is_quick` names start their own.
 SERVERS_OF_TESTS = {"_keeper", "_redis_database", "empty_database_url", "own", "browser"}
 QUICK_MODULES = {"server/test_settings.py"}
+# What bad input is chosen by: a day's tests choose the same, and the next day's others. Said first, to repeat a day.
+os.environ.setdefault("SEATWEB_TEST_SEED", f"{datetime.now(UTC):%Y-%m-%d}")
 SERVERS = pytest.StashKey[ExitStack]()
 
 
@@ -76,6 +78,11 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["SEATWEB_TEST_DATABASE_URL"] = backends.database_url
     os.environ["SEATWEB_TEST_REDIS_URL"] = backends.redis_url
     asyncio.run(make_template(backends.database_url, ours="DATABASE_URL" not in given))
+
+
+def pytest_report_header() -> str:
+    """Say how the bad input of this run is sent again."""
+    return f"bad input: SEATWEB_TEST_SEED={os.environ['SEATWEB_TEST_SEED']}"
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
