@@ -13,8 +13,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, CDPSession, Page, expect
 
+from tests.browser.axe import DESK, PHONE
 from tests.browser.conftest import Guard
-from tests.browser.test_for_everyone import DESK, PHONE
 from tests.support import Site
 
 PAGE = "/account/second-factor"
