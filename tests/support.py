@@ -197,7 +197,7 @@ class _Server(uvicorn.Server):
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._ended.wait(), 1)
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - `Site` closes it
         """Do what uvicorn does, without its pauses."""
         for server in self.servers:
             server.close()
