@@ -1,4 +1,4 @@
-"""What is kept of a person: all of it for themselves, and nothing any more when they leave."""
+"""Users' personal data: download all of it, and erase it when the account is deleted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from seatweb.accounts import queries as account_queries
 from seatweb.accounts.model import Passkey, Role, Session, SignIn, User
 from seatweb.accounts.queries import AuditRow
 from seatweb.accounts.registration import PASSWORD_CHANGED_MEANWHILE, Accounts
-from seatweb.accounts.sessions import Sessions, still_signed_in
+from seatweb.accounts.sessions import Sessions, require_signed_in
 from seatweb.booking import queries as booking_queries
 from seatweb.booking.changes import Changes
 from seatweb.booking.model import Booking
@@ -43,7 +43,7 @@ class SignInRecord(Struct, frozen=True):
 
 
 class PasskeyRecord(Struct, frozen=True):
-    """A passkey as its user downloads it; its other half never leaves their device."""
+    """A passkey as its user downloads it; the private key never leaves their device."""
 
     name: str
     created_at: datetime
@@ -51,7 +51,7 @@ class PasskeyRecord(Struct, frozen=True):
 
 
 class Export(Struct, frozen=True):
-    """Everything that is kept of a user; times are in UTC, days in the site's time zone."""
+    """Everything that is stored about a user; times are in UTC, days in the site's time zone."""
 
     id: int
     username: str
@@ -64,7 +64,7 @@ class Export(Struct, frozen=True):
 
 
 class PersonalData:
-    """Downloading and deleting what is kept of a user."""
+    """Exports and deletes what is stored about a user."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class PersonalData:
         self._today = today
 
     async def export(self, user: User) -> Export:
-        """Return everything that is kept of the user; secrets and hashes are left out."""
+        """Return everything that is stored about the user, except secrets and hashes."""
 
         async def read(sql: Statements) -> tuple[list[Booking], list[SignIn], list[Passkey], list[AuditRow]]:
             return (
@@ -124,18 +124,18 @@ class PersonalData:
         )
 
     async def delete(self, session: Session, password: str, client: Client = NOWHERE) -> None:
-        """Delete the user's account; coming bookings are cancelled, past ones and the audit trail keep no name.
+        """Delete the user's account and cancel upcoming bookings; past ones and the audit trail keep no name.
 
         Raises:
-            InvalidInput: the password is not theirs (any more).
-            NotSignedIn: the session was ended meanwhile, or the account is deleted already.
-            Overloaded: whether it was deleted is not known; signing in tells.
+            InvalidInput: the password is wrong or was changed meanwhile.
+            NotSignedIn: the session has ended, or the account is deleted already.
+            Overloaded: the account may or may not be deleted; signing in will show.
         """
         user = session.user
         known_hash = await self._accounts.confirm_password(user, password, client)
 
         async def delete(sql: Statements) -> tuple[list[date], set[UUID]]:
-            await still_signed_in(sql, session)
+            await require_signed_in(sql, session)
             if await account_queries.find_password(sql, user.id) != known_hash:
                 raise InvalidInput(fields={"password": PASSWORD_CHANGED_MEANWHILE})
             days = await booking_queries.cancel_coming_bookings(sql, user.id, self._today(), session.id)

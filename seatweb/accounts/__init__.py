@@ -1,1 +1,1 @@
-"""Who people are: registration, sign-in, sessions, second factors, roles."""
+"""User accounts: registration, sign-in, sessions, second factors, roles."""

@@ -1,4 +1,4 @@
-"""What can be wrong with an account or a sign-in."""
+"""Errors about accounts and signing in."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class BadCode(SeatwebError):
 
 
 class LastFactor(NotAllowed):
-    """The site asks everyone for a second factor, and this is the user's last one."""
+    """The site requires a second factor, and this is the user's only one."""
 
     reason = "last_factor"
 
@@ -59,4 +59,4 @@ CONSTRAINTS: Constraints = {
     "users_username_key": UsernameTaken,
     "username_skeletons_key": partial(UsernameTaken, reason="looks_alike"),
 }
-"""The rule that each constraint of the accounts' tables keeps."""
+"""The error that a violation of each constraint of the accounts' tables raises."""

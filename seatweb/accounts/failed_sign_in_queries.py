@@ -1,4 +1,4 @@
-"""The SQL of failed sign-ins (`sql/queries/failed_sign_ins.sql`), typed."""
+"""The SQL of failed sign-ins (`sql/queries/failed_sign_ins.sql`), typed: parameters in, structs out."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from seatweb.storage.statements import Statements
 
 
 class Counter(Struct, frozen=True):
-    """What counts the attempts with one account or from one address, and how many it may hold."""
+    """A counter of attempts, for one account or one address, and its limit."""
 
     kind: str
     key: bytes
-    """A keyed hash of whose attempts these are."""
+    """A keyed hash of the account or address."""
     limit: Limit
 
 
 class Full(Struct, frozen=True):
-    """Why an attempt cannot be counted: the seconds until it can, and whether that depends on others in progress."""
+    """How long counters stay full, in seconds, and whether the end of attempts in progress may free them sooner."""
 
     seconds: float
     in_progress: bool
 
 
 async def find_full_counter(sql: Statements, counters: Sequence[Counter], in_progress: float) -> Full | None:
-    """Return what is known of those counters that are full; attempts may be in progress for so many seconds."""
+    """Return how long counters stay full; None if none is. Attempts may be in progress for `in_progress` seconds."""
     row = await sql.one("find_full_counter", **_columns(counters), in_progress=in_progress)
     return row and Full(**row)
 
 
 async def count_attempt(sql: Statements, counters: Sequence[Counter]) -> dict[bytes, datetime]:
-    """Count an attempt by the counters that are not full, in this order; return their keys, with its time."""
+    """Add an attempt to each counter that is not full, in this order; return their keys and the attempt's time."""
     return {row["key"]: row["counted_at"] for row in await sql.all("count_attempt", **_columns(counters))}
 
 
@@ -47,10 +47,10 @@ def _columns(counters: Sequence[Counter]) -> dict[str, list[bytes] | list[int]]:
 
 
 async def give_attempt_back(sql: Statements, key: bytes, counted_at: datetime) -> None:
-    """Count the attempt no more by the counter with this key."""
+    """Remove the attempt from the counter with this key."""
     await sql.one("give_attempt_back", key=key, counted_at=counted_at)
 
 
 async def prune_failed_sign_ins(sql: Statements, rows: int) -> int:
-    """Forget counters that hold nothing that counts."""
+    """Delete up to `rows` counters whose attempts have all expired; return how many were deleted."""
     return int(await sql.one("prune_failed_sign_ins", rows=rows))

@@ -1,4 +1,4 @@
-"""Failed sign-ins, counted in PostgreSQL: exactly, for all processes and replicas, whether Redis is there or not."""
+"""Count failed sign-ins in PostgreSQL: exactly, across all processes and replicas, with or without Redis."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from seatweb.settings import Limit
 from seatweb.storage.database import Database
 from seatweb.storage.statements import Statements
 
-IN_PROGRESS_SECONDS: Final = 5.0  # longer than any request: an attempt this old is not given back any more
-PATIENCE_SECONDS: Final = 0.2
-PATIENCE_TIMES: Final = 10
-WAITING_AT_MOST: Final = 64  # in each process
-PRUNED_AT_ONCE: Final = 10  # by each attempt that is counted, which adds two counters at most
+IN_PROGRESS_SECONDS: Final = 5.0  # longer than any request: an older attempt will not be given back
+RETRY_SECONDS: Final = 0.2
+RETRIES: Final = 10
+MOST_WAITING: Final = 64  # in each process
+PRUNED_PER_ATTEMPT: Final = 10  # more than the two counters that an attempt may add
 
 
 class FailedSignIns:
-    """Counts an attempt before the password is looked at, and gives it back if that was not wrong.
+    """Counts each attempt before the password is verified, and gives it back unless the password was wrong.
 
-    So of guesses that come at once, no more than the limit are looked at. Only the attempt itself is given back: a
-    right password forgets nobody's wrong ones. Where a counter is full of attempts of which some are in progress,
-    others wait a moment for their end. Whether there is such an account makes no difference.
+    So of any number of concurrent guesses, no more than the limit are verified. A correct password gives back only its
+    own attempt and does not reset the count. While a full counter may hold attempts in progress, new attempts wait
+    briefly for those to end. Unknown usernames are counted like accounts.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class FailedSignIns:
         per_address: Limit | None,
         now: Clock,
     ) -> None:
-        """Without a limit (None) nothing is counted by account or by address."""
+        """If a limit is None, nothing is counted per account or per address respectively."""
         self._database = database
         self._keyed_hash = keyed_hash
         self._per_account = per_account
@@ -52,16 +52,16 @@ class FailedSignIns:
         self._waiting = 0
 
     def sign_in(self, username_key: str, address: str) -> AbstractAsyncContextManager[None]:
-        """Count what is done inside by the account and by the address, if it raises BadCredentials.
+        """Count a failure for the account and the address if the body raises BadCredentials.
 
         Raises:
-            TooManyAttempts: the account or the address has failed too often; nothing inside was done.
+            TooManyAttempts: the account or the address has failed too often; the body does not run.
         """
-        # Accounts before addresses, always: so no two attempts wait for each other.
+        # Always the account before the address, so that concurrent attempts cannot deadlock.
         return self._attempt(self._account("account", username_key) + self._address(address))
 
     def reset_code(self, address: str) -> AbstractAsyncContextManager[None]:
-        """Count what is done inside by the address alone, if it raises BadCredentials.
+        """Count a failure for the address alone if the body raises BadCredentials.
 
         Raises:
             TooManyAttempts: as `sign_in` does.
@@ -69,15 +69,15 @@ class FailedSignIns:
         return self._attempt(self._address(address))
 
     def confirmation(self, user_id: int) -> AbstractAsyncContextManager[None]:
-        """Count what is done inside by the user, and apart from sign-ins, if it raises BadCredentials.
+        """Count a failure for the user, separately from sign-ins, if the body raises BadCredentials.
 
         Raises:
             TooManyAttempts: as `sign_in` does.
         """
         return self._attempt(self._account("confirmation", str(user_id)))
 
-    def _account(self, kind: str, who: str) -> list[Counter]:
-        return [Counter(kind, self._keyed_hash.of(kind, who), self._per_account)] if self._per_account else []
+    def _account(self, kind: str, account: str) -> list[Counter]:
+        return [Counter(kind, self._keyed_hash.of(kind, account), self._per_account)] if self._per_account else []
 
     def _address(self, address: str) -> list[Counter]:
         key = self._keyed_hash.of("address", network_of(address))
@@ -88,7 +88,7 @@ class FailedSignIns:
         if not counters:
             yield
             return
-        counted = await self._count_patiently(counters)
+        counted = await self._count_or_wait(counters)
         failed = False
         try:
             yield
@@ -97,42 +97,42 @@ class FailedSignIns:
             raise
         finally:
             if not failed:
-                with suppress(Overloaded):  # then it counts as a failure: stricter, never looser
+                with suppress(Overloaded):  # it stays counted as a failure: stricter, never looser
                     await self._database.write(_give_back, counted)
 
-    async def _count_patiently(self, counters: Sequence[Counter]) -> dict[bytes, datetime]:
-        """Count an attempt by every counter; where others are in progress, wait a moment for their end.
+    async def _count_or_wait(self, counters: Sequence[Counter]) -> dict[bytes, datetime]:
+        """Add an attempt to every counter; if one is full but attempts are in progress, wait briefly for them to end.
 
-        Else many who sign in at once behind one address would be refused, all with the right password.
+        Otherwise many users who sign in at once behind one address would be refused, despite correct passwords.
         """
-        waited = 0
+        retries = 0
         while True:
-            # Asked before: who is refused waits for no lock and writes nothing, however often they try.
+            # Check before counting, so that a refused attempt waits for no lock and writes nothing.
             full = await self._database.run(queries.find_full_counter, counters, IN_PROGRESS_SECONDS)
             if full is None:
                 if counted := await self._database.write(_count, counters):
                     return counted
-                continue  # others were faster
-            if not full.in_progress or waited == PATIENCE_TIMES or self._waiting >= WAITING_AT_MOST:
+                continue  # a concurrent attempt filled a counter
+            if not full.in_progress or retries == RETRIES or self._waiting >= MOST_WAITING:
                 raise refusal([counter.kind for counter in counters], full.seconds, self._now)
-            waited += 1
+            retries += 1
             self._waiting += 1
             try:
-                await asyncio.sleep(PATIENCE_SECONDS)
+                await asyncio.sleep(RETRY_SECONDS)
             finally:
                 self._waiting -= 1
 
 
 async def _count(sql: Statements, counters: Sequence[Counter]) -> dict[bytes, datetime]:
-    """Count an attempt by every counter, or by none where one is full; return their keys, with its time."""
+    """Add an attempt to every counter, or to none if one is full; return their keys and the attempt's time."""
     counted = await queries.count_attempt(sql, counters)
     if len(counted) < len(counters):
         await _give_back(sql, counted)
         return {}
-    await queries.prune_failed_sign_ins(sql, PRUNED_AT_ONCE)
+    await queries.prune_failed_sign_ins(sql, PRUNED_PER_ATTEMPT)
     return counted
 
 
 async def _give_back(sql: Statements, counted: dict[bytes, datetime]) -> None:
-    for key, counted_at in counted.items():  # one at a time: who has one row and waits for the next might wait for ever
+    for key, counted_at in counted.items():  # one at a time: holding one row while waiting for another could deadlock
         await queries.give_attempt_back(sql, key, counted_at)

@@ -1,4 +1,4 @@
-"""A bounded queue for work that keeps a processor busy, shared fairly between those who ask for it."""
+"""A bounded queue for CPU-bound work, shared fairly between clients."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from seatweb.http.client_address import network_of
 T = TypeVar("T")
 
 WAITING_PER_ACCOUNT: Final = 10
-"""How many of one account may wait at one address: as many wrong passwords as it may have in an hour by default."""
+"""Jobs that may wait for one account at one address: as many as failed sign-ins are allowed per hour by default."""
 
 
 class Asker(Struct, frozen=True):
-    """For whom work is done: the client's address, and the account or user that it is about."""
+    """For whom a job runs: the client's address, and the account it is about."""
 
     address: str
     account: str
@@ -33,25 +33,25 @@ class _Job(Struct, eq=False):
 
 
 class FairQueue:
-    """Runs work in `threads` threads of an executor; at most `waiting` jobs wait.
+    """Runs jobs in `threads` threads of an executor; at most `waiting` jobs wait.
 
-    Addresses take turns, and so do the accounts at an address; of one account, one job runs at a time. When the queue
-    is full, a job of the address that has the most waiting makes room. So however much somebody asks for, the
-    next one's job is done after one of each address at most.
+    Addresses take turns, and so do the accounts at an address; an account has one job running at a time. When the queue
+    is full, the address with the most waiting jobs loses one. So however many jobs one client submits, another client's
+    first job waits for at most one job of each address.
     """
 
     def __init__(self, executor: Executor, *, threads: int, waiting: int) -> None:
         self._executor = executor
         self._idle = threads
-        self._most = waiting
-        self._queues: dict[str, dict[str, list[_Job]]] = {}  # by address and account, in the order of their turns
+        self._capacity = waiting
+        self._queues: dict[str, dict[str, list[_Job]]] = {}  # by address and account, next turn first
         self._running: set[str] = set()  # accounts
 
     async def run(self, asker: Asker, work: Callable[[], T]) -> T:
-        """Run `work` in a thread and return what it returns.
+        """Run `work` in a thread and return its result.
 
         Raises:
-            Overloaded: the queue is full, or this account has too many jobs in it.
+            Overloaded: the queue is full, or holds too many jobs of this account.
         """
         job = _Job(Asker(network_of(asker.address), asker.account), work, asyncio.get_running_loop().create_future())
         self._queues.setdefault(job.asker.address, {}).setdefault(job.asker.account, []).append(job)
@@ -61,18 +61,18 @@ class FairQueue:
             result: T = await job.result
             return result
         finally:
-            self._remove(job)  # where the request was cancelled
+            self._remove(job)  # in case the request was cancelled
 
     def _make_room(self, job: _Job) -> None:
-        """Refuse this job or another if there are too many now."""
+        """Refuse this job or another if too many are waiting."""
         accounts = self._queues.get(job.asker.address, {})
         queue = accounts.get(job.asker.account, [])
         if len(queue) > WAITING_PER_ACCOUNT:
             self._refuse(job)
-        elif sum(map(_length, self._queues.values())) > self._most:
-            # Of equally long queues the one of this job gives way, else the one that was there last.
-            crowded = max(reversed(self._queues.values()), key=lambda one: (_length(one), one is accounts))
-            self._refuse(max(reversed(crowded.values()), key=lambda one: (len(one), one is queue))[-1])
+        elif sum(map(_length, self._queues.values())) > self._capacity:
+            # Among equally long queues, prefer the one with the new job, then the one whose turn is last.
+            longest = max(reversed(self._queues.values()), key=lambda queues: (_length(queues), queues is accounts))
+            self._refuse(max(reversed(longest.values()), key=lambda jobs: (len(jobs), jobs is queue))[-1])
 
     def _refuse(self, job: _Job) -> None:
         self._remove(job)
@@ -99,7 +99,7 @@ class FairQueue:
             running.add_done_callback(partial(self._finish, job))
 
     def _next(self) -> _Job | None:
-        """Take the job whose turn it is out of its queue; its address and its account take their next turn last."""
+        """Take the next job from its queue; its address and its account move to the back of the line."""
         for address, accounts in self._queues.items():
             for account, queue in accounts.items():
                 if account in self._running:

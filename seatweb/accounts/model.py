@@ -1,4 +1,4 @@
-"""Who people are: frozen values without framework or driver. A `datetime` is aware and in UTC."""
+"""Accounts and sessions as frozen structs, independent of framework and driver. Every `datetime` is aware, in UTC."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from seatweb.http.client_address import Client
 
 
 class Role(StrEnum):
-    """What a user may do beside booking."""
+    """What a user may do besides booking."""
 
     USER = "user"
     ADMIN = "admin"
@@ -32,7 +32,7 @@ class Account(Struct, frozen=True):
 
     user: User
     key: str
-    """What the username is compared by; lists are in its order."""
+    """The form in which usernames are compared and sorted."""
     disabled: bool
 
 
@@ -43,11 +43,11 @@ class Session(Struct, frozen=True):
     user: User
     expires_at: datetime
     enrolling: bool = False
-    """Whether it counts for nothing but adding the second factor, which its site asks everyone for."""
+    """Whether the session may only be used to add the second factor that the site requires."""
 
     @property
     def user_id(self) -> int:
-        """The id of its user."""
+        """The id of the session's user."""
         return self.user.id
 
 
@@ -57,12 +57,12 @@ class SignIn(Struct, frozen=True):
     id: UUID
     created_at: datetime
     seen_at: datetime
-    """When it was used last, to the minute."""
+    """When it was last used, to the minute."""
     client: Client
 
 
 class Passkey(Struct, frozen=True):
-    """A key on a device of the user, which signs them in (WebAuthn)."""
+    """A key on a user's device that signs them in (WebAuthn)."""
 
     id: int
     name: str
@@ -71,16 +71,16 @@ class Passkey(Struct, frozen=True):
 
 
 class Factors(Struct, frozen=True):
-    """What a user has beside the password."""
+    """A user's second factors."""
 
     totp_since: datetime | None
     """When the authenticator app was added."""
     passkeys: tuple[Passkey, ...]
     recovery_made: int
     recovery_left: int
-    """How many recovery codes there are, and how many of them were not used."""
+    """How many recovery codes were made, and how many of them are unused."""
 
     @property
     def any(self) -> bool:
-        """Whether the password alone lets nobody in."""
+        """Whether signing in takes more than the password."""
         return self.totp_since is not None or bool(self.passkeys)

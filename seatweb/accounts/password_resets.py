@@ -1,4 +1,4 @@
-"""A forgotten password: a code that whoever runs the site hands over, once they are sure who it is."""
+"""Reset forgotten passwords with codes that an administrator or the operator hands over, once sure who is asking."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from seatweb.accounts.failed_sign_ins import FailedSignIns
 from seatweb.accounts.fair_queue import Asker
 from seatweb.accounts.model import Role, Session, User
 from seatweb.accounts.passwords import PasswordRules, Passwords
-from seatweb.accounts.sessions import Sessions, still_administrator
+from seatweb.accounts.sessions import Sessions, require_administrator
 from seatweb.accounts.usernames import typed_username, username_key
 from seatweb.errors import InvalidInput, NotAllowed
 from seatweb.http.client_address import NOWHERE, Client
@@ -27,27 +27,27 @@ CODE_HOURS: Final = 24
 
 
 class ResetCodes:
-    """Make the codes. They replace the password only: a second factor stays."""
+    """Makes reset codes. They replace only the password; a second factor is still required."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def make(self, user_id: int, by: Session | None = None) -> tuple[User, str]:
-        """Return the user and a code for their next password.
+        """Return the user, and a code with which they can set a new password.
 
-        It works once, for 24 hours, and replaces any before it. It stops working when the role or the state of the user
-        changes, or of the administrator `by` whom it was made (None: the operator).
+        It works once, for 24 hours, and replaces any earlier code. It stops working when the role or the state of the
+        user changes, or of its maker: the administrator whose session is `by`, or the operator if that is None.
 
         Raises:
             UserNotFound: there is no such account.
-            NotSignedIn, NotAllowed: `by` is no administrator any more.
-            NotAllowed: it is an administrator's account; those get a code from the operator's command only.
+            NotSignedIn, NotAllowed: `by` has ended, or its user is no longer an administrator.
+            NotAllowed: the account is an administrator's; only the operator's command makes codes for those.
         """
         code = new_code()
 
-        async def put(sql: Statements) -> User:
+        async def store(sql: Statements) -> User:
             if by:
-                await still_administrator(sql, by, user_id)
+                await require_administrator(sql, by, user_id)
             else:
                 await queries.lock_accounts(sql, user_id)
             user = await queries.find_user(sql, user_id)
@@ -58,11 +58,11 @@ class ResetCodes:
             await queries.put_password_reset(sql, user_id, hash_code(code), CODE_HOURS, by.user.id if by else None)
             return user
 
-        return await self._database.transaction(put), code
+        return await self._database.transaction(store), code
 
 
 class PasswordResets:
-    """Use the codes."""
+    """Accepts reset codes."""
 
     def __init__(
         self,
@@ -79,19 +79,19 @@ class PasswordResets:
         self._rules = rules
 
     async def use(self, username: str, code: str, new_password: str, client: Client = NOWHERE) -> None:
-        """Give the user a new password, and end all their sessions.
+        """Set the user's password, and end all their sessions.
 
         Raises:
-            InvalidInput: the new password cannot be used.
-            BadCredentials: the code is not this user's, is over, or was used; no one can tell which.
-            TooManyAttempts: that failed too often from this address.
+            InvalidInput: the new password breaks a rule.
+            BadCredentials: the code is another user's, expired or used; the error does not tell which.
+            TooManyAttempts: too many attempts from this address failed.
             Overloaded: too many passwords are being hashed.
         """
         key, code_hash = username_key(typed_username(username)), hash_code(code)
         problem = self._rules.problem(new_password, username)
         if problem:
             raise InvalidInput(fields={"new_password": problem})
-        # Nobody guesses 120 random bits, so tries are not counted by username: that would only lock its owner out.
+        # Nobody can guess 120 random bits. Counting attempts per username would only let others lock the owner out.
         async with self._failed_sign_ins.reset_code(client.address):
             user_id = await self._database.run(queries.find_password_reset, key, code_hash)
             if user_id is None:

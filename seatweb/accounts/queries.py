@@ -14,7 +14,7 @@ from seatweb.storage.statements import Statements
 
 
 class KnownPassword(Struct, frozen=True):
-    """What a sign-in is compared with."""
+    """The stored credentials that a sign-in is checked against."""
 
     user: User
     password_hash: str
@@ -22,42 +22,42 @@ class KnownPassword(Struct, frozen=True):
 
 
 class AuditRow(Struct, frozen=True):
-    """A line of the audit trail, as its user may read it."""
+    """An entry of the audit trail, as its user may read it."""
 
     at: datetime
     action: str
     day: date | None
     seat: str | None
-    """Its label, such as `A-07`."""
+    """The seat's label, such as `A-07`."""
 
 
 async def register_user(
     sql: Statements, username: str, username_key: str, skeletons: Collection[str], password_hash: str
 ) -> User:
-    """Return the new user.
+    """Store and return a new user.
 
     Raises:
-        UsernameTaken: someone has that name, or one with the same key or one of these skeletons.
+        UsernameTaken: another account has the same key, or one of these skeletons.
     """
     values = {"username": username, "username_key": username_key, "password_hash": password_hash}
     return user_of(await sql.one("register_user", skeletons=list(skeletons), **values))
 
 
 async def find_names_without_skeletons(sql: Statements, after: int, rows: int) -> list[tuple[int, str]]:
-    """Return the ids and usernames of accounts that have no skeleton, by id, after this one."""
+    """Return the ids and usernames of accounts without a skeleton, in the order of their ids, after the id `after`."""
     return [
         (row["id"], row["username"]) for row in await sql.all("find_names_without_skeletons", after=after, rows=rows)
     ]
 
 
 async def put_skeletons(sql: Statements, skeletons: Collection[tuple[int, str]]) -> None:
-    """Give the accounts with these ids a skeleton each, but for those that another account has."""
+    """Store skeletons with the ids of their accounts, except those that another account has."""
     user_ids, texts = [user_id for user_id, _ in skeletons], [skeleton for _, skeleton in skeletons]
     await sql.one("put_skeletons", user_ids=user_ids, skeletons=texts)
 
 
 async def find_credentials(sql: Statements, username_key: str) -> KnownPassword | None:
-    """Return what a sign-in under this name is compared with."""
+    """Return the stored credentials for a username, or None."""
     row = await sql.one("find_credentials", username_key=username_key)
     return row and KnownPassword(
         user=user_of(row),
@@ -67,7 +67,7 @@ async def find_credentials(sql: Statements, username_key: str) -> KnownPassword 
 
 
 async def find_password(sql: Statements, user_id: int) -> str | None:
-    """Return the hash of the user's password while their account counts."""
+    """Return the user's password hash; None if the account is disabled."""
     password_hash: str | None = await sql.one("find_password", user_id=user_id)
     return password_hash
 
@@ -75,35 +75,35 @@ async def find_password(sql: Statements, user_id: int) -> str | None:
 async def change_password(
     sql: Statements, user_id: int, known_hash: str | None, password_hash: str, session_id: UUID | None
 ) -> bool:
-    """Give the user a new password; False where `known_hash` is given and is not the present one any more."""
+    """Store a new password; return False if `known_hash` is given and no longer current."""
     values = {"user_id": user_id, "known_hash": known_hash, "password_hash": password_hash}
     return await sql.one("change_password", **values, session_id=session_id) is not None
 
 
 async def put_password_reset(sql: Statements, user_id: int, code_hash: str, hours: int, actor_id: int | None) -> None:
-    """Keep a code for a forgotten password in the place of any before."""
+    """Store a password reset code, replacing any earlier one."""
     values = {"user_id": user_id, "code_hash": code_hash, "hours": hours, "actor_id": actor_id}
     await sql.one("put_password_reset", **values)
 
 
 async def find_password_reset(sql: Statements, username_key: str, code_hash: str) -> int | None:
-    """Return the id of the user whose code this is, while it counts."""
+    """Return the id of the user whose unexpired reset code this is, or None."""
     found: int | None = await sql.one("find_password_reset", username_key=username_key, code_hash=code_hash)
     return found
 
 
 async def use_password_reset(sql: Statements, user_id: int, code_hash: str) -> bool:
-    """Use a code up; False when it does not count (any more)."""
+    """Delete a reset code as used; return False if it does not work, or no longer."""
     return await sql.one("use_password_reset", user_id=user_id, code_hash=code_hash) is not None
 
 
 async def rehash_password(sql: Statements, user_id: int, known_hash: str, password_hash: str) -> None:
-    """Keep the same password under a new hash, unless it was changed meanwhile."""
+    """Store a new hash of the same password, unless the password has changed meanwhile."""
     await sql.one("rehash_password", user_id=user_id, known_hash=known_hash, password_hash=password_hash)
 
 
 async def list_users(sql: Statements, pattern: str, after: str, rows: int) -> list[Account]:
-    """Return the accounts whose key is like the SQL pattern, in its order, after the one with this key."""
+    """Return a page of the accounts whose key matches the SQL pattern, in the order of their keys, after `after`."""
     return [
         Account(user=user_of(row), key=row["username_key"], disabled=row["disabled"])
         for row in await sql.all("list_users", pattern=pattern, after=after, rows=rows)
@@ -111,49 +111,49 @@ async def list_users(sql: Statements, pattern: str, after: str, rows: int) -> li
 
 
 async def list_admins(sql: Statements) -> list[User]:
-    """Return those who administer the site."""
+    """Return all administrators."""
     return [user_of(row) for row in await sql.all("list_admins")]
 
 
 async def find_user_id(sql: Statements, username_key: str) -> int | None:
-    """Return the id of the account with this name."""
+    """Return the id of the account with this username, or None."""
     user_id: int | None = await sql.one("find_user_id", username_key=username_key)
     return user_id
 
 
 async def find_user(sql: Statements, user_id: int) -> User | None:
-    """Return the user with this id, unless deleted."""
+    """Return the user with this id; None if there is none, or it was deleted."""
     row = await sql.one("find_user", user_id=user_id)
     return row and user_of(row)
 
 
 async def change_role(sql: Statements, user_id: int, role: Role, actor_id: int | None) -> bool:
-    """Give a user a role; return whether they had another."""
+    """Change a user's role; return whether they had a different one."""
     return await sql.one("change_role", user_id=user_id, role=role.value, actor_id=actor_id) is not None
 
 
 async def change_disabled(sql: Statements, user_id: int, *, disabled: bool, actor_id: int | None) -> bool:
-    """Disable or enable an account; return whether it was not so before."""
+    """Disable or enable an account; return whether that changed anything."""
     changed = await sql.one("change_disabled", user_id=user_id, disabled=disabled, actor_id=actor_id)
     return changed is not None
 
 
 async def lock_accounts(sql: Statements, *user_ids: int) -> dict[int, Role]:
-    """Hold the accounts until the transaction ends; return the roles of those that are not disabled, by id."""
+    """Lock the accounts until the transaction ends; return the roles of those that are not disabled, by id."""
     rows = await sql.all("lock_accounts", user_ids=list(user_ids))
     return {row["id"]: Role(row["role"]) for row in rows if not row["disabled"]}
 
 
 async def delete_account(sql: Statements, user_id: int, session_id: UUID) -> None:
-    """Take from an account what tells who it was."""
+    """Erase an account's personal data."""
     await sql.one("delete_account", user_id=user_id, session_id=session_id)
 
 
 async def export_audit(sql: Statements, user_id: int) -> list[AuditRow]:
-    """Return what the audit trail says of a user, oldest first."""
+    """Return the audit trail of a user, oldest first."""
     return [AuditRow(**row) for row in await sql.all("export_audit", user_id=user_id)]
 
 
 def user_of(row: Mapping[str, Any], id_column: str = "id") -> User:
-    """Return the user of a row whose column `id_column` holds their id."""
+    """Return the user in a row whose column `id_column` holds their id."""
     return User(id=row[id_column], username=row["username"], created_at=row["created_at"], role=Role(row["role"]))

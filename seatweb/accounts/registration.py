@@ -1,4 +1,4 @@
-"""Register, sign in, and change the password."""
+"""Register users, check their passwords and change them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from seatweb.accounts.fair_queue import Asker
 from seatweb.accounts.model import Session, User
 from seatweb.accounts.passwords import PasswordRules, Passwords
 from seatweb.accounts.queries import KnownPassword
-from seatweb.accounts.sessions import Sessions, still_signed_in
+from seatweb.accounts.sessions import Sessions, require_signed_in
 from seatweb.accounts.usernames import (
     may_be_registered,
     typed_username,
@@ -34,7 +34,7 @@ PASSWORD_CHANGED_MEANWHILE: Final = Message("password.changed_meanwhile")
 
 
 class Accounts:
-    """People and their passwords."""
+    """Users and their passwords."""
 
     def __init__(
         self,
@@ -53,12 +53,12 @@ class Accounts:
         self._rules = rules
 
     async def register(self, username: str, password: str, client: Client = NOWHERE) -> Session:
-        """Return the first session of a new user; both are there or neither is.
+        """Create a user and their first session in one transaction, and return the session.
 
         Raises:
-            InvalidInput: with a message for each field that cannot be used.
-            UsernameTaken: someone has the name, in whatever case, or one that looks the same.
-            TooManyAttempts: too many were tried from this address.
+            InvalidInput: with a message for each unusable field.
+            UsernameTaken: another account has the name, in any case, or one that looks the same.
+            TooManyAttempts: there were too many registrations from this address.
             Overloaded: too many passwords are being hashed.
         """
         name = typed_username(username)
@@ -70,7 +70,7 @@ class Accounts:
         if fields:
             raise InvalidInput(fields=fields)
         await self._limits.registration(client.address)
-        # Queued apart from the name's account: registering with someone's name does not hold up their sign-in.
+        # Queued separately from the account, so that trying to register someone's name does not delay their sign-in.
         password_hash = await self._passwords.hash(password, Asker(client.address, f"register {username_key(name)}"))
 
         async def register(sql: Statements) -> Session:
@@ -80,11 +80,11 @@ class Accounts:
         return await self._database.transaction(register)
 
     async def check_password(self, username: str, password: str, client: Client = NOWHERE) -> KnownPassword:
-        """Return the user whose name and password these are, with the hash that the session is then started under.
+        """Return the user with this name and password, and the hash that must still be current when the session starts.
 
         Raises:
-            BadCredentials: they do not go together, or the account is disabled; no one can tell which.
-            TooManyAttempts: that failed too often with this username or from this address.
+            BadCredentials: one of them is wrong, or the account is disabled; the error does not tell which.
+            TooManyAttempts: too many attempts with this username or from this address failed.
             Overloaded: too many passwords are being verified.
         """
         name = typed_username(username)
@@ -92,35 +92,36 @@ class Accounts:
             return await self._check_password(name, password, client)
 
     async def _check_password(self, name: str, password: str, client: Client) -> KnownPassword:
-        known = None
+        stored = None
         if may_be_registered(name):
-            known = await self._database.run(queries.find_credentials, username_key(name))
+            stored = await self._database.run(queries.find_credentials, username_key(name))
         asker = Asker(client.address, username_key(name))
-        right = await self._passwords.verify(password, known.password_hash if known else None, asker)
-        if known is None or not right or known.disabled:
-            log.info("sign-in refused", user_id=known.user.id if known else None)
+        matches = await self._passwords.verify(password, stored.password_hash if stored else None, asker)
+        if stored is None or not matches or stored.disabled:
+            log.info("sign-in refused", user_id=stored.user.id if stored else None)
             raise BadCredentials
-        if self._passwords.is_outdated(known.password_hash):
-            await self._rehash(known.user, known.password_hash, password, asker)
-            return await self._check_password(name, password, client)  # under the hash of today
-        return known
+        if self._passwords.is_outdated(stored.password_hash):
+            await self._rehash(stored.user, stored.password_hash, password, asker)
+            return await self._check_password(name, password, client)  # against the new hash
+        return stored
 
     async def _rehash(self, user: User, known_hash: str, password: str, asker: Asker) -> None:
         password_hash = await self._passwords.hash(password, asker)
         await self._database.write(queries.rehash_password, user.id, known_hash, password_hash)
 
     async def confirm_password(self, user: User, password: str, client: Client = NOWHERE) -> str:
-        """Return the hash of the user's password, if this is the password: what is asked before something grave.
+        """Check the user's password before a sensitive action, and return its stored hash.
 
-        What then is done checks in its transaction that the hash is still the same.
+        The action's transaction then checks that the hash is still current.
 
         Raises:
-            InvalidInput: it is not.
+            InvalidInput: the password is wrong.
+            TooManyAttempts: too many confirmations by this user failed.
             Overloaded: too many passwords are being verified.
         """
         known_hash = await self._database.run(queries.find_password, user.id)
         try:
-            # Counted apart from sign-ins: whoever tries those from elsewhere does not keep the user from this.
+            # Counted separately from sign-ins, so that attempts from elsewhere do not lock the user out here.
             async with self._failed_sign_ins.confirmation(user.id):
                 asker = Asker(client.address, username_key(user.username))
                 if not await self._passwords.verify(password, known_hash, asker) or known_hash is None:
@@ -133,11 +134,11 @@ class Accounts:
     async def change_password(
         self, session: Session, password: str, new_password: str, client: Client = NOWHERE
     ) -> None:
-        """Give the user a new password, and end all their sessions but this one.
+        """Change the user's password, and end all their other sessions.
 
         Raises:
-            InvalidInput: `password` is not theirs (any more), or `new_password` cannot be used.
-            NotSignedIn: the session was ended meanwhile.
+            InvalidInput: `password` is wrong or was changed meanwhile, or `new_password` breaks a rule.
+            NotSignedIn: the session has ended.
             Overloaded: too many passwords are being hashed.
         """
         user = session.user
@@ -150,7 +151,7 @@ class Accounts:
         password_hash = await self._passwords.hash(new_password, Asker(client.address, username_key(user.username)))
 
         async def change(sql: Statements) -> set[UUID]:
-            await still_signed_in(sql, session)
+            await require_signed_in(sql, session)
             if not await queries.change_password(sql, user.id, known_hash, password_hash, session.id):
                 raise InvalidInput(fields={"password": PASSWORD_CHANGED_MEANWHILE})
             return await session_queries.end_sessions(sql, user.id, session.id)

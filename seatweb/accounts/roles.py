@@ -1,4 +1,4 @@
-"""What administrators may do: see the accounts, disable them; and who is one."""
+"""Roles, and what administrators may do with accounts: list, disable and enable them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from seatweb.accounts import queries, session_queries
 from seatweb.accounts.errors import UserNotFound
 from seatweb.accounts.model import Account, Role, Session, User
-from seatweb.accounts.sessions import Sessions, still_administrator
+from seatweb.accounts.sessions import Sessions, require_administrator
 from seatweb.accounts.usernames import username_key
 from seatweb.errors import NotAllowed
 from seatweb.storage.database import Database
@@ -18,20 +18,20 @@ ROWS: Final = 50
 
 
 class Rights:
-    """Roles and disabled accounts; whoever gets or loses a right is signed out everywhere."""
+    """Changes roles, and disables and enables accounts; each change ends all sessions of the user."""
 
     def __init__(self, database: Database, sessions: Sessions) -> None:
         self._database = database
         self._sessions = sessions
 
     async def accounts(self, name: str = "", after: str = "") -> list[Account]:
-        """Return 50 accounts at most whose name begins so, in the order of their keys, after the one with this key."""
+        """Return up to 50 accounts whose username starts with `name`, sorted by key, after the key `after`."""
         key = username_key(name.strip())
-        pattern = "".join(f"\\{letter}" if letter in "\\%_" else letter for letter in key) + "%"
+        pattern = "".join(f"\\{character}" if character in "\\%_" else character for character in key) + "%"
         return await self._database.run(queries.list_users, pattern, after, ROWS)
 
     async def admins(self) -> list[User]:
-        """Return those who administer the site."""
+        """Return all administrators."""
         return await self._database.run(queries.list_admins)
 
     async def find(self, name: str) -> int:
@@ -46,15 +46,15 @@ class Rights:
         return user_id
 
     async def change_role(self, user_id: int, role: Role) -> bool:
-        """Give a user a role; return whether they had another."""
+        """Change a user's role; return whether they had a different one."""
         return await self._change(user_id, lambda sql: queries.change_role(sql, user_id, role, None))
 
     async def change_disabled(self, user_id: int, *, disabled: bool, by: Session | None = None) -> bool:
-        """Disable or enable an account; return whether it was not so before.
+        """Disable or enable an account; return whether that changed anything.
 
         Raises:
-            NotAllowed: an administrator would disable their own, or is none any more.
-            NotSignedIn: the administrator's session was ended meanwhile.
+            NotAllowed: an administrator cannot disable their own account, or is no longer an administrator.
+            NotSignedIn: the administrator's session has ended.
         """
         if by and by.user.id == user_id and disabled:
             raise NotAllowed(reason="own_account")
@@ -62,7 +62,7 @@ class Rights:
 
         async def change(sql: Statements) -> bool:
             if by:
-                await still_administrator(sql, by, user_id)
+                await require_administrator(sql, by, user_id)
             return await queries.change_disabled(sql, user_id, disabled=disabled, actor_id=actor_id)
 
         return await self._change(user_id, change)

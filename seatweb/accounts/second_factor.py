@@ -1,4 +1,4 @@
-"""The second factor: codes of an authenticator app (TOTP, RFC 6238), recovery codes, and sign-ins that wait for one."""
+"""Second factors: authenticator apps (TOTP, RFC 6238), recovery codes, and sign-ins that wait for a second factor."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from seatweb.accounts.errors import BadCode, LastFactor
 from seatweb.accounts.fair_queue import Asker
 from seatweb.accounts.model import Factors, Session, User
 from seatweb.accounts.passwords import Passwords
-from seatweb.accounts.sessions import Proof, still_signed_in
+from seatweb.accounts.sessions import Proof, require_signed_in
 from seatweb.errors import NotSignedIn, TooManyAttempts
 from seatweb.http.client_address import NOWHERE, Client
 from seatweb.storage.database import Database
@@ -28,31 +28,31 @@ from seatweb.storage.statements import Statements
 
 log = structlog.get_logger(__name__)
 
-WAITING_SECONDS: Final = 300  # between the password and the second factor
-WAITING_TRIES: Final = 5  # of one sign-in
-CODE_TRIES: Final = 10  # of one account in a row; a guess is right with a chance of 3 in a million
-CODE_SECONDS: Final = 3600  # how long to wait after them
-DRIFT: Final = 1  # time-steps (30 s) that a clock may be off, as RFC 6238 recommends
+WAITING_SECONDS: Final = 300  # from the password to the second factor
+WAITING_TRIES: Final = 5  # per sign-in
+CODE_TRIES: Final = 10  # per account, in a row; a guess is right with a chance of 3 in a million
+CODE_SECONDS: Final = 3600  # how long to wait after these
+DRIFT: Final = 1  # time steps (30 s) by which a clock may be off, as RFC 6238 recommends
 RECOVERY_CODES: Final = 10
 
 TOTP: Final = re.compile(r"[0-9]{6}", re.ASCII)
-EARLIER_RECOVERY: Final = re.compile(r"([0-9])([0-9]{15})", re.ASCII)
-"""A recovery code as they were: its number, and 50 random bits, which is why it is hashed like a password."""
+OLD_RECOVERY_CODE: Final = re.compile(r"([0-9])([0-9]{15})", re.ASCII)
+"""The old format: the code's number, and 15 digits. With only 50 random bits, these are hashed like passwords."""
 
 _Use: TypeAlias = Callable[[Statements], Awaitable[bool]]
 
 
 class Enrolment(Struct, frozen=True):
-    """What an authenticator app is to be told; shown until its first code is confirmed, and never again."""
+    """What a user gives to an authenticator app; shown until the first code is confirmed, and never again."""
 
     secret: str
-    """In base32, to be typed."""
+    """In base32, for typing."""
     uri: str
-    """The same as an address, for a QR code."""
+    """The same as a URI, for a QR code."""
 
 
 class SecondFactors:
-    """What people have beside their passwords."""
+    """All users' second factors."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class SecondFactors:
         *,
         needed: bool = False,
     ) -> None:
-        """`issuer` is what an authenticator app calls the site; `needed` says whether everyone must have one."""
+        """`issuer` is the site's name in authenticator apps; with `needed`, every user must have a second factor."""
         self.needed: Final = needed
         self._database = database
         self._passwords = passwords
@@ -71,7 +71,7 @@ class SecondFactors:
         self._now = now
 
     async def of(self, user: User) -> Factors:
-        """Return what the user has."""
+        """Return the user's second factors."""
         row = await self._database.run(factor_queries.find_factors, user.id)
         passkeys = await self._database.run(factor_queries.list_passkeys, user.id)
         return Factors(
@@ -82,26 +82,26 @@ class SecondFactors:
         )
 
     async def missing(self, user: User) -> bool:
-        """Return whether the user's password is all there is."""
+        """Return whether the user has no second factor."""
         return not await self._database.run(factor_queries.has_second_factor, user.id)
 
     # The authenticator app
 
     async def begin_totp(self, session: Session) -> bool:
-        """Make a new secret that does not count yet; False where the user has an app already.
+        """Store a new, unconfirmed secret; return False if the user has an authenticator app already.
 
         Raises:
-            NotSignedIn: the session was ended meanwhile; so do all others here that change something.
+            NotSignedIn: the session has ended; the other methods that take a session raise this too.
         """
 
         async def begin(sql: Statements) -> bool:
-            await still_signed_in(sql, session)
+            await require_signed_in(sql, session)
             return await factor_queries.begin_totp(sql, session.user.id, pyotp.random_base32())
 
         return await self._database.transaction(begin)
 
     async def enrolment(self, user: User) -> Enrolment | None:
-        """Return the secret that does not count yet, if there is one."""
+        """Return the unconfirmed secret, or None."""
         found = await self._database.run(factor_queries.find_totp, user.id)
         if found is None or found.confirmed:
             return None
@@ -109,10 +109,10 @@ class SecondFactors:
         return Enrolment(secret=found.secret, uri=uri)
 
     async def confirm_totp(self, session: Session, code: str) -> None:
-        """Let the new secret count, which the app knows if this is a code of it.
+        """Confirm the new secret with a code from the app, which shows that the app has it.
 
         Raises:
-            BadCode: it is not.
+            BadCode: the code is wrong.
         """
         user, found = session.user, await self.enrolment(session.user)
         step = self._step(found.secret, code) if found else None
@@ -121,14 +121,14 @@ class SecondFactors:
         secret = found.secret
 
         async def confirm(sql: Statements) -> None:
-            await still_signed_in(sql, session)
+            await require_signed_in(sql, session)
             if not await factor_queries.confirm_totp(sql, user.id, secret, step, session.id):
                 raise BadCode
 
         await self._database.transaction(confirm)
 
     async def remove_totp(self, session: Session) -> None:
-        """Take the authenticator app away; removing it twice is no error.
+        """Remove the authenticator app; removing it twice is no error.
 
         Raises:
             LastFactor: a second factor is needed, and there is no other.
@@ -136,7 +136,7 @@ class SecondFactors:
         await self._remove(session, lambda sql: factor_queries.remove_totp(sql, session.user.id, session.id))
 
     async def remove_passkey(self, session: Session, passkey_id: int) -> None:
-        """Take a passkey of the user away; removing it twice, or one that is not theirs, changes nothing.
+        """Remove one of the user's passkeys; do nothing if it was removed already or is another user's.
 
         Raises:
             LastFactor: a second factor is needed, and there is no other.
@@ -146,7 +146,7 @@ class SecondFactors:
 
     async def _remove(self, session: Session, work: Callable[[Statements], Awaitable[None]]) -> None:
         async def remove(sql: Statements) -> None:
-            await still_signed_in(sql, session)
+            await require_signed_in(sql, session)
             await work(sql)
             if not await factor_queries.has_second_factor(sql, session.user.id):
                 if self.needed:
@@ -158,16 +158,16 @@ class SecondFactors:
     # Recovery codes
 
     async def first_recovery_codes(self, session: Session) -> list[str]:
-        """Return recovery codes for a user who has none; an empty list for one who has."""
+        """Make and return recovery codes if the user has none; otherwise return an empty list."""
         factors = await self._database.run(factor_queries.find_factors, session.user.id)
         return [] if factors.recovery_made else await self.new_recovery_codes(session)
 
     async def new_recovery_codes(self, session: Session) -> list[str]:
-        """Return ten recovery codes in the place of all before; nobody can be shown them again."""
+        """Return ten new recovery codes, which replace any earlier ones; they cannot be shown again."""
         codes = [new_code() for _ in range(RECOVERY_CODES)]
 
         async def replace(sql: Statements) -> None:
-            await still_signed_in(sql, session)
+            await require_signed_in(sql, session)
             await factor_queries.replace_recovery_codes(
                 sql, session.user.id, [hash_code(code) for code in codes], session.id
             )
@@ -178,36 +178,36 @@ class SecondFactors:
     # Codes
 
     async def check_code(self, user: User, code: str, client: Client = NOWHERE) -> None:
-        """Return when the code is one of the user's app or a recovery code; it is then used up.
+        """Use up a code from the user's authenticator app, or a recovery code.
 
         Raises:
-            BadCode: it is not, or was used before.
+            BadCode: it is wrong, or was used before.
             TooManyAttempts, Overloaded: as `prove` does.
         """
         await self._database.transaction(await self.prove(user, code, client))
 
     async def prove(self, user: User, code: str, client: Client = NOWHERE) -> Proof:
-        """Return what uses the code up, if it is one of the user's app or a recovery code, and refuses it if not.
+        """Check a code from the user's authenticator app, or a recovery code, and return the proof, which uses it up.
 
-        The proof raises BadCode where the code is wrong, or was used or replaced before.
+        The proof raises BadCode if the code is wrong, or was used or replaced before.
 
         Raises:
-            TooManyAttempts: there were too many wrong ones.
+            TooManyAttempts: there were too many wrong codes.
             Overloaded: too many passwords are being verified.
         """
-        # Counted before it is looked at, so that no number of tries at once is more than that.
+        # Count the attempt before checking the code, so that concurrent attempts cannot exceed the limit.
         if not await self._database.write(factor_queries.count_code_try, user.id, CODE_TRIES, CODE_SECONDS):
             seconds = await self._database.run(factor_queries.seconds_to_wait, user.id, CODE_SECONDS)
             raise TooManyAttempts(reason="wrong_codes", retry_after=seconds, minutes=ceil(seconds / 60))
         typed = without_separators(code)
         if TOTP.fullmatch(typed):
             kind, use = "authenticator app", await self._find_totp_step(user, typed)
-        elif earlier := EARLIER_RECOVERY.fullmatch(typed):
-            kind, use = "recovery code", await self._find_earlier_recovery(user, int(earlier[1]), earlier[2], client)
+        elif old := OLD_RECOVERY_CODE.fullmatch(typed):
+            kind, use = "recovery code", await self._find_old_recovery_code(user, int(old[1]), old[2], client)
         else:
             kind, use = "recovery code", lambda sql: factor_queries.use_recovery_code(sql, user.id, hash_code(typed))
 
-        async def use_up(sql: Statements) -> None:
+        async def proof(sql: Statements) -> None:
             await queries.lock_accounts(sql, user.id)
             if use is None or not await use(sql):
                 log.info("code refused", user_id=user.id, kind=kind)
@@ -215,7 +215,7 @@ class SecondFactors:
             log.info("code accepted", user_id=user.id, kind=kind)
             await factor_queries.forget_code_tries(sql, user.id)
 
-        return use_up
+        return proof
 
     async def _find_totp_step(self, user: User, code: str) -> _Use | None:
         found = await self._database.run(factor_queries.find_totp, user.id)
@@ -225,13 +225,13 @@ class SecondFactors:
         secret = found.secret
         return lambda sql: factor_queries.use_totp(sql, user.id, secret, step)
 
-    async def _find_earlier_recovery(self, user: User, number: int, code: str, client: Client) -> _Use | None:
-        known = await self._database.run(factor_queries.find_recovery_code, user.id, number)
-        right = await self._passwords.verify(code, known, Asker(client.address, f"user {user.id}"))
-        return (lambda sql: factor_queries.use_recovery_code(sql, user.id, known)) if right and known else None
+    async def _find_old_recovery_code(self, user: User, number: int, code: str, client: Client) -> _Use | None:
+        stored = await self._database.run(factor_queries.find_recovery_code, user.id, number)
+        matches = await self._passwords.verify(code, stored, Asker(client.address, f"user {user.id}"))
+        return (lambda sql: factor_queries.use_recovery_code(sql, user.id, stored)) if matches and stored else None
 
     def _step(self, secret: str, code: str) -> int | None:
-        """Return the time-step that a code is of, if it is one of now or of one step before or after."""
+        """Return the time step of a code, if it is the current one, or one before or after; otherwise None."""
         digits = without_separators(code)
         if not TOTP.fullmatch(digits):
             return None
@@ -243,14 +243,14 @@ class SecondFactors:
     # Sign-ins that wait for a second factor
 
     async def begin_waiting(self, user: User, password_hash: str) -> UUID:
-        """Return the id of a sign-in whose password was right; it waits for five minutes."""
+        """Store a sign-in whose password was correct, and return its id; it waits for five minutes."""
         return await self._database.write(factor_queries.begin_waiting, user.id, password_hash, WAITING_SECONDS)
 
     async def find_waiting(self, waiting_id: UUID) -> User:
-        """Return whose sign-in it is.
+        """Return the user of a waiting sign-in.
 
         Raises:
-            NotSignedIn: it is over, or the password was changed, or the account disabled.
+            NotSignedIn: it has expired, the password was changed, or the account was disabled.
         """
         user = await self._database.run(factor_queries.find_waiting, waiting_id, WAITING_SECONDS)
         if user is None:
@@ -258,19 +258,19 @@ class SecondFactors:
         return user
 
     async def count_waiting_try(self, waiting_id: UUID) -> None:
-        """Return when this sign-in has a try left, which is then gone.
+        """Count an attempt of this sign-in.
 
         Raises:
-            NotSignedIn: it has none.
+            NotSignedIn: there were too many.
         """
         if not await self._database.write(factor_queries.count_waiting_try, waiting_id, WAITING_TRIES):
             raise NotSignedIn(reason="wrong_codes")
 
     async def end_waiting(self, sql: Statements, waiting_id: UUID) -> str:
-        """Let the sign-in wait no more: it goes on. Return the hash of its password.
+        """End the wait, and return the password hash that the sign-in was verified with.
 
         Raises:
-            NotSignedIn: another request was faster.
+            NotSignedIn: another request has ended it.
         """
         password_hash = await factor_queries.end_waiting(sql, waiting_id)
         if password_hash is None:

@@ -23,9 +23,9 @@ async def start_session(
     enrolling: bool,
     most: int,
 ) -> UUID | None:
-    """Return the id of a new session; None where the account does not count, or has not this hash any more.
+    """Start a session and return its id; None if the account is disabled, or the password hash no longer current.
 
-    The user has `most` sessions at most; those end that were not used for longest.
+    Of more than `most` sessions, the least recently used ones end.
     """
     session_id: UUID | None = await sql.one(
         "start_session",
@@ -41,12 +41,12 @@ async def start_session(
 
 
 async def lock_session(sql: Statements, session_id: UUID, user_id: int) -> bool:
-    """Hold the session until the transaction ends; return whether it still counts."""
+    """Lock the session until the transaction ends; return False if it has ended."""
     return await sql.one("lock_session", session_id=session_id, user_id=user_id) is not None
 
 
 async def find_session(sql: Statements, session_id: UUID, user_id: int, idle: timedelta) -> Session | None:
-    """Return the session with its user while it counts."""
+    """Return the session with its user; None if it is not live."""
     row = await sql.one("find_session", session_id=session_id, user_id=user_id, idle=idle)
     return row and Session(
         id=row["id"],
@@ -57,51 +57,51 @@ async def find_session(sql: Statements, session_id: UUID, user_id: int, idle: ti
 
 
 async def mark_enrolling(sql: Statements, after: UUID, rows: int, *, needed: bool) -> UUID | None:
-    """Let the next sessions after an id be enrolling ones where a second factor is needed and missing, else not.
+    """Mark the next sessions as enrolling if a second factor is needed and their user has none; unmark the others.
 
-    Returns the last id that was looked at, None when there is no further session.
+    Returns the last id of these: at most `rows`, after the id `after`. None if there are no more sessions.
     """
     last: UUID | None = await sql.one("mark_enrolling", needed=needed, after=after, rows=rows)
     return last
 
 
 async def live_sessions(sql: Statements, session_ids: Iterable[UUID], idle: timedelta) -> set[UUID]:
-    """Return those of the sessions that still count."""
+    """Return the ids of those sessions that are live."""
     return {row["id"] for row in await sql.all("live_sessions", session_ids=list(session_ids), idle=idle)}
 
 
 async def list_sessions(sql: Statements, user_id: int, idle: timedelta, rows: int) -> list[SignIn]:
-    """Return the user's sessions that still count, the one that was used last first, this many at most."""
+    """Return at most `rows` of the user's live sessions, most recently used first."""
     return [_sign_in(row) for row in await sql.all("list_sessions", user_id=user_id, idle=idle, rows=rows)]
 
 
 async def touch_sessions(sql: Statements, session_ids: Iterable[UUID], idle: timedelta) -> None:
-    """Note that these sessions were used just now, if they still count."""
+    """Record that these sessions were used just now, if they are live."""
     await sql.one("touch_sessions", session_ids=list(session_ids), idle=idle)
 
 
 async def end_session(sql: Statements, session_id: UUID, user_id: int) -> None:
-    """End a session of the user; ending it twice is no error."""
+    """End one of the user's sessions; ending it twice is no error."""
     await sql.one("end_session", session_id=session_id, user_id=user_id)
 
 
 async def end_sessions(sql: Statements, user_id: int, kept: UUID | None) -> set[UUID]:
-    """End the user's sessions but for one that is kept, and return the ids of those that ended."""
+    """End the user's sessions except `kept`, and return the ids of those that ended."""
     return {row["id"] for row in await sql.all("end_sessions", user_id=user_id, kept=kept)}
 
 
 async def delete_sessions(sql: Statements, user_id: int) -> None:
-    """Forget where a user was signed in."""
+    """Delete all of a user's sessions."""
     await sql.one("delete_sessions", user_id=user_id)
 
 
 async def export_sessions(sql: Statements, user_id: int) -> list[SignIn]:
-    """Return every session of a user that is still kept, oldest first."""
+    """Return all of a user's sessions that are still stored, including ended ones, oldest first."""
     return [_sign_in(row) for row in await sql.all("export_sessions", user_id=user_id)]
 
 
 async def prune_sessions(sql: Statements, days: int, rows: int) -> int:
-    """Forget sessions that are over for so many days."""
+    """Delete up to `rows` sessions that ended more than `days` days ago; return how many were deleted."""
     return int(await sql.one("prune_sessions", days=days, rows=rows))
 
 

@@ -1,4 +1,4 @@
-"""Sessions: one sign-in of a user on one device, which counts until it is ended, over, or idle for too long."""
+"""Sessions: sign-ins of users on devices. A session is live until it is ended, expires, or is idle for too long."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from seatweb.storage.caching import BoundedDict, TimedCache
 from seatweb.storage.database import Database
 from seatweb.storage.statements import Statements
 
-# A session that was ended elsewhere may count here for so long; promised is 1 s. Those in use are verified more often.
+# How long this process may accept a session that ended elsewhere; 1 s is promised. Used ones are verified more often.
 SESSION_SECONDS: Final = 0.9
 VERIFY_SECONDS: Final = 0.4
 USED_SECONDS: Final = 60.0
 TOUCH_SECONDS: Final = 60.0
 SESSIONS_KEPT: Final = 10_000
-MARKED_AT_ONCE: Final = 5000  # sessions, so that no statement takes long
-MOST_SESSIONS: Final = 50  # of one user; nobody uses as many devices
-LISTED: Final = 50  # to name a device takes milliseconds, and a program may have signed in a thousand times
+MARKED_AT_ONCE: Final = 5000  # sessions per statement, so that none takes long
+MOST_SESSIONS: Final = 50  # per user; nobody uses as many devices
+LISTED: Final = 50  # naming a device takes milliseconds, and an API client may have signed in a thousand times
 
 Proof: TypeAlias = Callable[[Statements], Awaitable[None]]
-"""Uses up what proved who someone is, in the transaction of what that allows, which then holds the user's account.
+"""Uses up a proof of identity, such as a code, in the transaction of the action that it authorizes.
 
-It raises where the proof no longer counts.
+It locks the user's account, and raises if the proof is no longer valid.
 """
 
 log = structlog.get_logger(__name__)
 
 
-async def still_signed_in(sql: Statements, session: Session) -> None:
-    """Hold the user's account and the session until the transaction ends.
+async def require_signed_in(sql: Statements, session: Session) -> None:
+    """Check that the session is live, and lock it and the user's account until the transaction ends.
 
-    What was allowed because of a password or a code is allowed to this session. So what is done because of it asks, in
-    its own transaction, whether the session still counts: a new password or a disabled account ends it.
+    A password or code was checked before, for this session. So an action that relies on that check calls this in its
+    own transaction: a changed password or a disabled account has ended the session.
 
     Raises:
         NotSignedIn: the session has ended, or the account is disabled or deleted.
@@ -56,12 +56,12 @@ async def still_signed_in(sql: Statements, session: Session) -> None:
         raise NotSignedIn
 
 
-async def still_administrator(sql: Statements, session: Session, user_id: int) -> None:
-    """Hold the accounts of an administrator and of the user they act on until the transaction ends.
+async def require_administrator(sql: Statements, session: Session, user_id: int) -> None:
+    """Check that the session is an administrator's; lock it, their account and the user's until the transaction ends.
 
     Raises:
         NotSignedIn: the session has ended, or the administrator's account is disabled.
-        NotAllowed: they are no administrator any more.
+        NotAllowed: its user is no longer an administrator.
     """
     actor_id = session.user.id
     roles = await queries.lock_accounts(sql, actor_id, user_id)
@@ -72,9 +72,9 @@ async def still_administrator(sql: Statements, session: Session, user_id: int) -
 
 
 class Sessions:
-    """The sessions of everyone; each lasts for `days`, and ends when it is not used for `idle_hours`.
+    """All users' sessions; each lasts for `days`, and ends when it has not been used for `idle_hours`.
 
-    With `factor_needed`, those that a password alone started are enrolling ones, until there is a second factor.
+    With `factor_needed`, a session started with only a password is an enrolling one (see `Session.enrolling`).
     """
 
     def __init__(self, database: Database, *, days: int, idle_hours: int, factor_needed: bool = False) -> None:
@@ -94,14 +94,12 @@ class Sessions:
         *,
         with_factor: bool,
     ) -> Session:
-        """Return a new session, begun in the caller's transaction; with a hash, only while it is that of the password.
+        """Start a session in the caller's transaction and return it; of more than 50, the least recently used ones end.
 
-        A user has 50 at most; beyond that those end that were not used for longest.
-
-        Where a second factor is needed, it is an enrolling one, unless it starts `with_factor`.
+        If a second factor is needed, the session is an enrolling one, unless it starts `with_factor`.
 
         Raises:
-            BadCredentials: it is another by now, or the account was disabled or deleted.
+            BadCredentials: `password_hash` is given and no longer current, or the account was disabled or deleted.
         """
         expires_at = datetime.now(UTC) + self._length
         enrolling = self.factor_needed and not with_factor
@@ -113,7 +111,7 @@ class Sessions:
         return Session(id=session_id, user=user, expires_at=expires_at, enrolling=enrolling)
 
     async def mark_enrolling(self) -> None:
-        """Bring the sessions that live in line with whether a second factor is needed, some thousands at a time."""
+        """Update which sessions are enrolling, in case the setting has changed, some thousands at a time."""
         after: UUID | None = UUID(int=0)
         while after is not None:
             after = await self._database.write(
@@ -121,15 +119,15 @@ class Sessions:
             )
 
     async def finish_enrolling(self, session: Session, client: Client) -> Session:
-        """Return the session that follows an enrolling one, now that there is a second factor; all others end.
+        """Replace all the user's sessions with one that is not enrolling, now that there is a second factor; return it.
 
         Raises:
-            NotSignedIn: the session was ended meanwhile.
+            NotSignedIn: the enrolling session has ended.
             BadCredentials: the account was disabled or deleted meanwhile.
         """
 
         async def finish(sql: Statements) -> tuple[set[UUID], Session]:
-            await queries.lock_accounts(sql, session.user.id)  # before the sessions, as everywhere: else a deadlock
+            await queries.lock_accounts(sql, session.user.id)  # before the sessions, as everywhere, to avoid deadlocks
             ended = await session_queries.end_sessions(sql, session.user.id, None)
             if session.id not in ended:
                 raise NotSignedIn
@@ -140,25 +138,25 @@ class Sessions:
         return new
 
     async def find(self, session_id: UUID, user_id: int) -> Session | None:
-        """Return the session while it counts: not ended, not over, not idle for too long, its user not disabled.
+        """Return the session if it is live: not ended, expired or idle for too long, and its user not disabled.
 
-        An enrolling one counts for most things as none: see `Session.enrolling`.
+        It may be an enrolling one, which most callers must not accept: see `Session.enrolling`.
         """
         self._used[session_id, user_id] = time.monotonic()
         return await self._sessions.get((session_id, user_id))
 
     def peek(self, session_id: UUID, user_id: int) -> Session | None:
-        """Return the session while it counts for everything, if that is known without asking the database."""
+        """Return the session if it is cached as live and is not an enrolling one; never ask the database."""
         self._used[session_id, user_id] = time.monotonic()
         session = self._sessions.peek((session_id, user_id))
         return session if session and not session.enrolling else None
 
     async def of(self, user: User) -> list[SignIn]:
-        """Return the user's sessions that still count, the one that was used last first, `LISTED` at most."""
+        """Return the user's live sessions, most recently used first, at most `LISTED`."""
         return await self._database.run(session_queries.list_sessions, user.id, self._idle, LISTED)
 
     async def end(self, user: User, session_id: UUID) -> None:
-        """End a session of the user; ending it twice, or one that is not theirs, changes nothing and is no error."""
+        """End one of the user's sessions; do nothing if it has ended or is another user's."""
         try:
             await self._database.write(session_queries.end_session, session_id, user.id)
         finally:
@@ -170,7 +168,7 @@ class Sessions:
         self.forget(user.id, ended)
 
     def forget(self, user_id: int, ended: Iterable[UUID]) -> None:
-        """Take these sessions of the user as ended from now on, in this process; others see it within a second."""
+        """Treat these sessions as ended in this process from now on; other processes notice within a second."""
         for session_id in ended:
             self._sessions.forget((session_id, user_id))
 
@@ -178,9 +176,9 @@ class Sessions:
     async def verifying(
         self, watched: Callable[[], set[UUID]], ended: Callable[[set[UUID]], None]
     ) -> AsyncIterator[None]:
-        """Look again and again, in one query, whether the sessions still count that were used lately or are watched.
+        """Keep verifying, in one query each time, the sessions that were used recently or that `watched` returns.
 
-        `ended` is told those that do not. Once a minute those that were used are noted as such.
+        Call `ended` with the ids of those that have ended. Once a minute, record which sessions were used.
         """
         tasks = [asyncio.create_task(self._verify(watched, ended)), asyncio.create_task(self._touch())]
         try:
@@ -201,9 +199,9 @@ class Sessions:
             try:
                 live = await self._live(ids)
             except Overloaded:
-                continue  # what is not verified in time is looked up when it is used
+                continue  # sessions not verified in time are looked up when they are used
             except Exception:
-                log.exception("verifying sessions failed")
+                log.exception("session verification failed")
                 continue
             for key in used:
                 if key[0] in live:
@@ -220,14 +218,14 @@ class Sessions:
             used = {session_id for (session_id, _), at in self._used.items() if at >= since}
             try:
                 if used:
-                    await self._note(used)
+                    await self._record_use(used)
                 since = now
             except Overloaded:
-                continue  # next time, then
+                continue  # recorded next time
             except Exception:
-                log.exception("noting the use of sessions failed")
+                log.exception("recording the use of sessions failed")
 
-    async def _note(self, session_ids: set[UUID]) -> None:
+    async def _record_use(self, session_ids: set[UUID]) -> None:
         await self._database.write(session_queries.touch_sessions, session_ids, self._idle)
 
     async def _live(self, session_ids: set[UUID]) -> set[UUID]:

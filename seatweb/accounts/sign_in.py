@@ -1,4 +1,4 @@
-"""Signing in, step by step: which steps an account needs, and when its session starts."""
+"""Sign in: which steps an account needs, and when its session starts."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from seatweb.storage.statements import Statements
 
 
 class SigningIn:
-    """The ways to a session. Where there is a second factor, no password alone starts one.
+    """Starts sessions. A user with a second factor cannot start one with the password alone.
 
-    What proved who someone is, is used up in the transaction that starts the session: it counted until then.
+    The transaction that starts a session also uses up the code or challenge, so it must still be valid then.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class SigningIn:
         self._passkeys = passkeys
 
     async def begin(self, username: str, password: str, client: Client = NOWHERE) -> Session | UUID:
-        """Return a new session, or the id of a sign-in that waits for the second factor.
+        """Start and return a session, or return the id of a sign-in that waits for the second factor.
 
         Raises:
             BadCredentials, TooManyAttempts, Overloaded: as `Accounts.check_password` does.
@@ -42,12 +42,12 @@ class SigningIn:
             return await self._start(known.user, client, known.password_hash)
         return await self._factors.begin_waiting(known.user, known.password_hash)
 
-    async def at_once(self, username: str, password: str, code: str | None, client: Client = NOWHERE) -> Session:
-        """Return a new session for a password and, where there is a second factor, a code of it.
+    async def in_one_step(self, username: str, password: str, code: str | None, client: Client = NOWHERE) -> Session:
+        """Start and return a session for a password and, if the user has a second factor, its code.
 
         Raises:
-            SecondFactorNeeded: there is one, and no code.
-            SecondFactorMissing: there is none, and the site asks everyone for one.
+            SecondFactorNeeded: the user has a second factor, and `code` is empty.
+            SecondFactorMissing: the user has none, and the site requires one.
             BadCode, TooManyAttempts: as `SecondFactors.check_code` does.
             BadCredentials, Overloaded: as `Accounts.check_password` does.
         """
@@ -62,16 +62,16 @@ class SigningIn:
         return await self._start(known.user, client, known.password_hash, proof)
 
     async def finish(self, waiting_id: UUID, code: str, client: Client = NOWHERE) -> Session:
-        """Return a new session for a sign-in that waits and a code.
+        """Finish a waiting sign-in with a code, and return its session.
 
         Raises:
-            NotSignedIn: it does not wait any more, or had too many tries.
+            NotSignedIn: it no longer waits, or had too many attempts.
             BadCode, TooManyAttempts: as `SecondFactors.check_code` does.
         """
         user = await self._factors.find_waiting(waiting_id)
         await self._factors.count_waiting_try(waiting_id)
         proof = await self._factors.prove(user, code, client)
-        return await self._go_on(waiting_id, user, client, proof)
+        return await self._end_wait(waiting_id, user, client, proof)
 
     async def finish_with_passkey(
         self,
@@ -81,20 +81,20 @@ class SigningIn:
         answer: str,
         client: Client = NOWHERE,
     ) -> Session:
-        """Return a new session for a sign-in that waits and a passkey of its user.
+        """Finish a waiting sign-in with a passkey of its user, and return its session.
 
         Raises:
-            NotSignedIn: it does not wait any more.
+            NotSignedIn: it no longer waits.
             BadCredentials: as `Passkeys.prove` does.
         """
         user = await self._factors.find_waiting(waiting_id)
-        _, proof = await self._passkeys.prove(party, _only_of(user, challenge), "second", answer)
-        return await self._go_on(waiting_id, user, client, proof)
+        _, proof = await self._passkeys.prove(party, _challenge_of(user, challenge), "second", answer)
+        return await self._end_wait(waiting_id, user, client, proof)
 
     async def with_passkey(
         self, party: RelyingParty, challenge: Challenge | None, answer: str, client: Client = NOWHERE
     ) -> Session:
-        """Return a new session for a passkey alone: to have it and to unlock it are two factors.
+        """Start and return a session for a passkey alone: having it and unlocking it are two factors.
 
         Raises:
             BadCredentials: as `Passkeys.prove` does.
@@ -103,10 +103,10 @@ class SigningIn:
         return await self._start(user, client, None, proof)
 
     async def confirm(self, session: Session, password: str, code: str, client: Client = NOWHERE) -> None:
-        """Return when whoever has the session also knows the password, and has the second factor if there is one.
+        """Check the password, and a code if the user has a second factor, before a sensitive action in this session.
 
         Raises:
-            InvalidInput: it is not the password.
+            InvalidInput: the password is wrong.
             BadCode, TooManyAttempts: as `SecondFactors.check_code` does.
             Overloaded: too many passwords are being verified.
         """
@@ -117,18 +117,18 @@ class SigningIn:
     async def confirm_with_passkey(
         self, session: Session, party: RelyingParty, challenge: Challenge | None, answer: str
     ) -> None:
-        """Return when whoever has the session also has a passkey of its user.
+        """Check a passkey of the user, before a sensitive action in this session.
 
         Raises:
             BadCredentials: as `Passkeys.prove` does.
         """
-        _, proof = await self._passkeys.prove(party, _only_of(session.user, challenge), "confirm", answer)
+        _, proof = await self._passkeys.prove(party, _challenge_of(session.user, challenge), "confirm", answer)
         await self._database.transaction(proof)
 
     async def _start(
         self, user: User, client: Client, password_hash: str | None, proof: Proof | None = None
     ) -> Session:
-        """Return a new session of a user whose password has this hash (None: they need none), and who has the proof."""
+        """Use up the proof, and start a session if the password hash, when given, is still current."""
 
         async def start(sql: Statements) -> Session:
             if proof:
@@ -139,16 +139,16 @@ class SigningIn:
 
         return await self._database.transaction(start)
 
-    async def _go_on(self, waiting_id: UUID, user: User, client: Client, proof: Proof) -> Session:
-        """Return the session that follows a sign-in that waits."""
+    async def _end_wait(self, waiting_id: UUID, user: User, client: Client, proof: Proof) -> Session:
+        """Use up the proof, end the wait, and start the session."""
 
-        async def go_on(sql: Statements) -> Session:
+        async def start(sql: Statements) -> Session:
             await proof(sql)
             password_hash = await self._factors.end_waiting(sql, waiting_id)
             return await self._sessions.start(sql, user, client, password_hash, with_factor=True)
 
-        return await self._database.transaction(go_on)
+        return await self._database.transaction(start)
 
 
-def _only_of(user: User, challenge: Challenge | None) -> Challenge | None:
+def _challenge_of(user: User, challenge: Challenge | None) -> Challenge | None:
     return challenge if challenge and challenge.user_id == user.id else None

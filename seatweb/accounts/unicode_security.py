@@ -1,4 +1,4 @@
-"""Unicode Technical Standard 39: which characters suit an identifier, and what looks like what."""
+"""Unicode Technical Standard 39 (UTS 39): which characters suit identifiers, and which look alike."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ CONFUSABLE_LINE: Final = re.compile(r"^([0-9A-F]+) ;\t([0-9A-F ]+) ;", re.MULTIL
 
 
 def identifier_types(character: str) -> frozenset[str]:
-    """Return the values of the character's property Identifier_Type, such as `Recommended` (UTS 39, 3.1)."""
+    """Return the character's values of the property Identifier_Type, such as `Recommended` (UTS 39, section 3.1)."""
     starts, ranges = _identifier_types()
-    place = bisect_right(starts, ord(character)) - 1
-    if place < 0:
+    index = bisect_right(starts, ord(character)) - 1
+    if index < 0:
         return NO_TYPE
-    last, types = ranges[place]
+    last, types = ranges[index]
     return types if ord(character) <= last else NO_TYPE
 
 
 def skeleton(text: str) -> str:
-    """Return the skeleton of a text: texts that look alike have the same (UTS 39, section 4, internalSkeleton).
+    """Return the skeleton of a text, which texts that look alike share (UTS 39, section 4, internalSkeleton).
 
-    It is for comparing only, never for showing.
+    It is only for comparison, never for display.
     """
     mapped = unicodedata.normalize("NFD", text).translate(_prototypes())
     return unicodedata.normalize("NFD", mapped)
@@ -35,28 +35,28 @@ def skeleton(text: str) -> str:
 
 @cache
 def _identifier_types() -> tuple[list[int], list[tuple[int, frozenset[str]]]]:
-    """Return where each range of characters begins, and where it ends with the types of its characters."""
+    """Return where each range of characters starts, and where it ends, with the types of its characters."""
     ranges = sorted(
         (int(first, 16), int(last or first, 16), types)
         for first, last, types in TYPE_LINE.findall(_read("IdentifierType"))
     )
-    known = {types: frozenset(types.split()) for _, _, types in ranges}
-    return [first for first, _, _ in ranges], [(last, known[types]) for _, last, types in ranges]
+    split = {types: frozenset(types.split()) for _, _, types in ranges}
+    return [first for first, _, _ in ranges], [(last, split[types]) for _, last, types in ranges]
 
 
 @cache
 def _prototypes() -> dict[int, str]:
-    """Return what each character is replaced by: its prototype, or nothing where it shows nothing."""
+    """Return what replaces each character: its prototype, or nothing if it is invisible."""
     starts, ranges = _identifier_types()
     invisible = (
         range(first, last + 1)
         for first, (last, types) in zip(starts, ranges, strict=True)
         if "Default_Ignorable" in types
     )
-    found = {code: "" for codes in invisible for code in codes}
+    prototypes = {code: "" for codes in invisible for code in codes}
     for character, prototype in CONFUSABLE_LINE.findall(_read("confusables")):
-        found[int(character, 16)] = "".join(chr(int(code, 16)) for code in prototype.split())
-    return found
+        prototypes[int(character, 16)] = "".join(chr(int(code, 16)) for code in prototype.split())
+    return prototypes
 
 
 def _read(name: str) -> str:

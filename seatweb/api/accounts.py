@@ -57,7 +57,7 @@ class AuthController(Controller):
     ) -> Response[Token]:
         """Sign in and get a token."""
         client = client_of(request)
-        return _token(tokens, await signing_in.at_once(data.username, data.password, data.code, client), 200)
+        return _token(tokens, await signing_in.in_one_step(data.username, data.password, data.code, client), 200)
 
 
 class MeController(Controller):

@@ -1,4 +1,4 @@
-"""Nobody who asks for much work keeps others from getting theirs."""
+"""However many jobs one client submits, other clients get theirs done."""
 
 from __future__ import annotations
 
@@ -14,150 +14,150 @@ from seatweb.errors import Overloaded
 from tests.support import until
 
 
-class Works:
-    """A queue whose threads do nothing until they are released, and what has run, in order."""
+class PausedQueue:
+    """A queue whose threads wait until they are released; it records the jobs that ran, in order."""
 
     def __init__(self, threads: int, waiting: int) -> None:
         self._executor = ThreadPoolExecutor(threads)
-        self.queue = FairQueue(self._executor, threads=threads, waiting=waiting)
-        self.go_on = threading.Event()
-        self.begun: list[str] = []
-        self.done: list[str] = []
+        self.fair_queue = FairQueue(self._executor, threads=threads, waiting=waiting)
+        self.released = threading.Event()
+        self.started: list[str] = []
+        self.finished: list[str] = []
 
-    def ask(self, address: str, account: str, name: str | None = None) -> asyncio.Task[None]:
-        return asyncio.create_task(self.queue.run(Asker(address, account), self._work(name or account)))
+    def submit(self, address: str, account: str, name: str | None = None) -> asyncio.Task[None]:
+        return asyncio.create_task(self.fair_queue.run(Asker(address, account), self._job(name or account)))
 
-    def _work(self, name: str) -> Callable[[], None]:
-        def work() -> None:
-            self.begun.append(name)
-            assert self.go_on.wait(20)
-            self.done.append(name)
+    def _job(self, name: str) -> Callable[[], None]:
+        def job() -> None:
+            self.started.append(name)
+            assert self.released.wait(20)
+            self.finished.append(name)
 
-        return work
+        return job
 
-    async def busy(self) -> list[asyncio.Task[None]]:
-        """Give every thread a job that goes on until the release."""
+    async def occupy(self) -> list[asyncio.Task[None]]:
+        """Give every thread a job that lasts until the release."""
         threads = self._executor._max_workers
-        tasks = [self.ask("203.0.113.1", f"busy {number}", "busy") for number in range(threads)]
-        await until(lambda: len(self.begun) == threads)
+        tasks = [self.submit("203.0.113.1", f"busy {number}", "busy") for number in range(threads)]
+        await until(lambda: len(self.started) == threads)
         return tasks
 
     def close(self) -> None:
-        self.go_on.set()
+        self.released.set()
         self._executor.shutdown(cancel_futures=True)
 
 
 @pytest.fixture
-def works() -> Iterator[Works]:
-    works = Works(threads=1, waiting=16)
-    yield works
-    works.close()
+def queue() -> Iterator[PausedQueue]:
+    queue = PausedQueue(threads=1, waiting=16)
+    yield queue
+    queue.close()
 
 
-async def together(works: Works, tasks: list[asyncio.Task[None]]) -> list[str]:
-    """Return what ran, in order, and what was refused, marked by an exclamation mark."""
-    works.go_on.set()
+async def run_all(queue: PausedQueue, tasks: list[asyncio.Task[None]]) -> list[str]:
+    """Release the threads, and return the names of the jobs that ran, in order; the others were refused."""
+    queue.released.set()
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(result is None or isinstance(result, Overloaded) for result in results)
-    return [name for name in works.done if name != "busy"]
+    return [name for name in queue.finished if name != "busy"]
 
 
-async def test_addresses_take_turns(works: Works) -> None:
-    tasks = await works.busy()
-    tasks += [works.ask("192.0.2.1", f"greedy {number}") for number in range(10)]
+async def test_addresses_take_turns(queue: PausedQueue) -> None:
+    tasks = await queue.occupy()
+    tasks += [queue.submit("192.0.2.1", f"greedy {number}") for number in range(10)]
     await asyncio.sleep(0)
-    tasks.append(works.ask("192.0.2.2", "ada"))
+    tasks.append(queue.submit("192.0.2.2", "ada"))
     await asyncio.sleep(0)
-    assert (await together(works, tasks))[:3] == ["greedy 0", "ada", "greedy 1"]
+    assert (await run_all(queue, tasks))[:3] == ["greedy 0", "ada", "greedy 1"]
 
 
-async def test_all_addresses_of_one_ipv6_network_share_a_turn(works: Works) -> None:
-    tasks = await works.busy()
-    tasks += [works.ask(f"2001:db8::{number}", f"greedy {number}") for number in range(1, 6)]
-    tasks.append(works.ask("2001:db8:0:1::1", "ada"))
+async def test_all_addresses_of_one_ipv6_network_share_a_turn(queue: PausedQueue) -> None:
+    tasks = await queue.occupy()
+    tasks += [queue.submit(f"2001:db8::{number}", f"greedy {number}") for number in range(1, 6)]
+    tasks.append(queue.submit("2001:db8:0:1::1", "ada"))
     await asyncio.sleep(0)
-    assert (await together(works, tasks))[:2] == ["greedy 1", "ada"]
+    assert (await run_all(queue, tasks))[:2] == ["greedy 1", "ada"]
 
 
-async def test_accounts_at_one_address_take_turns(works: Works) -> None:
-    tasks = await works.busy()
-    tasks += [works.ask("192.0.2.1", "greedy") for _ in range(8)]
-    tasks.append(works.ask("192.0.2.1", "ada"))
+async def test_accounts_at_one_address_take_turns(queue: PausedQueue) -> None:
+    tasks = await queue.occupy()
+    tasks += [queue.submit("192.0.2.1", "greedy") for _ in range(8)]
+    tasks.append(queue.submit("192.0.2.1", "ada"))
     await asyncio.sleep(0)
-    assert (await together(works, tasks))[:3] == ["greedy", "ada", "greedy"]
+    assert (await run_all(queue, tasks))[:3] == ["greedy", "ada", "greedy"]
 
 
-async def test_of_one_account_one_job_runs_at_a_time_from_wherever_it_is_asked_for() -> None:
-    works = Works(threads=3, waiting=16)
+async def test_an_account_has_one_job_running_at_a_time_across_addresses() -> None:
+    queue = PausedQueue(threads=3, waiting=16)
     try:
-        tasks = [works.ask(f"192.0.2.{number}", "ada") for number in range(3)]
-        tasks.append(works.ask("192.0.2.9", "grace"))
-        await until(lambda: len(works.begun) == 2)
-        assert sorted(works.begun) == ["ada", "grace"]
-        assert sorted(await together(works, tasks)) == ["ada", "ada", "ada", "grace"]
+        tasks = [queue.submit(f"192.0.2.{number}", "ada") for number in range(3)]
+        tasks.append(queue.submit("192.0.2.9", "grace"))
+        await until(lambda: len(queue.started) == 2)
+        assert sorted(queue.started) == ["ada", "grace"]
+        assert sorted(await run_all(queue, tasks)) == ["ada", "ada", "ada", "grace"]
     finally:
-        works.close()
+        queue.close()
 
 
-async def test_a_full_queue_makes_room_at_the_cost_of_the_address_that_asks_for_most(works: Works) -> None:
-    tasks = await works.busy()
-    greedy = [works.ask("192.0.2.1", f"greedy {number}") for number in range(16)]
+async def test_a_full_queue_drops_a_job_of_the_address_with_the_most_jobs(queue: PausedQueue) -> None:
+    tasks = await queue.occupy()
+    greedy = [queue.submit("192.0.2.1", f"greedy {number}") for number in range(16)]
     await asyncio.sleep(0)
-    ada = works.ask("192.0.2.2", "ada")
+    ada = queue.submit("192.0.2.2", "ada")
     await until(greedy[15].done)
     assert isinstance(greedy[15].exception(), Overloaded)
-    assert "ada" in await together(works, [*tasks, *greedy, ada])
-    assert len(works.done) == 1 + 15 + 1
+    assert "ada" in await run_all(queue, [*tasks, *greedy, ada])
+    assert len(queue.finished) == 1 + 15 + 1
 
 
-async def test_in_a_queue_that_its_own_address_filled_a_newcomer_is_refused(works: Works) -> None:
-    tasks = await works.busy()
-    tasks += [works.ask("192.0.2.1", f"person {number}") for number in range(16)]
+async def test_a_newcomer_is_refused_if_their_own_address_filled_the_queue(queue: PausedQueue) -> None:
+    tasks = await queue.occupy()
+    tasks += [queue.submit("192.0.2.1", f"person {number}") for number in range(16)]
     await asyncio.sleep(0)
     with pytest.raises(Overloaded) as refused:
-        await works.ask("192.0.2.1", "one more")
+        await queue.submit("192.0.2.1", "one more")
     assert refused.value.retry_after
-    assert len(await together(works, tasks)) == 16
+    assert len(await run_all(queue, tasks)) == 16
 
 
-async def test_an_account_waits_in_few_places_and_may_come_again_when_they_are_free(works: Works) -> None:
-    tasks = await works.busy()
-    tasks += [works.ask("192.0.2.1", "ada") for _ in range(WAITING_PER_ACCOUNT)]
+async def test_an_account_has_a_limited_number_of_waiting_jobs_per_address(queue: PausedQueue) -> None:
+    tasks = await queue.occupy()
+    tasks += [queue.submit("192.0.2.1", "ada") for _ in range(WAITING_PER_ACCOUNT)]
     await asyncio.sleep(0)
     with pytest.raises(Overloaded):
-        await works.ask("192.0.2.1", "ada")
-    elsewhere = works.ask("192.0.2.2", "ada")
-    assert len(await together(works, [*tasks, elsewhere])) == WAITING_PER_ACCOUNT + 1
-    await works.ask("192.0.2.1", "ada")
+        await queue.submit("192.0.2.1", "ada")
+    elsewhere = queue.submit("192.0.2.2", "ada")
+    assert len(await run_all(queue, [*tasks, elsewhere])) == WAITING_PER_ACCOUNT + 1
+    await queue.submit("192.0.2.1", "ada")
 
 
-async def test_the_queue_of_one_account_is_bounded_too_though_threads_are_idle() -> None:
-    works = Works(threads=3, waiting=4)
+async def test_the_queue_of_one_account_is_bounded_even_while_threads_are_idle() -> None:
+    queue = PausedQueue(threads=3, waiting=4)
     try:
-        tasks = [works.ask(f"192.0.2.{number}", "ada") for number in range(6)]
+        tasks = [queue.submit(f"192.0.2.{number}", "ada") for number in range(6)]
         await until(lambda: any(task.done() for task in tasks))
-        assert len(await together(works, tasks)) == 1 + 4
+        assert len(await run_all(queue, tasks)) == 1 + 4
     finally:
-        works.close()
+        queue.close()
 
 
-async def test_a_request_that_was_cancelled_leaves_its_place(works: Works) -> None:
-    tasks = await works.busy()
-    waiting = [works.ask("192.0.2.1", f"person {number}") for number in range(16)]
+async def test_cancelled_requests_leave_the_queue(queue: PausedQueue) -> None:
+    tasks = await queue.occupy()
+    waiting = [queue.submit("192.0.2.1", f"person {number}") for number in range(16)]
     await asyncio.sleep(0)
     for task in waiting:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
-    tasks += [works.ask("192.0.2.1", f"later {number}") for number in range(16)]
+    tasks += [queue.submit("192.0.2.1", f"later {number}") for number in range(16)]
     await asyncio.sleep(0)
-    assert await together(works, tasks) == [f"later {number}" for number in range(16)]
+    assert await run_all(queue, tasks) == [f"later {number}" for number in range(16)]
 
 
-async def test_what_work_raises_reaches_who_asked(works: Works) -> None:
+async def test_an_exception_in_a_job_reaches_its_caller(queue: PausedQueue) -> None:
     def fail() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await works.queue.run(Asker("192.0.2.1", "ada"), fail)
-    works.go_on.set()
-    await works.ask("192.0.2.1", "ada")  # and the thread is free again
+        await queue.fair_queue.run(Asker("192.0.2.1", "ada"), fail)
+    queue.released.set()
+    await queue.submit("192.0.2.1", "ada")  # and the thread is free again

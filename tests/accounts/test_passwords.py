@@ -1,4 +1,4 @@
-"""Passwords are hashed beside the event loop, and never pile up."""
+"""Passwords are hashed outside the event loop, and hashing jobs never pile up."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def passwords() -> Iterator[Passwords]:
     passwords.close()
 
 
-async def test_a_password_fits_its_hash_and_no_other(passwords: Passwords) -> None:
+async def test_only_the_right_password_matches_a_hash(passwords: Passwords) -> None:
     stored = await passwords.hash("correct horse", ADA)
     assert stored.startswith("$argon2id$v=19$m=47104,t=1,p=1$")
     assert await passwords.verify("correct horse", stored, ADA)
@@ -38,20 +38,20 @@ async def test_a_password_fits_its_hash_and_no_other(passwords: Passwords) -> No
 
 async def test_hashing_leaves_the_event_loop_free(passwords: Passwords, monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
-    monkeypatch.setattr(module, "_normal", lambda password: release.wait(10) and password)
+    monkeypatch.setattr(module, "_normalize", lambda password: release.wait(10) and password)
     working = asyncio.ensure_future(passwords.hash("correct horse", ADA))
-    for _ in range(100):  # the loop goes round while the hash is held up in its thread
+    for _ in range(100):  # the loop runs while the hash is blocked in its thread
         await asyncio.sleep(0)
     assert not working.done()
     release.set()
     assert await working
 
 
-async def test_an_unknown_name_costs_a_whole_verification() -> None:
+async def test_an_unknown_username_takes_a_full_verification() -> None:
     verified: list[str | bytes] = []
 
     class Watched(PasswordHasher):
-        def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:  # noqa: A002 - its name there
+        def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:  # noqa: A002 - as the library names it
             verified.append(hash)
             return super().verify(hash, password)
 
@@ -63,10 +63,10 @@ async def test_an_unknown_name_costs_a_whole_verification() -> None:
     assert len(verified) == 1
 
 
-async def test_a_cheap_hash_of_other_days_takes_as_long_as_one_of_today(passwords: Passwords) -> None:
+async def test_an_outdated_cheap_hash_takes_as_long_as_a_current_one(passwords: Passwords) -> None:
     old = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash("correct horse")
-    today = await passwords.hash("correct horse", ADA)
-    for stored in (today, None, today, None):
+    current = await passwords.hash("correct horse", ADA)
+    for stored in (current, None, current, None):
         await passwords.verify("wrong horse", stored, ADA)
     least = min(passwords._times)
     assert len(passwords._times) == 4
@@ -74,13 +74,13 @@ async def test_a_cheap_hash_of_other_days_takes_as_long_as_one_of_today(password
         started = time.perf_counter()
         assert await passwords.verify(password, stored, ADA) == (password == "correct horse" and stored == old)
         assert time.perf_counter() - started >= least
-    assert len(passwords._times) == 4  # it does not count itself
+    assert len(passwords._times) == 4  # times of outdated hashes are not recorded
 
 
-async def test_too_many_at_once_are_refused_politely(passwords: Passwords) -> None:
+async def test_requests_beyond_the_queue_are_refused_with_a_time_to_retry(passwords: Passwords) -> None:
     askers = [Asker("192.0.2.1", f"person {number}") for number in range(40)]
     results = await asyncio.gather(*(passwords.hash("word", asker) for asker in askers), return_exceptions=True)
     refused = [result for result in results if isinstance(result, Overloaded)]
-    assert len(refused) == 40 - 17  # one at work and sixteen waiting
+    assert len(refused) == 40 - 17  # one running and sixteen waiting
     assert all(result.retry_after for result in refused)
     assert await passwords.hash("word", ADA)

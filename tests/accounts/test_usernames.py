@@ -1,4 +1,4 @@
-"""Usernames: every character that is refused is so for a reason, and names that look alike have something in common."""
+"""Usernames: which characters a new one may have, and which names look alike."""
 
 from __future__ import annotations
 
@@ -35,16 +35,13 @@ OUT_OF_USE = {
 }  # fmt: skip
 
 
-MANY = {"Lo", "Cn", "Co"}
-
-
 def usable() -> Iterator[str]:
-    """Yield every character that may stand between letters in a name as it is kept."""
-    every = (chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code <= 0xDFFF)
-    # Of the many ideographs and syllables, and of what is not assigned, every hundredth.
+    """Return the characters that are accepted between letters, and are in NFC."""
+    all_characters = (chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code <= 0xDFFF)
+    # Of ideographs and syllables, and of private and unassigned code points, only every hundredth.
     many = {"Lo", "Cn", "Co"}
     characters = (
-        one for one in every if one < "\u3000" or ord(one) % 100 == 0 or unicodedata.category(one) not in many
+        one for one in all_characters if one < "\u3000" or ord(one) % 100 == 0 or unicodedata.category(one) not in many
     )
     return (one for one in characters if unicodedata.normalize("NFC", one) == one and is_accepted(f"ada{one}b"))
 
@@ -62,14 +59,14 @@ def is_accepted(name: str) -> bool:
         "50 €",
     ],
 )  # fmt: skip
-def test_names_that_people_have_are_accepted(name: str) -> None:
+def test_real_names_are_accepted(name: str) -> None:
     assert is_accepted(name)
 
 
 @pytest.mark.parametrize(
     "blank", ["\U0001d159", "\U00016fe4", "\U00011a47", "\U0001bc9d", "\u2800", "\u3164", "\ufffc"]
 )
-def test_a_character_that_shows_nothing_is_refused_and_named(blank: str) -> None:
+def test_an_invisible_character_is_refused_and_named(blank: str) -> None:
     for name in (f"ada{blank}", f"{blank}ada", f"a{blank}da"):
         problem = username_problem(name)
         assert problem
@@ -90,7 +87,7 @@ def test_every_character_out_of_use_is_refused(kind: str) -> None:
     assert [hex(code) for code in range(first, last + 1) if is_accepted(f"ada{chr(code)}b")] == []
 
 
-def test_every_character_that_is_accepted_shows_something() -> None:
+def test_every_accepted_character_is_visible() -> None:
     accepted = set(usable()) - {" "}
     assert len(accepted) > 10_000
     for character in accepted:
@@ -103,13 +100,13 @@ def test_every_character_that_is_accepted_shows_something() -> None:
 
 
 @pytest.mark.parametrize("stacker", ["\u1039", "\u17d2", "\u1a60", "\uaaf6", "\U00011133"])
-def test_a_sign_that_joins_letters_stands_between_letters_of_its_script(stacker: str) -> None:
+def test_a_sign_that_joins_letters_must_stand_between_letters_of_its_script(stacker: str) -> None:
     for name in (f"ada{stacker}", f"ad{stacker}a", f"{stacker}ada", f"adaက{stacker}"):
         assert not is_accepted(name)
 
 
 @pytest.mark.parametrize(
-    ("first", "again"),
+    ("first", "second"),
     [
         ("anna", "\u0430nna"),  # Cyrillic a
         ("anna", "\u0410NNA"),
@@ -137,8 +134,8 @@ def test_a_sign_that_joins_letters_stands_between_letters_of_its_script(stacker:
         ("\u5de5\u85e4\u4e00", "\u30a8\u85e4\u4e00"),  # CJK and Katakana
     ],
 )
-def test_names_that_look_alike_have_a_skeleton_in_common(first: str, again: str) -> None:
-    assert set(username_skeletons(typed_username(first))) & set(username_skeletons(typed_username(again)))
+def test_names_that_look_alike_have_a_skeleton_in_common(first: str, second: str) -> None:
+    assert set(username_skeletons(typed_username(first))) & set(username_skeletons(typed_username(second)))
 
 
 @pytest.mark.parametrize(
@@ -162,15 +159,15 @@ def test_names_of_tests_and_benchmarks_do_not_look_alike() -> None:
             seen |= skeletons
 
 
-def test_the_skeleton_is_that_of_the_standard() -> None:
+def test_skeletons_follow_the_standard() -> None:
     assert skeleton("paypal") == skeleton("p\u0430yp\u0430l")
     assert skeleton("scope") == skeleton("\u0455\u0441\u043e\u0440\u0435")
     assert skeleton("m") == "rn"
     assert skeleton("\u200d") == ""
 
 
-def test_keys_are_as_they_were() -> None:
-    """What is in the database must go on being found."""
+def test_username_keys_do_not_change() -> None:
+    """Accounts must still be found by the keys in the database."""
     keys = {
         "Ada  Lovelace": "ada lovelace", "ＡＤＡ": "ada", "Straße": "strasse", "ada\u3164": "ada",
         "\u0410nna": "\u0430nna",
@@ -179,7 +176,7 @@ def test_keys_are_as_they_were() -> None:
     assert {name: username_key(name) for name in keys} == keys
 
 
-def test_what_can_be_looked_up_is_only_bounded() -> None:
+def test_any_name_that_can_be_stored_can_be_looked_up() -> None:
     assert may_be_registered("ada\U0001d159")
     assert may_be_registered("ada\u200b")
     assert may_be_registered("a" * LONGEST_USERNAME)

@@ -13,7 +13,7 @@ from litestar.params import FromPath
 from litestar.response import Response
 from markupsafe import Markup
 
-from seatweb.accounts.codes import in_fours
+from seatweb.accounts.codes import grouped
 from seatweb.accounts.errors import BadCode, BadCredentials
 from seatweb.accounts.model import Session
 from seatweb.accounts.passkeys import Passkeys
@@ -295,7 +295,7 @@ async def _enrolled(request: PageRequest, our_cookies: Cookies, sessions: Sessio
 def _enrolment(enrolment: Enrolment, errors: dict[str, str]) -> EnrolmentPage:
     # Only what the library draws: nothing of the user's is in it but as squares.
     drawing = Markup(segno.make_qr(enrolment.uri, error="m").svg_inline(omitsize=True, border=4))  # noqa: S704
-    return EnrolmentPage(secret=" ".join(in_fours(enrolment.secret)), uri=enrolment.uri, drawing=drawing, errors=errors)
+    return EnrolmentPage(secret=" ".join(grouped(enrolment.secret)), uri=enrolment.uri, drawing=drawing, errors=errors)
 
 
 async def _show(
