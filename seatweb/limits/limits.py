@@ -1,8 +1,8 @@
-"""Limits: how often people may register, hold, book, and call the API in a period, counted in Redis.
+"""Limit how often users may register, hold, book and call the API in a period, counted in Redis.
 
-For each user or address Redis keeps a list of the latest times. One Lua script looks at it and adds to it, so nobody
-comes between. With Redis away each process allows its share. Failed sign-ins are not counted here:
-`seatweb.accounts.failed_sign_ins` counts them in PostgreSQL.
+For each user or address, Redis keeps a list of the latest times. One Lua script checks it and adds to it, so the two
+are atomic. With Redis away, each process allows its share. Failed sign-ins are counted in PostgreSQL instead:
+see `seatweb.accounts.failed_sign_ins`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from seatweb.limits.refusal import Clock, refusal
 from seatweb.settings import Limit
 from seatweb.storage.redis import RedisAway, RedisClient
 
-# The list has the newest time first. Where the limit is 10, an attempt is too much if the tenth lies in the period that
-# ends now; then the script returns the milliseconds until it does not. A time in the future is void: the clock was set
-# back since. LTRIM comes before LPUSH, for a Redis without memory lets a script finish that has written something.
+# The list has the newest time first. With a limit of 10, an attempt is refused if the tenth time is in the period that
+# ends now; the script then returns the milliseconds until it no longer does. It ignores a time in the future, since the
+# clock was set back. LTRIM precedes LPUSH: a Redis out of memory lets a script finish once it has written something.
 COUNT: Final = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -37,25 +37,25 @@ return 0
 
 
 class Rules(Struct, frozen=True):
-    """What is limited, and how; None is without limit."""
+    """The limit of each kind of attempt; None if it is unlimited."""
 
     registrations: Limit | None = None
-    """By address."""
+    """Per address."""
     holds: Limit | None = None
-    """By user, like bookings."""
+    """Per user, like bookings."""
     bookings: Limit | None = None
     requests: Limit | None = None
-    """By user, else by address."""
+    """Per user; per address if no one is signed in."""
 
 
 class Limits:
-    """Counts attempts, and refuses those that are too many; who is refused is not counted."""
+    """Counts attempts, and refuses those beyond the limit; refused attempts are not counted."""
 
     def __init__(self, redis: RedisClient, rules: Rules, keyed_hash: KeyedHash, *, workers: int, now: Clock) -> None:
         self._run_count = redis.script(COUNT)
         self._rules = rules
         self._keyed_hash = keyed_hash
-        self._own = OwnShare(workers)
+        self._share = OwnShare(workers)
         self._now = now
 
     async def registration(self, address: str) -> None:
@@ -70,7 +70,7 @@ class Limits:
         """Count a hold.
 
         Raises:
-            TooManyAttempts: the user took too many.
+            TooManyAttempts: the user made too many.
         """
         await self._count("hold", str(user_id), self._rules.holds)
 
@@ -78,27 +78,27 @@ class Limits:
         """Count a request to the API.
 
         Raises:
-            TooManyAttempts: the user, or the address where no one is signed in, sent too many.
+            TooManyAttempts: the user sent too many, or the address if no one is signed in.
         """
-        who = f"address {network_of(address)}" if user_id is None else f"user {user_id}"
-        await self._count("request", who, self._rules.requests)
+        subject = f"address {network_of(address)}" if user_id is None else f"user {user_id}"
+        await self._count("request", subject, self._rules.requests)
 
     async def booking(self, user_id: int) -> None:
         """Count a booking or a move.
 
         Raises:
-            TooManyAttempts: the user tried too many.
+            TooManyAttempts: the user made too many.
         """
         await self._count("booking", str(user_id), self._rules.bookings)
 
-    async def _count(self, kind: str, who: str, limit: Limit | None) -> None:
+    async def _count(self, kind: str, subject: str, limit: Limit | None) -> None:
         if limit is None:
             return
-        key = f"limit:{kind}:{self._keyed_hash.of(kind, who).hex()}"
+        key = f"limit:{kind}:{self._keyed_hash.of(kind, subject).hex()}"
         try:
             seconds = await self._run_count([key], [limit.count, limit.seconds * 1000]) / 1000
         except RedisAway:
-            seconds = self._own.seconds_to_wait(key, limit)
+            seconds = self._share.seconds_to_wait(key, limit)
         if seconds:
             raise refusal([kind], seconds, self._now)
-        self._own.add(key, limit)
+        self._share.add(key, limit)

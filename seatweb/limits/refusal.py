@@ -1,4 +1,4 @@
-"""The answer to an attempt that is too much."""
+"""The error for an attempt beyond a limit."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import structlog
 from seatweb.errors import TooManyAttempts
 
 Clock: TypeAlias = Callable[[], datetime]
-"""Tells the time in the site's time zone."""
+"""Returns the current time, in the site's time zone."""
 
 log = structlog.get_logger(__name__)
 
 
 def refusal(kinds: Sequence[str], seconds: float, now: Clock) -> TooManyAttempts:
-    """Log which kinds of attempts were counted, and return the error that says when the next may be made."""
-    log.warning("limit met", limits=list(kinds))
+    """Log which limits were checked, and return the error, which says when the next attempt may be made."""
+    log.warning("attempt limit exceeded", limits=list(kinds))
     whole = max(1, ceil(seconds))
     return TooManyAttempts(retry_after=whole, until=now() + timedelta(seconds=whole))

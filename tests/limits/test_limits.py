@@ -1,4 +1,4 @@
-"""Limits in a real Redis: for any number of processes and attempts at once, and in force whatever befalls it."""
+"""Limits in a real Redis: for any number of processes and concurrent attempts, and enforced during faults."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ Start = Callable[..., Awaitable[Limits]]
 
 @pytest.fixture
 async def process(own: OwnRedis) -> AsyncIterator[Start]:
-    """Give a function that returns the limits as one more process sees them."""
+    """Yield a function that returns the limits of another process."""
     async with AsyncExitStack() as stack:
 
-        async def start(rules: Rules = TEN, *, workers: int = 4, secret: str = "of these tests") -> Limits:
+        async def start(rules: Rules = TEN, *, workers: int = 4, secret: str = "test secret") -> Limits:
             client = await stack.enter_async_context(RedisClient(own.url))
             return Limits(client, rules, KeyedHash(secret), workers=workers, now=lambda: NOON)
 
@@ -38,7 +38,7 @@ async def process(own: OwnRedis) -> AsyncIterator[Start]:
 
 
 async def waits(action: Awaitable[None]) -> int:
-    """Return how long to wait before that may be done; 0 where it was let through."""
+    """Run the action, and return how many seconds to wait if it was refused; 0 if it was allowed."""
     try:
         await action
     except TooManyAttempts as error:
@@ -46,56 +46,56 @@ async def waits(action: Awaitable[None]) -> int:
     return 0
 
 
-async def let_through(processes: list[Limits], times: int, user_id: int = 7) -> int:
-    """Return how many of so many holds at once, by turns in each process, were let through."""
+async def count_allowed(processes: list[Limits], times: int, user_id: int = 7) -> int:
+    """Make concurrent holds, spread evenly over the processes, and return how many were allowed."""
     found = await asyncio.gather(*(waits(processes[n % len(processes)].hold(user_id)) for n in range(times)))
     assert all(0 <= wait <= 3600 for wait in found)
     return found.count(0)
 
 
-def let_pass(own: OwnRedis, seconds: int) -> None:
-    """Let what was counted be older by so much."""
+def age_attempts(own: OwnRedis, seconds: int) -> None:
+    """Make all counted attempts older by some seconds."""
     for key in own.store.keys("limit:*"):
         for place, at in enumerate(own.store.lrange(key, 0, -1)):
             own.store.lset(key, place, str(int(at) - 1000 * seconds))
 
 
 @pytest.mark.usefixtures("patient_with_redis")
-async def test_two_hundred_at_once_in_four_processes_are_ten(process: Start) -> None:
+async def test_of_two_hundred_holds_in_four_processes_ten_are_allowed(process: Start) -> None:
     four = [await process() for _ in range(4)]
-    assert await let_through(four, 200) == 10
-    assert await let_through([await process()], 1) == 0
-    assert await let_through(four, 200, user_id=8) == 10
+    assert await count_allowed(four, 200) == 10
+    assert await count_allowed([await process()], 1) == 0
+    assert await count_allowed(four, 200, user_id=8) == 10
 
 
-async def test_who_is_refused_is_not_counted(process: Start, own: OwnRedis) -> None:
-    """So the time that was told stays true."""
+async def test_refused_attempts_are_not_counted(process: Start, own: OwnRedis) -> None:
+    """So they do not extend the wait."""
     one, two = await process(), await process()
-    await let_through([one, two], 60)
-    let_pass(own, 3000)
+    await count_allowed([one, two], 60)
+    age_attempts(own, 3000)
     for limits in (one, two):
         assert 598 <= await waits(limits.hold(7)) <= 600
-    let_pass(own, 600)
-    assert await let_through([one, two], 60) == 10
+    age_attempts(own, 600)
+    assert await count_allowed([one, two], 60) == 10
 
 
-async def test_the_period_slides_by_the_clock_of_redis(process: Start, own: OwnRedis) -> None:
+async def test_the_period_slides_by_the_redis_clock(process: Start, own: OwnRedis) -> None:
     limits = await process(Rules(holds=Limit(3, 60)))
     for seconds in (20, 30, 0):
         await limits.hold(7)
-        let_pass(own, seconds)
-    assert 9 <= await waits(limits.hold(7)) <= 10  # when the oldest of three stops counting
-    let_pass(own, 10)
+        age_attempts(own, seconds)
+    assert 9 <= await waits(limits.hold(7)) <= 10  # when the oldest of three expires
+    age_attempts(own, 10)
     assert await waits(limits.hold(7)) == 0
     assert 19 <= await waits(limits.hold(7)) <= 20
-    let_pass(own, -3600)  # the clock was set back: a time in the future is void
+    age_attempts(own, -3600)  # the clock was set back: times in the future are ignored
     assert await waits(limits.hold(7)) == 0
     (key,) = own.store.keys("limit:*")
     assert own.store.llen(key) <= 4
     assert 0 < own.store.pttl(key) <= 60_000
 
 
-async def test_every_kind_counts_for_itself(process: Start) -> None:
+async def test_each_kind_is_counted_separately(process: Start) -> None:
     one = Limit(1, 3600)
     limits = await process(Rules(one, one, one, one))
     actions: list[Callable[[], Awaitable[None]]] = [
@@ -109,7 +109,7 @@ async def test_every_kind_counts_for_itself(process: Start) -> None:
     assert all([await waits(action()) for action in actions])
 
 
-async def test_off_asks_nobody(process: Start, own: OwnRedis) -> None:
+async def test_without_limits_redis_is_not_used(process: Start, own: OwnRedis) -> None:
     limits = await process(Rules())
     before = own.store.info("stats")["total_commands_processed"]
     for _ in range(200):
@@ -120,12 +120,12 @@ async def test_off_asks_nobody(process: Start, own: OwnRedis) -> None:
     assert own.store.dbsize() == 0
 
 
-async def test_keys_tell_no_addresses(process: Start, own: OwnRedis) -> None:
+async def test_keys_reveal_no_addresses(process: Start, own: OwnRedis) -> None:
     rules = Rules(registrations=Limit(10, 3600))
     for secret in ("one", "one", "another"):
         await (await process(rules, secret=secret)).registration("2001:db8::1")
     keys = [str(key, "ascii") for key in own.store.keys("*") if isinstance(key, bytes)]
-    assert len(keys) == 2  # nobody who knows no secret can tell whose a key is
+    assert len(keys) == 2  # without the secret, nobody can tell whose key it is
     for key in keys:
         assert len(key) < 64
         assert "2001" not in key
@@ -142,27 +142,27 @@ async def test_keys_tell_no_addresses(process: Start, own: OwnRedis) -> None:
         ("", "", True),
     ],
 )
-async def test_whose_address_it_is(process: Start, first: str, second: str, *, same: bool) -> None:
+async def test_addresses_are_counted_by_network(process: Start, first: str, second: str, *, same: bool) -> None:
     limits = await process(Rules(registrations=Limit(1, 60)))
     await limits.registration(first)
     assert bool(await waits(limits.registration(second))) == same
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_with_redis_in_trouble_a_process_has_its_share(process: Start, own: OwnRedis, fault: str) -> None:
+async def test_during_a_redis_fault_each_process_allows_its_share(process: Start, own: OwnRedis, fault: str) -> None:
     breaks, heals = FAULTS[fault]
     four = [await process() for _ in range(4)]
     breaks(own)
-    assert await let_through(four, 200) == 4 * (10 // 4)
-    assert await let_through([four[0]], 50, user_id=8) == 2
+    assert await count_allowed(four, 200) == 4 * (10 // 4)
+    assert await count_allowed([four[0]], 50, user_id=8) == 2
     heals(own)
     for limits in four:
         await until_counted(limits, own)
-    assert await let_through(four, 200, user_id=9) == 10
+    assert await count_allowed(four, 200, user_id=9) == 10
 
 
 async def until_counted(limits: Limits, own: OwnRedis) -> None:
-    """Return when the process counts in Redis again."""
+    """Wait until the process counts in Redis again."""
     async with asyncio.timeout(5):
         for user_id in range(100, 10_000):
             known = own.store.dbsize()
@@ -175,51 +175,51 @@ async def until_counted(limits: Limits, own: OwnRedis) -> None:
 @pytest.mark.usefixtures("patient_with_redis")
 async def test_a_full_redis_still_counts(process: Start, own: OwnRedis) -> None:
     four = [await process() for _ in range(4)]
-    await let_through(four, 4, user_id=8)
+    await count_allowed(four, 4, user_id=8)
     own.fill()
-    assert await let_through(four, 200) == 10
+    assert await count_allowed(four, 200) == 10
 
 
-async def test_what_a_process_let_through_before_redis_went_is_part_of_its_share(process: Start, own: OwnRedis) -> None:
+async def test_a_share_includes_attempts_from_before_the_fault(process: Start, own: OwnRedis) -> None:
     one, two = await process(), await process()
-    assert await let_through([one], 10) == 10
+    assert await count_allowed([one], 10) == 10
     own.kill()
-    assert await let_through([one], 20) == 0
-    assert await let_through([two], 20) == 2  # it cannot know
+    assert await count_allowed([one], 20) == 0
+    assert await count_allowed([two], 20) == 2  # it does not know what the other allowed
 
 
-async def test_a_share_is_one_at_least(process: Start, own: OwnRedis) -> None:
+async def test_a_share_is_at_least_one(process: Start, own: OwnRedis) -> None:
     own.kill()
     limits = await process(Rules(holds=Limit(1, 60), bookings=Limit(3, 60)), workers=16)
     for action in (limits.hold, limits.booking):
         assert [await waits(action(7)) > 0 for _ in range(3)] == [False, True, True]
 
 
-def test_a_share_slides(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_period_of_a_share_slides(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = 1000.0
     monkeypatch.setattr(fallback.time, "monotonic", lambda: seconds)  # type: ignore[attr-defined]
-    own, limit = OwnShare(workers=2), Limit(4, 60)
+    share, limit = OwnShare(workers=2), Limit(4, 60)
     for _ in range(3):
-        own.add("key", limit)
+        share.add("key", limit)
         seconds += 10
-    assert own.seconds_to_wait("another", limit) == 0
-    assert own.seconds_to_wait("key", limit) == 40  # of the latest two the first was 20 seconds ago
+    assert share.seconds_to_wait("another", limit) == 0
+    assert share.seconds_to_wait("key", limit) == 40  # the older of the latest two was 20 seconds ago
     seconds += 40
-    assert own.seconds_to_wait("key", limit) == 0
+    assert share.seconds_to_wait("key", limit) == 0
 
 
-def test_what_a_process_remembers_is_bounded() -> None:
-    own = OwnShare(workers=1)
+def test_a_process_keeps_a_bounded_number_of_keys() -> None:
+    share = OwnShare(workers=1)
     for number in range(fallback.KEYS_KEPT + 5):
-        own.add(f"{number}", Limit(1, 3600))
-        own.add("often", Limit(10, 3600))
-    assert len(own._times) == fallback.KEYS_KEPT
-    assert len(own._times["often"]) == 10
-    assert own.seconds_to_wait("often", Limit(10, 3600)) > 0
+        share.add(f"{number}", Limit(1, 3600))
+        share.add("often", Limit(10, 3600))
+    assert len(share._times) == fallback.KEYS_KEPT
+    assert len(share._times["often"]) == 10
+    assert share.seconds_to_wait("often", Limit(10, 3600)) > 0
 
 
 @pytest.mark.parametrize(
-    ("seconds", "now", "words"),
+    ("seconds", "now", "text"),
     [
         (1, NOON, "Too many attempts. Try again in 1 second."),
         (59, NOON, "Too many attempts. Try again in 59 seconds."),
@@ -231,6 +231,6 @@ def test_what_a_process_remembers_is_bounded() -> None:
         (86_399, NOON, "Too many attempts. Try again at 12:00 tomorrow, in 24 hours."),
     ],
 )
-def test_the_words_say_when(seconds: int, now: datetime, words: str) -> None:
+def test_the_message_says_when_to_try_again(seconds: int, now: datetime, text: str) -> None:
     error = TooManyAttempts(retry_after=seconds, until=now + timedelta(seconds=seconds))
-    assert (text_of(error), error.retry_after) == (words, seconds)
+    assert (text_of(error), error.retry_after) == (text, seconds)
