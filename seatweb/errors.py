@@ -1,6 +1,6 @@
-"""The rules that can be broken: one small tree, each with a stable code and an HTTP status.
+"""The base of the domain's errors: each error has a stable code and an HTTP status.
 
-None of them holds words for people: those are in `seatweb.i18n`, by the key of an error's message.
+Errors contain no text for people: that is in `seatweb.i18n`, by the key of an error's message.
 """
 
 from __future__ import annotations
@@ -12,34 +12,34 @@ from typing import ClassVar, TypeAlias
 from msgspec import Struct
 
 Parameter: TypeAlias = int | str | datetime
-"""What stands in a text in the place of a name in braces."""
+"""A value for a placeholder in a text."""
 
 
 class Message(Struct, frozen=True):
-    """Something to tell a person, in whatever language: which text it is, and what to fill in there."""
+    """A message in no particular language: the key of its text, and the values of its placeholders."""
 
     key: str
     parameters: Mapping[str, Parameter] = {}
 
 
 class SeatwebError(Exception):
-    """Something went wrong that we know how to explain."""
+    """An error that Seatweb can explain to the user."""
 
     code: ClassVar[str] = "error"
     status: ClassVar[int] = 500
     reason: str = ""
-    """Which of the texts of its code explains it; empty for the general one."""
+    """Which of the code's texts explains it; empty for the general one."""
 
     def __init__(self, *, reason: str = "", retry_after: int | None = None, **parameters: Parameter) -> None:
         self.reason = reason or self.reason
         self.retry_after = retry_after  # seconds
-        # For logs: the parameters are left out, for they may be personal.
+        # For logs: without the parameters, which may be personal data.
         super().__init__(f"{self.code}.{self.reason}" if self.reason else self.code)
         self.message = Message(str(self), parameters)
 
 
 class InvalidInput(SeatwebError):
-    """What was sent cannot be used; `fields` says why, by field name."""
+    """The input cannot be used; `fields` says why, by field name."""
 
     code = "invalid_input"
     status = 422
@@ -81,7 +81,7 @@ class TooManyAttempts(SeatwebError):
     def __init__(
         self, *, reason: str = "", retry_after: int, until: datetime | None = None, **parameters: Parameter
     ) -> None:
-        """`until` is when they are over, in the time zone of who reads it; without a reason, the text tells it."""
+        """`until` is when to try again, in the reader's time zone; without a reason, the text says so."""
         if until and not reason:
             reason, parameters = "until", {**parameters, "seconds": retry_after, "until": until}
         super().__init__(reason=reason, retry_after=retry_after, **parameters)
@@ -98,4 +98,4 @@ class Overloaded(SeatwebError):
 
 
 Constraints: TypeAlias = Mapping[str, Callable[[], SeatwebError]]
-"""The error that a violation of each constraint of the schema is, by the name of the constraint."""
+"""The error to raise for a violation of each constraint of the schema, by the constraint's name."""

@@ -1,1 +1,1 @@
-"""The words for people."""
+"""Text for people."""

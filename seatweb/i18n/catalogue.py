@@ -1,4 +1,4 @@
-"""Turns errors and messages into text, where an answer to a person or a program is made."""
+"""Turn errors and messages into text for responses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from seatweb.i18n.english import TEXTS
 
 
 def text_of(told: SeatwebError | Message) -> str:
-    """Return what an error or a message says, filled in."""
+    """Return the text of an error or a message, with its parameters filled in."""
     message = told.message if isinstance(told, SeatwebError) else told
     parameters = {**message.parameters}
     seconds, until = parameters.get("seconds"), parameters.get("until")
@@ -23,7 +23,7 @@ def text_of(told: SeatwebError | Message) -> str:
 
 
 def texts_of(messages: Mapping[str, Message]) -> dict[str, str]:
-    """Return what the messages say, by the same names."""
+    """Return the messages' texts, by the same names."""
     return {name: text_of(message) for name, message in messages.items()}
 
 
@@ -33,7 +33,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def _when(seconds: int, until: datetime) -> str:
-    """Return when that is, never sooner than it is: by the clock and in minutes or hours, if it is not a moment."""
+    """Return a wait as text, rounded up; from 1 minute on, as a time of day and a number of minutes or hours."""
     if seconds < 60:
         return text_of(Message("when.in_seconds", {"count": seconds}))
     tomorrow = (until - timedelta(seconds=seconds)).date() != until.date()
@@ -49,7 +49,7 @@ def _when(seconds: int, until: datetime) -> str:
 
 
 class _Formatter(Formatter):
-    """Fills in texts; `{count:second}` stands for a count with its noun."""
+    """Fills in texts; `{count:second}` becomes a count with its noun, such as "2 seconds"."""
 
     def format_field(self, value: Any, format_spec: str) -> str:  # noqa: ANN401 - as the library declares it
         return plural(value, format_spec) if format_spec else str(value)

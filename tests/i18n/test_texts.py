@@ -26,8 +26,8 @@ MODULES = [
     for found in pkgutil.walk_packages(seatweb.__path__, "seatweb.")
     if not found.name.endswith("__main__")
 ]
-# Errors and messages whose keys are put together where they are made.
-MADE = [
+# Errors and messages whose keys are computed at run time.
+COMPUTED = [
     SeatHeld(seconds=1).message,
     TooManyAttempts(retry_after=1, until=datetime(2026, 11, 23, 12, 0, tzinfo=UTC)).message,
     *TITLES.values(),
@@ -42,17 +42,17 @@ def errors_in(module: ModuleType) -> list[type[SeatwebError]]:
 
 
 def strings_in(node: ast.AST) -> list[str]:
-    """Return the strings that an argument may be: several, if it is one or another."""
+    """Return the strings that an argument may be; a conditional expression may be several."""
     parts = [node.body, node.orelse] if isinstance(node, ast.IfExp) else [node]
     return [part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)]
 
 
 def calls_in(module: ModuleType) -> Iterator[tuple[ast.Call, list[object]]]:
-    """Yield every call, with what its function and its arguments are, where those are plain names."""
+    """Yield every call, with the objects that its function and arguments refer to, if they are plain names."""
     assert module.__file__
     for call in ast.walk(ast.parse(Path(module.__file__).read_text())):
         if isinstance(call, ast.Call):
-            names = [one.id for one in (call.func, *call.args) if isinstance(one, ast.Name)]
+            names = [node.id for node in (call.func, *call.args) if isinstance(node, ast.Name)]
             yield call, [vars(module).get(name) for name in names]
 
 
@@ -63,22 +63,22 @@ def test_every_error_has_a_text_for_its_code_and_its_reason() -> None:
             assert not error.reason or f"{error.code}.{error.reason}" in TEXTS
 
 
-def test_every_reason_has_a_text_that_is_filled_in() -> None:
+def test_every_reason_has_a_text_and_fills_its_placeholders() -> None:
     for module in MODULES:
         for key, names in reasons_in(module):
-            assert needed_by(key) <= names, key
+            assert placeholders_of(key) <= names, key
 
 
-def test_every_message_has_a_text_that_is_filled_in() -> None:
+def test_every_message_has_a_text_and_fills_its_placeholders() -> None:
     for module in MODULES:
         for key, names in messages_in(module):
-            assert names is None or needed_by(key) <= names, key
-    for message in MADE:
+            assert names is None or placeholders_of(key) <= names, key
+    for message in COMPUTED:
         assert text_of(message)
 
 
 def test_every_text_is_used() -> None:
-    used = {message.key for message in MADE}
+    used = {message.key for message in COMPUTED}
     for module in MODULES:
         used |= {error.code for error in errors_in(module)}
         used |= {f"{error.code}.{error.reason}" for error in errors_in(module)}
@@ -87,31 +87,31 @@ def test_every_text_is_used() -> None:
 
 
 def reasons_in(module: ModuleType) -> Iterator[tuple[str, set[str]]]:
-    """Yield the key of each error that is made with a reason, and the names of what it fills in."""
-    for call, named in calls_in(module):
-        given = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
-        for reason in strings_in(given["reason"]) if "reason" in given else ():
-            errors = [one for one in named if isinstance(one, type) and issubclass(one, SeatwebError)]
-            assert errors or isinstance(call.func, ast.Attribute), f"{module.__name__}: whose reason is {reason}?"
+    """Yield the key of each error that is raised with a reason, and the names of its parameters."""
+    for call, objects in calls_in(module):
+        arguments = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
+        for reason in strings_in(arguments["reason"]) if "reason" in arguments else ():
+            errors = [value for value in objects if isinstance(value, type) and issubclass(value, SeatwebError)]
+            assert errors or isinstance(call.func, ast.Attribute), f"{module.__name__}: no error class for {reason}"
             for error in errors:
-                yield f"{error.code}.{reason}", {*given} - {"reason", "fields", "retry_after"}
+                yield f"{error.code}.{reason}", {*arguments} - {"reason", "fields", "retry_after"}
 
 
 def messages_in(module: ModuleType) -> Iterator[tuple[str, set[str] | None]]:
-    """Yield the key of each message, and the names of what it fills in; None where that is not written out there."""
-    for call, named in calls_in(module):
-        if Message in named[:1] and isinstance(call.func, ast.Name):
+    """Yield the key of each message, and the names of its parameters; None if they are not a literal dictionary."""
+    for call, objects in calls_in(module):
+        if Message in objects[:1] and isinstance(call.func, ast.Name):
             names: set[str] | None = set()
             if len(call.args) > 1:
-                filled = call.args[1]
+                parameters = call.args[1]
                 names = None
-                if isinstance(filled, ast.Dict):
-                    names = {text for key in filled.keys if key for text in strings_in(key)}
+                if isinstance(parameters, ast.Dict):
+                    names = {text for key in parameters.keys if key for text in strings_in(key)}
             for key in strings_in(call.args[0]):
                 yield key, names
 
 
-def needed_by(key: str) -> set[str]:
+def placeholders_of(key: str) -> set[str]:
     return {name for _, name, _, _ in Formatter().parse(TEXTS[key]) if name}
 
 
@@ -121,20 +121,20 @@ def test_a_count_agrees_with_its_noun(count: int, words: str) -> None:
 
 
 def test_texts_agree_with_their_numbers() -> None:
-    told = "Someone else is choosing that seat just now; it is held for"
-    assert text_of(SeatHeld(seconds=1)) == f"{told} 1 more second."
-    assert text_of(SeatHeld(seconds=2)) == f"{told} 2 more seconds."
+    start = "Someone else is choosing that seat just now; it is held for"
+    assert text_of(SeatHeld(seconds=1)) == f"{start} 1 more second."
+    assert text_of(SeatHeld(seconds=2)) == f"{start} 2 more seconds."
     locked = TooManyAttempts(reason="wrong_codes", retry_after=60, minutes=1)
     assert text_of(locked) == "There were too many wrong codes. Wait 1 minute, or use a passkey."
 
 
-def test_what_someone_sent_is_shown_as_it_is() -> None:
+def test_input_is_shown_unchanged_in_texts() -> None:
     for sent in ("{name}", "{0}", "{", "%s", "{name.__class__}"):
         assert text_of(InvalidInput(reason="field_twice", name=sent)) == f"The field {sent} was sent twice."
         assert texts_of({"a": Message("field.unfit", {"why": sent})}) == {"a": sent}
 
 
-def test_logs_are_told_what_went_wrong_and_nothing_personal() -> None:
+def test_errors_in_logs_contain_no_personal_data() -> None:
     assert str(InvalidInput()) == "invalid_input"
     assert str(InvalidInput(reason="field_twice", name="ada")) == "invalid_input.field_twice"
     assert "ada" not in repr(InvalidInput(reason="field_twice", fields={"a": Message("field.unfit", {"why": "ada"})}))
