@@ -444,7 +444,7 @@ async def test_coming_and_ended_bookings(bookings: Bookings, users: list[User], 
     dropped = await bookings.book(users[0], 3, clock.ahead(1))
     await bookings.cancel(users[0], dropped.id)
     await bookings.book(users[1], 4, clock.today)
-    assert [booking.id for booking in await bookings.coming(users[0])] == [today.id, later.id]
+    assert [booking.id for booking in await bookings.upcoming(users[0])] == [today.id, later.id]
     assert [booking.id for booking in await bookings.ended(users[0])] == [dropped.id]
 
 

@@ -18,7 +18,7 @@ from seatweb.accounts import queries as account_queries
 from seatweb.booking import live as module
 from seatweb.booking import queries as booking_queries
 from seatweb.booking.changes import CHANNEL
-from seatweb.booking.live import LOOK_SECONDS, STREAMS_OF_A_USER, Live
+from seatweb.booking.live import POLL_SECONDS, STREAMS_OF_A_USER, Live
 from seatweb.storage.database import Database
 
 from tests.domain import Process
@@ -90,8 +90,8 @@ async def test_a_hold_that_ends_by_itself_is_told(site: Site, clock: Clock, stor
 async def test_a_change_whose_signal_was_lost_is_seen_all_the_same(
     start_site: Callable[..., Site], clock: Clock, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert LOOK_SECONDS < BROKEN_SECONDS
-    monkeypatch.setattr("seatweb.booking.live.LOOK_SECONDS", 0.2)
+    assert POLL_SECONDS < BROKEN_SECONDS
+    monkeypatch.setattr("seatweb.booking.live.POLL_SECONDS", 0.2)
     async with live(start_site().visitor(), clock.today) as stream:
         await connection.execute("update seats set closed = true where id = 7")
         await stream.shows(7, "closed")
@@ -312,7 +312,7 @@ async def test_signing_out_ends_the_stream_within_a_second(site: Site, clock: Cl
 async def test_a_quiet_stream_gives_signs_of_life_and_ends_with_its_day(
     start_site: Callable[..., Site], clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("seatweb.booking.live.BEAT_SECONDS", 0.1)
+    monkeypatch.setattr("seatweb.booking.live.HEARTBEAT_SECONDS", 0.1)
     site = start_site()
     async with live(site.visitor(), clock.today) as stream:
         for _ in range(3):
