@@ -98,8 +98,8 @@ return active
 )
 
 
-RELEASE_SECONDS: Final = 0.6  # between two attempts
-CLOCK_MARGIN_SECONDS: Final = 0.05  # error of the clock offset; less than a user needs to choose another seat
+RELEASE_RETRY_SECONDS: Final = 0.6
+CLOCK_MARGIN_SECONDS: Final = 0.05  # covers the round trip in the clock offset; no user chooses another seat so fast
 RELEASES_KEPT: Final = 10_000
 
 
@@ -169,7 +169,7 @@ class HoldStore:
         """Send the queued releases once Redis is back: twice, because it may still read a delayed TAKE in between."""
         sent: set[Command] = set()
         while self._releases:
-            await asyncio.sleep(RELEASE_SECONDS)
+            await asyncio.sleep(RELEASE_RETRY_SECONDS)
             commands = list(islice(self._releases, BATCH))
             try:
                 await self._redis.batch(commands)

@@ -33,7 +33,7 @@ def bearer(token: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-async def test_register_sign_in_and_who_am_i(http: httpx.AsyncClient, slash: str) -> None:
+async def test_registering_and_signing_in_return_working_tokens(http: httpx.AsyncClient, slash: str) -> None:
     """As with the original: also with a short password in the try-out mode."""
     registered = await http.post(f"/auth/register{slash}", json=JOHN)
     signed_in = await http.post(f"/auth/login{slash}", json={**JOHN, "username": " JOHN "})
@@ -61,7 +61,9 @@ async def test_a_short_password_is_refused_with_a_reason_in_service(start_site: 
         assert (await http.post("/auth/register", json={**JOHN, "password": "8 is  ok"})).status_code == 201
 
 
-async def test_names_and_passwords_that_do_not_do(http: httpx.AsyncClient, connection: asyncpg.Connection) -> None:
+async def test_invalid_usernames_and_passwords_are_refused(
+    http: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
     for username, password, *fields in (
         ("", "secret", "username"),
         ("jo", "secret", "username"),
@@ -82,7 +84,9 @@ async def test_names_and_passwords_that_do_not_do(http: httpx.AsyncClient, conne
     assert await connection.fetchval("select count(*) from users") == 0
 
 
-async def test_a_name_in_use_and_wrong_passwords(http: httpx.AsyncClient, connection: asyncpg.Connection) -> None:
+async def test_taken_usernames_and_wrong_passwords_are_refused(
+    http: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
     await http.post("/auth/register", json=JOHN)
     for name in ("john", "JOHN", " john ", "ｊｏｈｎ"):  # fullwidth letters are the same name
         refused(await http.post("/auth/register", json={**JOHN, "username": name}), 409, "username_taken")
@@ -94,7 +98,9 @@ async def test_a_name_in_use_and_wrong_passwords(http: httpx.AsyncClient, connec
     refused(await http.post("/auth/login", json=JOHN), 401, "bad_credentials")
 
 
-async def test_a_second_factor_goes_with_the_password(http: httpx.AsyncClient, connection: asyncpg.Connection) -> None:
+async def test_signing_in_needs_password_and_second_factor_together(
+    http: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
     await http.post("/auth/register", json=JOHN)
     ignored = await http.post("/auth/login", json={**JOHN, "code": "123456"})  # there is none yet
     assert ignored.status_code == 200
@@ -125,7 +131,7 @@ def forged(claims: dict[str, Any], secret: str = SECRET, algorithm: str = ALGORI
 
 
 @pytest.mark.filterwarnings("ignore:The HMAC key")  # too short for HS512, which is not taken anyway
-async def test_tokens_that_are_none(site: Site, http: httpx.AsyncClient, connection: asyncpg.Connection) -> None:
+async def test_invalid_tokens_are_refused(site: Site, http: httpx.AsyncClient, connection: asyncpg.Connection) -> None:
     async with running_programs(site, 2) as (ada, grace):
         now = datetime.now(UTC)
         claims: dict[str, Any] = {
@@ -184,7 +190,7 @@ async def is_refused(program: Program) -> bool:
     return (await program.get("/me")).status_code == 401
 
 
-async def test_every_operation_but_the_public_ones_asks_for_a_token(http: httpx.AsyncClient) -> None:
+async def test_every_operation_but_the_public_ones_needs_a_token(http: httpx.AsyncClient) -> None:
     for method, path in (
         ("GET", "/me"),
         ("GET", "/seats"),
@@ -243,7 +249,7 @@ async def test_a_token_ends_with_its_session(site: Site) -> None:
         refused(await program.book(1), 401, "not_signed_in")
 
 
-async def test_nobody_sees_or_changes_what_is_anothers(programs: Programs) -> None:
+async def test_nobody_sees_or_changes_another_users_bookings(programs: Programs) -> None:
     async with programs(2) as (ada, grace):
         mine = (await ada.book(7)).json()["id"]
         refused(await grace.cancel(mine), 404, "booking_not_found")
@@ -259,14 +265,14 @@ WELL = {"status": "ok", "postgresql": "ok", "redis": "ok", "migrations": "ok"}
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-async def test_all_is_well(http: httpx.AsyncClient, slash: str) -> None:
+async def test_health_is_ok_while_everything_works(http: httpx.AsyncClient, slash: str) -> None:
     for path, content in (("/health", WELL), ("/health/live", {"status": "ok"})):
         answer = await http.get(path + slash)
         assert (answer.status_code, answer.json()) == (200, content)
         assert answer.headers["cache-control"] == "no-store"
 
 
-async def test_degraded_without_redis_and_everything_is_served(
+async def test_health_is_degraded_without_redis_and_everything_works(
     start_site: Callable[..., Site], without_redis: Backends
 ) -> None:
     site = start_site(with_backends=without_redis)
@@ -282,7 +288,7 @@ async def test_degraded_without_redis_and_everything_is_served(
 
 
 @pytest.mark.parametrize("trouble", ["cut", "blocked"])
-async def test_unavailable_without_postgresql(
+async def test_health_is_unavailable_without_postgresql(
     start_site: Callable[..., Site], wired: Backends, wire: Wire, trouble: str
 ) -> None:
     site = await asyncio.to_thread(start_site, with_backends=wired)
@@ -308,7 +314,7 @@ async def test_unavailable_without_postgresql(
         assert (await ada.book(7)).status_code == 201
 
 
-async def test_unavailable_while_migrations_are_pending(
+async def test_health_is_unavailable_while_migrations_are_pending(
     http: httpx.AsyncClient, connection: asyncpg.Connection
 ) -> None:
     await connection.execute("delete from _pogo_migration where migration_id like '0002%'")
@@ -317,7 +323,9 @@ async def test_unavailable_while_migrations_are_pending(
     assert int(answer.headers["retry-after"]) > 0
 
 
-async def test_being_alive_needs_neither(start_site: Callable[..., Site], wired: Backends, wire: Wire) -> None:
+async def test_liveness_needs_neither_postgresql_nor_redis(
+    start_site: Callable[..., Site], wired: Backends, wire: Wire
+) -> None:
     """With PostgreSQL silent and Redis away, and long before either is given up."""
     nothing = Backends(database_url=wired.database_url, redis_url="redis://127.0.0.1:1/0", jwt_secret=wired.jwt_secret)
     site = await asyncio.to_thread(start_site, with_backends=nothing)  # the wire is in this thread

@@ -22,7 +22,9 @@ def codes(answers: list[httpx.Response]) -> Counter[tuple[int, str]]:
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-async def test_book_see_move_and_cancel(programs: Programs, connection: asyncpg.Connection, slash: str) -> None:
+async def test_a_booking_is_made_listed_moved_and_cancelled(
+    programs: Programs, connection: asyncpg.Connection, slash: str
+) -> None:
     async with programs(1) as (ada,):
         booked = await ada.post(f"/bookings{slash}", {"seat_id": 7})
         assert (booked.status_code, booked.headers["content-type"]) == (201, "application/json")
@@ -63,7 +65,7 @@ async def test_book_see_move_and_cancel(programs: Programs, connection: asyncpg.
 # The quirks of the original
 
 
-async def test_cancelling_twice_is_not_found_the_second_time(programs: Programs) -> None:
+async def test_a_cancelled_booking_can_be_neither_cancelled_nor_moved(programs: Programs) -> None:
     async with programs(1) as (ada,):
         for _ in range(3):  # on one day: book, cancel, book again
             booking = (await ada.book(7)).json()["id"]
@@ -72,7 +74,7 @@ async def test_cancelling_twice_is_not_found_the_second_time(programs: Programs)
             refused(await ada.move(booking, 8), 404, "booking_not_found")
 
 
-async def test_one_user_takes_two_seats_at_once(programs: Programs, connection: asyncpg.Connection) -> None:
+async def test_a_user_who_books_two_seats_at_once_gets_one(programs: Programs, connection: asyncpg.Connection) -> None:
     async with programs(20) as people:
         for number, program in enumerate(people):
             answers = await together(program.book(2 * number + 1), program.book(2 * number + 2))
@@ -80,7 +82,7 @@ async def test_one_user_takes_two_seats_at_once(programs: Programs, connection: 
         assert await connection.fetchval("select count(*) from bookings") == 20
 
 
-async def test_fifty_users_want_one_seat(programs: Programs, connection: asyncpg.Connection) -> None:
+async def test_one_of_fifty_users_gets_the_seat(programs: Programs, connection: asyncpg.Connection) -> None:
     async with programs(50) as people:
         answers = await together(*(program.book(7) for program in people))
         assert codes(answers) == {(201, ""): 1, (409, "seat_taken"): 49}
@@ -91,7 +93,7 @@ SEATS_THAT_ARE_NONE = (99999999999, 81, 0, -1, 2**63 - 1, 2**63, -(2**63), 2**64
 
 
 @pytest.mark.parametrize("key", [None, "a-key"])
-async def test_seats_and_bookings_that_are_none(programs: Programs, key: str | None) -> None:
+async def test_unknown_seats_and_bookings_are_not_found(programs: Programs, key: str | None) -> None:
     async with programs(1) as (ada,):
         for seat_id in SEATS_THAT_ARE_NONE:
             refused(await ada.book(seat_id, key=key and f"{key}{seat_id}"), 404, "seat_not_found")
@@ -116,7 +118,7 @@ async def test_seats_and_bookings_that_are_none(programs: Programs, key: str | N
         assert [found["id"] for found in (await ada.get("/bookings")).json()] == [booking]
 
 
-async def test_closed_seats_and_days_that_cannot_be_booked(
+async def test_closed_seats_and_days_outside_the_window_are_refused(
     programs: Programs, connection: asyncpg.Connection, clock: Clock
 ) -> None:
     await connection.execute("update seats set closed = true where id in (3, 80)")
@@ -135,7 +137,7 @@ async def test_closed_seats_and_days_that_cannot_be_booked(
         refused(await ada.move(booking["id"], 8), 422, "outside_booking_window")
 
 
-async def test_any_free_seat(programs: Programs, connection: asyncpg.Connection) -> None:
+async def test_any_books_a_free_seat(programs: Programs, connection: asyncpg.Connection) -> None:
     async with programs(23) as people:
         ada, grace, *others = people
         assert (await ada.post("/bookings", {"any": True})).json()["seat_id"] == 1
@@ -148,7 +150,7 @@ async def test_any_free_seat(programs: Programs, connection: asyncpg.Connection)
         assert await connection.fetchval("select count(*) from bookings") == 22
 
 
-async def test_moving(programs: Programs, connection: asyncpg.Connection) -> None:
+async def test_a_booking_moves_to_free_seats_only(programs: Programs, connection: asyncpg.Connection) -> None:
     async with programs(2) as (ada, grace):
         mine, theirs = (await ada.book(7)).json(), (await grace.book(8)).json()
         assert (await ada.move(mine["id"], 7)).json() == mine  # to where it is
@@ -160,7 +162,7 @@ async def test_moving(programs: Programs, connection: asyncpg.Connection) -> Non
 
 
 @pytest.mark.parametrize(("first", "second"), [(7, 8), (7, 43)])
-async def test_two_users_swap_fifty_times(programs: Programs, first: int, second: int) -> None:
+async def test_two_users_who_swap_seats_are_always_refused(programs: Programs, first: int, second: int) -> None:
     async with programs(2) as (ada, grace):
         mine, theirs = (await ada.book(first)).json()["id"], (await grace.book(second)).json()["id"]
         for _ in range(50):
@@ -168,7 +170,9 @@ async def test_two_users_swap_fifty_times(programs: Programs, first: int, second
             assert codes(answers) == {(409, "seat_taken"): 2}
 
 
-async def test_everyone_does_everything_at_once(programs: Programs, connection: asyncpg.Connection) -> None:
+async def test_mixed_concurrent_requests_succeed_or_conflict(
+    programs: Programs, connection: asyncpg.Connection
+) -> None:
     """Booking, moving, cancelling and looking, mixed: no 5xx, and one user a seat and one seat a user."""
     async with programs(12) as people:
 
@@ -220,7 +224,7 @@ async def pages(program: Program, path: str) -> list[list[dict[str, Any]]]:
 
 
 @pytest.mark.parametrize("limit", [1, 7, 30, 89, 90, 91, 200])
-async def test_all_pages_are_all_bookings_once(
+async def test_the_pages_list_every_booking_once(
     programs: Programs, connection: asyncpg.Connection, clock: Clock, limit: int
 ) -> None:
     async with programs(2) as (ada, grace):
@@ -232,7 +236,9 @@ async def test_all_pages_are_all_bookings_once(
         assert [booking["id"] for page in found for booking in page] == [row["id"] for row in rows]
 
 
-async def test_filters(programs: Programs, connection: asyncpg.Connection, clock: Clock) -> None:
+async def test_bookings_are_filtered_by_day_and_status(
+    programs: Programs, connection: asyncpg.Connection, clock: Clock
+) -> None:
     async with programs(1) as (ada,):
         await many(connection, ada, clock.ahead(-10), 20)
 
@@ -255,7 +261,9 @@ async def test_filters(programs: Programs, connection: asyncpg.Connection, clock
         assert await listed("from_date=2026-11-24&to_date=2026-11-23") == []
 
 
-async def test_pages_while_bookings_are_added(programs: Programs, connection: asyncpg.Connection, clock: Clock) -> None:
+async def test_bookings_added_while_paging_cause_no_gaps_or_duplicates(
+    programs: Programs, connection: asyncpg.Connection, clock: Clock
+) -> None:
     """What was there when one began comes once, whatever is added before or behind; and nothing comes twice."""
     async with programs(1) as (ada,):
         await many(connection, ada, clock.ahead(10), 10)
@@ -278,7 +286,7 @@ def cursor(text: str | bytes) -> str:
     return base64.urlsafe_b64encode(text.encode() if isinstance(text, str) else text).decode().rstrip("=")
 
 
-async def test_cursors_and_filters_that_are_none(programs: Programs) -> None:
+async def test_invalid_cursors_and_filters_are_refused(programs: Programs) -> None:
     async with programs(1) as (ada,):
         for value in (
             "",

@@ -28,7 +28,7 @@ def program(site: Site, visitor: Visitor) -> Program:
 
 
 @pytest.mark.parametrize("key", [None, "the-key-of-one-booking"])
-async def test_a_held_seat_is_refused_with_the_seconds_that_are_left(
+async def test_booking_a_held_seat_is_refused_with_the_seconds_left(
     site: Site, clock: Clock, connection: asyncpg.Connection, key: str | None
 ) -> None:
     async with site.people(1, prefix="Zoltan") as (zoltan,), running_programs(site, 1) as (script,):
@@ -43,7 +43,7 @@ async def test_a_held_seat_is_refused_with_the_seconds_that_are_left(
         assert (await program(site, zoltan).book(7)).status_code == 201
 
 
-async def test_a_move_to_a_held_seat_is_refused_and_keeps_the_first(site: Site, clock: Clock) -> None:
+async def test_a_move_to_a_held_seat_is_refused_and_keeps_the_first_seat(site: Site, clock: Clock) -> None:
     async with site.people(1) as (ada,), running_programs(site, 1, "script") as (script,):
         await hold(ada, clock.today, 7)
         booking = (await script.book(8)).json()
@@ -53,7 +53,7 @@ async def test_a_move_to_a_held_seat_is_refused_and_keeps_the_first(site: Site, 
         assert (await script.get("/bookings")).json() == [booking]
 
 
-async def test_held_seats_are_not_listed_but_to_their_holder(site: Site, clock: Clock) -> None:
+async def test_a_held_seat_is_free_only_to_its_holder(site: Site, clock: Clock) -> None:
     async with site.people(1) as (ada,), running_programs(site, 1, "script") as (script,):
         mine = program(site, ada)
         paths = ("/seats?section=A", "/seats", "/sections")
@@ -80,14 +80,14 @@ async def test_held_seats_are_not_listed_but_to_their_holder(site: Site, clock: 
             assert (await script.get(path)).headers["etag"] == before[path].headers["etag"]
 
 
-async def test_a_hold_in_one_section_leaves_the_answer_of_another_as_it_is(site: Site, clock: Clock) -> None:
+async def test_a_hold_in_one_section_keeps_the_etag_of_another(site: Site, clock: Clock) -> None:
     async with site.people(1) as (ada,), running_programs(site, 1, "script") as (script,):
         known = {"if-none-match": (await script.get("/seats?section=B")).headers["etag"]}
         await hold(ada, clock.today, 7)
         assert (await script.get("/seats?section=B", headers=known)).status_code == 304
 
 
-async def test_any_gives_no_seat_that_someone_else_holds(
+async def test_any_books_no_seat_that_someone_else_holds(
     site: Site, clock: Clock, connection: asyncpg.Connection
 ) -> None:
     async with site.people(1) as (ada,), running_programs(site, 2, "script") as (first, second):
@@ -99,7 +99,7 @@ async def test_any_gives_no_seat_that_someone_else_holds(
         assert (await program(site, ada).post("/bookings", {"any": True})).json()["seat_id"] == 61
 
 
-async def test_booking_ends_the_holder_s_hold_wherever_it_is_booked(
+async def test_booking_any_seat_through_the_api_ends_the_users_hold(
     site: Site, clock: Clock, store: redis.Redis
 ) -> None:
     async with site.people(1) as (ada,):
@@ -121,7 +121,9 @@ async def all_is_told(site: Site, store: redis.Redis) -> None:
 
 
 @pytest.mark.parametrize("key", [None, "the-key-of-one-booking"])
-async def test_a_refusal_leaves_the_user_s_hold(site: Site, clock: Clock, store: redis.Redis, key: str | None) -> None:
+async def test_a_refused_booking_keeps_the_users_hold(
+    site: Site, clock: Clock, store: redis.Redis, key: str | None
+) -> None:
     async with site.people(1) as (ada,), running_programs(site, 1, "script") as (script,):
         await script.book(8)
         await hold(ada, clock.today, 7)
@@ -130,7 +132,7 @@ async def test_a_refusal_leaves_the_user_s_hold(site: Site, clock: Clock, store:
         assert store.hkeys("holds:{2026-11-23}") == ["7"]
 
 
-async def test_an_answer_that_is_given_again_ends_no_later_hold(site: Site, clock: Clock, store: redis.Redis) -> None:
+async def test_a_replayed_answer_keeps_a_later_hold(site: Site, clock: Clock, store: redis.Redis) -> None:
     async with site.people(1) as (ada,):
         mine = program(site, ada)
         first = await mine.book(8, key="a-key")

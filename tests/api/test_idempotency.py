@@ -39,7 +39,7 @@ async def counts(connection: asyncpg.Connection) -> tuple[int, int]:
     return bookings, keys
 
 
-async def test_the_first_answer_is_given_again(programs: Programs, connection: asyncpg.Connection) -> None:
+async def test_a_repeated_request_gets_the_first_answer(programs: Programs, connection: asyncpg.Connection) -> None:
     async with programs(1) as (ada,):
         first = await ada.book(7, key=KEY)
         assert first.status_code == 201
@@ -49,7 +49,9 @@ async def test_the_first_answer_is_given_again(programs: Programs, connection: a
         assert await connection.fetchval("select count(*) from audit where action = 'book'") == 1
 
 
-async def test_a_replay_after_a_cancel_does_not_book_again(programs: Programs, connection: asyncpg.Connection) -> None:
+async def test_a_replay_after_cancelling_does_not_book_again(
+    programs: Programs, connection: asyncpg.Connection
+) -> None:
     async with programs(1) as (ada,):
         first = await ada.book(7, key=KEY)
         assert (await ada.cancel(first.json()["id"])).status_code == 200
@@ -59,7 +61,7 @@ async def test_a_replay_after_a_cancel_does_not_book_again(programs: Programs, c
 
 
 @pytest.mark.parametrize("any_seat", [False, True])
-async def test_a_refusal_is_an_answer_too(
+async def test_a_refusal_is_replayed_after_its_reason_is_gone(
     programs: Programs, connection: asyncpg.Connection, *, any_seat: bool
 ) -> None:
     async with programs(2) as (ada, grace):
@@ -73,7 +75,7 @@ async def test_a_refusal_is_an_answer_too(
         assert (await ada.post("/bookings", content, key=f"{KEY}-2")).status_code == 201
 
 
-async def test_refusals_of_every_kind_are_given_again(programs: Programs, clock: Clock) -> None:
+async def test_refusals_of_every_kind_are_replayed(programs: Programs, clock: Clock) -> None:
     async with programs(1) as (ada,):
         await ada.book(7)
         for number, (content, status, code) in enumerate(
@@ -90,7 +92,7 @@ async def test_refusals_of_every_kind_are_given_again(programs: Programs, clock:
             again(first, await ada.post("/bookings", content, key=f"key-{number}"))
 
 
-async def test_another_request_under_the_same_key(programs: Programs, connection: asyncpg.Connection) -> None:
+async def test_a_key_reused_for_another_request_is_refused(programs: Programs, connection: asyncpg.Connection) -> None:
     async with programs(1) as (ada,):
         first = await ada.book(7, key=KEY)
         for other in (
@@ -104,7 +106,7 @@ async def test_another_request_under_the_same_key(programs: Programs, connection
         assert await counts(connection) == (1, 1)
 
 
-async def test_how_a_request_is_written_does_not_count(programs: Programs) -> None:
+async def test_a_request_formatted_differently_is_the_same_request(programs: Programs) -> None:
     async with programs(1) as (ada,):
         first = await ada.post("/bookings", {"seat_id": 7, "booking_date": "2026-11-24"}, key=KEY)
         for path, body in (
@@ -116,7 +118,7 @@ async def test_how_a_request_is_written_does_not_count(programs: Programs) -> No
             again(first, await ada.http.post(path, content=body, headers=headers))
 
 
-async def test_the_same_key_of_another_user_is_another_key(programs: Programs, connection: asyncpg.Connection) -> None:
+async def test_users_can_use_the_same_key_independently(programs: Programs, connection: asyncpg.Connection) -> None:
     async with programs(2) as (ada, grace):
         mine, theirs = await ada.book(7, key=KEY), await grace.book(8, key=KEY)
         assert (mine.status_code, theirs.status_code) == (201, 201)
@@ -127,7 +129,7 @@ async def test_the_same_key_of_another_user_is_another_key(programs: Programs, c
 
 
 @pytest.mark.parametrize("content", [{"seat_id": 7}, {"any": True}])
-async def test_twenty_deliveries_at_once(
+async def test_twenty_deliveries_at_once_make_one_booking(
     programs: Programs, connection: asyncpg.Connection, content: dict[str, object]
 ) -> None:
     async with programs(1) as (ada,):
@@ -148,7 +150,7 @@ async def test_twenty_deliveries_at_once(
             assert await counts(connection) == (turn + 1, turn + 1)
 
 
-async def test_a_second_delivery_while_the_first_is_answered(
+async def test_a_delivery_during_the_first_one_is_refused_as_in_progress(
     programs: Programs, connection: asyncpg.Connection, database_url: str
 ) -> None:
     async with programs(1) as (ada,):
@@ -165,7 +167,7 @@ async def test_a_second_delivery_while_the_first_is_answered(
         assert await counts(connection) == (1, 2)
 
 
-async def test_a_crash_between_leaves_nothing_and_asking_again_works(
+async def test_a_connection_lost_mid_booking_leaves_nothing_and_a_retry_works(
     programs: Programs, connection: asyncpg.Connection, database_url: str
 ) -> None:
     async with programs(1) as (ada,):
@@ -183,7 +185,9 @@ async def test_a_crash_between_leaves_nothing_and_asking_again_works(
         assert await counts(connection) == (1, 1)
 
 
-async def test_booking_and_answer_are_one_transaction(programs: Programs, connection: asyncpg.Connection) -> None:
+async def test_booking_and_answer_are_stored_in_one_transaction(
+    programs: Programs, connection: asyncpg.Connection
+) -> None:
     async with programs(1) as (ada,):
         answer = await ada.book(7, key=KEY)
         row = await connection.fetchrow(
@@ -205,7 +209,7 @@ async def test_booking_and_answer_are_one_transaction(programs: Programs, connec
         assert (await ada.book(8, key=f"{KEY}-2")).status_code == 201
 
 
-async def test_what_was_never_begun_is_not_kept(programs: Programs, connection: asyncpg.Connection) -> None:
+async def test_invalid_requests_do_not_use_up_the_key(programs: Programs, connection: asyncpg.Connection) -> None:
     """A request that cannot be read has no answer to keep: the corrected one may have the same key."""
     async with programs(1) as (ada,):
         refused(await ada.post("/bookings", {"seat": 7}, key=KEY), 422, "invalid_input", "seat")
@@ -214,7 +218,7 @@ async def test_what_was_never_begun_is_not_kept(programs: Programs, connection: 
         assert (await ada.book(7, key=KEY)).status_code == 201
 
 
-async def test_keys_that_are_none(programs: Programs, connection: asyncpg.Connection) -> None:
+async def test_malformed_keys_are_refused(programs: Programs, connection: asyncpg.Connection) -> None:
     async with programs(1) as (ada,):
         for key in (b"", b'""', b'"', b'"a" "b"', b"a b", b"a" * 256, b"\xc3\xa9", b"\xff", b"a\tb"):
             headers = [(b"idempotency-key", key)]
@@ -235,7 +239,7 @@ async def test_keys_that_are_none(programs: Programs, connection: asyncpg.Connec
         assert await counts(connection) == (5, 5)
 
 
-async def test_without_a_key_nothing_is_kept(programs: Programs, connection: asyncpg.Connection) -> None:
+async def test_without_a_key_no_answer_is_stored(programs: Programs, connection: asyncpg.Connection) -> None:
     async with programs(1) as (ada,):
         assert (await ada.book(7)).status_code == 201
         refused(await ada.book(7), 409, "day_already_booked")

@@ -22,7 +22,7 @@ def too_many(answer: httpx.Response, seconds: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["john", "nobody"])
-async def test_failed_sign_ins_and_live_tokens(site: Site, name: str) -> None:
+async def test_failed_sign_ins_are_limited_and_existing_tokens_still_work(site: Site, name: str) -> None:
     async with httpx.AsyncClient(base_url=site.url, timeout=30) as http:
         john = {"username": "john", "password": "secret"}
         token = (await http.post("/auth/register", json=john)).json()["access_token"]
@@ -37,7 +37,7 @@ async def test_failed_sign_ins_and_live_tokens(site: Site, name: str) -> None:
         assert (await http.post("/bookings", json={"seat_id": 7}, headers=headers)).status_code == 201
 
 
-async def test_registrations(start_site: Callable[..., Site]) -> None:
+async def test_registrations_are_limited(start_site: Callable[..., Site]) -> None:
     site = start_site(SEATWEB_LIMIT_REGISTRATIONS="2/hour")
     async with httpx.AsyncClient(base_url=site.url) as http:
         for name in ("john", "john", "jane"):  # also asking whether a name is taken is bounded
@@ -45,7 +45,7 @@ async def test_registrations(start_site: Callable[..., Site]) -> None:
         too_many(answer, 3600)
 
 
-async def test_bookings_moves_and_repeated_requests(
+async def test_bookings_and_moves_are_limited_and_work_after_the_wait(
     start_site: Callable[..., Site], clock: Clock, connection: asyncpg.Connection
 ) -> None:
     site = start_site(SEATWEB_LIMIT_BOOKINGS="4/second")
@@ -69,7 +69,7 @@ async def test_bookings_moves_and_repeated_requests(
         assert 429 in Counter(answer.status_code for answer in moves)
 
 
-async def test_requests_of_a_user_and_of_an_address(start_site: Callable[..., Site]) -> None:
+async def test_requests_are_limited_per_user_and_per_address(start_site: Callable[..., Site]) -> None:
     site = start_site(SEATWEB_LIMIT_REQUESTS="5/hour")
     async with running_programs(site, 2) as (ada, grace), httpx.AsyncClient(base_url=site.url) as http:
         answers = [await ada.get("/me") for _ in range(5)]
@@ -90,7 +90,7 @@ async def test_requests_are_not_limited_by_default(site: Site) -> None:
         assert {answer.status_code for answer in answers} == {200}
 
 
-async def test_the_document_tells_of_it(site: Site) -> None:
+async def test_the_openapi_document_lists_the_limits(site: Site) -> None:
     async with httpx.AsyncClient(base_url=site.url) as http:
         api = (await http.get("/openapi.json")).json()
     for path, methods in api["paths"].items():
@@ -111,7 +111,7 @@ async def test_limits_hold_without_redis(
         assert Counter(answer.status_code for answer in answers) == {201: 4, 429: 6}
 
 
-async def test_a_repeated_answer_is_no_booking(start_site: Callable[..., Site]) -> None:
+async def test_replayed_answers_do_not_count_as_bookings(start_site: Callable[..., Site]) -> None:
     """A program on a bad connection sends the same request again and again."""
     site = start_site(SEATWEB_LIMIT_BOOKINGS="2/hour")
     async with running_programs(site, 1) as (ada,):

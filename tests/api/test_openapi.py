@@ -79,7 +79,7 @@ def test_the_document_is_valid(api: dict[str, Any]) -> None:
         schemathesis.openapi.from_dict(broken).validate()
 
 
-def test_the_document_tells_of_every_operation(api: dict[str, Any]) -> None:
+def test_the_document_describes_every_operation(api: dict[str, Any]) -> None:
     described = operations(api)
     assert set(described) == {
         "POST /auth/register",
@@ -117,7 +117,7 @@ def answers(har: Path, api: dict[str, Any]) -> Counter[tuple[str, int, str]]:
     return seen
 
 
-def test_every_example_fits_its_schema(api: dict[str, Any]) -> None:
+def test_every_example_matches_its_schema(api: dict[str, Any]) -> None:
     seen = 0
     for name, one in operations(api).items():
         contents = [one.get("requestBody", {}).get("content", {})]
@@ -130,7 +130,7 @@ def test_every_example_fits_its_schema(api: dict[str, Any]) -> None:
     assert seen > 50
 
 
-async def test_the_document_is_true(programs: Programs, tmp_path: Path) -> None:
+async def test_every_response_matches_the_document(programs: Programs, tmp_path: Path) -> None:
     """Generated requests, fitting and not, of a user with a token, alone and in stories (schemathesis)."""
     phases = "examples,coverage,fuzzing,stateful" if CASES else "examples,fuzzing,stateful"
     async with programs(1) as (ada,):

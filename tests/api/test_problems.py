@@ -168,7 +168,7 @@ STORIES: Final[dict[str, tuple[int, Callable[[Scene], Awaitable[httpx.Response]]
 
 
 @pytest.mark.parametrize("code", STORIES)
-async def test_every_code(
+async def test_every_code_is_returned_as_a_problem(
     programs: Programs,
     connection: asyncpg.Connection,
     database_url: str,
@@ -190,7 +190,7 @@ async def test_every_code(
     assert ("allow" in answer.headers) is (status == 405)
 
 
-async def test_every_code_has_its_story(site: Site) -> None:
+async def test_every_code_is_tested_and_documented(site: Site) -> None:
     """The codes that are told here, those of the code, and those of the documentation are the same."""
     in_code = set(problems()) - {
         error.code for error in (Forbidden, NotAllowed, TooManyStreams, UserNotFound)
@@ -213,7 +213,7 @@ async def test_every_code_has_its_story(site: Site) -> None:
 # Addresses and methods
 
 
-async def test_methods_that_an_address_does_not_take(programs: Programs) -> None:
+async def test_methods_that_a_path_does_not_support_are_refused(programs: Programs) -> None:
     async with programs(1) as (ada,):
         for path, allowed in {
             "/auth/register": {"POST"},
@@ -237,7 +237,7 @@ async def test_methods_that_an_address_does_not_take(programs: Programs) -> None
                     assert given - {"OPTIONS", "HEAD"} == allowed, (method, path)
 
 
-async def test_addresses_that_are_none(programs: Programs, site: Site) -> None:
+async def test_unknown_paths_are_not_found(programs: Programs, site: Site) -> None:
     async with programs(1) as (ada,):
         for path in (
             "/auth",
@@ -266,7 +266,7 @@ BODIES = {"/auth/register": "POST", "/auth/login": "POST", "/bookings": "POST", 
 
 
 @pytest.mark.parametrize(("path", "method"), BODIES.items())
-async def test_bodies_that_cannot_be_read(programs: Programs, path: str, method: str) -> None:
+async def test_malformed_json_is_refused(programs: Programs, path: str, method: str) -> None:
     async with programs(1) as (ada,):
         for body in (
             b"",
@@ -295,7 +295,7 @@ async def test_bodies_that_cannot_be_read(programs: Programs, path: str, method:
 
 
 @pytest.mark.parametrize(("path", "method"), BODIES.items())
-async def test_bodies_of_another_kind_or_too_large(programs: Programs, path: str, method: str) -> None:
+async def test_bodies_that_are_not_json_or_too_large_are_refused(programs: Programs, path: str, method: str) -> None:
     async with programs(1) as (ada,):
         for kind in (
             "",
@@ -322,7 +322,7 @@ async def test_bodies_of_another_kind_or_too_large(programs: Programs, path: str
         assert (await ada.get("/me")).status_code == 200
 
 
-async def test_fields_that_do_not_fit_are_named(programs: Programs, connection: asyncpg.Connection) -> None:
+async def test_invalid_fields_are_named(programs: Programs, connection: asyncpg.Connection) -> None:
     async with programs(1) as (ada,):
         for method, path, content, field in (
             ("POST", "/auth/register", {**JOHN, "email": "x"}, "email"),
@@ -371,7 +371,7 @@ async def test_fields_that_do_not_fit_are_named(programs: Programs, connection: 
         assert await connection.fetchval("select count(*) from bookings") == 0
 
 
-async def test_fields_that_come_twice(programs: Programs, connection: asyncpg.Connection) -> None:
+async def test_duplicate_fields_are_refused(programs: Programs, connection: asyncpg.Connection) -> None:
     """Two readers could understand such a body differently (RFC 8259, section 4), so it is refused."""
     async with programs(1) as (ada,):
         for body in (
@@ -385,7 +385,7 @@ async def test_fields_that_come_twice(programs: Programs, connection: asyncpg.Co
         assert await connection.fetchval("select count(*) from bookings") == 0
 
 
-async def test_parameters_that_come_twice(programs: Programs) -> None:
+async def test_duplicate_parameters_are_refused(programs: Programs) -> None:
     async with programs(1) as (ada,):
         for path in ("/me", "/seats", "/sections", "/bookings"):
             refused(await ada.get(f"{path}?x=1&x=2&y=1&%78=1"), 422, "invalid_input", "x")
@@ -399,7 +399,7 @@ async def test_parameters_that_come_twice(programs: Programs) -> None:
         assert time.monotonic() - began < 2
 
 
-async def test_an_unknown_error_tells_nothing(programs: Programs, connection: asyncpg.Connection) -> None:
+async def test_an_unexpected_error_reveals_nothing(programs: Programs, connection: asyncpg.Connection) -> None:
     await connection.execute("alter table generations rename to numbers")
     async with programs(1) as (ada,):
         for answer in (await ada.book(7), await ada.book(7, key="key"), await ada.get("/seats")):
@@ -414,7 +414,7 @@ async def test_an_unknown_error_tells_nothing(programs: Programs, connection: as
 ORIGIN = "https://intranet.example.org"
 
 
-async def test_no_other_sites_page_may_use_the_api_by_default(programs: Programs) -> None:
+async def test_cors_allows_no_origin_by_default(programs: Programs) -> None:
     async with programs(1) as (ada,):
         for method, path in (("GET", "/seats"), ("OPTIONS", "/bookings"), ("GET", "/nothing"), ("GET", "/health")):
             headers = {"origin": ORIGIN, "access-control-request-method": "POST"}
@@ -422,7 +422,7 @@ async def test_no_other_sites_page_may_use_the_api_by_default(programs: Programs
             assert not [name for name in answer.headers if name.startswith("access-control-")]
 
 
-async def test_only_named_origins_may(start_site: Callable[..., Site]) -> None:
+async def test_cors_allows_only_the_configured_origins(start_site: Callable[..., Site]) -> None:
     site = start_site(SEATWEB_CORS_ORIGINS=f"{ORIGIN}, https://other.example.org")
     async with running_programs(site, 1) as (ada,):
         for origin in (ORIGIN, "https://other.example.org"):
@@ -460,13 +460,13 @@ async def test_only_named_origins_may(start_site: Callable[..., Site]) -> None:
             assert preflight.headers.get("access-control-allow-origin") not in {origin, "*"}
 
 
-def test_the_documentation_is_made_without_a_server(backends: Backends, clock: Clock) -> None:
+def test_the_openapi_document_is_built_without_a_server(backends: Backends, clock: Clock) -> None:
     app = create_app(Settings.model_validate({}), backends)
     assert document(without_layers(app))["openapi"].startswith("3.1")
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE"])
-async def test_who_it_is_comes_before_what_they_want(site: Site, method: str) -> None:
+async def test_requests_are_authenticated_before_they_are_validated(site: Site, method: str) -> None:
     """Whoever has no token learns nothing of what a request must be."""
     path = {"GET": "/bookings?limit=x&limit=y", "POST": "/bookings"}.get(method, "/bookings/x")
     for content in (b"{", b'{"seat_id": "x"}', b"[]", b'{"any": true}'):
@@ -475,7 +475,7 @@ async def test_who_it_is_comes_before_what_they_want(site: Site, method: str) ->
 
 
 @pytest.mark.parametrize(("path", "kind"), [("/auth/login", "json"), ("/login", "x-www-form-urlencoded")])
-async def test_who_leaves_in_the_middle_of_a_request_is_no_error_of_ours(
+async def test_a_client_that_disconnects_mid_request_is_not_logged_as_an_error(
     site: Site, capsys: pytest.CaptureFixture[str], path: str, kind: str
 ) -> None:
     capsys.readouterr()

@@ -22,7 +22,9 @@ async def tag(program: Program, path: str) -> str:
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-async def test_the_free_seats_of_today(programs: Programs, connection: asyncpg.Connection, slash: str) -> None:
+async def test_free_seats_are_listed_and_counted(
+    programs: Programs, connection: asyncpg.Connection, slash: str
+) -> None:
     await connection.execute("update seats set closed = true where id = 3")
     async with programs(2) as (ada, grace):
         await ada.book(7)
@@ -45,7 +47,9 @@ async def test_the_free_seats_of_today(programs: Programs, connection: asyncpg.C
 
 
 @pytest.mark.parametrize("path", ["/seats", "/sections"])
-async def test_days_that_are_none_or_cannot_be_booked(programs: Programs, clock: Clock, path: str) -> None:
+async def test_invalid_days_and_days_outside_the_window_are_refused(
+    programs: Programs, clock: Clock, path: str
+) -> None:
     async with programs(1) as (ada,):
         for day in (clock.ahead(-1), clock.ahead(91), "0001-01-01", "9999-12-31"):
             refused(await ada.get(f"{path}?booking_date={day}"), 422, "outside_booking_window")
@@ -55,7 +59,7 @@ async def test_days_that_are_none_or_cannot_be_booked(programs: Programs, clock:
         refused(await ada.get(f"{path}?booking_date={DAY}&booking_date={DAY}"), 422, "invalid_input", "booking_date")
 
 
-async def test_sections_and_statuses_that_are_none(programs: Programs) -> None:
+async def test_unknown_sections_and_statuses_are_refused(programs: Programs) -> None:
     async with programs(1) as (ada,):
         for name in ("Z", "a", "", "A%00", "%ff", "%ed%a0%80", "A'--", "AA"):
             refused(await ada.get(f"/seats?section={name}"), 404, "section_not_found")
@@ -65,7 +69,7 @@ async def test_sections_and_statuses_that_are_none(programs: Programs) -> None:
         refused(await ada.get("/seats?status=all&x=1&status=all&x=2"), 422, "invalid_input", "status", "x")
 
 
-async def test_a_tag_changes_exactly_when_something_did(
+async def test_an_etag_changes_exactly_when_the_seats_do(
     programs: Programs, clock: Clock, connection: asyncpg.Connection
 ) -> None:
     async with programs(2) as (ada, grace):
@@ -100,7 +104,7 @@ async def test_a_tag_changes_exactly_when_something_did(
         assert len(set(tags)) == len(tags)
 
 
-async def test_what_is_known_is_not_sent_again(programs: Programs) -> None:
+async def test_a_current_etag_is_answered_with_304(programs: Programs) -> None:
     async with programs(1) as (ada,):
         for path in ("/seats", "/sections"):
             known = await tag(ada, path)
@@ -124,7 +128,7 @@ async def test_what_is_known_is_not_sent_again(programs: Programs) -> None:
         refused(await ada.get("/seats?section=Z", headers={"if-none-match": "*"}), 404, "section_not_found")
 
 
-async def test_one_sees_ones_own_change_next(programs: Programs) -> None:
+async def test_users_see_their_own_change_in_the_next_response(programs: Programs) -> None:
     """Promise 4, also through the cache: a hundred changes, each in the next view."""
     async with programs(1) as (ada,):
         for _ in range(50):

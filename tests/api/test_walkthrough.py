@@ -73,7 +73,7 @@ def test_the_guide_quotes_the_original_word_for_word() -> None:
 
 
 @needs_curl
-def test_every_command_of_the_guide_gives_what_it_says(site: Site) -> None:
+def test_every_command_of_the_guide_returns_what_the_guide_shows(site: Site) -> None:
     found = blocks()
     commands = [text.replace(ADDRESS, site.url) for kind, text in found if kind == "sh"]
     script = "".join(f"{command}\necho; echo '{MARK}'\n" for command in commands)

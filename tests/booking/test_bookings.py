@@ -79,7 +79,7 @@ async def status_of(views: DayViews, day: date, seat_id: int, user: User | None 
     return view.status_of(view.seats[seat_id], user.id if user else None)
 
 
-async def test_a_booking_is_seen_by_its_user_and_by_others(
+async def test_a_booking_shows_as_mine_to_its_user_and_as_taken_to_others(
     bookings: Bookings, views: DayViews, users: list[User], clock: Clock
 ) -> None:
     booking = await bookings.book(users[0], 7, clock.today)
@@ -89,7 +89,7 @@ async def test_a_booking_is_seen_by_its_user_and_by_others(
     assert await status_of(views, clock.ahead(1), 7, users[1]) is Status.FREE
 
 
-async def test_a_seat_is_never_sold_twice(
+async def test_a_seat_is_never_booked_twice(
     bookings: Bookings, another: Process, users: list[User], clock: Clock
 ) -> None:
     for day in (clock.ahead(n) for n in range(10)):
@@ -97,7 +97,7 @@ async def test_a_seat_is_never_sold_twice(
         assert found == {"booked": 1, "seat_taken": 11}
 
 
-async def test_of_many_who_want_a_seat_at_once_one_asks_the_database(
+async def test_concurrent_bookings_of_a_seat_make_one_call_to_the_database(
     bookings: Bookings, database: Database, users: list[User], clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The others would keep places in it from those who want other seats."""
@@ -118,7 +118,7 @@ async def test_of_many_who_want_a_seat_at_once_one_asks_the_database(
     assert found == {"booked": 1, "day_already_booked": 4}
 
 
-async def test_who_comes_too_late_asks_together_with_others(
+async def test_concurrent_checks_for_late_users_share_a_query(
     bookings: Bookings,
     views: DayViews,
     database: Database,
@@ -144,7 +144,7 @@ async def test_who_comes_too_late_asks_together_with_others(
     assert asked <= 2
 
 
-async def test_who_cannot_learn_whether_the_seat_is_free_hears_so_in_time(
+async def test_bookings_are_refused_in_time_when_the_seat_check_gets_no_answer(
     bookings: Bookings, database: Database, users: list[User], clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those who ask, and those who come while the question is on its way."""
@@ -166,7 +166,7 @@ async def test_who_cannot_learn_whether_the_seat_is_free_hears_so_in_time(
         assert await outcomes([bookings.book(users[1], 7, clock.today)]) == {"seat_taken": 1}
 
 
-async def test_the_next_gets_the_seat_when_the_first_may_not_have_it(
+async def test_the_next_user_gets_the_seat_when_the_first_is_refused(
     bookings: Bookings, users: list[User], clock: Clock
 ) -> None:
     await bookings.book(users[0], 1, clock.today)
@@ -174,7 +174,7 @@ async def test_the_next_gets_the_seat_when_the_first_may_not_have_it(
     assert found == {"day_already_booked": 1, "booked": 1, "seat_taken": 10}
 
 
-async def test_where_the_first_finds_no_place_nobody_waits_for_one_anew(
+async def test_waiting_bookings_fail_together_with_a_first_that_gets_no_connection(
     bookings: Bookings, database: Database, users: list[User], clock: Clock, connection: asyncpg.Connection
 ) -> None:
     transaction = connection.transaction()
@@ -193,7 +193,7 @@ async def test_where_the_first_finds_no_place_nobody_waits_for_one_anew(
 
 
 @pytest.mark.parametrize("ends", ["gets the seat", "is cancelled", "takes too long"])
-async def test_who_waits_for_the_first_is_answered_whatever_becomes_of_it(
+async def test_waiting_bookings_are_answered_however_the_first_one_ends(
     bookings: Bookings, users: list[User], clock: Clock, connection: asyncpg.Connection, ends: str
 ) -> None:
     """The first one waits for the section, which somebody else has locked."""
@@ -222,7 +222,7 @@ async def test_who_waits_for_the_first_is_answered_whatever_becomes_of_it(
     assert await connection.fetchval("select count(*) from bookings") == 1
 
 
-async def test_the_index_decides_also_when_the_check_before_it_saw_nothing(
+async def test_the_unique_index_refuses_a_booking_that_the_check_let_through(
     bookings: Bookings, users: list[User], clock: Clock, connection: asyncpg.Connection
 ) -> None:
     """A booking that is committed between the look and the insert is refused by the unique index."""
@@ -247,7 +247,7 @@ async def test_a_user_has_one_seat_a_day(bookings: Bookings, users: list[User], 
         await bookings.book(users[0], 1, clock.ahead(1))
 
 
-async def test_cancelling_frees_the_seat_as_often_as_one_likes(
+async def test_a_seat_can_be_booked_and_cancelled_repeatedly(
     bookings: Bookings, views: DayViews, users: list[User], clock: Clock
 ) -> None:
     for user in (users[0], users[0], users[1], users[0]):
@@ -258,7 +258,7 @@ async def test_cancelling_frees_the_seat_as_often_as_one_likes(
             await bookings.cancel(user, booking.id)
 
 
-async def test_anothers_booking_is_not_found(
+async def test_another_users_booking_is_not_found(
     bookings: Bookings, views: DayViews, users: list[User], clock: Clock
 ) -> None:
     booking = await bookings.book(users[0], 7, clock.today)
@@ -316,7 +316,7 @@ async def test_swapping_seats_is_refused_without_a_deadlock(
     assert await connection.fetchval("select deadlocks from pg_stat_database where datname = current_database()") == 0
 
 
-async def test_any_free_seat_gives_everyone_another_one_until_none_is_left(
+async def test_booking_any_seat_gives_everyone_a_different_one_until_none_is_left(
     bookings: Bookings, database: Database, clock: Clock, connection: asyncpg.Connection
 ) -> None:
     people = await make_users(database, 90)
@@ -325,7 +325,7 @@ async def test_any_free_seat_gives_everyone_another_one_until_none_is_left(
     assert await connection.fetchval("select count(distinct seat_id) from bookings where status = 'confirmed'") == 80
 
 
-async def test_any_free_seat_keeps_to_the_section_and_leaves_room(
+async def test_booking_any_seat_stays_in_the_section_and_leaves_space_between_users(
     bookings: Bookings, users: list[User], clock: Clock
 ) -> None:
     labels = [(await bookings.book_any(user, clock.today, "B")).seat.label for user in users[:3]]
@@ -338,7 +338,9 @@ async def test_any_free_seat_keeps_to_the_section_and_leaves_room(
         await bookings.book_any(user, clock.today, "B")
 
 
-async def test_a_full_section_says_so(bookings: Bookings, database: Database, clock: Clock) -> None:
+async def test_booking_any_seat_in_a_full_section_is_refused(
+    bookings: Bookings, database: Database, clock: Clock
+) -> None:
     people = await make_users(database, 21)
     for user in people[:20]:
         await bookings.book_any(user, clock.today, "D")
@@ -366,7 +368,7 @@ async def test_the_window_includes_its_first_and_last_day(
     assert await bookings.book(users[0], 7, clock.ahead(days))
 
 
-async def test_what_is_over_can_neither_be_cancelled_nor_moved(
+async def test_past_bookings_can_be_neither_cancelled_nor_moved(
     bookings: Bookings, users: list[User], clock: Clock
 ) -> None:
     booking = await bookings.book(users[0], 7, clock.today)
@@ -384,7 +386,7 @@ async def test_unknown_seats_are_not_found(bookings: Bookings, users: list[User]
         await bookings.book(users[0], seat_id, clock.today)
 
 
-async def test_closed_seats_are_not_booked(
+async def test_closed_seats_cannot_be_booked(
     bookings: Bookings, views: DayViews, users: list[User], clock: Clock, connection: asyncpg.Connection
 ) -> None:
     await connection.execute("update seats set closed = true where id = 7")
@@ -393,7 +395,7 @@ async def test_closed_seats_are_not_booked(
     assert await status_of(views, clock.today, 7) is Status.CLOSED
 
 
-async def test_every_change_bumps_the_generation_and_leaves_a_trail(
+async def test_every_change_bumps_the_generation_and_leaves_an_audit_row(
     bookings: Bookings, users: list[User], clock: Clock, connection: asyncpg.Connection
 ) -> None:
     booking = await bookings.book(users[0], 7, clock.today)
@@ -429,7 +431,7 @@ async def test_a_refusal_leaves_nothing_behind(
     assert after == before
 
 
-async def test_the_trail_is_append_only(
+async def test_the_audit_trail_is_append_only(
     bookings: Bookings, users: list[User], clock: Clock, connection: asyncpg.Connection
 ) -> None:
     await bookings.book(users[0], 7, clock.today)
@@ -438,7 +440,9 @@ async def test_the_trail_is_append_only(
             await connection.execute(statement)
 
 
-async def test_coming_and_ended_bookings(bookings: Bookings, users: list[User], clock: Clock) -> None:
+async def test_upcoming_and_ended_bookings_are_listed_separately(
+    bookings: Bookings, users: list[User], clock: Clock
+) -> None:
     later = await bookings.book(users[0], 1, clock.ahead(3))
     today = await bookings.book(users[0], 2, clock.today)
     dropped = await bookings.book(users[0], 3, clock.ahead(1))
@@ -466,7 +470,7 @@ async def test_a_booking_is_counted_and_the_holds_are_read_in_one_round_trip(
 
 
 @pytest.mark.parametrize("action", ["book", "book any", "move", "cancel"])
-async def test_deleting_an_account_and_booking_from_it_lock_in_one_order(
+async def test_deleting_an_account_and_booking_from_it_lock_in_the_same_order(
     bookings: Bookings,
     database: Database,
     database_url: str,

@@ -73,7 +73,7 @@ def times(store: redis.Redis) -> tuple[int, int]:
     return int(began), int(ends)
 
 
-async def test_a_hold_is_taken_renewed_and_released_by_its_token(
+async def test_a_hold_is_taken_and_then_renewed_and_released_by_its_token(
     hold_store: HoldStore, elsewhere: HoldStore, store: redis.Redis
 ) -> None:
     first = await hold_store.take(DAY, 7, 1)
@@ -95,7 +95,7 @@ async def test_a_hold_is_taken_renewed_and_released_by_its_token(
     assert store.dbsize() == 0
 
 
-async def test_a_hold_is_never_changed_by_someone_else(hold_store: HoldStore) -> None:
+async def test_nobody_else_can_change_a_hold(hold_store: HoldStore) -> None:
     mine, theirs = await held(hold_store, 7, 1), await held(hold_store, 8, 2)
     for user_id, token in ((1, theirs), (1, ""), (1, "x"), (1, "1"), (2, theirs), (2, mine), (2, "")):
         assert not await hold_store.release(DAY, 7, user_id, token)
@@ -113,7 +113,7 @@ async def test_a_hold_is_never_changed_by_someone_else(hold_store: HoldStore) ->
             await asyncio.sleep(0.005)
 
 
-async def test_what_is_held_later_does_not_end_with_a_booking_of_before(
+async def test_ending_holds_late_spares_those_taken_since(
     own: OwnRedis,
 ) -> None:
     """Redis was away when the user booked. By the time it is back they hold another seat, for another change."""
@@ -132,7 +132,7 @@ async def test_what_is_held_later_does_not_end_with_a_booking_of_before(
                 await asyncio.sleep(0.005)
 
 
-async def test_choosing_another_seat_lets_the_first_go(hold_store: HoldStore, elsewhere: HoldStore) -> None:
+async def test_holding_another_seat_releases_the_first(hold_store: HoldStore, elsewhere: HoldStore) -> None:
     first = await held(hold_store, 7, 1)
     other_day = await hold_store.take(date(2026, 11, 24), 7, 1)
     second = await held(elsewhere, 8, 1)
@@ -162,7 +162,7 @@ async def test_a_stale_token_does_nothing(hold_store: HoldStore) -> None:
     assert await holders(hold_store) == {7: 2}
 
 
-async def test_a_hold_ends_by_itself_and_its_holder_loses_the_seat(
+async def test_a_hold_expires_and_someone_else_can_book_the_seat(
     bookings: Bookings, database: Database, redis_client: RedisClient, outbox: RedisOutbox, clock: Clock
 ) -> None:
     """The holder was away beyond the time: whoever booked meanwhile has the seat."""
@@ -184,7 +184,9 @@ async def test_a_hold_ends_by_itself_and_its_holder_loses_the_seat(
         await bookings.book(ada, 7, clock.today)
 
 
-async def test_redis_s_clock_decides_also_beside_a_hold_that_goes_on(hold_store: HoldStore, store: redis.Redis) -> None:
+async def test_an_expired_hold_is_ignored_while_another_keeps_the_hash_alive(
+    hold_store: HoldStore, store: redis.Redis
+) -> None:
     write(store, 7, 1, begin=-90, end=-0.001)
     write(store, 8, 2, begin=-80, end=10)
     assert await holders(hold_store) == {8: 2}
@@ -194,7 +196,7 @@ async def test_redis_s_clock_decides_also_beside_a_hold_that_goes_on(hold_store:
     assert await holders(hold_store) == {7: 3, 8: 2}
 
 
-async def test_a_hold_from_the_future_is_void(hold_store: HoldStore, store: redis.Redis) -> None:
+async def test_a_hold_that_begins_in_the_future_is_ignored(hold_store: HoldStore, store: redis.Redis) -> None:
     """The clock was set back after it was made: it would last for as long as the clock was wrong."""
     write(store, 7, 1, begin=3600, end=3690)
     assert await holders(hold_store) == {}
@@ -203,7 +205,7 @@ async def test_a_hold_from_the_future_is_void(hold_store: HoldStore, store: redi
 
 
 @pytest.mark.parametrize("value", ["", "1", "one two three four", "1 t -5 99999999999999", "1 t 0", "\0\xff"])
-async def test_rubbish_in_the_day_is_no_hold(hold_store: HoldStore, store: redis.Redis, value: str) -> None:
+async def test_malformed_values_are_ignored(hold_store: HoldStore, store: redis.Redis, value: str) -> None:
     store.hset(KEY, "7", value)
     store.hset(KEY, "rubbish", value)
     assert await holders(hold_store) == {}
@@ -212,14 +214,14 @@ async def test_rubbish_in_the_day_is_no_hold(hold_store: HoldStore, store: redis
     assert await holders(hold_store) == {7: 2}
 
 
-async def test_a_day_that_is_no_hash_is_no_error(hold_store: HoldStore, store: redis.Redis) -> None:
+async def test_a_key_of_the_wrong_type_causes_no_error(hold_store: HoldStore, store: redis.Redis) -> None:
     store.set(KEY, "rubbish")
     assert await hold_store.take(DAY, 7, 1) is None
     assert await holders(hold_store) == {}
     assert not await hold_store.release(DAY, 7, 1, "t")
 
 
-async def test_fifty_want_one_seat_and_one_gets_it(hold_store: HoldStore, elsewhere: HoldStore) -> None:
+async def test_one_of_fifty_users_gets_the_hold(hold_store: HoldStore, elsewhere: HoldStore) -> None:
     places = [hold_store, elsewhere] * 25
     found = await asyncio.gather(
         *(place.take(DAY, 7, user_id) for user_id, place in enumerate(places, 1)), return_exceptions=True
@@ -231,7 +233,7 @@ async def test_fifty_want_one_seat_and_one_gets_it(hold_store: HoldStore, elsewh
     assert await elsewhere.release(DAY, 7, winner, hold.token)
 
 
-async def test_one_user_who_wants_fifty_seats_at_once_holds_one(hold_store: HoldStore, elsewhere: HoldStore) -> None:
+async def test_a_user_who_takes_fifty_holds_at_once_keeps_one(hold_store: HoldStore, elsewhere: HoldStore) -> None:
     found = await asyncio.gather(*(place.take(DAY, seat, 1) for seat, place in enumerate([hold_store, elsewhere] * 25)))
     tokens = [hold.token for hold in found if hold]
     assert len(set(tokens)) == 50
@@ -242,7 +244,7 @@ async def test_one_user_who_wants_fifty_seats_at_once_holds_one(hold_store: Hold
 # Redis in trouble
 
 
-async def test_after_flushall_everyone_starts_anew(own: OwnRedis, troubled: HoldStore) -> None:
+async def test_holds_can_be_taken_again_after_flushall(own: OwnRedis, troubled: HoldStore) -> None:
     token = await held(troubled, 7, 1)
     own.flush()
     own.store.script_flush()  # as after a restart
@@ -254,7 +256,7 @@ async def test_after_flushall_everyone_starts_anew(own: OwnRedis, troubled: Hold
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_without_an_answer_nothing_is_held_and_nobody_waits(
+async def test_without_redis_nothing_is_held_and_calls_return_soon(
     own: OwnRedis, troubled: HoldStore, fault: str
 ) -> None:
     breaks, heals = FAULTS[fault]
@@ -278,7 +280,7 @@ async def test_without_an_answer_nothing_is_held_and_nobody_waits(
     assert (await holders(troubled)).items() >= {9: 3, **kept}.items()
 
 
-async def test_a_full_redis_takes_no_holds_and_forgets_none(own: OwnRedis, troubled: HoldStore) -> None:
+async def test_a_full_redis_takes_no_new_holds_and_keeps_existing_ones(own: OwnRedis, troubled: HoldStore) -> None:
     token = await held(troubled, 7, 1)
     own.fill()
     assert await troubled.take(DAY, 8, 2) is None
@@ -290,7 +292,7 @@ async def test_a_full_redis_takes_no_holds_and_forgets_none(own: OwnRedis, troub
     await held(troubled, 8, 2)
 
 
-async def test_a_call_that_is_given_up_leaves_the_way_to_redis_open(own: OwnRedis, troubled: HoldStore) -> None:
+async def test_a_cancelled_call_does_not_block_later_calls_to_redis(own: OwnRedis, troubled: HoldStore) -> None:
     """Browsers leave in the middle of everything, also while their call finds out whether Redis is back."""
     own.freeze()
     assert await troubled.take(DAY, 7, 1) is None

@@ -45,7 +45,7 @@ def counts(event: Event, section: str = "A") -> tuple[str, str]:
     return one(html, f"#section-{section}-count").get_text(), str(one(html, "#tally")["data-free"])
 
 
-async def test_everything_that_others_do_arrives_within_a_second_and_nothing_else(site: Site, clock: Clock) -> None:
+async def test_each_change_by_others_arrives_within_a_second_and_nothing_else(site: Site, clock: Clock) -> None:
     async with site.people(1, prefix="Zoltan") as (zoltan,):
         visitor = site.visitor()
         async with live(visitor, clock.today) as stream:
@@ -76,7 +76,7 @@ async def test_everything_that_others_do_arrives_within_a_second_and_nothing_els
                 assert not [word for word in ("Zoltan", ">ZO<", token) if word in event.data]
 
 
-async def test_a_hold_that_ends_by_itself_is_told(site: Site, clock: Clock, store: redis.Redis) -> None:
+async def test_the_expiry_of_a_hold_is_streamed(site: Site, clock: Clock, store: redis.Redis) -> None:
     async with live(site.visitor(), clock.today) as stream:
         seconds, microseconds = store.time()
         now = int(seconds) * 1000 + int(microseconds) // 1000
@@ -87,7 +87,7 @@ async def test_a_hold_that_ends_by_itself_is_told(site: Site, clock: Clock, stor
         assert free.at - held.at > 0.3
 
 
-async def test_a_change_whose_signal_was_lost_is_seen_all_the_same(
+async def test_a_change_whose_signal_was_lost_is_found_by_polling(
     start_site: Callable[..., Site], clock: Clock, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert POLL_SECONDS < BROKEN_SECONDS
@@ -97,7 +97,7 @@ async def test_a_change_whose_signal_was_lost_is_seen_all_the_same(
         await stream.shows(7, "closed")
 
 
-async def test_who_sits_where_is_told_to_users_only_and_one_s_own_seat_is_one_s_own(site: Site, clock: Clock) -> None:
+async def test_only_users_see_who_has_a_seat_and_their_own_seat_is_marked(site: Site, clock: Clock) -> None:
     async with (
         site.people(1, prefix="Zoltan") as (zoltan,),
         site.people(1) as (grace,),
@@ -128,7 +128,7 @@ async def test_who_sits_where_is_told_to_users_only_and_one_s_own_seat_is_one_s_
 
 
 @pytest.mark.parametrize("first", ["holder", "other"])
-async def test_everyone_gets_the_counts_that_are_right_for_them(site: Site, clock: Clock, first: str) -> None:
+async def test_each_viewer_gets_their_own_counts(site: Site, clock: Clock, first: str) -> None:
     """Who holds a seat counts it as free, nobody else does; whose stream was first does not matter."""
     async with site.people(3) as (ada, grace, eve), AsyncExitStack() as stack:
         await hold(ada, clock.today, 7)
@@ -141,9 +141,7 @@ async def test_everyone_gets_the_counts_that_are_right_for_them(site: Site, cloc
         assert counts(await streams["other"].shows(8, "taken")) == ("18 free", "78")
 
 
-async def test_choosing_is_told_to_the_holder_s_other_tab_without_taking_the_seat_from_it(
-    site: Site, clock: Clock
-) -> None:
+async def test_a_held_seat_stays_free_in_its_holders_other_tabs(site: Site, clock: Clock) -> None:
     async with site.people(2) as (ada, grace), live(ada, clock.today) as hers, live(grace, clock.today) as others:
         await hold(ada, clock.today, 7)
         await others.shows(7, "held")
@@ -154,7 +152,7 @@ async def test_choosing_is_told_to_the_holder_s_other_tab_without_taking_the_sea
         assert {event.status(seat) for event in hers.changes for seat in (7, 8)} <= {"free", None}
 
 
-async def test_a_section_s_page_hears_of_its_section(site: Site, clock: Clock) -> None:
+async def test_a_section_page_gets_only_changes_of_its_section(site: Site, clock: Clock) -> None:
     async with site.people(2) as (ada, grace), live(site.visitor(), clock.today, section="B") as stream:
         await ada.book(clock.today, 7)
         await grace.book(clock.today, 27)
@@ -168,7 +166,7 @@ async def test_a_section_s_page_hears_of_its_section(site: Site, clock: Clock) -
 # Going on where one was
 
 
-async def test_who_comes_back_gets_what_was_missed_and_nothing_twice(site: Site, clock: Clock) -> None:
+async def test_a_reconnected_stream_gets_what_it_missed_and_nothing_twice(site: Site, clock: Clock) -> None:
     async with site.people(4) as (ada, grace, eve, joan), live(joan, clock.today) as witness:
         visitor = site.visitor()
         async with live(visitor, clock.today) as stream:
@@ -191,7 +189,7 @@ async def test_who_comes_back_gets_what_was_missed_and_nothing_twice(site: Site,
             assert len(stream.changes) == 1
 
 
-async def test_a_page_that_was_opened_before_a_change_gets_it(site: Site, clock: Clock) -> None:
+async def test_a_page_rendered_before_a_change_gets_it(site: Site, clock: Clock) -> None:
     async with site.people(2) as (ada, grace), live(grace, clock.today) as witness:
         visitor = site.visitor()
         tag = await tag_of(visitor, clock.today)
@@ -202,7 +200,7 @@ async def test_a_page_that_was_opened_before_a_change_gets_it(site: Site, clock:
 
 
 @pytest.mark.parametrize("tag", ["A:1,B:1,C:1,D:1,h:0", "rubbish", "A:20", "🪑", "x" * 2000, "A:20,B:20,C:20,D:20,h:1"])
-async def test_whoever_was_away_for_too_long_gets_whole_sections(site: Site, clock: Clock, tag: str) -> None:
+async def test_a_stream_with_an_unknown_tag_gets_whole_sections(site: Site, clock: Clock, tag: str) -> None:
     async with site.people(1) as (ada,):
         await ada.book(clock.today, 7)
         async with live(ada, clock.today, since=tag) as stream:
@@ -212,7 +210,7 @@ async def test_whoever_was_away_for_too_long_gets_whole_sections(site: Site, clo
             await stream.says("mine", "7")
 
 
-async def test_more_changes_than_are_kept_come_as_whole_sections(
+async def test_a_stream_that_missed_more_changes_than_are_kept_gets_whole_sections(
     site: Site, clock: Clock, connection: asyncpg.Connection, store: redis.Redis
 ) -> None:
     async with live(site.visitor(), clock.today) as witness:
@@ -229,7 +227,7 @@ async def test_more_changes_than_are_kept_come_as_whole_sections(
             assert (await stream.shows(7, "free")).targets == ["#seat-7", "#section-A-count", "#tally"]
 
 
-async def test_seats_that_came_or_went_come_as_whole_sections(
+async def test_streams_get_whole_sections_when_a_seat_is_added(
     site: Site, clock: Clock, connection: asyncpg.Connection, store: redis.Redis
 ) -> None:
     async with live(site.visitor(), clock.today) as stream:
@@ -242,7 +240,7 @@ async def test_seats_that_came_or_went_come_as_whole_sections(
         assert event.targets == [*(f"#section-{name}" for name in "ABCD"), "#tally"]
 
 
-async def test_a_map_that_nobody_watched_for_a_while_tells_what_is_new(site: Site, clock: Clock) -> None:
+async def test_a_day_watched_again_streams_new_changes_only(site: Site, clock: Clock) -> None:
     """The first change after everyone had left is not the first change of before."""
     async with site.people(2) as (ada, grace):
         for person, seat_id in ((ada, 7), (grace, 8)):
@@ -255,7 +253,7 @@ async def test_a_map_that_nobody_watched_for_a_while_tells_what_is_new(site: Sit
                         assert event.id == await tag_of(viewer, clock.today)
 
 
-async def test_a_page_from_another_process_misses_nothing_that_came_between_two_reads(
+async def test_a_page_from_another_process_misses_no_booking_made_between_two_reads(
     process: Process,
     another: Process,
     database: Database,
@@ -309,7 +307,7 @@ async def test_signing_out_ends_the_stream_within_a_second(site: Site, clock: Cl
         assert not others.ended
 
 
-async def test_a_quiet_stream_gives_signs_of_life_and_ends_with_its_day(
+async def test_a_quiet_stream_sends_heartbeats_and_ends_with_its_day(
     start_site: Callable[..., Site], clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("seatweb.booking.live.HEARTBEAT_SECONDS", 0.1)
@@ -323,7 +321,7 @@ async def test_a_quiet_stream_gives_signs_of_life_and_ends_with_its_day(
         assert (await site.visitor().http.head(f"/days/{DAY}/live")).status_code == 404
 
 
-async def test_a_user_has_eight_streams_and_a_place_is_free_again_when_one_ends(site: Site, clock: Clock) -> None:
+async def test_a_user_can_have_eight_streams_open_at_a_time(site: Site, clock: Clock) -> None:
     async with site.people(2) as (ada, grace), AsyncExitStack() as stack:
         last = AsyncExitStack()
         for number in range(STREAMS_OF_A_USER):
@@ -342,7 +340,9 @@ async def test_a_user_has_eight_streams_and_a_place_is_free_again_when_one_ends(
         assert (await ada.http.head(f"/days/{DAY}/live")).status_code == 429
 
 
-async def test_visitors_leave_room_for_users(site: Site, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_visitors_cannot_take_the_streams_reserved_for_users(
+    site: Site, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "STREAMS_OF_VISITORS", 3)
     async with site.people(1) as (ada,), AsyncExitStack() as stack:
         for _ in range(3):
@@ -351,7 +351,7 @@ async def test_visitors_leave_room_for_users(site: Site, clock: Clock, monkeypat
         await stack.enter_async_context(live(ada, clock.today))
 
 
-async def test_when_the_last_stream_leaves_nothing_is_kept_of_the_day(process: Process, clock: Clock) -> None:
+async def test_nothing_of_a_day_is_kept_after_its_last_stream_ends(process: Process, clock: Clock) -> None:
     tasks = asyncio.all_tasks()
     async with Live(process.views, process.window, process.changes) as live_map:
         running = len(asyncio.all_tasks())
@@ -367,7 +367,7 @@ async def test_when_the_last_stream_leaves_nothing_is_kept_of_the_day(process: P
     await until(lambda: asyncio.all_tasks() == tasks)
 
 
-async def test_it_is_a_stream_that_proxies_and_browsers_leave_alone(site: Site, clock: Clock) -> None:
+async def test_proxies_and_browsers_neither_cache_nor_buffer_the_stream(site: Site, clock: Clock) -> None:
     visitor = site.visitor()
     async with visitor.http.stream("GET", f"/days/{DAY}/live", headers={"Accept-Encoding": "gzip, br"}) as answer:
         headers = answer.headers
@@ -379,7 +379,7 @@ async def test_it_is_a_stream_that_proxies_and_browsers_leave_alone(site: Site, 
         assert (await anext(answer.aiter_raw())).startswith(b"event: status\ndata: live\n\n")
 
 
-async def test_what_is_no_stream(site: Site, clock: Clock) -> None:
+async def test_invalid_stream_requests_are_refused(site: Site, clock: Clock) -> None:
     visitor = site.visitor()
     path = f"/days/{DAY}/live"
     head = await visitor.http.head(path)
@@ -399,7 +399,7 @@ async def test_what_is_no_stream(site: Site, clock: Clock) -> None:
             assert soup((await answer.aread()).decode()).select("a[href='/']")
 
 
-async def test_a_reader_who_does_not_read_holds_nobody_up_and_gets_the_sum(
+async def test_a_stalled_client_delays_nobody_and_gets_its_changes_combined(
     site: Site, clock: Clock, connection: asyncpg.Connection, store: redis.Redis
 ) -> None:
     await connection.execute(

@@ -92,14 +92,14 @@ def test_own_paths_are_kept(path: str) -> None:
         "/\t/evil.example", "/\n/evil.example", " /", "///evil.example", "/" + "a" * 600, "http:/evil", "/a\\b", "\0/",
     ],
 )  # fmt: skip
-def test_other_addresses_lead_home(path: str) -> None:
+def test_other_addresses_are_replaced_by_the_home_page(path: str) -> None:
     assert own_path(path) == "/"
 
 
 @pytest.mark.parametrize(
     "value", ["", "booked", "booked.<b>", "signed_out.A-07", "unknown.A-07", "booked.A-07 ", "booked.A-07\n", "a" * 500]
 )
-def test_a_notice_that_is_not_ours_says_nothing(value: str) -> None:
+def test_unknown_notices_are_ignored(value: str) -> None:
     assert notice(value) is None
 
 

@@ -63,7 +63,7 @@ def taken(view: DayView) -> set[str]:
     return {seat.seat.label for seat in view.seats.values() if seat.sitter}
 
 
-async def test_the_second_look_needs_no_seats_from_the_database(
+async def test_a_second_view_reads_no_seats_from_the_database(
     bookings: Bookings, views: DayViews, another: Process, clock: Clock, asked: list[str]
 ) -> None:
     first = await views.day(clock.today)
@@ -76,7 +76,7 @@ async def test_the_second_look_needs_no_seats_from_the_database(
     assert asked == ["read_generations", "read_seats", "read_generations", "read_generations"]
 
 
-async def test_a_change_is_seen_at_once_and_only_its_section_is_read_again(
+async def test_every_change_is_in_the_next_view(
     bookings: Bookings, views: DayViews, user: User, clock: Clock, asked: list[str], store: redis.Redis
 ) -> None:
     await views.day(clock.today)
@@ -117,7 +117,7 @@ async def test_the_stale_view_race(
     assert seen == ({"A-07"} if order == "generation first" else set())
 
 
-async def test_a_reader_that_is_overtaken_stores_nothing_wrong(
+async def test_a_reader_overtaken_by_a_booking_caches_nothing_wrong(
     bookings: Bookings, views: DayViews, user: User, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same race through the code itself: a booking commits after the reader has read, before it stores."""
@@ -137,7 +137,7 @@ async def test_a_reader_that_is_overtaken_stores_nothing_wrong(
     assert taken(await views.day(clock.today)) == {"A-07"}
 
 
-async def test_days_that_cannot_be_booked_are_not_kept(
+async def test_days_that_cannot_be_booked_are_not_cached(
     bookings: Bookings, views: DayViews, clock: Clock, store: redis.Redis
 ) -> None:
     for days in (-1, -5000, 91, 40_000):
@@ -145,7 +145,7 @@ async def test_days_that_cannot_be_booked_are_not_kept(
     assert store.dbsize() == 0
 
 
-async def test_rubbish_in_redis_is_a_miss(
+async def test_a_malformed_cache_entry_is_a_miss(
     bookings: Bookings, views: DayViews, another: Process, clock: Clock, store: redis.Redis
 ) -> None:
     first = await views.day(clock.today)
@@ -170,7 +170,7 @@ async def test_everything_works_without_redis(
         assert (health.status_code, health.json()["status"]) == (200, "degraded")
 
 
-async def test_the_number_of_queries_of_a_page_does_not_grow_with_its_seats(
+async def test_the_number_of_queries_per_page_does_not_grow_with_the_seats(
     site: Site, clock: Clock, connection: asyncpg.Connection, asked: list[str], store: redis.Redis
 ) -> None:
     counts: dict[str, list[int]] = {}
@@ -192,7 +192,7 @@ async def test_the_number_of_queries_of_a_page_does_not_grow_with_its_seats(
         assert few == many <= 4, path
 
 
-async def test_redis_in_trouble_is_named_in_one_line(redis_url: str) -> None:
+async def test_an_unreachable_redis_is_reported_in_one_line(redis_url: str) -> None:
     await check_redis(redis_url)
     for url in ("redis://127.0.0.1:1/0", "redis://:wrong@127.0.0.1:1/0"):
         with pytest.raises(RedisUnusable, match="cannot be reached") as error:
@@ -201,7 +201,7 @@ async def test_redis_in_trouble_is_named_in_one_line(redis_url: str) -> None:
         assert "wrong" not in str(error.value)
 
 
-async def test_a_redis_that_refuses_the_password(redis_url: str) -> None:
+async def test_a_refused_redis_password_is_reported(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
         client.acl_setuser("keeper", enabled=True, passwords=["+right"], commands=["+@all"], keys=["*"])
         address = urlsplit(redis_url)
@@ -212,7 +212,7 @@ async def test_a_redis_that_refuses_the_password(redis_url: str) -> None:
         client.acl_deluser("keeper")
 
 
-async def test_a_slow_redis_does_not_hold_up_a_page(database: Database, clock: Clock, limits: Limits) -> None:
+async def test_a_slow_redis_does_not_delay_a_page(database: Database, clock: Clock, limits: Limits) -> None:
     with running_redis() as own:
         async with RedisClient(own.url) as client, RedisOutbox(client) as outbox:
             views = Process(database, client, outbox, clock, limits).views
