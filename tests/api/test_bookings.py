@@ -1,4 +1,4 @@
-"""Book, list, move and cancel: the shapes, the quirks of the original, and races that really commit."""
+"""Book, list, move and cancel: response shapes, quirks of the original API, and races."""
 
 from __future__ import annotations
 
@@ -62,12 +62,12 @@ async def test_a_booking_is_made_listed_moved_and_cancelled(
         ]
 
 
-# The quirks of the original
+# Quirks of the original API
 
 
 async def test_a_cancelled_booking_can_be_neither_cancelled_nor_moved(programs: Programs) -> None:
     async with programs(1) as (ada,):
-        for _ in range(3):  # on one day: book, cancel, book again
+        for _ in range(3):  # on the same day: book, cancel, book again
             booking = (await ada.book(7)).json()["id"]
             assert (await ada.cancel(booking)).status_code == 200
             refused(await ada.cancel(booking), 404, "booking_not_found")
@@ -89,18 +89,18 @@ async def test_one_of_fifty_users_gets_the_seat(programs: Programs, connection: 
         assert await connection.fetchval("select count(*) from bookings") == 1
 
 
-SEATS_THAT_ARE_NONE = (99999999999, 81, 0, -1, 2**63 - 1, 2**63, -(2**63), 2**64, 10**30)
+UNKNOWN_SEATS = (99999999999, 81, 0, -1, 2**63 - 1, 2**63, -(2**63), 2**64, 10**30)
 
 
 @pytest.mark.parametrize("key", [None, "a-key"])
 async def test_unknown_seats_and_bookings_are_not_found(programs: Programs, key: str | None) -> None:
     async with programs(1) as (ada,):
-        for seat_id in SEATS_THAT_ARE_NONE:
+        for seat_id in UNKNOWN_SEATS:
             refused(await ada.book(seat_id, key=key and f"{key}{seat_id}"), 404, "seat_not_found")
         booking = (await ada.book(7)).json()["id"]
-        for seat_id in SEATS_THAT_ARE_NONE:
+        for seat_id in UNKNOWN_SEATS:
             refused(await ada.move(booking, seat_id), 404, "seat_not_found")
-        for nothing in (
+        for unknown_id in (
             99999999999,
             2**63,
             "0",
@@ -113,8 +113,8 @@ async def test_unknown_seats_and_bookings_are_not_found(programs: Programs, key:
             "1" * 400,
             f"0x{booking}",
         ):
-            refused(await ada.cancel(nothing), 404, "booking_not_found")
-            refused(await ada.move(nothing, 8), 404, "booking_not_found")
+            refused(await ada.cancel(unknown_id), 404, "booking_not_found")
+            refused(await ada.move(unknown_id, 8), 404, "booking_not_found")
         assert [found["id"] for found in (await ada.get("/bookings")).json()] == [booking]
 
 
@@ -153,7 +153,7 @@ async def test_any_books_a_free_seat(programs: Programs, connection: asyncpg.Con
 async def test_a_booking_moves_to_free_seats_only(programs: Programs, connection: asyncpg.Connection) -> None:
     async with programs(2) as (ada, grace):
         mine, theirs = (await ada.book(7)).json(), (await grace.book(8)).json()
-        assert (await ada.move(mine["id"], 7)).json() == mine  # to where it is
+        assert (await ada.move(mine["id"], 7)).json() == mine  # to its own seat
         refused(await ada.move(mine["id"], 8), 409, "seat_taken")
         refused(await ada.move(theirs["id"], 9), 404, "booking_not_found")
         assert [booking["seat_id"] for booking in (await ada.get("/bookings")).json()] == [7]
@@ -173,7 +173,7 @@ async def test_two_users_who_swap_seats_are_always_refused(programs: Programs, f
 async def test_mixed_concurrent_requests_succeed_or_conflict(
     programs: Programs, connection: asyncpg.Connection
 ) -> None:
-    """Booking, moving, cancelling and looking, mixed: no 5xx, and one user a seat and one seat a user."""
+    """Users book, move, cancel and list seats at the same time: no request fails with 5xx, and none is left booked."""
     async with programs(12) as people:
 
         async def busy(program: Program, number: int) -> list[int]:
@@ -196,8 +196,8 @@ async def test_mixed_concurrent_requests_succeed_or_conflict(
 # Listing
 
 
-async def many(connection: asyncpg.Connection, program: Program, first: date, days: int) -> None:
-    """Give the program's user a history: on every day a confirmed booking, and two that were cancelled."""
+async def insert_history(connection: asyncpg.Connection, program: Program, first: date, days: int) -> None:
+    """Insert one confirmed and two cancelled bookings of the program's user on each day."""
     await connection.execute(
         """
         insert into bookings (day, seat_id, user_id, status, cancelled_at)
@@ -211,7 +211,7 @@ async def many(connection: asyncpg.Connection, program: Program, first: date, da
 
 
 async def pages(program: Program, path: str) -> list[list[dict[str, Any]]]:
-    """Return all pages, by following the Link headers."""
+    """Return all pages by following the Link headers."""
     found = []
     next_path: str | None = path
     while next_path:
@@ -228,8 +228,8 @@ async def test_the_pages_list_every_booking_once(
     programs: Programs, connection: asyncpg.Connection, clock: Clock, limit: int
 ) -> None:
     async with programs(2) as (ada, grace):
-        await many(connection, ada, clock.today, 30)
-        await many(connection, grace, clock.today, 30)
+        await insert_history(connection, ada, clock.today, 30)
+        await insert_history(connection, grace, clock.today, 30)
         found = await pages(ada, f"/bookings?status=all&limit={limit}")
         assert [len(page) for page in found] == [limit] * (90 // limit) + ([90 % limit] if 90 % limit else [])
         rows = await connection.fetch("select id from bookings where user_id = $1 order by day, id", ada.user.id)
@@ -240,7 +240,7 @@ async def test_bookings_are_filtered_by_day_and_status(
     programs: Programs, connection: asyncpg.Connection, clock: Clock
 ) -> None:
     async with programs(1) as (ada,):
-        await many(connection, ada, clock.ahead(-10), 20)
+        await insert_history(connection, ada, clock.ahead(-10), 20)
 
         async def listed(query: str) -> list[tuple[str, str]]:
             found = await pages(ada, f"/bookings?limit=3&{query}")
@@ -249,14 +249,14 @@ async def test_bookings_are_filtered_by_day_and_status(
         def expected(first: int, last: int, *statuses: str) -> list[tuple[str, str]]:
             return [(str(clock.ahead(n)), status) for n in range(first, last + 1) for status in statuses]
 
-        everything = ("cancelled", "confirmed", "cancelled")
+        all_three = ("cancelled", "confirmed", "cancelled")
         assert await listed("") == expected(0, 9, "confirmed")
         assert await listed("status=confirmed") == expected(0, 9, "confirmed")
         assert await listed("status=cancelled") == expected(0, 9, "cancelled", "cancelled")
-        assert await listed("status=all") == expected(0, 9, *everything)
-        assert await listed("from_date=2026-11-13&status=all") == expected(-10, 9, *everything)
+        assert await listed("status=all") == expected(0, 9, *all_three)
+        assert await listed("from_date=2026-11-13&status=all") == expected(-10, 9, *all_three)
         assert await listed("from_date=0001-01-01&to_date=9999-12-31") == expected(-10, 9, "confirmed")
-        assert await listed("to_date=2026-11-25&status=all") == expected(0, 2, *everything)
+        assert await listed("to_date=2026-11-25&status=all") == expected(0, 2, *all_three)
         assert await listed("from_date=2026-11-20&to_date=2026-11-21") == expected(-3, -2, "confirmed")
         assert await listed("from_date=2026-11-24&to_date=2026-11-23") == []
 
@@ -264,10 +264,10 @@ async def test_bookings_are_filtered_by_day_and_status(
 async def test_bookings_added_while_paging_cause_no_gaps_or_duplicates(
     programs: Programs, connection: asyncpg.Connection, clock: Clock
 ) -> None:
-    """What was there when one began comes once, whatever is added before or behind; and nothing comes twice."""
+    """Bookings from before are listed exactly once, wherever others are added; no booking is listed twice."""
     async with programs(1) as (ada,):
-        await many(connection, ada, clock.ahead(10), 10)
-        there = {row["id"] for row in await connection.fetch("select id from bookings")}
+        await insert_history(connection, ada, clock.ahead(10), 10)
+        existing = {row["id"] for row in await connection.fetch("select id from bookings")}
         seen: list[int] = []
         path: str | None = "/bookings?status=all&limit=4"
         added = iter([*range(9), *range(20, 40)])
@@ -279,7 +279,7 @@ async def test_bookings_added_while_paging_cause_no_gaps_or_duplicates(
             if day is not None:
                 assert (await ada.book(7, booking_date=str(clock.ahead(day)))).status_code == 201
         assert len(seen) == len(set(seen))
-        assert there <= set(seen)
+        assert existing <= set(seen)
 
 
 def cursor(text: str | bytes) -> str:

@@ -1,4 +1,4 @@
-"""Programs hold nothing, and respect what people hold."""
+"""The API has no holds of its own, and respects those made on the pages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import redis
 from seatweb.settings import Backends
 
-from tests.api.conftest import Program, refused, running_programs, whose
+from tests.api.conftest import Program, refused, running_programs, user_and_session
 from tests.faults.support import hold
 from tests.support import Clock, Site, Visitor, until
 
@@ -23,8 +23,8 @@ def store(redis_url: str) -> Iterator[redis.Redis]:
 
 
 def program(site: Site, visitor: Visitor) -> Program:
-    """Return a program of someone who also has a browser."""
-    return Program(site, *whose(site, visitor))
+    """Return a program of this visitor."""
+    return Program(site, *user_and_session(site, visitor))
 
 
 @pytest.mark.parametrize("key", [None, "the-key-of-one-booking"])
@@ -58,7 +58,7 @@ async def test_a_held_seat_is_free_only_to_its_holder(site: Site, clock: Clock) 
         mine = program(site, ada)
         paths = ("/seats?section=A", "/seats", "/sections")
         before = {path: await script.get(path) for path in paths}
-        own = {path: await mine.get(path) for path in paths}
+        mine_before = {path: await mine.get(path) for path in paths}
         token = await hold(ada, clock.today, 7)
         for path in paths:
             known = {"if-none-match": before[path].headers["etag"]}
@@ -67,12 +67,12 @@ async def test_a_held_seat_is_free_only_to_its_holder(site: Site, clock: Clock) 
             assert after.json() != before[path].json()
             again = await script.get(path, headers={"if-none-match": after.headers["etag"]})
             assert again.status_code == 304
-            unchanged = await mine.get(path, headers={"if-none-match": own[path].headers["etag"]})
+            unchanged = await mine.get(path, headers={"if-none-match": mine_before[path].headers["etag"]})
             assert unchanged.status_code == 304
         free = {seat["id"] for seat in (await script.get("/seats?section=A")).json()}
         assert free == {*range(1, 21)} - {7}
-        every = {seat["id"]: seat["is_available"] for seat in (await script.get("/seats?status=all")).json()}
-        assert [seat_id for seat_id, available in every.items() if not available] == [7]
+        availability = {seat["id"]: seat["is_available"] for seat in (await script.get("/seats?status=all")).json()}
+        assert [seat_id for seat_id, available in availability.items() if not available] == [7]
         assert (await script.get("/sections")).json()[0] == {"section": "A", "seats": 20, "available": 19}
         assert (await script.get("/seats?section=B")).headers["etag"]
         await ada.post_htmx(f"/days/{TODAY}/seats/7/release", token=token)
@@ -112,8 +112,8 @@ async def test_booking_any_seat_through_the_api_ends_the_users_hold(
             await mine.cancel(booking.json()["id"])
 
 
-async def all_is_told(site: Site, store: redis.Redis) -> None:
-    """Return when what was done so far has been done in Redis, too: a later hold has ended with its booking."""
+async def until_outbox_is_sent(site: Site, store: redis.Redis) -> None:
+    """Wait until Redis has run all commands queued so far: book a held seat, and wait until its hold is gone."""
     async with site.people(1, prefix="last") as (last,):
         await hold(last, site.clock.today, 80)
         await last.book(site.clock.today, 80)
@@ -128,7 +128,7 @@ async def test_a_refused_booking_keeps_the_users_hold(
         await script.book(8)
         await hold(ada, clock.today, 7)
         refused(await program(site, ada).book(8, key=key), 409, "seat_taken")
-        await all_is_told(site, store)
+        await until_outbox_is_sent(site, store)
         assert store.hkeys("holds:{2026-11-23}") == ["7"]
 
 
@@ -136,10 +136,10 @@ async def test_a_replayed_answer_keeps_a_later_hold(site: Site, clock: Clock, st
     async with site.people(1) as (ada,):
         mine = program(site, ada)
         first = await mine.book(8, key="a-key")
-        await hold(ada, clock.today, 7)  # to move there
+        await hold(ada, clock.today, 7)  # in order to move there
         again = await mine.book(8, key="a-key")
         assert (again.json(), again.headers["idempotency-replayed"]) == (first.json(), "true")
-        await all_is_told(site, store)
+        await until_outbox_is_sent(site, store)
         assert store.hkeys("holds:{2026-11-23}") == ["7"]
 
 

@@ -1,4 +1,4 @@
-"""Seats and sections on a day, and ETags that change exactly when something did."""
+"""Seats and sections of a day, and ETags that change exactly when the seats do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SEATS = [
 ]
 
 
-async def tag(program: Program, path: str) -> str:
+async def etag(program: Program, path: str) -> str:
     return str((await program.get(path)).headers["etag"])
 
 
@@ -34,7 +34,7 @@ async def test_free_seats_are_listed_and_counted(
         assert answer.json() == [seat for seat in SEATS if seat["id"] not in {3, 7}]
         everything = (await grace.get(f"/seats{slash}?status=all")).json()
         assert everything == [{**seat, "is_available": seat["id"] not in {3, 7}} for seat in SEATS]
-        assert (await ada.get(f"/seats{slash}?status=all")).json() == everything  # one's own is not available either
+        assert (await ada.get(f"/seats{slash}?status=all")).json() == everything  # nor is the user's own seat available
         in_a = (await grace.get(f"/seats{slash}?section=A&status=free&booking_date={DAY}")).json()
         assert [seat["id"] for seat in in_a] == [number for number in range(1, 21) if number not in {3, 7}]
         assert (await grace.get(f"/seats{slash}?booking_date=2026-11-24")).json() == [
@@ -78,19 +78,19 @@ async def test_an_etag_changes_exactly_when_the_seats_do(
         everything = (*paths, *tomorrow)
 
         async def changed_by(action: Any) -> set[str]:
-            before = {path: await tag(grace, path) for path in everything}
+            before = {path: await etag(grace, path) for path in everything}
             await action
-            after = {path: await tag(ada, path) for path in everything}  # the same for everyone
+            after = {path: await etag(ada, path) for path in everything}  # ETags are the same for all users
             return {path for path in everything if before[path] != after[path]}
 
         in_a = {"/seats", "/seats?status=all", "/sections", "/seats?section=A"}
         in_c = {"/seats", "/seats?status=all", "/sections", "/seats?section=C&status=all"}
         assert await changed_by(ada.get("/seats")) == set()
         assert await changed_by(ada.book(7)) == in_a
-        assert await changed_by(grace.book(7)) == set()  # refused: nothing changed
+        assert await changed_by(grace.book(7)) == set()  # refused
         assert await changed_by(ada.book(8)) == set()
         booking = (await ada.get("/bookings")).json()[0]["id"]
-        assert await changed_by(ada.move(booking, 7)) == set()  # to the seat it has
+        assert await changed_by(ada.move(booking, 7)) == set()  # to its own seat
         assert await changed_by(ada.move(booking, 43)) == in_a | in_c
         assert await changed_by(ada.cancel(booking)) == in_c
         assert await changed_by(ada.cancel(booking)) == set()
@@ -99,15 +99,15 @@ async def test_an_etag_changes_exactly_when_the_seats_do(
         }
         closed = connection.execute("update seats set closed = true where id = 9")
         assert await changed_by(closed) == {path for path in everything if "section=C" not in path}
-        # Different contents never share a tag.
-        tags = [await tag(ada, path) for path in everything]
-        assert len(set(tags)) == len(tags)
+        # Different responses never share an ETag.
+        etags = [await etag(ada, path) for path in everything]
+        assert len(set(etags)) == len(etags)
 
 
 async def test_a_current_etag_is_answered_with_304(programs: Programs) -> None:
     async with programs(1) as (ada,):
         for path in ("/seats", "/sections"):
-            known = await tag(ada, path)
+            known = await etag(ada, path)
             for value in (
                 known,
                 f"W/{known}",
@@ -121,15 +121,15 @@ async def test_a_current_etag_is_answered_with_304(programs: Programs) -> None:
             for value in ('"other"', known.strip('"'), f"w/{known}", "", f'"{known}'):
                 answer = await ada.get(path, headers={"if-none-match": value})
                 assert (answer.status_code, answer.headers["etag"]) == (200, known), value
-        before = await tag(ada, "/seats")
+        before = await etag(ada, "/seats")
         await ada.book(7)
         assert (await ada.get("/seats", headers={"if-none-match": before})).status_code == 200
-        # A path that is refused is not answered with 304.
+        # A refused request is not answered with 304.
         refused(await ada.get("/seats?section=Z", headers={"if-none-match": "*"}), 404, "section_not_found")
 
 
 async def test_users_see_their_own_change_in_the_next_response(programs: Programs) -> None:
-    """Promise 4, also through the cache: a hundred changes, each in the next view."""
+    """Promise 4, with the cache in use: each of a hundred changes is in the next response."""
     async with programs(1) as (ada,):
         for _ in range(50):
             booking = (await ada.book(7)).json()["id"]

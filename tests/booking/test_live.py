@@ -1,4 +1,4 @@
-"""The live map over real HTTP: what changes arrives by itself, only that, and for everyone as they may see it."""
+"""The live map over real HTTP: streams get each change, nothing else, and only what their viewer may see."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def cancel(visitor: Visitor) -> None:
 
 
 def counts(event: Event, section: str = "A") -> tuple[str, str]:
-    """Return the count of a section and the tally as the event has them."""
+    """Return the section's count and the tally in the event."""
     html = soup(event.data)
     return one(html, f"#section-{section}-count").get_text(), str(one(html, "#tally")["data-free"])
 
@@ -51,27 +51,27 @@ async def test_each_change_by_others_arrives_within_a_second_and_nothing_else(si
         async with live(visitor, clock.today) as stream:
             assert (stream.events[0].name, stream.events[0].data) == ("status", "live")
             token = await hold(zoltan, clock.today, 7)
-            heard = [await stream.shows(7, "held")]
+            events = [await stream.shows(7, "held")]
             await zoltan.post_htmx(f"/days/{DAY}/seats/7/release", token=token)
-            heard.append(await stream.shows(7, "free"))
+            events.append(await stream.shows(7, "free"))
             await zoltan.book(clock.today, 7)
-            heard.append(await stream.shows(7, "taken"))
+            events.append(await stream.shows(7, "taken"))
             await zoltan.post(f"/days/{DAY}/seats/43/move")
             moved = await stream.shows(43, "taken")
             assert moved.status(7) == "free"
             await cancel(zoltan)
-            heard.append(await stream.shows(43, "free"))
-            for event, section in zip(heard, "AAAC", strict=True):
+            events.append(await stream.shows(43, "free"))
+            for event, section in zip(events, "AAAC", strict=True):
                 (seat,) = (target for target in event.targets if target.startswith("#seat-"))
                 assert event.targets == [seat, f"#section-{section}-count", "#tally"]
-            assert [counts(event, section) for event, section in zip(heard, "AAAC", strict=True)] == [
+            assert [counts(event, section) for event, section in zip(events, "AAAC", strict=True)] == [
                 ("19 free", "79"), ("20 free", "80"), ("19 free", "79"), ("20 free", "80"),
             ]  # fmt: skip
             assert len(stream.changes) == 5
-            assert heard[-1].id == await tag_of(visitor, clock.today)
-            assert len({event.id for event in heard}) == 4
-            assert one(soup(heard[0].data), "#seat-7")["aria-label"] == "Seat A-07, being chosen"
-            assert "<hx-partial" in heard[0].data
+            assert events[-1].id == await tag_of(visitor, clock.today)
+            assert len({event.id for event in events}) == 4
+            assert one(soup(events[0].data), "#seat-7")["aria-label"] == "Seat A-07, being chosen"
+            assert "<hx-partial" in events[0].data
             for event in stream.events:
                 assert not [word for word in ("Zoltan", ">ZO<", token) if word in event.data]
 
@@ -129,7 +129,7 @@ async def test_only_users_see_who_has_a_seat_and_their_own_seat_is_marked(site: 
 
 @pytest.mark.parametrize("first", ["holder", "other"])
 async def test_each_viewer_gets_their_own_counts(site: Site, clock: Clock, first: str) -> None:
-    """Who holds a seat counts it as free, nobody else does; whose stream was first does not matter."""
+    """A held seat counts as free for its holder only, whichever stream was opened first."""
     async with site.people(3) as (ada, grace, eve), AsyncExitStack() as stack:
         await hold(ada, clock.today, 7)
         streams: dict[str, Stream] = {}
@@ -163,7 +163,7 @@ async def test_a_section_page_gets_only_changes_of_its_section(site: Site, clock
         assert "seat-7" not in "".join(event.data for event in stream.events)
 
 
-# Going on where one was
+# Reconnecting
 
 
 async def test_a_reconnected_stream_gets_what_it_missed_and_nothing_twice(site: Site, clock: Clock) -> None:
@@ -218,9 +218,9 @@ async def test_a_stream_that_missed_more_changes_than_are_kept_gets_whole_sectio
         for number in range(66):
             await connection.execute("update seats set closed = $1 where id = 7", number % 2 == 0)
             store.publish(CHANNEL, f"someone {DAY}")
-            heard = await witness.shows(7, "closed" if number % 2 == 0 else "free")
+            event = await witness.shows(7, "closed" if number % 2 == 0 else "free")
             if number == 10:
-                later = heard.id
+                later = event.id
         async with live(site.visitor(), clock.today, since=tag) as stream:
             assert (await stream.shows(7, "free")).targets[0] == "#section-A"
         async with live(site.visitor(), clock.today, since=later) as stream:
@@ -240,8 +240,8 @@ async def test_streams_get_whole_sections_when_a_seat_is_added(
         assert event.targets == [*(f"#section-{name}" for name in "ABCD"), "#tally"]
 
 
-async def test_a_day_watched_again_streams_new_changes_only(site: Site, clock: Clock) -> None:
-    """The first change after everyone had left is not the first change of before."""
+async def test_a_day_that_is_watched_again_streams_the_new_change(site: Site, clock: Clock) -> None:
+    """A new channel numbers its changes anew; its first one must not be mistaken for the old channel's first."""
     async with site.people(2) as (ada, grace):
         for person, seat_id in ((ada, 7), (grace, 8)):
             for viewer in (site.visitor(), person):
@@ -260,7 +260,7 @@ async def test_a_page_from_another_process_misses_no_booking_made_between_two_re
     clock: Clock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Both read the generation before a booking; the page's process read the seats before it, the map's after it."""
+    """Both read the generation before a booking; the page reads the seats before it, the live map after it."""
     ada = await database.run(account_queries.register_user, "ada", "ada", ["ada"], "none")
     original = booking_queries.read_seats
     page_read, map_reads, booked = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -295,7 +295,7 @@ async def test_a_page_from_another_process_misses_no_booking_made_between_two_re
         assert update.everything or 7 in update.seats
 
 
-# Ends, limits and bad requests
+# Ends of streams, limits and invalid requests
 
 
 async def test_signing_out_ends_the_stream_within_a_second(site: Site, clock: Clock) -> None:
@@ -415,7 +415,7 @@ async def test_a_stalled_client_delays_nobody_and_gets_its_changes_combined(
         await loop.sock_sendall(slow, f"GET /days/{DAY}/live?since={tag} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         assert b"200 OK" in await loop.sock_recv(slow, 100)
         async with live(site.visitor(), clock.today) as quick:
-            for number in range(24):  # each about 300 kB: in all more than the buffers on the way take
+            for number in range(24):  # about 300 kB each: together more than all buffers in between can hold
                 closed = number % 2 == 0
                 await connection.execute("update seats set closed = $1", closed)
                 store.publish(CHANNEL, f"someone {DAY}")
