@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 
 class Changes:
-    """Sends signals and delivers them, its own and those of the other processes on the same Redis, to listeners."""
+    """Sends signals, and passes them to its listeners, including those from other processes on the same Redis."""
 
     def __init__(self, redis: RedisClient, outbox: RedisOutbox) -> None:
         self._redis = redis

@@ -21,7 +21,7 @@ from seatweb.storage.statements import Statements
 
 
 class Holds:
-    """Holds and releases seats."""
+    """Holds seats for users and releases them."""
 
     def __init__(
         self, database: Database, hold_store: HoldStore, changes: Changes, window: BookingWindow, limits: Limits

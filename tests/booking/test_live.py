@@ -241,7 +241,7 @@ async def test_streams_get_whole_sections_when_a_seat_is_added(
 
 
 async def test_a_day_that_is_watched_again_streams_the_new_change(site: Site, clock: Clock) -> None:
-    """A new channel numbers its changes anew; its first one must not be mistaken for the old channel's first."""
+    """A new channel starts counting again; its first change must not be mistaken for the old channel's first."""
     async with site.people(2) as (ada, grace):
         for person, seat_id in ((ada, 7), (grace, 8)):
             for viewer in (site.visitor(), person):
