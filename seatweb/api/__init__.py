@@ -1,1 +1,1 @@
-"""JSON for programs."""
+"""The JSON API."""

@@ -1,4 +1,4 @@
-"""Register, sign in, and who one is."""
+"""Register, sign in, and get the current user."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SIGN_IN = Annotated[SignInCredentials, Body(description="Username, password and,
 
 
 class AuthController(Controller):
-    """Accounts and tokens."""
+    """Create accounts and tokens."""
 
     path = "/auth"
     tags = ["Accounts"]  # noqa: RUF012 - Litestar declares it so
@@ -42,7 +42,7 @@ class AuthController(Controller):
         factors: NamedDependency[SecondFactors],
         tokens: NamedDependency[Tokens],
     ) -> Response[Token]:
-        """Create an account and sign in."""
+        """Create an account and return a token."""
         if factors.needed:
             raise SecondFactorMissing
         return _token(tokens, await accounts.register(data.username, data.password, client_of(request)), 201)
@@ -55,19 +55,19 @@ class AuthController(Controller):
         signing_in: NamedDependency[SigningIn],
         tokens: NamedDependency[Tokens],
     ) -> Response[Token]:
-        """Sign in and get a token."""
+        """Sign in and return a token."""
         client = client_of(request)
         return _token(tokens, await signing_in.in_one_step(data.username, data.password, data.code, client), 200)
 
 
 class MeController(Controller):
-    """Who one is."""
+    """Return the current user."""
 
     tags = ["Accounts"]  # noqa: RUF012
 
     @get("/me", operation_id="me", responses=REFUSED)
     async def me(self, request: ApiRequest) -> UserOut:
-        """Tell who the token belongs to."""
+        """Return the user whose token it is."""
         return UserOut.of(signed_in(request).user)
 
 

@@ -1,4 +1,4 @@
-"""Book, list, move, cancel."""
+"""Book seats, and list, move and cancel bookings."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ Key = Annotated[
 
 
 class BookingController(Controller):
-    """One's own bookings."""
+    """The user's own bookings."""
 
     path = "/bookings"
     tags = ["Bookings"]  # noqa: RUF012
@@ -60,21 +60,21 @@ class BookingController(Controller):
         self,
         request: ApiRequest,
         data: Annotated[NewBooking, Body(description="The seat, or `any`; and the day.")],
-        booking_requests: NamedDependency[BookingRequests],  # only one: Litestar starts tasks for several
-        key: Key = None,  # noqa: ARG002 - documented here, read from the request
+        booking_requests: NamedDependency[BookingRequests],  # the only dependency: for several, Litestar starts tasks
+        key: Key = None,  # noqa: ARG002 - declared for the OpenAPI document, but read from the request
     ) -> Response[bytes]:
         """Book a seat, or any free one, for a day."""
         session = signed_in(request)
-        _check_choice(data)
+        _check_seat_or_any(data)
         wish = Wish(data.booking_date, None if data.any else int(data.seat_id or 0), data.section)
-        if (given := idempotency_key(request)) is not None:
-            encode = partial(_encode, request.scope["state"]["request_id"])
+        if (sent_key := idempotency_key(request)) is not None:
+            encode = partial(_status_and_body, request.scope["state"]["request_id"])
             once = await booking_requests.book_once(
-                session.user, wish, session.id, given, await fingerprint(request), encode
+                session.user, wish, session.id, sent_key, await fingerprint(request), encode
             )
-            return _answer(once.answer.status, once.answer.body, replayed=once.repeated, refused=once.refusal)
+            return _response(once.answer.status, once.answer.body, replayed=once.replayed, refusal=once.refusal)
         booking = await booking_requests.book(session.user, wish, session.id)
-        return _answer(201, _encoded(booking))
+        return _response(201, _encode_booking(booking))
 
     @get("/", operation_id="list_bookings", responses=REFUSED)
     async def mine(
@@ -88,15 +88,15 @@ class BookingController(Controller):
         limit: Limit = 100,
         cursor: Cursor = None,
     ) -> Response[list[BookingOut]]:
-        """List one's own bookings by day; the Link header leads to the next page."""
+        """Return a page of the user's bookings, ordered by day; the Link header has the URL of the next page."""
         session = signed_in(request)
-        wanted = None if status == "all" else status
+        wanted_status = None if status == "all" else status
         first, last = from_date or window.today(), to_date or date.max
-        found = await bookings.page(session.user, first, last, wanted, _after(cursor), limit + 1)
+        found = await bookings.page(session.user, first, last, wanted_status, _decode_cursor(cursor), limit + 1)
         headers = {"cache-control": "private, no-store"}
         if len(found) > limit:
-            following = {"from_date": str(first), "to_date": str(last), "status": status, "limit": str(limit)}
-            query = urlencode({**following, "cursor": _cursor(found[limit - 1])})
+            parameters = {"from_date": str(first), "to_date": str(last), "status": status, "limit": str(limit)}
+            query = urlencode({**parameters, "cursor": _encode_cursor(found[limit - 1])})
             headers["link"] = f'</bookings?{query}>; rel="next"'
         return Response([BookingOut.of(booking) for booking in found[:limit]], headers=headers)
 
@@ -108,7 +108,7 @@ class BookingController(Controller):
         data: Annotated[Move, Body(description="The seat to move to.")],
         bookings: NamedDependency[Bookings],
     ) -> BookingOut:
-        """Move a booking to another seat of its day, in one step."""
+        """Move a booking to another seat on the same day."""
         session = signed_in(request)
         return BookingOut.of(await bookings.move(session.user, _id(booking_id), data.seat_id, session.id))
 
@@ -122,8 +122,8 @@ class BookingController(Controller):
         return Cancelled(message="Booking cancelled successfully", booking=BookingOut.of(booking))
 
 
-def _check_choice(data: NewBooking) -> None:
-    """Refuse a request that names a seat and `any`, or neither."""
+def _check_seat_or_any(data: NewBooking) -> None:
+    """Refuse a request that has both `seat_id` and `any`, neither, or a section without `any`."""
     if data.any and data.seat_id is not UNSET:
         raise InvalidInput(fields={"seat_id": Message("field.seat_and_any")})
     if data.section is not None and not data.any:
@@ -132,21 +132,22 @@ def _check_choice(data: NewBooking) -> None:
         raise InvalidInput(fields={"seat_id": Message("field.no_seat")})
 
 
-def _encode(request_id: str, outcome: Booking | SeatwebError) -> tuple[int, str]:
-    """Return the status and the body of the answer to a request."""
+def _status_and_body(request_id: str, outcome: Booking | SeatwebError) -> tuple[int, str]:
     if isinstance(outcome, Booking):
-        return 201, _encoded(outcome)
+        return 201, _encode_booking(outcome)
     return outcome.status, problem(outcome.status, outcome.code, text_of(outcome), request_id).decode()
 
 
-def _encoded(booking: Booking) -> str:
+def _encode_booking(booking: Booking) -> str:
     return msgspec.json.encode(BookingOut.of(booking)).decode()
 
 
-def _answer(status: int, body: str, *, replayed: bool = False, refused: SeatwebError | None = None) -> Response[bytes]:
+def _response(
+    status: int, body: str, *, replayed: bool = False, refusal: SeatwebError | None = None
+) -> Response[bytes]:
     headers = {"cache-control": "no-store"} | ({"idempotency-replayed": "true"} if replayed else {})
-    if refused and refused.retry_after is not None:
-        headers["retry-after"] = str(refused.retry_after)
+    if refusal and refusal.retry_after is not None:
+        headers["retry-after"] = str(refusal.retry_after)
     media_type = "application/json" if status < 400 else PROBLEM_JSON
     return Response(body.encode(), status_code=status, media_type=media_type, headers=headers)
 
@@ -158,11 +159,11 @@ def _id(text: str) -> int:
     return booking_id
 
 
-def _cursor(booking: Booking) -> str:
+def _encode_cursor(booking: Booking) -> str:
     return base64.urlsafe_b64encode(f"{booking.day}|{booking.id}".encode()).decode().rstrip("=")
 
 
-def _after(cursor: str | None) -> tuple[date, int]:
+def _decode_cursor(cursor: str | None) -> tuple[date, int]:
     if cursor is None:
         return date.min, 0
     try:

@@ -1,4 +1,4 @@
-"""Whether Seatweb is well, for those who watch over it."""
+"""Health checks for load balancers and monitoring."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from seatweb.storage.database import Database
 from seatweb.storage.redis import RedisClient
 
 NO_STORE = {"cache-control": "no-store"}
-PROBE_SECONDS: Final = 1.0  # those who watch ask again soon
+PROBE_SECONDS: Final = 1.0  # a check may take this long and is valid this long; monitors ask again soon
 
 
 class Health(Struct, frozen=True):
-    """`degraded` when only Redis is away: everything works, a little slower."""
+    """The state of the servers; `degraded` means that only Redis is away: everything works, a little slower."""
 
     status: Annotated[
         Literal["ok", "degraded", "unavailable"], Meta(description="The whole; `degraded` when only Redis is away.")
@@ -34,18 +34,18 @@ class Health(Struct, frozen=True):
 
 
 class HealthCheck:
-    """Asks the servers at most once a second, however often it is asked itself."""
+    """Checks PostgreSQL and Redis, at most once a second."""
 
     def __init__(self, database: Database, redis: RedisClient) -> None:
         self._database = database
         self._redis = redis
-        self._known = TimedCache(self._ask, seconds=PROBE_SECONDS, entries=1)
+        self._cache = TimedCache(self._check, seconds=PROBE_SECONDS, entries=1)
 
     async def health(self) -> Health:
-        """Return how the servers are, or were less than a second ago."""
-        return await self._known.get(None)
+        """Return the state of the servers, at most a second old."""
+        return await self._cache.get(None)
 
-    async def _ask(self, _: None) -> Health:
+    async def _check(self, _: None) -> Health:
         redis: Literal["ok", "unavailable"] = "ok" if await self._redis.ping() else "unavailable"
         try:
             async with timeout(PROBE_SECONDS):
@@ -58,7 +58,7 @@ class HealthCheck:
 
 
 class HealthController(Controller):
-    """Readiness and liveness."""
+    """Readiness and liveness checks."""
 
     path = "/health"
     opt = {"for_programs": True}  # noqa: RUF012
@@ -71,7 +71,7 @@ class HealthController(Controller):
         responses={503: ResponseSpec(Health, description="PostgreSQL does not answer, or migrations are pending.")},
     )
     async def ready(self, health_check: NamedDependency[HealthCheck]) -> Response[Health]:
-        """Return 200 when requests can be served, 503 when the database does not answer."""
+        """Return 200 if requests can be served; 503 if the database does not answer or migrations are pending."""
         health = await health_check.health()
         if health.status == "unavailable":
             return Response(health, status_code=503, headers=NO_STORE | {"retry-after": "2"})
@@ -79,5 +79,5 @@ class HealthController(Controller):
 
     @get("/live", operation_id="health_live")
     async def live(self) -> Response[dict[str, str]]:
-        """Return 200 while the process answers; touches nothing else."""
+        """Return 200 while the process runs; asks neither PostgreSQL nor Redis."""
         return Response({"status": "ok"}, headers=NO_STORE)

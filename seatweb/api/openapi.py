@@ -1,4 +1,4 @@
-"""The API described: the OpenAPI document, and what is said of the API as a whole."""
+"""The OpenAPI document, and the description of the API as a whole."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ TAGS: Final = [
 
 
 def openapi_config() -> OpenAPIConfig:
-    """Return what Litestar needs to describe the API."""
+    """Return the configuration from which Litestar generates the OpenAPI schema."""
     return OpenAPIConfig(
         title="Seatweb",
         version=__version__,
@@ -60,14 +60,9 @@ def openapi_config() -> OpenAPIConfig:
 
 
 def document(app: Litestar) -> dict[str, Any]:
-    """Return the OpenAPI document of the application."""
+    """Return the OpenAPI document of the application: Litestar's schema with our descriptions and examples."""
     found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(app.openapi_schema.to_schema()))
-    for struct in (
-        Credentials,
-        SignInCredentials,
-        NewBooking,
-        Move,
-    ):  # they refuse unknown fields, which the framework does not tell
+    for struct in (Credentials, SignInCredentials, NewBooking, Move):  # Litestar omits that they forbid unknown fields
         found["components"]["schemas"][struct.__name__]["additionalProperties"] = False
     for path in found["paths"].values():
         for operation in path.values():
@@ -95,12 +90,12 @@ def document(app: Litestar) -> dict[str, Any]:
 
 
 def problems() -> dict[str, type[SeatwebError]]:
-    """Return every problem that Seatweb knows, by code, in the order of their status."""
+    """Return the error class of every problem code, by code, ordered by status."""
     found: dict[str, type[SeatwebError]] = {}
-    waiting = [SeatwebError]
-    while waiting:
-        for error in waiting.pop().__subclasses__():
-            waiting.append(error)
+    unvisited = [SeatwebError]
+    while unvisited:
+        for error in unvisited.pop().__subclasses__():
+            unvisited.append(error)
             if error.__module__.startswith("seatweb.") and error.code != SeatwebError.code:
                 defines_code = "code" in vars(error) and not error.__module__.startswith("seatweb.web.")
                 found[error.code] = error if defines_code else found.get(error.code, error)
@@ -108,7 +103,7 @@ def problems() -> dict[str, type[SeatwebError]]:
 
 
 def _describe(operation: dict[str, Any], about: About) -> None:
-    """Add words, examples, headers and problems to an operation as the framework describes it."""
+    """Add descriptions, examples, headers and problems to an operation that Litestar has described."""
     operation |= {"summary": about.summary, "description": about.description}
     if about.public:
         operation["security"] = []
@@ -117,45 +112,47 @@ def _describe(operation: dict[str, Any], about: About) -> None:
     parameters = [one | PARAMETERS.get(one["name"], {}) for one in operation.get("parameters", [])]
     if parameters or about.parameters:
         operation["parameters"] = [*parameters, *about.parameters]
-    # What is no problem+json is the framework's own idea of a refusal.
-    answers = {
-        status: answer
-        for status, answer in operation["responses"].items()
-        if int(status) in about.answers or PROBLEM_JSON in answer.get("content", {})
+    # Drop Litestar's default error responses: they are not problem+json, and we never send them.
+    responses = {
+        status: response
+        for status, response in operation["responses"].items()
+        if int(status) in about.answers or PROBLEM_JSON in response.get("content", {})
     }
     for number in about.answers:
-        answers[str(number)] |= _answer(answers[str(number)], about, number)
+        responses[str(number)] |= _success_response(responses[str(number)], about, number)
     known = problems()
     for status in sorted({known[code].status for code in about.refusals}):
-        answers[str(status)] = _refusal([known[code] for code in about.refusals if known[code].status == status])
-    operation["responses"] = dict(sorted(answers.items()))
+        responses[str(status)] = _problem_response(
+            [known[code] for code in about.refusals if known[code].status == status]
+        )
+    operation["responses"] = dict(sorted(responses.items()))
 
 
-def _answer(answer: dict[str, Any], about: About, status: int) -> dict[str, Any]:
+def _success_response(response: dict[str, Any], about: About, status: int) -> dict[str, Any]:
     found: dict[str, Any] = {"description": about.answers[status]}
     if status in about.examples:
-        shape = answer["content"]["application/json"]
-        found["content"] = {"application/json": shape | {"examples": _examples(about.examples[status])}}
+        media = response["content"]["application/json"]
+        found["content"] = {"application/json": media | {"examples": _examples(about.examples[status])}}
     if status in about.headers:
         found["headers"] = _headers(*about.headers[status])
     return found
 
 
-def _refusal(errors: list[type[SeatwebError]]) -> dict[str, Any]:
-    answer: dict[str, Any] = {
+def _problem_response(errors: list[type[SeatwebError]]) -> dict[str, Any]:
+    response: dict[str, Any] = {
         "description": "\n".join(f"`{error.code}`: {_explanation(error)}" for error in errors),
         "content": {
             PROBLEM_JSON: {
                 "schema": {"$ref": "#/components/schemas/Problem"},
-                "examples": _examples({error.code: (_detail(error), _problem(error)) for error in errors}),
+                "examples": _examples({error.code: (_detail(error), _example_problem(error)) for error in errors}),
             }
         },
     }
     if NotSignedIn in errors:
-        answer["headers"] = _headers("WWW-Authenticate")
+        response["headers"] = _headers("WWW-Authenticate")
     if {Overloaded, RequestInProgress, SeatHeld, TooManyAttempts} & {*errors}:
-        answer["headers"] = _headers("Retry-After")
-    return answer
+        response["headers"] = _headers("Retry-After")
+    return response
 
 
 def _explanation(error: type[SeatwebError]) -> str:
@@ -166,7 +163,7 @@ def _detail(error: type[SeatwebError]) -> str:
     return text_of(Message(error.code))
 
 
-def _problem(error: type[SeatwebError]) -> dict[str, Any]:
+def _example_problem(error: type[SeatwebError]) -> dict[str, Any]:
     fields = {"errors": [{"field": "booking_date", "message": "This is no day."}]} if error is InvalidInput else {}
     return {
         "type": f"/docs#{error.code}",
@@ -180,7 +177,7 @@ def _problem(error: type[SeatwebError]) -> dict[str, Any]:
 
 
 def _examples(examples: dict[str, tuple[str, Any]]) -> dict[str, Any]:
-    return {name: {"summary": words, "value": value} for name, (words, value) in examples.items()}
+    return {name: {"summary": summary, "value": value} for name, (summary, value) in examples.items()}
 
 
 def _headers(*names: str) -> dict[str, Any]:

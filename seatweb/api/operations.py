@@ -1,4 +1,4 @@
-"""What the documentation says of each operation beyond its shapes: words, examples, headers, and how it can refuse."""
+"""The documentation of each operation that Litestar cannot derive: descriptions, examples, headers and problems."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from msgspec import Struct
 
 
 class About(Struct, frozen=True):
-    """One operation; examples are (words, value) by name, those of answers by status."""
+    """The documentation of one operation; examples are (summary, value) by name, those of responses also by status."""
 
     summary: str
     description: str
     answers: dict[int, str]
-    """What each answer means that is no refusal."""
+    """The description of each response that is not a problem, by status."""
     refusals: tuple[str, ...]
-    """The codes of the problems that it can give."""
+    """The codes of the problems with which it can respond."""
     requests: dict[str, tuple[str, Any]] = {}
     examples: dict[int, dict[str, tuple[str, Any]]] = {}
     headers: dict[int, tuple[str, ...]] = {}
     parameters: tuple[dict[str, Any], ...] = ()
-    """Those that the framework does not know."""
+    """Those that the handler does not declare."""
     public: bool = False
-    """Whether it takes no token."""
+    """Whether it needs no token."""
 
 
 TOKEN: Final = {
@@ -44,7 +44,7 @@ SEATS: Final = [
     {"id": 1, "section": "A", "seat_number": "01", "is_available": True},
     {"id": 2, "section": "A", "seat_number": "02", "is_available": True},
 ]
-WELL: Final = {"status": "ok", "postgresql": "ok", "redis": "ok", "migrations": "ok"}
+HEALTHY: Final = {"status": "ok", "postgresql": "ok", "redis": "ok", "migrations": "ok"}
 CREDENTIALS: Final = {"username": "john", "password": "secret"}
 
 READ: Final = ("malformed_request", "not_signed_in", "invalid_input", "too_many_attempts", "overloaded")
@@ -66,7 +66,7 @@ IF_NONE_MATCH: Final = {
     "schema": {"type": "string"},
 }
 
-# Descriptions and examples of parameters that say nothing of themselves.
+# Descriptions and examples that the handlers' parameters lack.
 PARAMETERS: Final[dict[str, dict[str, Any]]] = {
     "booking_id": {
         "description": "The booking's `id`, as `POST /bookings` and `GET /bookings` give it.",
@@ -79,7 +79,7 @@ PARAMETERS: Final[dict[str, dict[str, Any]]] = {
     "Idempotency-Key": {"example": "2f1c9a7e-book"},
 }
 
-# Answers say these headers, and what they are for.
+# Descriptions of response headers.
 HEADERS: Final = {
     "ETag": "Names this state of the seats. Send it as `If-None-Match` to be told only of changes.",
     "Link": 'The address of the next page, as `</bookings?…>; rel="next"`; missing on the last.',
@@ -88,10 +88,10 @@ HEADERS: Final = {
     "WWW-Authenticate": "`Bearer`.",
 }
 
-# What a problem is, where its class says it for our own code only.
+# Descriptions of problems whose class docstring is written for developers.
 EXPLANATIONS: Final = {"invalid_input": "What was sent cannot be used; `errors` says why, by field."}
 
-# What a program does about a problem, by code.
+# What a client should do about each problem, by code.
 ADVICE: Final = {
     "seat_taken": "Ask for the free seats again and choose another, or book with `any`.",
     "seat_held": "Choose another seat, or ask again after the seconds in `Retry-After`: it may be free then.",
@@ -274,8 +274,8 @@ OPERATIONS: Final[dict[str, About]] = {
         refusals=(),
         examples={
             200: {
-                "ok": ("All is well", WELL),
-                "degraded": ("Redis is away", WELL | {"status": "degraded", "redis": "unavailable"}),
+                "ok": ("All is well", HEALTHY),
+                "degraded": ("Redis is away", HEALTHY | {"status": "degraded", "redis": "unavailable"}),
             },
             503: {
                 "unavailable": (

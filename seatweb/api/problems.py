@@ -1,4 +1,4 @@
-"""Refusals of the JSON API: problem+json (RFC 9457) for everything that can go wrong."""
+"""Error responses of the JSON API: problem+json (RFC 9457). The OpenAPI document shows the errors' docstrings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from seatweb.i18n.catalogue import text_of, texts_of
 PROBLEM_JSON: Final = "application/problem+json"
 FIELD_IN_MESSAGE: Final = re.compile(r"`\$\.?([a-z_]*)|field `([^`]{1,60})`")
 
-# For the framework: every operation can be refused. Which problems each can meet is told in `operations.py`.
+# Makes Litestar add the problem schema to the OpenAPI document; `operations.py` lists each operation's problems.
 REFUSED: Final = {503: ResponseSpec(Problem, media_type=PROBLEM_JSON, generate_examples=False)}
 
 log = structlog.get_logger(__name__)
@@ -75,21 +75,21 @@ class InternalError(SeatwebError):
     status = 500
 
 
-# What the framework refuses, as errors of ours.
+# Our error for each status with which Litestar refuses a request.
 REFUSALS: Final[dict[int, type[SeatwebError]]] = {
     error.status: error for error in (MalformedRequest, NotFound, MethodNotAllowed, TooLarge, UnsupportedMediaType)
 }
 
 
 def explain(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """Return the problem that an exception is; only unknown ones are logged with a traceback."""
+    """Return the problem response for an exception; log a traceback if we did not expect it."""
     headers: dict[str, str] = {"cache-control": "no-store"}
     errors: list[FieldError] = []
     if isinstance(error, SeatwebError):
         refusal, status = error, error.status
         if isinstance(error, InvalidInput):
             errors = [FieldError(field=name, message=text) for name, text in texts_of(error.fields).items()]
-        if status == 401:  # RFC 9110, 15.5.2: always with a challenge
+        if status == 401:  # RFC 9110, section 15.5.2, requires a challenge
             headers["www-authenticate"] = "Bearer"
         if error.retry_after is not None:
             headers["retry-after"] = str(error.retry_after)
@@ -108,7 +108,7 @@ def explain(request: Request[Any, Any, Any], error: Exception) -> Response[bytes
 
 
 def problem(status: int, code: str, detail: str, request_id: str, errors: list[FieldError] | None = None) -> bytes:
-    """Return a problem as JSON."""
+    """Return a problem encoded as JSON."""
     return msgspec.json.encode(
         Problem(
             type=f"/docs#{code}",
@@ -123,14 +123,14 @@ def problem(status: int, code: str, detail: str, request_id: str, errors: list[F
 
 
 def _field_errors(error: ValidationException) -> list[FieldError]:
-    """Return what Litestar found wrong, by field."""
+    """Return Litestar's validation errors, by field."""
     found: list[FieldError] = []
     extra = error.extra if isinstance(error.extra, list) else []
-    for one in extra:
-        message = str(one.get("message", "")) if isinstance(one, dict) else str(one)
-        key = str(one.get("key", "")) if isinstance(one, dict) else ""
+    for detail in extra:
+        message = str(detail.get("message", "")) if isinstance(detail, dict) else str(detail)
+        key = str(detail.get("key", "")) if isinstance(detail, dict) else ""
         match = FIELD_IN_MESSAGE.search(message)
-        named = next((group for group in match.groups() if group), "") if match else ""
-        words = message.partition(" - at ")[0] or text_of(Message("field.unusable"))
-        found.append(FieldError(field=named or (key if key != "data" else "body"), message=words))
+        name = next((group for group in match.groups() if group), "") if match else ""
+        text = message.partition(" - at ")[0] or text_of(Message("field.unusable"))
+        found.append(FieldError(field=name or (key if key != "data" else "body"), message=text))
     return found or [FieldError(field="body", message=error.detail)]

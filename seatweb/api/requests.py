@@ -1,4 +1,4 @@
-"""What every API request goes through: the bearer token, and a body that is JSON."""
+"""Checks of every API request: rate limit, bearer token, query parameters and JSON body."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KEY: Final = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 
 
 class Clients:
-    """Finds out which client sends a request to the API, counts it if `limits` are given, and checks its body."""
+    """Authenticates and validates API requests, and counts them if `limits` are given."""
 
     def __init__(self, tokens: Tokens, sessions: Sessions, limits: Limits | None) -> None:
         self._tokens = tokens
@@ -37,19 +37,20 @@ class Clients:
         self._limits = limits
 
     async def prepare(self, request: ApiRequest) -> None:
-        """Let a request through whose parameters come once, and whose body says it is JSON, is, and holds usable text.
+        """Check a request, and store the session of its token in its state.
 
         Raises:
-            TooManyAttempts: the user, or the address where no one is signed in, sends too many.
-            NotSignedIn: there is no token, or it does not count (any more).
+            TooManyAttempts: the user, or without a token the address, sends too many requests.
+            NotSignedIn: the token is missing, invalid or no longer valid.
             UnsupportedMediaType, MalformedJSON: the body is not JSON.
-            InvalidInput: a parameter comes twice, or a text holds what no text should.
+            InvalidInput: a parameter or field is duplicate, or a field is missing, unknown or invalid.
         """
         claims = self._claims(request)
         if self._limits:
             await self._limits.request(claims.user_id if claims else None, address_of(request))
         if not request.route_handler.opt.get("for_everyone"):
-            request.state.session = await self._find_session(claims)  # before anything is said of the request itself
+            # Before validation, so that clients without a token learn nothing about what a valid request is.
+            request.state.session = await self._find_session(claims)
         await _check_request(request)
 
     async def _find_session(self, claims: Claims | None) -> Session:
@@ -64,9 +65,9 @@ class Clients:
 
 
 async def _check_request(request: ApiRequest) -> None:
-    twice = _twice(request.query_params.multi_items())
-    if twice:
-        raise InvalidInput(fields=twice)
+    duplicates = _duplicates(request.query_params.multi_items())
+    if duplicates:
+        raise InvalidInput(fields=duplicates)
     if request.method not in {"POST", "PATCH"}:
         return
     if request.content_type[0] != "application/json":
@@ -74,29 +75,30 @@ async def _check_request(request: ApiRequest) -> None:
     body = await request.body()
     try:
         content = msgspec.json.decode(body)
-        # As many colons as names: none comes twice, and there is nothing inside that could have any.
-        twice = {} if isinstance(content, dict) and body.count(b":") == len(content) else _sent_twice(body)
+        # With as many colons as names, there is neither a duplicate nor a nested object: skip the slow check.
+        simple = isinstance(content, dict) and body.count(b":") == len(content)
+        duplicates = {} if simple else _duplicate_names(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedJSON from error
     if not isinstance(content, dict):
         raise InvalidInput(reason="no_object", fields={"body": Message("field.no_object")})
     field = request.route_handler.parsed_data_field
-    wrong = twice or (_not_fitting(content, field.annotation) if field else {})
-    if wrong:
-        raise InvalidInput(fields=wrong)
+    errors = duplicates or (_field_errors(content, field.annotation) if field else {})
+    if errors:
+        raise InvalidInput(fields=errors)
 
 
 def signed_in(request: ApiRequest) -> Session:
-    """Return the session of the bearer token; a cookie counts for nothing here."""
+    """Return the session of the bearer token; cookies are ignored."""
     session: Session = request.state.session
     return session
 
 
 def idempotency_key(request: ApiRequest) -> str | None:
-    """Return the request's Idempotency-Key; quotes around it do not count (it is a string in RFC 8941's sense).
+    """Return the request's Idempotency-Key without surrounding quotes (RFC 8941 strings have them).
 
     Raises:
-        InvalidInput: it is not 1 to 255 printable characters, or comes twice.
+        InvalidInput: it is not 1 to 255 printable ASCII characters without spaces, or is sent twice.
     """
     values = request.headers.getall("idempotency-key", [])
     if not values:
@@ -112,41 +114,43 @@ def idempotency_key(request: ApiRequest) -> str | None:
 
 
 async def fingerprint(request: ApiRequest) -> str:
-    """Return what tells two requests apart: method, path and the content of the body, however it is written."""
+    """Return a hash of the method, the path and the parsed body; the body's formatting makes no difference."""
     content: Any = msgspec.json.decode(await request.body())
     path = request.url.path.rstrip("/")
     canonical = msgspec.json.encode([request.method, path, content], order="deterministic")
     return hashlib.sha256(canonical).hexdigest()
 
 
-def _twice(pairs: Iterable[tuple[str, Any]]) -> dict[str, Message]:
+def _duplicates(pairs: Iterable[tuple[str, Any]]) -> dict[str, Message]:
     return {name: Message("field.twice") for name, times in Counter(name for name, _ in pairs).items() if times > 1}
 
 
-def _sent_twice(body: bytes) -> dict[str, Message]:
-    """Return the names that an object has twice: readers would disagree which counts (RFC 8259, section 4)."""
-    twice: dict[str, Message] = {}
-    json.loads(body, object_pairs_hook=lambda pairs: twice.update(_twice(pairs)), parse_int=str, parse_float=str)
-    return twice
+def _duplicate_names(body: bytes) -> dict[str, Message]:
+    """Return the names that an object has twice: parsers disagree on which value counts (RFC 8259, section 4)."""
+    found: dict[str, Message] = {}
+    json.loads(body, object_pairs_hook=lambda pairs: found.update(_duplicates(pairs)), parse_int=str, parse_float=str)
+    return found
 
 
 @cache
-def _fields(wanted: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
-    return {field.encode_name: field for field in msgspec.structs.fields(wanted)}
+def _fields(struct: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
+    return {field.encode_name: field for field in msgspec.structs.fields(struct)}
 
 
-def _not_fitting(content: dict[str, object], wanted: type[msgspec.Struct]) -> dict[str, Message]:
-    """Return what is wrong with each field; unlike the framework's own reading, a "1" or true is no number here."""
-    fields = _fields(wanted)
-    wrong = {name: Message("field.missing") for name, field in fields.items() if field.required and name not in content}
+def _field_errors(content: dict[str, object], struct: type[msgspec.Struct]) -> dict[str, Message]:
+    """Return what is wrong with each field; unlike Litestar's parsing, accept neither "1" nor true as a number."""
+    fields = _fields(struct)
+    errors = {
+        name: Message("field.missing") for name, field in fields.items() if field.required and name not in content
+    }
     for name, value in content.items():
         if name not in fields:
-            wrong[name] = Message("field.unknown")
+            errors[name] = Message("field.unknown")
         elif isinstance(value, str) and "\0" in value:
-            wrong[name] = Message("field.unusable_text")
+            errors[name] = Message("field.unusable_text")
         else:
             try:
                 msgspec.convert(value, fields[name].type)
             except msgspec.ValidationError as error:
-                wrong[name] = Message("field.unfit", {"why": str(error).partition(" - at ")[0]})
-    return wrong
+                errors[name] = Message("field.unfit", {"why": str(error).partition(" - at ")[0]})
+    return errors

@@ -1,4 +1,4 @@
-"""What the JSON API takes and gives. Names and shapes match an API that clients already use."""
+"""The request and response bodies of the JSON API. Names and shapes match an API that clients already use."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Credentials(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SignInCredentials(Credentials, frozen=True, forbid_unknown_fields=True):
-    """A username, a password, and a code of the account's second factor if it has one."""
+    """A username, a password and, if the account has a second factor, a code from it."""
 
     code: Annotated[
         str | None,
@@ -35,7 +35,7 @@ class SignInCredentials(Credentials, frozen=True, forbid_unknown_fields=True):
 
 
 class Token(Struct, frozen=True):
-    """What signing in gives; send it as `Authorization: Bearer …`."""
+    """The token that signing in returns; clients send it as `Authorization: Bearer …`."""
 
     access_token: Annotated[str, Meta(description="The token, a JWT; nothing needs to be read from it.")]
     token_type: Annotated[Literal["bearer"], Meta(description="How it is sent.")]
@@ -43,7 +43,7 @@ class Token(Struct, frozen=True):
 
 
 class UserOut(Struct, frozen=True):
-    """Who is signed in."""
+    """The signed-in user."""
 
     id: UserId
     username: Annotated[str, Meta(description="As it was written when registering.", examples=["john"])]
@@ -51,7 +51,7 @@ class UserOut(Struct, frozen=True):
 
     @classmethod
     def of(cls, user: User) -> UserOut:
-        """Return the user as the API gives it."""
+        """Return the API's representation of a user."""
         return cls(id=user.id, username=user.username, created_at=user.created_at)
 
 
@@ -64,7 +64,7 @@ class SectionOut(Struct, frozen=True):
 
     @classmethod
     def of(cls, view: SectionView, available: int) -> SectionOut:
-        """Return the section as the API gives it."""
+        """Return the API's representation of a section."""
         return cls(section=view.section.name, seats=len(view.seats), available=available)
 
 
@@ -80,7 +80,7 @@ class SeatOut(Struct, frozen=True):
 
     @classmethod
     def of(cls, view: SeatView, status: Status) -> SeatOut:
-        """Return the seat as the API gives it."""
+        """Return the API's representation of a seat."""
         seat = view.seat
         return cls(id=seat.id, section=seat.section, seat_number=seat.number, is_available=status is Status.FREE)
 
@@ -105,7 +105,7 @@ class BookingOut(Struct, frozen=True):
 
     @classmethod
     def of(cls, booking: Booking) -> BookingOut:
-        """Return the booking as the API gives it."""
+        """Return the API's representation of a booking."""
         return cls(
             id=booking.id,
             seat_id=booking.seat.id,
@@ -118,7 +118,7 @@ class BookingOut(Struct, frozen=True):
 
 
 class NewBooking(Struct, frozen=True, forbid_unknown_fields=True):
-    """The seat to book, or `any` for one that the database chooses."""
+    """The seat to book, or `any` to let the database choose one."""
 
     seat_id: SeatId | UnsetType = UNSET
     any: Annotated[bool, Meta(description="Book any free seat instead of `seat_id`.")] = False
@@ -135,7 +135,7 @@ class Move(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Cancelled(Struct, frozen=True):
-    """That a booking was cancelled."""
+    """The response to a cancellation."""
 
     message: Annotated[str, Meta(description="For people.", examples=["Booking cancelled successfully"])]
     booking: Annotated[BookingOut, Meta(description="The booking as it now is.")]
@@ -149,7 +149,7 @@ class FieldError(Struct, frozen=True):
 
 
 class Problem(Struct, frozen=True, omit_defaults=True):
-    """Why a request was refused (RFC 9457); `code` is stable, the words are for people."""
+    """Why a request was refused (RFC 9457); `code` is stable, `title` and `detail` are for people."""
 
     type: Annotated[str, Meta(description="Where the problem is explained.", examples=["/docs#seat_taken"])]
     title: Annotated[str, Meta(description="What the status is called.", examples=["Conflict"])]

@@ -1,4 +1,4 @@
-"""Sections and seats on a day."""
+"""List the sections and seats of a day."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NOT_MODIFIED = {304: ResponseSpec(None, description="Nothing changed since the E
 
 
 class SeatController(Controller):
-    """What there is to book. Every answer has an ETag: send it as If-None-Match to ask for changes only."""
+    """Sections and seats; a request with a current ETag in If-None-Match is answered with 304."""
 
     tags = ["Seats"]  # noqa: RUF012
 
@@ -47,15 +47,15 @@ class SeatController(Controller):
         section: SectionName = None,
         status: Status = "free",
     ) -> Response[list[SeatOut]]:
-        """List the free seats of a day, or all with `status=all`."""
+        """Return the free seats of a day, or all seats with `status=all`."""
         user = signed_in(request).user
         view = await views.bookable_day(booking_date or window.today())
         shown = view.shown(section)
         if not shown and section is not None:
             raise SectionNotFound
-        every = [SeatOut.of(seat, view.status_of(seat, user.id)) for part in shown for seat in part.seats]
-        seats = [seat for seat in every if status == "all" or seat.is_available]
-        return _unless_known(request, seats, view, shown, user)
+        all_seats = [SeatOut.of(seat, view.status_of(seat, user.id)) for part in shown for seat in part.seats]
+        seats = [seat for seat in all_seats if status == "all" or seat.is_available]
+        return _unless_unchanged(request, seats, view, shown, user)
 
     @get("/sections", operation_id="list_sections", responses=NOT_MODIFIED | REFUSED)
     async def sections(
@@ -65,22 +65,22 @@ class SeatController(Controller):
         window: NamedDependency[BookingWindow],
         booking_date: BookingDate = None,
     ) -> Response[list[SectionOut]]:
-        """List the sections and how many seats each has left."""
+        """Return the sections and how many free seats each has."""
         user = signed_in(request).user
         view = await views.bookable_day(booking_date or window.today())
         sections = [SectionOut.of(section, view.free_count(section, user.id)) for section in view.sections]
-        return _unless_known(request, sections, view, view.sections, user)
+        return _unless_unchanged(request, sections, view, view.sections, user)
 
 
-def _unless_known(
+def _unless_unchanged(
     request: ApiRequest, content: list[T], view: DayView, shown: Iterable[SectionView], user: User
 ) -> Response[list[T]]:
-    """Return the content, or 304 when the client has it: generations and holds say whether anything changed."""
-    held = sorted(id_ for id_, hold in view.holds.items() if hold.user_id != user.id)
+    """Return the content, or 304 if the client already has it; the ETag covers the generations and others' holds."""
+    held_by_others = {id_ for id_, hold in view.holds.items() if hold.user_id != user.id}
     state = [request.url.path, request.url.query, str(view.day)]
     for section in shown:
-        here = [seat.seat.id for seat in section.seats if seat.seat.id in held]
-        state.append(f"{section.section.name}:{section.generation}:{here}")
+        held = [seat.seat.id for seat in section.seats if seat.seat.id in held_by_others]
+        state.append(f"{section.section.name}:{section.generation}:{held}")
     tag = f'"{hashlib.sha256("|".join(state).encode()).hexdigest()[:24]}"'
     headers = {"etag": tag, "cache-control": "private, no-cache", "vary": "Authorization"}
     known = [value.strip().removeprefix("W/") for value in request.headers.get("if-none-match", "").split(",")]

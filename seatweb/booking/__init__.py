@@ -1,1 +1,1 @@
-"""Book, hold, move and cancel seats, and what a day looks like."""
+"""Book, hold, move and cancel seats, and show what a day looks like."""

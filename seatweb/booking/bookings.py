@@ -1,7 +1,7 @@
 """Book, move and cancel: the rules and the transactions. The database decides, never the cache.
 
 Lock order: every transaction locks the user's account first, then generations in the order of day and section, then
-bookings of others, so that no two transactions wait for each other in a circle (docs/decisions/0001).
+other users' bookings, so that transactions cannot deadlock (docs/decisions/0001).
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from seatweb.booking.errors import (
 )
 from seatweb.booking.hold_store import HoldStore
 from seatweb.booking.model import Booking, Hold
-from seatweb.booking.seats import known_booking, known_seat, open_seat
-from seatweb.booking.turns import Turns, refuse_late
+from seatweb.booking.seats import get_booking, get_open_seat, get_seat
+from seatweb.booking.turns import Turns, raise_if_taken
 from seatweb.booking.window import BookingWindow
 from seatweb.errors import Overloaded, SeatwebError
 from seatweb.limits.limits import Limits
@@ -42,18 +42,18 @@ from seatweb.storage.statements import Statements
 
 ENDED_SHOWN: Final = 50
 
-Holding = Mapping[int, Hold]
-"""Who holds which seat of the day, by seat id."""
+HoldsBySeat = Mapping[int, Hold]
+"""The holds of a day, by seat id."""
 
 
 class Outcome(Struct):
-    """What became of the work inside `Bookings.changing`; set `changed` to False when it changed nothing."""
+    """The result of the work inside `Bookings.changing`; set `changed` to False if it changed nothing."""
 
     changed: bool = True
 
 
 class Bookings:
-    """The bookings of everyone."""
+    """Books, moves, cancels and lists bookings."""
 
     def __init__(
         self,
@@ -75,12 +75,12 @@ class Bookings:
     # Book
 
     async def book(self, user: User, seat_id: int, day: date, session_id: UUID | None = None) -> Booking:
-        """Give the user the seat for the day and return the booking.
+        """Book the seat for the user on the day, and return the booking.
 
         Raises:
             SeatTaken, SeatHeld, DayAlreadyBooked, SeatClosed, SeatNotFound, OutsideBookingWindow, TooManyAttempts:
                 nothing was changed.
-            Overloaded: whether it was booked is not known; the user's bookings tell.
+            Overloaded: it is unknown whether the seat was booked; the user's list of bookings shows it.
         """
         self._window.check(day)
         if not is_id(seat_id):
@@ -95,33 +95,33 @@ class Bookings:
     async def book_any(
         self, user: User, day: date, section: str | None = None, session_id: UUID | None = None
     ) -> Booking:
-        """Give the user a free seat with room around it, in the section or in the emptiest one.
+        """Book the free seat with the most room around it, in the given section or else in the emptiest one.
 
         Raises:
             NoFreeSeat, DayAlreadyBooked, SectionNotFound, OutsideBookingWindow, TooManyAttempts: nothing was changed.
-            Overloaded: whether it was booked is not known; the user's bookings tell.
+            Overloaded: it is unknown whether the seat was booked; the user's list of bookings shows it.
         """
         self._window.check(day)
         holds = await self.admit(user, day)
-        # Latecomers are refused before they queue behind the winners.
+        # Refuse users who are too late before they queue for the section's lock.
         sections = await self._database.run(_check_any_free, user, day, section, holds)
         async with self.changing(user, day):
             return await self._database.write(_book_any, user, day, sections, session_id, holds)
 
     async def book_in(
-        self, sql: Statements, user: User, seat_id: int, day: date, session_id: UUID | None, holds: Holding
+        self, sql: Statements, user: User, seat_id: int, day: date, session_id: UUID | None, holds: HoldsBySeat
     ) -> Booking:
-        """Do what `book` does in a transaction of the caller, who has called `admit` and is inside `changing`."""
+        """Do the same as `book` in the caller's transaction; the caller has called `admit` and entered `changing`."""
         self._window.check(day)
         if not is_id(seat_id):
             raise SeatNotFound
-        refuse_late(user, await queries.find_sitter(sql, seat_id, day))
+        raise_if_taken(user, await queries.find_sitter(sql, seat_id, day))
         return await _book(sql, user, seat_id, day, session_id, holds)
 
     async def book_any_in(
-        self, sql: Statements, user: User, day: date, section: str | None, session_id: UUID | None, holds: Holding
+        self, sql: Statements, user: User, day: date, section: str | None, session_id: UUID | None, holds: HoldsBySeat
     ) -> Booking:
-        """Do what `book_any` does in a transaction of the caller, who has called `admit` and is inside `changing`."""
+        """Do the same as `book_any`, under the conditions of `book_in`."""
         self._window.check(day)
         sections = await _check_any_free(sql, user, day, section, holds)
         return await _book_any(sql, user, day, sections, session_id, holds)
@@ -129,12 +129,12 @@ class Bookings:
     # Move
 
     async def move(self, user: User, booking_id: int, seat_id: int, session_id: UUID | None = None) -> Booking:
-        """Give the user's booking another seat in one step; the first seat is kept until the second is sure.
+        """Move the user's booking to another seat in one transaction; if it is refused, the first seat is kept.
 
         Raises:
             BookingNotFound, SeatTaken, SeatHeld, SeatClosed, SeatNotFound, OutsideBookingWindow, TooManyAttempts:
                 nothing was changed.
-            Overloaded: whether it was moved is not known; the user's bookings tell.
+            Overloaded: it is unknown whether the booking was moved; the user's list of bookings shows it.
         """
         if not is_id(seat_id):
             raise SeatNotFound
@@ -147,18 +147,18 @@ class Bookings:
                 raise BookingNotFound
             self._window.check(booking.day)
             if booking.seat_id != seat_id:
-                target = await open_seat(sql, seat_id)
+                target = await get_open_seat(sql, seat_id)
                 _check_hold(holds, seat_id, user)
-                source = await known_seat(sql, booking.seat_id)
+                source = await get_seat(sql, booking.seat_id)
                 await queries.bump_generations(sql, [source.section_id, target.section_id], booking.day)
                 await queries.move_booking(sql, booking, seat_id, session_id)
-            return await known_booking(sql, booking_id, user.id)
+            return await get_booking(sql, booking_id, user.id)
 
         async with self.changing(user, day):
             return await self._database.transaction(work)
 
     async def move_of_day(self, user: User, day: date, seat_id: int, session_id: UUID | None = None) -> Booking:
-        """Do what `move` does with the user's booking of a day."""
+        """Do the same as `move` for the user's booking on the day."""
         self._window.check(day)
         booking = await self.of_day(user, day)
         if booking is None:
@@ -168,12 +168,12 @@ class Bookings:
     # Cancel
 
     async def cancel(self, user: User, booking_id: int, session_id: UUID | None = None) -> Booking:
-        """End the user's booking and return it as it now is.
+        """Cancel the user's booking and return the cancelled booking.
 
         Raises:
-            BookingNotFound: the user has no such booking, or it is cancelled already.
+            BookingNotFound: the user has no such booking, or it is already cancelled.
             OutsideBookingWindow: its day is over.
-            Overloaded: whether it was cancelled is not known; the user's bookings tell.
+            Overloaded: it is unknown whether the booking was cancelled; the user's list of bookings shows it.
         """
 
         async def work(sql: Statements) -> Booking:
@@ -182,10 +182,10 @@ class Bookings:
                 raise BookingNotFound
             if booking.day < self._window.today():
                 raise OutsideBookingWindow(reason="booking_past")
-            seat = await known_seat(sql, booking.seat_id)
+            seat = await get_seat(sql, booking.seat_id)
             await queries.bump_generations(sql, [seat.section_id], booking.day)
             await queries.cancel_booking(sql, booking_id, session_id)
-            return await known_booking(sql, booking_id, user.id)
+            return await get_booking(sql, booking_id, user.id)
 
         async with self.changing(user, await self._day_of(user, booking_id)):
             return await self._database.transaction(work)
@@ -196,42 +196,42 @@ class Bookings:
         """Return the user's confirmed booking on the day."""
         return await self._database.run(queries.find_booking_of_day, user.id, day)
 
-    async def coming(self, user: User) -> list[Booking]:
+    async def upcoming(self, user: User) -> list[Booking]:
         """Return the user's confirmed bookings from today on, soonest first."""
         return await self._database.run(queries.list_confirmed_bookings, user.id, self._window.today(), date.max)
 
     async def ended(self, user: User) -> list[Booking]:
-        """Return the user's latest bookings that are over or cancelled, latest first."""
+        """Return the user's past and cancelled bookings, latest first; 50 at most."""
         return await self._database.run(queries.list_ended_bookings, user.id, self._window.today(), ENDED_SHOWN)
 
     async def page(
         self, user: User, first_day: date, last_day: date, status: str | None, after: tuple[date, int], rows: int
     ) -> list[Booking]:
-        """Return the user's next bookings between the days, after the one with this day and id."""
+        """Return up to `rows` bookings of the user between the days, inclusive, after the one with this day and id."""
         return await self._database.run(queries.list_bookings, user.id, first_day, last_day, status, after, rows)
 
     async def _day_of(self, user: User, booking_id: int) -> date:
         if not is_id(booking_id):
             raise BookingNotFound
-        return (await self._database.run(known_booking, booking_id, user.id)).day
+        return (await self._database.run(get_booking, booking_id, user.id)).day
 
     # Before and after
 
-    async def admit(self, user: User, day: date) -> Holding:
-        """Count what the user is about to book or to move, and return the holds of the day, by seat id.
+    async def admit(self, user: User, day: date) -> HoldsBySeat:
+        """Count one booking or move against the user's limit, and return the holds of the day, by seat id.
 
         Raises:
-            TooManyAttempts: the user booked or moved too often.
+            TooManyAttempts: the user has booked or moved too often.
         """
-        # At once: both go to Redis in one round trip.
+        # Concurrently, so that both share one round trip to Redis.
         _, holds = await asyncio.gather(self._limits.booking(user.id), self._hold_store.active(day))
         return holds
 
     @asynccontextmanager
     async def changing(self, user: User, day: date) -> AsyncIterator[Outcome]:
-        """Tell everyone that the day changed once the work inside is done, and end what the user holds on that day.
+        """Once the work inside is done, signal that the day changed and end the user's holds on that day.
 
-        A refusal changed nothing, so nobody is told. Where there is no answer, nobody knows, so everyone looks.
+        A refusal changed nothing, so there is no signal. After any other error the outcome is unknown, so there is one.
         """
         outcome = Outcome()
         try:
@@ -246,28 +246,28 @@ class Bookings:
     def _changed(self, user: User, day: date) -> None:
         self._views.forget_week(user, day)
         self._hold_store.end_soon(day, user.id)
-        self._changes.tell(day)
+        self._changes.signal(day)
 
 
 async def _book(
-    sql: Statements, user: User, seat_id: int, day: date, session_id: UUID | None, holds: Holding
+    sql: Statements, user: User, seat_id: int, day: date, session_id: UUID | None, holds: HoldsBySeat
 ) -> Booking:
     _check_hold(holds, seat_id, user)
     booking = await queries.book_seat(sql, seat_id, user.id, day, session_id)
     if booking is None:
-        await open_seat(sql, seat_id)
-        raise SeatClosed  # it was opened just now
+        await get_open_seat(sql, seat_id)
+        raise SeatClosed  # it was closed when we tried, and has been opened since
     return booking
 
 
-def _check_hold(holds: Holding, seat_id: int, user: User) -> None:
+def _check_hold(holds: HoldsBySeat, seat_id: int, user: User) -> None:
     hold = holds.get(seat_id)
     if hold is not None and hold.user_id != user.id and hold.seconds_left:
         raise SeatHeld(seconds=hold.seconds_left)
 
 
-async def _check_any_free(sql: Statements, user: User, day: date, section: str | None, holds: Holding) -> list[int]:
-    """Return the ids of the sections to look in.
+async def _check_any_free(sql: Statements, user: User, day: date, section: str | None, holds: HoldsBySeat) -> list[int]:
+    """Return the ids of the sections to search.
 
     Raises:
         SectionNotFound: there is no such section.
@@ -286,13 +286,13 @@ async def _check_any_free(sql: Statements, user: User, day: date, section: str |
 
 
 async def _book_any(
-    sql: Statements, user: User, day: date, sections: list[int], session_id: UUID | None, holds: Holding
+    sql: Statements, user: User, day: date, sections: list[int], session_id: UUID | None, holds: HoldsBySeat
 ) -> Booking:
     booking_id = await queries.book_any_seat(sql, user.id, day, sections, _held_by_others(holds, user), session_id)
     if booking_id is None:
         raise NoFreeSeat
-    return await known_booking(sql, booking_id, user.id)
+    return await get_booking(sql, booking_id, user.id)
 
 
-def _held_by_others(holds: Holding, user: User) -> list[int]:
+def _held_by_others(holds: HoldsBySeat, user: User) -> list[int]:
     return [seat_id for seat_id, hold in holds.items() if hold.user_id != user.id]

@@ -1,7 +1,7 @@
-"""Signals that a day changed: to this process at once, to the others through Redis.
+"""Signal that a day changed: to this process at once, to the others through Redis.
 
-A signal says only which day changed; everyone reads from the database what the day is like now. So a signal may come
-twice, late or never: after a gap the listeners are told that anything may have changed, and look for themselves.
+A signal only names the day; listeners read its new state from the database. So a signal may arrive twice, late or
+never: after a gap, listeners are told that any day may have changed.
 """
 
 from __future__ import annotations
@@ -19,24 +19,25 @@ from seatweb.storage.outbox import RedisOutbox
 from seatweb.storage.redis import RedisAway, RedisClient, end_task
 
 CHANNEL: Final = "seatweb:changes"
-LONGEST_REST_SECONDS: Final = 2.0
+FIRST_RETRY_SECONDS: Final = 0.05
+LONGEST_RETRY_SECONDS: Final = 2.0
 
 log = structlog.get_logger(__name__)
 
 
 class Changes:
-    """The signals of this process and of all others on the same Redis."""
+    """Sends signals, and passes them to its listeners, including those from other processes on the same Redis."""
 
     def __init__(self, redis: RedisClient, outbox: RedisOutbox) -> None:
         self._redis = redis
         self._outbox = outbox
-        self._name = secrets.token_hex(8)  # of this process, to know its own signals
+        self._sender = secrets.token_hex(8)  # this process; it skips its own signals when they come back
         self._listeners: list[Callable[[date | None], None]] = []
         self.connected = False
-        """Whether the signals of others arrive."""
+        """Whether signals from other processes arrive."""
 
     async def __aenter__(self) -> Self:
-        """Begin to receive."""
+        """Start receiving."""
         self._receiving = asyncio.create_task(self._receive())
         return self
 
@@ -45,38 +46,38 @@ class Changes:
         await end_task(self._receiving)
 
     def listen(self, listener: Callable[[date | None], None]) -> None:
-        """Call the listener with each day that changed, and with None when anything may have changed."""
+        """Call the listener with each day that changes, and with None when any day may have changed."""
         self._listeners.append(listener)
 
-    def tell(self, day: date) -> None:
-        """Say that the day changed; to be called after the commit. It cannot fail.
+    def signal(self, day: date) -> None:
+        """Signal that the day changed; call it after the commit. Never raises.
 
-        Other processes hear of it after every command that was put into the outbox before.
+        Other processes receive it after the commands that were put into the outbox before it.
         """
         self._notify(day)
-        self._outbox.put(("PUBLISH", CHANNEL, f"{self._name} {day}"))
+        self._outbox.put(("PUBLISH", CHANNEL, f"{self._sender} {day}"))
 
     def _notify(self, day: date | None) -> None:
         for listener in self._listeners:
             listener(day)
 
     async def _receive(self) -> None:
-        rest = 0.05
+        delay = FIRST_RETRY_SECONDS
         while True:
             try:
                 async with self._redis.listen(CHANNEL) as messages:
-                    self.connected, rest = True, 0.05
+                    self.connected, delay = True, FIRST_RETRY_SECONDS
                     self._notify(None)
                     async for message in messages:
-                        name, *days = message.split(" ")
-                        for day in days if name != self._name else ():
+                        sender, *days = message.split(" ")
+                        for day in days if sender != self._sender else ():
                             self._notify(date.fromisoformat(day))
             except RedisAway:
                 if self.connected:
-                    log.warning("no signals from other processes: looking for changes instead")
+                    log.warning("no signals from other processes; polling for changes instead")
             except Exception:
-                log.exception("the signals failed; starting again")
+                log.exception("receiving signals failed; retrying")
             self.connected = False
             self._notify(None)
-            await asyncio.sleep(random.uniform(rest / 2, rest))  # noqa: S311 - jitter, not a secret
-            rest = min(2 * rest, LONGEST_REST_SECONDS)
+            await asyncio.sleep(random.uniform(delay / 2, delay))  # noqa: S311 - jitter, not a secret
+            delay = min(2 * delay, LONGEST_RETRY_SECONDS)

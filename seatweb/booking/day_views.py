@@ -1,7 +1,7 @@
-"""What a day looks like, and a user's week: read from PostgreSQL, and remembered for a moment.
+"""Day views and users' weeks: read from PostgreSQL and cached briefly in memory.
 
-What this process remembers is a quarter of a second old at most, and never older than a change made here. Whoever made
-a change in another process asks for a fresh view.
+A cached value is at most a quarter of a second old, and never older than a change made by this process. For a user who
+has just made a change in another process, ask for a fresh view.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ WEEKS_KEPT: Final = 10_000
 
 
 class DayViews:
-    """The views of every day, the same for every viewer, and the weeks of users."""
+    """Reads and caches day views, which are the same for every viewer, and users' weeks."""
 
     def __init__(
         self, database: Database, cache: SectionCache, hold_store: HoldStore, changes: Changes, window: BookingWindow
@@ -41,13 +41,13 @@ class DayViews:
         changes.listen(self._day_changed)
 
     async def day(self, day: date, *, fresh: bool = False) -> DayView:
-        """Return what the day looks like; with `fresh`, after everything that was done before this call."""
-        if self._window.includes(day):  # other days are seldom looked at, and there is no end of them
+        """Return the view of the day; with `fresh`, read after this call, so that it shows every change made before."""
+        if self._window.includes(day):  # other days are rarely viewed, and there are too many of them to cache
             return await self._days.get(day, fresh=fresh)
         return await self._read_day(day)
 
     def peek_day(self, day: date) -> DayView | None:
-        """Return what the day looks like if it is known without asking anyone."""
+        """Return the view of the day if it is cached in memory."""
         return self._days.peek(day)
 
     async def bookable_day(self, day: date) -> DayView:
@@ -60,25 +60,25 @@ class DayViews:
         return await self.day(day, fresh=True)
 
     async def week(self, user: User, day: date, *, fresh: bool = False) -> dict[date, Booking]:
-        """Return the user's confirmed bookings in the week of the day, by day."""
+        """Return the user's confirmed bookings in the week that contains the day, by day."""
         return await self._weeks.get((user.id, monday_of(day)), fresh=fresh)
 
     def peek_week(self, user: User, day: date) -> dict[date, Booking] | None:
-        """Return the user's bookings in the week of the day if they are known without asking anyone."""
+        """Return the user's bookings in the week that contains the day if they are cached in memory."""
         return self._weeks.peek((user.id, monday_of(day)))
 
     def forget_week(self, user: User, day: date) -> None:
-        """Take what is remembered of the user's week as old: they booked, moved or cancelled."""
+        """Drop the user's cached week, because they booked, moved or cancelled."""
         self._weeks.forget((user.id, monday_of(day)))
 
     def _day_changed(self, day: date | None) -> None:
-        for known in [day] if day else self._window.days:
-            self._days.forget(known)
+        for stale in [day] if day else self._window.days:
+            self._days.forget(stale)
 
     async def _read_day(self, day: date) -> DayView:
-        generations = await self._database.run(queries.read_generations, day)  # first: see the section cache
-        kept = self._window.includes(day)
-        holds = await self._hold_store.active(day) if kept else {}
+        generations = await self._database.run(queries.read_generations, day)  # must come first: see section_cache.py
+        bookable = self._window.includes(day)
+        holds = await self._hold_store.active(day) if bookable else {}
         views = {
             section.id: view
             for section, generation in generations
@@ -86,35 +86,35 @@ class DayViews:
         }
         unknown = [pair for pair in generations if pair[0].id not in views]
         if unknown:
-            views |= await self._read_sections(day, unknown, kept=kept)
+            views |= await self._read_sections(day, unknown, cached=bookable)
         return DayView(day=day, sections=tuple(views[section.id] for section, _ in generations), holds=holds)
 
     async def _read_sections(
-        self, day: date, wanted: list[tuple[Section, int]], *, kept: bool
+        self, day: date, wanted: list[tuple[Section, int]], *, cached: bool
     ) -> dict[int, SectionView]:
-        """Return sections at these generations, or newer ones, from Redis or from the database."""
-        cached = await self._cache.get(day, wanted) if kept else {}
+        """Return the views of sections at these generations or newer, from Redis (if `cached`) or from the database."""
+        hits = await self._cache.get(day, wanted) if cached else {}
         found = {
-            section.id: SectionSeats(generation=generation, seats=cached[section.id])
+            section.id: SectionSeats(generation=generation, seats=hits[section.id])
             for section, generation in wanted
-            if section.id in cached
+            if section.id in hits
         }
         missing = [section.id for section, _ in wanted if section.id not in found]
         if missing:
-            built = await self._database.run(queries.read_seats, missing, day)
-            found |= built
-            if kept:
-                await self._cache.put(day, {(id_, new.generation): new.seats for id_, new in built.items()})
+            read = await self._database.run(queries.read_seats, missing, day)
+            found |= read
+            if cached:
+                await self._cache.put(day, {(id_, new.generation): new.seats for id_, new in read.items()})
         views = {}
         for section, generation in wanted:
             new = found.get(section.id) or SectionSeats(generation=generation, seats=())
             views[section.id] = SectionView(section=section, day=day, generation=new.generation, seats=new.seats)
-            if kept:
+            if cached:
                 self._sections[section.id, day] = views[section.id]
         return views
 
     async def _read_week(self, key: tuple[int, date]) -> dict[date, Booking]:
         user_id, monday = key
-        sunday = monday + min(timedelta(days=6), date.max - monday)  # the calendar's last week has five days
+        sunday = monday + min(timedelta(days=6), date.max - monday)  # the week of date.max has five days only
         found = await self._database.run(queries.list_confirmed_bookings, user_id, monday, sunday)
         return {booking.day: booking for booking in found}

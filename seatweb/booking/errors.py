@@ -1,4 +1,4 @@
-"""What can be wrong with a booking, a move or a hold."""
+"""The errors of booking, moving and holding seats. The OpenAPI document shows their docstrings to clients."""
 
 from __future__ import annotations
 
@@ -100,4 +100,4 @@ CONSTRAINTS: Constraints = {
     "bookings_user_day_key": DayAlreadyBooked,
     "bookings_user_counts": NotSignedIn,
 }
-"""The rule that each constraint of the bookings' tables keeps."""
+"""The error that a violation of each constraint of the booking tables raises."""

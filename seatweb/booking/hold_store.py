@@ -1,6 +1,6 @@
-"""The holds in Redis: one hash a day (seat id → user, token, begin and end by Redis's clock).
+"""The holds in Redis: one hash per day (seat id → user, token, begin and end in milliseconds of Redis's clock).
 
-Every change is one Lua script, so nobody sees half of one. With Redis away there are no holds; all else works.
+Every change is one Lua script, so it is atomic. While Redis is away there are no holds; everything else works.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from seatweb.storage.caching import BoundedDict
 from seatweb.storage.outbox import BATCH, RedisOutbox
 from seatweb.storage.redis import Command, RedisAway, RedisClient
 
-# A hold counts from its begin to its end. One that begins in the future is void: the clock was set back since.
+# A hold is valid from its begin to its end. Ignore one that begins in the future: the clock was set back after it was
+# made, so it would last too long.
 READ: Final = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -97,36 +98,36 @@ return active
 )
 
 
-UNDO_SECONDS: Final = 0.6
-MARGIN_SECONDS: Final = 0.05  # for the way between the clocks: shorter than any user takes to choose another seat
-UNDONE_KEPT: Final = 10_000
+RELEASE_RETRY_SECONDS: Final = 0.6
+CLOCK_MARGIN_SECONDS: Final = 0.05  # covers the round trip in the clock offset; no user chooses another seat so fast
+RELEASES_KEPT: Final = 10_000
 
 
 class GrantedHold(Struct, frozen=True):
-    """A hold as its user got it: `token` renews and ends it, `seconds` is what is left of it, rounded up."""
+    """A hold as granted to its user: `token` renews and releases it, `seconds` is how long it lasts."""
 
     token: str
     seconds: int
 
 
 class HoldStore:
-    """The holds of every day, `seconds` long each."""
+    """Stores holds, each of which lasts `seconds`."""
 
     def __init__(self, redis: RedisClient, outbox: RedisOutbox, seconds: int) -> None:
         self._redis = redis
         self._outbox = outbox
         self._seconds = seconds
-        self._undone: BoundedDict[Command, float] = BoundedDict(UNDONE_KEPT)
-        self._undoing: asyncio.Task[None] | None = None
-        self._ahead: float | None = None  # how many seconds Redis's clock is ahead of this process's monotonic one
+        self._releases: BoundedDict[Command, float] = BoundedDict(RELEASES_KEPT)  # queued, with the time of queueing
+        self._releasing: asyncio.Task[None] | None = None
+        self._clock_offset: float | None = None  # Redis's clock minus this process's monotonic clock, in seconds
         self._take = redis.script(TAKE)
         self._release = redis.script(RELEASE)
         self._active = redis.script(ACTIVE)
 
     async def take(self, day: date, seat_id: int, user_id: int, token: str | None = None) -> GrantedHold | None:
-        """Hold the seat for the user instead of any other of that day; None with Redis away.
+        """Hold the seat for the user and release any other seat they hold that day; return None if Redis is away.
 
-        A hold that the user has on this seat already begins anew, under `token` if one is given.
+        If the user already holds this seat, the hold starts again, with the given token or a new one.
 
         Raises:
             SeatHeld: someone else holds it.
@@ -135,66 +136,65 @@ class HoldStore:
         try:
             left = await self._take([_key(day)], [seat_id, user_id, token, self._seconds * 1000])
         except RedisAway:
-            self._undo_later(
-                ("EVAL", RELEASE, 1, _key(day), user_id, seat_id, token)
-            )  # it may be done when Redis goes on
+            # Redis may still run the command once it recovers.
+            self._release_later(("EVAL", RELEASE, 1, _key(day), user_id, seat_id, token))
             return None
         if left:
             raise SeatHeld(seconds=ceil(left / 1000))
         return GrantedHold(token=token, seconds=self._seconds)
 
     async def release(self, day: date, seat_id: int, user_id: int, token: str) -> bool:
-        """End the user's hold that has this token; return whether there was one."""
+        """Release the user's hold with this token; return whether there was one."""
         try:
             return bool(await self._release([_key(day)], [user_id, seat_id, token]))
         except RedisAway:
-            self._undo_later(("EVAL", RELEASE, 1, _key(day), user_id, seat_id, token))
+            self._release_later(("EVAL", RELEASE, 1, _key(day), user_id, seat_id, token))
             return False
 
     def end_soon(self, day: date, user_id: int) -> None:
-        """End what the user holds on the day by now, but nothing that they take later. It cannot fail.
+        """End the user's holds of the day in the background, but not those taken after this call. Never raises.
 
-        With Redis away it is done once Redis is back.
+        If Redis is away, they end once it is back.
         """
-        if self._ahead is not None:
-            now = round(1000 * (time.monotonic() + self._ahead + MARGIN_SECONDS))
+        if self._clock_offset is not None:
+            now = round(1000 * (time.monotonic() + self._clock_offset + CLOCK_MARGIN_SECONDS))
             self._outbox.put(("EVAL", END, 1, _key(day), user_id, now))
 
-    def _undo_later(self, command: Command) -> None:
-        self._undone[command] = time.monotonic()
-        if self._undoing is None or self._undoing.done():
-            self._undoing = asyncio.create_task(self._undo())
+    def _release_later(self, command: Command) -> None:
+        self._releases[command] = time.monotonic()
+        if self._releasing is None or self._releasing.done():
+            self._releasing = asyncio.create_task(self._send_releases())
 
-    async def _undo(self) -> None:
-        """End what should not be held, once Redis goes on: twice, for what it still had to read may come in between."""
-        done: set[Command] = set()
-        while self._undone:
-            await asyncio.sleep(UNDO_SECONDS)
-            commands = list(islice(self._undone, BATCH))
+    async def _send_releases(self) -> None:
+        """Send the queued releases once Redis is back: twice, because it may still read a delayed TAKE in between."""
+        sent: set[Command] = set()
+        while self._releases:
+            await asyncio.sleep(RELEASE_RETRY_SECONDS)
+            commands = list(islice(self._releases, BATCH))
             try:
                 await self._redis.batch(commands)
             except RedisAway:
-                done.clear()
+                sent.clear()
                 now = time.monotonic()
                 for command in commands:
-                    if now - self._undone[command] > self._seconds:
-                        del self._undone[command]  # it has ended by itself
+                    if now - self._releases[command] > self._seconds:
+                        del self._releases[command]  # the hold has expired
                 continue
-            for command in done & set(commands):
-                del self._undone[command]
-            done = set(commands)
+            for command in sent & set(commands):
+                del self._releases[command]
+            sent = set(commands)
 
     async def active(self, day: date) -> dict[int, Hold]:
-        """Return the holds of the day by seat id; none with Redis away."""
+        """Return the valid holds of the day by seat id; none if Redis is away."""
         try:
             redis_now, *found = await self._active([_key(day)], [])
         except RedisAway:
             return {}
         now = time.monotonic()
-        self._ahead = redis_now / 1000 - now
+        self._clock_offset = redis_now / 1000 - now
         return {
-            seat: Hold(seat_id=seat, user_id=user, begun=begun, until=now + left / 1000)
-            for seat, user, left, begun in found
+            seat: Hold(seat_id=seat, user_id=user, began_at=began_at, ends_at=now + left / 1000)
+            for seat, user, left, began_at in found
         }
 
 

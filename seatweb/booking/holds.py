@@ -1,6 +1,6 @@
-"""Holds: a short reservation of a seat while its user decides.
+"""Holds: short reservations of seats while their users decide.
 
-A hold saves its user a disappointment. It is never a lock around the booking: the database decides, whoever held what.
+A hold spares its user a lost race. It is not a lock around the booking: the database decides, whoever holds the seat.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from seatweb.booking import queries
 from seatweb.booking.changes import Changes
 from seatweb.booking.errors import SeatNotFound, SeatTaken
 from seatweb.booking.hold_store import GrantedHold, HoldStore
-from seatweb.booking.seats import open_seat
+from seatweb.booking.seats import get_open_seat
 from seatweb.booking.window import BookingWindow
 from seatweb.limits.limits import Limits
 from seatweb.storage.database import Database
@@ -21,7 +21,7 @@ from seatweb.storage.statements import Statements
 
 
 class Holds:
-    """Holding a seat and letting it go."""
+    """Holds seats for users and releases them."""
 
     def __init__(
         self, database: Database, hold_store: HoldStore, changes: Changes, window: BookingWindow, limits: Limits
@@ -33,13 +33,13 @@ class Holds:
         self._limits = limits
 
     async def hold(self, user: User, seat_id: int, day: date, token: str | None = None) -> GrantedHold | None:
-        """Hold the seat for the user while they decide, instead of any other of that day.
+        """Hold the seat for the user and release any other seat they hold that day.
 
-        Nothing is held, and None comes back, with Redis away, and where the seat is theirs already.
+        Return None and hold nothing if Redis is away, or if the user has already booked the seat.
 
         Raises:
-            SeatHeld, SeatTaken, SeatClosed, SeatNotFound, OutsideBookingWindow: the user holds nothing new.
-            TooManyAttempts: the user took too many holds.
+            SeatHeld, SeatTaken, SeatClosed, SeatNotFound, OutsideBookingWindow: the seat is not held.
+            TooManyAttempts: the user has taken too many holds.
         """
         self._window.check(day)
         if not is_id(seat_id):
@@ -47,7 +47,7 @@ class Holds:
         await self._limits.hold(user.id)
         granted = await self._hold_store.take(day, seat_id, user.id, token)
         try:
-            # Asked after the hold was taken: a booking before it is seen here, one after it ends the hold or sees it.
+            # Check after taking the hold: an earlier booking is seen here; a later one ends the hold or is refused.
             sitter = await self._database.run(_find_sitter_of_open_seat, seat_id, day)
             if sitter not in {None, user.id}:
                 raise SeatTaken
@@ -58,13 +58,13 @@ class Holds:
             await self._give_back(user, seat_id, day, granted)
             return None
         if granted:
-            self._changes.tell(day)
+            self._changes.signal(day)
         return granted
 
     async def release(self, user: User, seat_id: int, day: date, token: str) -> None:
-        """Let the seat go, if the user still holds it under this token; never someone else's."""
+        """Release the seat if the user still holds it with this token."""
         if await self._hold_store.release(day, seat_id, user.id, token):
-            self._changes.tell(day)
+            self._changes.signal(day)
 
     async def _give_back(self, user: User, seat_id: int, day: date, granted: GrantedHold | None) -> None:
         if granted:
@@ -72,5 +72,5 @@ class Holds:
 
 
 async def _find_sitter_of_open_seat(sql: Statements, seat_id: int, day: date) -> int | None:
-    await open_seat(sql, seat_id)
+    await get_open_seat(sql, seat_id)
     return await queries.find_sitter(sql, seat_id, day)

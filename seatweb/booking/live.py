@@ -1,8 +1,8 @@
-"""The live map: for each day that someone looks at, what changed on it, handed to all open streams.
+"""The live map: watch each day that has open streams, and hand its changes to them.
 
-A channel watches one day. It looks at the day when a signal says so, when a hold comes to its end, and by itself every
-few seconds, since a signal can be lost. What it finds different it numbers; a stream remembers the last number that it
-was given, so one that was slow or away gets the sum of what it missed, and nothing has to be kept for it.
+A channel watches one day. It reads the day when a signal arrives, when a hold expires, and every few seconds, since a
+signal can be lost. It numbers the changes that it finds. A stream remembers the last number that it received, so a slow
+or reconnected stream gets everything it missed as one update, without a queue of its own.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from seatweb.booking.model import DayView
 from seatweb.booking.window import BookingWindow
 from seatweb.errors import SeatwebError
 
-LOOK_SECONDS: Final = 4.0  # while signals arrive: others see a change within 5 s, even if its signal was lost
-LOOK_WITHOUT_SIGNALS_SECONDS: Final = 1.0
-REST_SECONDS: Final = 0.03  # between two looks: a rush of bookings costs some thirty looks a second
-BEAT_SECONDS: Final = 15.0  # so that proxies and browsers know that the stream lives
+POLL_SECONDS: Final = 4.0  # while signals arrive: others see a change within 5 s, even if its signal was lost
+POLL_WITHOUT_SIGNALS_SECONDS: Final = 1.0
+PAUSE_SECONDS: Final = 0.03  # between two reads: a rush of bookings causes about thirty reads a second
+HEARTBEAT_SECONDS: Final = 15.0  # keeps proxies and browsers from closing an idle stream
 CHANGES_KEPT: Final = 64
-STREAMS_OF_A_USER: Final = 8  # in each process; a tab in the background has none
+STREAMS_OF_A_USER: Final = 8  # per process; background tabs have no stream
 STREAMS: Final = 10_000
-STREAMS_OF_VISITORS: Final = STREAMS // 2  # of those who are not signed in: they leave room for those who are
+STREAMS_OF_VISITORS: Final = STREAMS // 2  # without a session; the rest is reserved for users
 
 K = TypeVar("K", int, UUID)
 State = Literal["live", "catching-up"]
@@ -43,7 +43,7 @@ log = structlog.get_logger(__name__)
 
 
 class Update(Struct, frozen=True):
-    """How the day is now, at a number, and what changed since another: seats by id, or `everything`."""
+    """The day as of change `number`, and what changed since the stream's last number: seats by id, or `everything`."""
 
     view: DayView
     number: int
@@ -52,17 +52,17 @@ class Update(Struct, frozen=True):
 
 
 class _Change(Struct, frozen=True):
-    tag: str  # of the day after the change
+    tag: str  # of the day view after the change
     seats: frozenset[int]
 
 
 class Channel:
-    """One day, watched for all its streams."""
+    """Watches one day for all its streams."""
 
     def __init__(self, day: date, views: DayViews, window: BookingWindow, changes: Changes) -> None:
         self.day = day
         self.number = 0
-        self.beats = 0
+        self.heartbeats = 0
         self.streams = 0
         self._views = views
         self._window = window
@@ -70,41 +70,41 @@ class Channel:
         self._view: DayView | None = None
         self._failed = False
         self._history: deque[_Change] = deque(maxlen=CHANGES_KEPT)
-        self._look = asyncio.Event()
+        self._refresh_wanted = asyncio.Event()
         self._news = asyncio.Event()
         self._task = asyncio.create_task(self._watch())
 
     @property
     def state(self) -> State:
-        """Whether a change shows at once, or a few seconds later because something is away."""
+        """Whether changes arrive at once, or with a delay because Redis or the database is away."""
         return "live" if self._changes.connected and not self._failed else "catching-up"
 
     @property
     def over(self) -> bool:
-        """Whether the day can no longer be booked, so that nothing will change on it."""
+        """Whether the day can no longer be booked, so that it will not change any more."""
         return not self._window.includes(self.day)
 
-    def look(self) -> None:
-        """Look at the day soon: it may have changed."""
-        self._look.set()
+    def refresh(self) -> None:
+        """Read the day again soon, because it may have changed."""
+        self._refresh_wanted.set()
 
-    async def news(self) -> None:
-        """Return when there is something new: a change, another state, a beat, or an end."""
+    async def wait_for_news(self) -> None:
+        """Wait for a change, a new state, a heartbeat, or the end of a stream."""
         await self._news.wait()
 
     async def view(self) -> DayView:
-        """Return the day as it was seen last.
+        """Return the latest view of the day.
 
         Raises:
-            Overloaded: it was not seen yet, and the database does not answer.
+            Overloaded: it has not been read yet, and the database does not answer.
         """
         if self._view is None:
-            self._see(await self._views.day(self.day))
+            self._update_view(await self._views.day(self.day))
         assert self._view is not None  # noqa: S101 - for the type checker
         return self._view
 
     def number_of(self, tag: str) -> int | None:
-        """Return the number of the state with this tag, None if it is not known (any more)."""
+        """Return the number of the state with this tag; None if it is unknown or no longer kept."""
         if self._view is not None and tag == self._view.tag:
             return self.number
         for behind, change in enumerate(reversed(self._history)):
@@ -113,7 +113,7 @@ class Channel:
         return None
 
     async def update(self, since: int | None) -> Update:
-        """Return what changed since a number; everything where that is not known any more."""
+        """Return what changed since a number; everything if that is no longer known."""
         view = await self.view()
         missed = self.number - since if since is not None else CHANGES_KEPT + 1
         if missed > len(self._history):
@@ -122,13 +122,13 @@ class Channel:
         return Update(view, self.number, frozenset().union(*recent), everything=False)
 
     def wake(self) -> None:
-        """Let every stream look whether there is something for it."""
+        """Wake every stream, to check whether there is something to send."""
         self._news.set()
         self._news.clear()
 
-    def beat(self) -> None:
-        """Let every stream send a sign of life."""
-        self.beats += 1
+    def heartbeat(self) -> None:
+        """Make every stream send a heartbeat."""
+        self.heartbeats += 1
         self.wake()
 
     def end(self) -> None:
@@ -139,48 +139,48 @@ class Channel:
         state = self.state
         while True:
             try:
-                self._look.clear()
-                self._see(await self._views.day(self.day, fresh=True))
+                self._refresh_wanted.clear()
+                self._update_view(await self._views.day(self.day, fresh=True))
                 self._failed = False
             except SeatwebError:
-                self._failed = True  # the database does not answer; what is shown stays, and says that it may be old
+                self._failed = True  # the database does not answer; maps stay as they are, marked as possibly outdated
             except Exception:
                 self._failed = True
-                log.exception("looking at a day failed", day=str(self.day))
+                log.exception("reading a day failed", day=str(self.day))
             if state != self.state:
                 state = self.state
                 self.wake()
-            await asyncio.sleep(REST_SECONDS)
+            await asyncio.sleep(PAUSE_SECONDS)
             try:
-                async with asyncio.timeout(self._next_look()):
-                    await self._look.wait()
+                async with asyncio.timeout(self._seconds_to_next_read()):
+                    await self._refresh_wanted.wait()
             except TimeoutError:
                 pass
 
-    def _next_look(self) -> float:
-        seconds = LOOK_SECONDS if self.state == "live" else LOOK_WITHOUT_SIGNALS_SECONDS
-        ends = [hold.until for hold in self._view.holds.values()] if self._view else []
+    def _seconds_to_next_read(self) -> float:
+        seconds = POLL_SECONDS if self.state == "live" else POLL_WITHOUT_SIGNALS_SECONDS
+        ends = [hold.ends_at for hold in self._view.holds.values()] if self._view else []
         return max(0.0, min(seconds, *(end - time.monotonic() for end in ends))) if ends else seconds
 
-    def _see(self, view: DayView) -> None:
+    def _update_view(self, view: DayView) -> None:
         before = self._view
         if before is not None and view.tag == before.tag:
             return
         self._view = view
         if before is None:
             return
-        if {*before.seats} != {*view.seats}:  # seats came or went: everyone gets the sections anew
+        if {*before.seats} != {*view.seats}:  # seats were added or removed: streams get whole sections
             self._history.clear()
             self.number += CHANGES_KEPT + 1
         else:
             if not self._history:
                 self._history.append(_Change(before.tag, frozenset()))
-            self._history.append(_Change(view.tag, _different(before, view)))
+            self._history.append(_Change(view.tag, _changed_seats(before, view)))
             self.number += 1
         self.wake()
 
 
-def _different(before: DayView, after: DayView) -> frozenset[int]:
+def _changed_seats(before: DayView, after: DayView) -> frozenset[int]:
     held = before.holds.keys() | after.holds.keys()
     return frozenset(
         id_
@@ -195,7 +195,7 @@ def _holder(view: DayView, seat_id: int) -> int | None:
 
 
 class Live:
-    """All channels of this process, and who listens."""
+    """Opens and closes the channels of this process, and counts their streams."""
 
     def __init__(self, views: DayViews, window: BookingWindow, changes: Changes) -> None:
         self._views = views
@@ -208,27 +208,27 @@ class Live:
         self.closing = False
 
     async def __aenter__(self) -> Self:
-        """Begin to watch."""
-        self._changes.listen(self._changed)
-        self._beating = asyncio.create_task(self._beat())
+        """Start to listen for changes and to send heartbeats."""
+        self._changes.listen(self._refresh)
+        self._heartbeat_task = asyncio.create_task(self._send_heartbeats())
         return self
 
     async def __aexit__(self, *exception: object) -> None:
         """End every stream."""
         self.close()
-        self._beating.cancel()
-        await asyncio.gather(self._beating, return_exceptions=True)
+        self._heartbeat_task.cancel()
+        await asyncio.gather(self._heartbeat_task, return_exceptions=True)
 
     @asynccontextmanager
     async def join(self, day: date, session: Session | None) -> AsyncIterator[Channel]:
-        """Yield the channel of a day to one more stream.
+        """Open a stream of the day, and yield the day's channel.
 
         Raises:
-            TooManyStreams: of this user, or in all.
+            TooManyStreams: this user, or the process, has too many streams open.
         """
         user_id = session.user.id if session else 0
-        most = STREAMS_OF_A_USER if session else STREAMS_OF_VISITORS
-        if self.closing or self._users.total() >= STREAMS or self._users[user_id] >= most:
+        limit = STREAMS_OF_A_USER if session else STREAMS_OF_VISITORS
+        if self.closing or self._users.total() >= STREAMS or self._users[user_id] >= limit:
             raise TooManyStreams
         self._users[user_id] += 1
         if session:
@@ -244,9 +244,9 @@ class Live:
             if not channel.streams:
                 channel.end()
                 del self._channels[day]
-            _less(self._users, user_id)
+            _decrement(self._users, user_id)
             if session:
-                _less(self._sessions, session.id)
+                _decrement(self._sessions, session.id)
                 if session.id not in self._sessions:
                     self._ended.discard(session.id)
 
@@ -262,11 +262,11 @@ class Live:
             self._wake()
 
     def has_ended(self, session: Session | None) -> bool:
-        """Return whether the session of a stream was ended since it began."""
+        """Return whether a stream's session has ended since the stream was opened."""
         return session is not None and session.id in self._ended
 
     def close(self) -> None:
-        """End every stream: the process is about to end."""
+        """End every stream, because the process is stopping."""
         self.closing = True
         self._wake()
 
@@ -274,19 +274,19 @@ class Live:
         for channel in self._channels.values():
             channel.wake()
 
-    def _changed(self, day: date | None) -> None:
+    def _refresh(self, day: date | None) -> None:
         for channel in self._channels.values():
             if day is None or channel.day == day:
-                channel.look()
+                channel.refresh()
 
-    async def _beat(self) -> None:
+    async def _send_heartbeats(self) -> None:
         while True:
-            await asyncio.sleep(BEAT_SECONDS)
+            await asyncio.sleep(HEARTBEAT_SECONDS)
             for channel in self._channels.values():
-                channel.beat()
+                channel.heartbeat()
 
 
-def _less(counter: Counter[K], key: K) -> None:
+def _decrement(counter: Counter[K], key: K) -> None:
     counter[key] -= 1
     if not counter[key]:
         del counter[key]

@@ -1,4 +1,4 @@
-"""Seats, sections and days: frozen values without framework or driver.
+"""Seats, sections, days and bookings: frozen values that depend on no framework or driver.
 
 A `date` is a day in the site's time zone; a `datetime` is aware and in UTC.
 """
@@ -17,7 +17,7 @@ from msgspec import Struct
 
 
 class Status(StrEnum):
-    """A seat on a day, as one viewer sees it."""
+    """The status of a seat on a day, as one viewer sees it."""
 
     FREE = "free"
     HELD = "held"
@@ -34,7 +34,7 @@ class Section(Struct, frozen=True):
 
 
 class Seat(Struct, frozen=True):
-    """One place in a section; `row` and `column` (from 1) say where it stands on the map."""
+    """One place in a section; `row` and `column` (from 1) are its position on the map."""
 
     id: int
     section: str
@@ -50,37 +50,37 @@ class Seat(Struct, frozen=True):
 
 
 class Sitter(Struct, frozen=True):
-    """Who has a seat on a day."""
+    """The user who has a seat on a day."""
 
     user_id: int
     username: str
 
     @property
     def initials(self) -> str:
-        """Two capital letters at most, for the map."""
+        """At most two capital letters, for the map."""
         words: list[str] = re.findall(r"[^\W_]+", self.username)
         letters = words[0][0] + words[1][0] if len(words) > 1 else (words or [self.username])[0]
         return letters[:2].upper()[:2]
 
 
 class Hold(Struct, frozen=True):
-    """A seat that someone is choosing."""
+    """A user's short reservation of a seat."""
 
     seat_id: int
     user_id: int
-    begun: int
-    """Milliseconds on Redis's clock."""
-    until: float
-    """Seconds on this process's monotonic clock."""
+    began_at: int
+    """In milliseconds of Redis's clock."""
+    ends_at: float
+    """In seconds of this process's monotonic clock."""
 
     @property
     def seconds_left(self) -> int:
-        """Whole seconds that are left of it, rounded up."""
-        return max(0, ceil(self.until - time.monotonic()))
+        """The remaining seconds, rounded up."""
+        return max(0, ceil(self.ends_at - time.monotonic()))
 
 
 class SeatView(Struct, frozen=True):
-    """A seat on a day and who has it, the same for every viewer."""
+    """A seat on a day and the user who has it, the same for every viewer."""
 
     seat: Seat
     sitter: Sitter | None
@@ -91,7 +91,7 @@ class SeatView(Struct, frozen=True):
         return self.sitter is None and not self.seat.closed
 
     def status_for(self, user_id: int | None, hold: Hold | None = None) -> Status:
-        """Return the status as this viewer sees it; who holds a seat sees it free."""
+        """Return the status as this viewer sees it; a held seat is free to its holder."""
         if self.sitter is not None:
             return Status.MINE if self.sitter.user_id == user_id else Status.TAKEN
         if self.seat.closed:
@@ -122,9 +122,9 @@ class DayView(Struct, frozen=True, dict=True):
 
     @cached_property
     def tag(self) -> str:
-        """The sections' generations and a short hash of the holds: `A:25,B:20,h:0`."""
+        """The sections' generations and a short hash of the holds: `A:25,B:20,h:0`. It identifies this state."""
         parts = [f"{view.section.name}:{view.generation}" for view in self.sections]
-        held = sorted((hold.seat_id, hold.begun) for hold in self.holds.values())  # it tells nobody who holds what
+        held = sorted((hold.seat_id, hold.began_at) for hold in self.holds.values())  # no user ids: the tag is public
         return ",".join([*parts, f"h:{zlib.crc32(repr(held).encode()):x}" if held else "h:0"])
 
     @cached_property
@@ -134,16 +134,16 @@ class DayView(Struct, frozen=True, dict=True):
 
     @cached_property
     def seat_of(self) -> dict[int, int]:
-        """The id of the seat that each user has, by user id."""
+        """The id of each user's booked seat, by user id."""
         return {seat.sitter.user_id: id_ for id_, seat in self.seats.items() if seat.sitter}
 
     @cached_property
     def held_by(self) -> dict[int, int]:
-        """The id of the seat that each user holds, by user id."""
+        """The id of each user's held seat, by user id."""
         return {hold.user_id: hold.seat_id for hold in self.holds.values()}
 
     def shown(self, name: str | None) -> tuple[SectionView, ...]:
-        """Return the sections that are shown when this one is asked for (none if there is no such), or all."""
+        """Return the section with this name, if there is one; without a name, all sections."""
         return tuple(part for part in self.sections if name is None or part.section.name == name)
 
     def status_of(self, seat: SeatView, user_id: int | None) -> Status:
@@ -158,7 +158,7 @@ class DayView(Struct, frozen=True, dict=True):
         return section.free_count - sum(seat.free for seat in held if seat.seat.section == section.section.name)
 
     def nearest_free(self, seat: Seat, user_id: int | None) -> Seat | None:
-        """Return the nearest other seat that this viewer can book: by distance in its section, else in the nearest."""
+        """Return the nearest other seat that this viewer can book: in the same section, else in the nearest one."""
         names = [section.section.name for section in self.sections]
         home = names.index(seat.section) if seat.section in names else 0
 

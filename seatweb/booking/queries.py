@@ -1,4 +1,4 @@
-"""The SQL of seats and bookings (`sql/queries/booking.sql`), typed: parameters in, structs out."""
+"""Typed functions for the queries of seats and bookings (`sql/queries/booking.sql`): they return structs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from seatweb.storage.statements import Statements
 
 
 class LockedBooking(Struct, frozen=True):
-    """A confirmed booking that no one else changes until the transaction ends."""
+    """A confirmed booking that nobody else can change until the transaction ends."""
 
     id: int
     day: date
@@ -22,7 +22,7 @@ class LockedBooking(Struct, frozen=True):
 
 
 class SectionSeats(Struct, frozen=True):
-    """The seats of a section on a day, and the generation that names this state."""
+    """The seats of a section on a day, and the generation of this state."""
 
     generation: int
     seats: tuple[SeatView, ...]
@@ -36,7 +36,7 @@ class SeatInSection(Struct, frozen=True):
 
 
 class StoredAnswer(Struct, frozen=True):
-    """The first answer to a request with an idempotency key; `fingerprint` tells requests apart."""
+    """The first answer to a request with an idempotency key; `fingerprint` identifies the request."""
 
     fingerprint: str
     status: int
@@ -44,13 +44,13 @@ class StoredAnswer(Struct, frozen=True):
 
 
 async def read_generations(sql: Statements, day: date) -> list[tuple[Section, int]]:
-    """Return every section in the order of the map, with its generation on the day."""
+    """Return every section in map order, with its generation on the day."""
     rows = await sql.all("read_generations", day=day)
     return [(Section(id=row["id"], name=row["name"]), row["generation"]) for row in rows]
 
 
 async def read_seats(sql: Statements, section_ids: Iterable[int], day: date) -> dict[int, SectionSeats]:
-    """Return the seats on the day of those sections that have any, by section id, in the order of the map."""
+    """Return the sections' seats on the day, by section id and in map order; sections without seats are absent."""
     seats: dict[int, list[SeatView]] = {}
     generations: dict[int, int] = {}
     for row in await sql.all("read_seats", section_ids=list(section_ids), day=day):
@@ -72,17 +72,17 @@ async def find_sitter(sql: Statements, seat_id: int, day: date) -> int | None:
 
 
 async def find_sitters(sql: Statements, wanted: Collection[tuple[int, date]]) -> dict[tuple[int, date], int]:
-    """Return the ids of the users who have these seats on these days, by seat and day; those that are free lack."""
+    """Return the ids of the users who have these seats, by seat and day; free seats are absent."""
     seat_ids, days = [seat_id for seat_id, _ in wanted], [day for _, day in wanted]
     rows = await sql.all("find_sitters", seat_ids=seat_ids, days=days)
     return {(row["seat_id"], row["day"]): row["user_id"] for row in rows}
 
 
 async def book_seat(sql: Statements, seat_id: int, user_id: int, day: date, session_id: UUID | None) -> Booking | None:
-    """Book and return the booking, or None where there is no such open seat.
+    """Book the seat and return the booking; None if the seat does not exist or is closed.
 
     Raises:
-        SeatTaken: someone else has it.
+        SeatTaken: someone else has the seat.
         DayAlreadyBooked: the user has a seat that day.
     """
     row = await sql.one("book_seat", seat_id=seat_id, user_id=user_id, day=day, session_id=session_id)
@@ -90,14 +90,14 @@ async def book_seat(sql: Statements, seat_id: int, user_id: int, day: date, sess
 
 
 async def bump_generations(sql: Statements, section_ids: Iterable[int], day: date) -> None:
-    """Grow the generations of the sections, and hold them until the transaction ends."""
+    """Increment the generations of the sections, which locks them until the transaction ends."""
     await sql.one("bump_generations", section_ids=sorted(set(section_ids)), day=day)
 
 
 async def book_any_seat(
     sql: Statements, user_id: int, day: date, section_ids: list[int], held: list[int], session_id: UUID | None
 ) -> int | None:
-    """Book the free seat with the most room in the emptiest section; return the booking's id, None if none is free.
+    """Book the free seat with the most room in the emptiest section; return the booking's id, or None if none is free.
 
     Raises:
         DayAlreadyBooked: the user has a seat that day.
@@ -120,24 +120,24 @@ async def find_booking_of_day(sql: Statements, user_id: int, day: date) -> Booki
 
 
 async def find_booking(sql: Statements, booking_id: int, user_id: int) -> Booking | None:
-    """Return one booking of the user, whatever its status."""
+    """Return one of the user's bookings, whatever its status."""
     row = await sql.one("find_booking", booking_id=booking_id, user_id=user_id)
     return row and _booking(row)
 
 
 async def lock_booking(sql: Statements, booking_id: int, user_id: int) -> LockedBooking | None:
-    """Return the user's confirmed booking, locked."""
+    """Lock the user's confirmed booking and return it."""
     row = await sql.one("lock_booking", booking_id=booking_id, user_id=user_id)
     return row and LockedBooking(**row)
 
 
 async def cancel_booking(sql: Statements, booking_id: int, session_id: UUID | None) -> None:
-    """End a locked booking."""
+    """Cancel a locked booking."""
     await sql.one("cancel_booking", booking_id=booking_id, session_id=session_id)
 
 
 async def move_booking(sql: Statements, booking: LockedBooking, seat_id: int, session_id: UUID | None) -> None:
-    """Give a locked booking another seat.
+    """Move a locked booking to another seat.
 
     Raises:
         SeatTaken: someone else has that seat.
@@ -152,13 +152,13 @@ async def move_booking(sql: Statements, booking: LockedBooking, seat_id: int, se
 
 
 async def list_confirmed_bookings(sql: Statements, user_id: int, first_day: date, last_day: date) -> list[Booking]:
-    """Return the user's confirmed bookings between the days, both included, soonest first."""
+    """Return the user's confirmed bookings between the days, inclusive, soonest first."""
     rows = await sql.all("list_confirmed_bookings", user_id=user_id, first_day=first_day, last_day=last_day)
     return [_booking(row) for row in rows]
 
 
 async def list_ended_bookings(sql: Statements, user_id: int, day: date, rows: int) -> list[Booking]:
-    """Return the user's bookings that are over on the day or cancelled, latest first."""
+    """Return up to `rows` of the user's bookings that are cancelled or before the day, latest first."""
     return [_booking(row) for row in await sql.all("list_ended_bookings", user_id=user_id, day=day, rows=rows)]
 
 
@@ -171,7 +171,7 @@ async def list_bookings(
     after: tuple[date, int],
     rows: int | None,
 ) -> list[Booking]:
-    """Return the user's next bookings (all with `rows` None) between the days after one given by its day and id."""
+    """Return up to `rows` of the user's bookings between the days, inclusive, after the one with this day and id."""
     found = await sql.all(
         "list_bookings",
         user_id=user_id,
@@ -186,18 +186,18 @@ async def list_bookings(
 
 
 async def try_idempotency_lock(sql: Statements, user_id: int, key: str) -> bool:
-    """Return whether no other request with this key is being answered now."""
+    """Lock the key until the transaction ends; return False if another request with it is being answered now."""
     return bool(await sql.one("try_idempotency_lock", user_id=user_id, key=key))
 
 
 async def find_answer(sql: Statements, user_id: int, key: str) -> StoredAnswer | None:
-    """Return the first answer to a request with this key."""
+    """Return the stored first answer to a request with this key."""
     row = await sql.one("find_answer", user_id=user_id, key=key)
     return row and StoredAnswer(**row)
 
 
 async def keep_answer(sql: Statements, user_id: int, key: str, answer: StoredAnswer) -> None:
-    """Keep the first answer."""
+    """Store the first answer."""
     await sql.one(
         "keep_answer",
         user_id=user_id,
@@ -208,19 +208,19 @@ async def keep_answer(sql: Statements, user_id: int, key: str, answer: StoredAns
     )
 
 
-async def cancel_coming_bookings(sql: Statements, user_id: int, first_day: date, session_id: UUID) -> list[date]:
-    """End the user's bookings from a day on, and return their days."""
-    rows = await sql.all("cancel_coming_bookings", user_id=user_id, first_day=first_day, session_id=session_id)
+async def cancel_upcoming_bookings(sql: Statements, user_id: int, first_day: date, session_id: UUID) -> list[date]:
+    """Cancel the user's bookings from a day on, and return their days."""
+    rows = await sql.all("cancel_upcoming_bookings", user_id=user_id, first_day=first_day, session_id=session_id)
     return [row["day"] for row in rows]
 
 
 async def prune_idempotency_keys(sql: Statements, days: int, rows: int) -> int:
-    """Forget answers to keys that are older than so many days."""
+    """Delete up to `rows` idempotency keys older than `days` days, and return how many."""
     return int(await sql.one("prune_idempotency_keys", days=days, rows=rows))
 
 
 async def prune_bookings(sql: Statements, before: date, rows: int) -> int:
-    """Forget bookings of days before this one."""
+    """Delete up to `rows` bookings of days before this one, and return how many."""
     return int(await sql.one("prune_bookings", before=before, rows=rows))
 
 

@@ -1,4 +1,4 @@
-"""What requests ask to book, once for each key (IETF draft "The Idempotency-Key HTTP Header Field")."""
+"""Handle booking requests, at most once per idempotency key (IETF draft "The Idempotency-Key HTTP Header Field")."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from seatweb.storage.statements import Statements
 
 
 class Wish(Struct, frozen=True):
-    """What a request wants to book: a seat, or any free one if `seat_id` is None (in a section, if one is named)."""
+    """What a request asks to book: a seat, or any free one if `seat_id` is None (in `section`, if one is given)."""
 
     day: date | None
-    """Today if None."""
+    """None means today."""
     seat_id: int | None
     section: str | None = None
 
 
 class OnceAnswered(Struct, frozen=True):
-    """The first answer to requests with a key."""
+    """The answer to a request with an idempotency key."""
 
     answer: StoredAnswer
     refusal: SeatwebError | None = None
-    """Why nothing was booked just now; None when it was, or when the answer is repeated."""
-    repeated: bool = False
+    """Why this request booked nothing; None if it did, or if the answer is a replay."""
+    replayed: bool = False
 
 
 class BookingRequests:
-    """Books what requests ask for, once for each key that a client chose."""
+    """Books what requests ask for, at most once per idempotency key."""
 
     def __init__(self, database: Database, bookings: Bookings, window: BookingWindow) -> None:
         self._database = database
@@ -47,7 +47,7 @@ class BookingRequests:
         self._window = window
 
     async def book(self, user: User, wish: Wish, session_id: UUID | None) -> Booking:
-        """Book what the request wants, and return the booking.
+        """Book what the request asks for, and return the booking.
 
         Raises:
             SeatwebError: as `Bookings.book` or `Bookings.book_any` does.
@@ -66,20 +66,19 @@ class BookingRequests:
         fingerprint: str,
         encode: Callable[[Booking | SeatwebError], tuple[int, str]],
     ) -> OnceAnswered:
-        """Return the first answer to requests with this key; `encode` gives its status and body.
+        """Book and return the answer, or replay the first answer to this key; `encode` returns its status and body.
 
-        The answer is kept in the transaction of the booking: either both are there or neither is. A refusal is an
-        answer too, so a later delivery does not do what the first one was told it could not. Repeated answers do not
-        count as bookings.
+        The answer is stored in the transaction of the booking, so neither exists without the other. Refusals are stored
+        too: a retry never books what the first request was refused. Replays do not count against the user's limit.
 
         Raises:
-            IdempotencyKeyReused: the key came with another request before.
-            RequestInProgress: another delivery is being answered now.
-            TooManyAttempts: the user booked or moved too often.
-            Overloaded: there is no answer yet; asking again with the key settles it.
+            IdempotencyKeyReused: the key was used with another request before.
+            RequestInProgress: another request with this key is being answered now.
+            TooManyAttempts: the user has booked or moved too often.
+            Overloaded: the outcome is unknown; a retry with the same key settles it.
         """
-        if known := await self._database.run(_find_answer, user.id, key, fingerprint):
-            return OnceAnswered(known, repeated=True)
+        if stored := await self._database.run(_find_answer, user.id, key, fingerprint):
+            return OnceAnswered(stored, replayed=True)
         day = wish.day or self._window.today()
         holds = await self._bookings.admit(user, day)
 
@@ -91,8 +90,8 @@ class BookingRequests:
         async def answer(sql: Statements) -> OnceAnswered:
             if not await queries.try_idempotency_lock(sql, user.id, key):
                 raise RequestInProgress(retry_after=1)
-            if known := await _find_answer(sql, user.id, key, fingerprint):
-                return OnceAnswered(known, repeated=True)
+            if stored := await _find_answer(sql, user.id, key, fingerprint):
+                return OnceAnswered(stored, replayed=True)
             refusal = None
             try:
                 async with sql.savepoint():
@@ -108,12 +107,12 @@ class BookingRequests:
 
         async with self._bookings.changing(user, day) as outcome:
             answered = await self._database.transaction(answer)
-            outcome.changed = not answered.repeated and answered.refusal is None
+            outcome.changed = not answered.replayed and answered.refusal is None
         return answered
 
 
 async def _find_answer(sql: Statements, user_id: int, key: str, fingerprint: str) -> StoredAnswer | None:
-    known = await queries.find_answer(sql, user_id, key)
-    if known is not None and known.fingerprint != fingerprint:
+    stored = await queries.find_answer(sql, user_id, key)
+    if stored is not None and stored.fingerprint != fingerprint:
         raise IdempotencyKeyReused
-    return known
+    return stored

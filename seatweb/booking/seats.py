@@ -1,4 +1,4 @@
-"""Seats and bookings that must be there."""
+"""Get a seat or a booking, or raise the error that says why it is not available."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from seatweb.booking.queries import SeatInSection
 from seatweb.storage.statements import Statements
 
 
-async def known_seat(sql: Statements, seat_id: int) -> SeatInSection:
+async def get_seat(sql: Statements, seat_id: int) -> SeatInSection:
     """Return a seat.
 
     Raises:
@@ -21,21 +21,21 @@ async def known_seat(sql: Statements, seat_id: int) -> SeatInSection:
     return seat
 
 
-async def open_seat(sql: Statements, seat_id: int) -> SeatInSection:
-    """Return a seat that can be booked.
+async def get_open_seat(sql: Statements, seat_id: int) -> SeatInSection:
+    """Return a seat that is not closed.
 
     Raises:
         SeatNotFound: there is no such seat.
         SeatClosed: nobody can book it.
     """
-    found = await known_seat(sql, seat_id)
+    found = await get_seat(sql, seat_id)
     if found.seat.closed:
         raise SeatClosed
     return found
 
 
-async def known_booking(sql: Statements, booking_id: int, user_id: int) -> Booking:
-    """Return a booking of the user, whatever its status.
+async def get_booking(sql: Statements, booking_id: int, user_id: int) -> Booking:
+    """Return one of the user's bookings, whatever its status.
 
     Raises:
         BookingNotFound: the user has no such booking.

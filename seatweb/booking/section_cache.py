@@ -1,8 +1,8 @@
-"""Section views in Redis: a copy that saves work, never one that decides.
+"""Section views cached in Redis. They save work; no decision relies on them.
 
-A view is kept under the generation that was read in the same statement as its seats, and looked for under a generation
-that was read from PostgreSQL first. So a change in between makes the key unused, never wrong, and nothing has to be
-deleted (docs/decisions/0002).
+A view is stored under the generation that was read in the same statement as its seats. A reader first reads the current
+generation from PostgreSQL, then looks the view up under it. So a change in between leaves an unused key, never a wrong
+one, and nothing has to be deleted (docs/decisions/0002).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ VIEW_SECONDS: Final = 300
 
 
 class SectionCache:
-    """The section views of a day, by section id and generation; with Redis away, every view is a miss."""
+    """Caches the seats of sections by day, section id and generation; while Redis is away, every lookup is a miss."""
 
     def __init__(self, redis: RedisClient) -> None:
         self._redis = redis
@@ -28,7 +28,7 @@ class SectionCache:
         self._decode = msgspec.msgpack.Decoder(tuple[SeatView, ...]).decode
 
     async def get(self, day: date, generations: Iterable[tuple[Section, int]]) -> dict[int, tuple[SeatView, ...]]:
-        """Return the seats of those sections that are known at exactly these generations, by section id."""
+        """Return the seats of the sections that are cached at exactly these generations, by section id."""
         wanted = list(generations)
         if not wanted:
             return {}
@@ -43,8 +43,8 @@ class SectionCache:
             return {}
 
     async def put(self, day: date, views: Mapping[tuple[int, int], tuple[SeatView, ...]]) -> None:
-        """Keep the seats of sections by (section id, generation), for five minutes at most."""
-        values = {_key(day, *where): self._encode(seats) for where, seats in views.items()}
+        """Cache the seats of sections, given by (section id, generation), for five minutes."""
+        values = {_key(day, *version): self._encode(seats) for version, seats in views.items()}
         try:
             await self._redis.set_many(values, VIEW_SECONDS)
         except RedisAway:
@@ -52,5 +52,5 @@ class SectionCache:
 
 
 def _key(day: date, section_id: int, generation: int) -> str:
-    # One hash tag for the whole day, so that a cluster can answer one MGET for all its sections.
+    # One hash tag per day, so that in Redis Cluster one MGET can read all sections of a day.
     return f"view:{{{day.isoformat()}}}:{section_id}:{generation}"

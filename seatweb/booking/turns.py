@@ -1,7 +1,7 @@
-"""One booking of a seat at a time in this process: of all who want the same seat at once, one can have it.
+"""Let one booking of a seat at a time go to the database; the others in this process wait for its result.
 
-This decides nothing: the database does. But those who come too late would keep connections to the database that
-people who want other seats need (docs/decisions/0016).
+This decides nothing: the database does. But users who are too late would otherwise occupy database connections that
+users who want other seats need (docs/decisions/0016).
 """
 
 from __future__ import annotations
@@ -22,49 +22,49 @@ from seatweb.storage.batching import Batcher
 from seatweb.storage.caching import BoundedDict
 from seatweb.storage.database import ACQUIRE_SECONDS, Database
 
-TURN_SECONDS: Final = ACQUIRE_SECONDS  # for a seat's other bookings nobody waits longer than for a connection
+TURN_SECONDS: Final = ACQUIRE_SECONDS  # waiting for a turn takes no longer than waiting for a connection
 SEATS_KEPT: Final = 20_000
 
 _Key = tuple[int, date]
 
 
 class Turn(Struct):
-    """A booking of a seat that goes on in this process; others who want the seat wait for its end."""
+    """A booking of a seat that is in progress in this process; others who want the seat wait until it is over."""
 
     over: asyncio.Event = field(default_factory=asyncio.Event)
     sitter: int | None = None
-    """The id of the user who got the seat by it."""
+    """The id of the user who got the seat, set by the caller of `Turns.take`."""
     overloaded: bool = False
 
 
 class Turns:
-    """The turns of every seat and day."""
+    """The bookings that are in progress in this process, by seat and day."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._wanted: BoundedDict[_Key, None] = BoundedDict(SEATS_KEPT)  # those that someone wanted here lately
+        self._wanted: BoundedDict[_Key, None] = BoundedDict(SEATS_KEPT)  # seats that someone tried to book recently
         self._turns: dict[_Key, Turn] = {}
         self._sitters = Batcher(self._find_sitters)
 
     @asynccontextmanager
     async def take(self, user: User, seat_id: int, day: date) -> AsyncIterator[Turn]:
-        """Wait while another booking of the seat goes on in this process, and look whether it got the seat.
+        """Wait until no other booking of the seat is in progress, and check that the seat is still free.
 
         Raises:
-            SeatTaken, DayAlreadyBooked: somebody else, or the user themself, has the seat.
-            Overloaded: so it was for the one who went first, or this takes too long.
+            SeatTaken, DayAlreadyBooked: someone else, or the user, has the seat.
+            Overloaded: the booking in progress found the database overloaded, or the wait took too long.
         """
         seat = (seat_id, day)
-        if seat in self._wanted:  # latecomers are refused before they queue behind the winners of the section
+        if seat in self._wanted:  # refuse users who are too late before they queue for the section's lock
             await self._check_free(user, seat)
         if seat in self._turns:
             try:
                 async with asyncio.timeout(TURN_SECONDS):
-                    while (first := self._turns.get(seat)) is not None:
-                        await first.over.wait()
-                        if first.overloaded:
+                    while (current := self._turns.get(seat)) is not None:
+                        await current.over.wait()
+                        if current.overloaded:
                             raise Overloaded
-                        refuse_late(user, first.sitter)
+                        raise_if_taken(user, current.sitter)
                         await self._check_free(user, seat)
             except TimeoutError:
                 raise Overloaded from None
@@ -85,18 +85,18 @@ class Turns:
                 sitter = await self._sitters.get(seat)
         except TimeoutError:
             raise Overloaded from None
-        refuse_late(user, sitter)
+        raise_if_taken(user, sitter)
 
     async def _find_sitters(self, wanted: list[_Key]) -> list[int | None]:
         sitters = await self._database.run(queries.find_sitters, {*wanted})
         return [sitters.get(seat) for seat in wanted]
 
 
-def refuse_late(user: User, sitter: int | None) -> None:
-    """Return when nobody has the seat.
+def raise_if_taken(user: User, sitter: int | None) -> None:
+    """Check that nobody has the seat; `sitter` is the id of the user who has it.
 
     Raises:
-        SeatTaken, DayAlreadyBooked: somebody else, or the user themself, has it.
+        SeatTaken, DayAlreadyBooked: someone else, or the user, has it.
     """
     if sitter is not None:
         raise DayAlreadyBooked if sitter == user.id else SeatTaken

@@ -24,18 +24,18 @@ class BookingWindow:
 
     @property
     def days(self) -> list[date]:
-        """Every day that can be booked, the soonest first."""
+        """Every day that can be booked, in order."""
         return [self.today() + timedelta(days=n) for n in range(DAYS_AHEAD + 1)]
 
     def includes(self, day: date) -> bool:
-        """Return whether the day is neither over nor too far ahead."""
+        """Return whether the day is neither past nor too far ahead."""
         return self.today() <= day <= self.last_day
 
     def check(self, day: date) -> None:
-        """Return when the day can be booked.
+        """Check that the day can be booked.
 
         Raises:
-            OutsideBookingWindow: it cannot.
+            OutsideBookingWindow: the day is past or too far ahead.
         """
         if day < self.today():
             raise OutsideBookingWindow(reason="past")
@@ -44,5 +44,5 @@ class BookingWindow:
 
 
 def monday_of(day: date) -> date:
-    """Return the first day of the day's week."""
+    """Return the Monday of the week that contains the day."""
     return day - timedelta(days=day.weekday())

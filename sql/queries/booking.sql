@@ -191,10 +191,10 @@ where
 order by day, id
 limit :rows;
 
--- name: cancel_coming_bookings(user_id, first_day, session_id)
+-- name: cancel_upcoming_bookings(user_id, first_day, session_id)
 -- Cancel the user's bookings from a day on, each with an audit row. First increment their sections' generations, in the
 -- order of day and section.
-with coming as (
+with upcoming as (
     select bookings.id, bookings.day, bookings.seat_id, seats.section_id
     from bookings
     inner join seats on seats.id = bookings.seat_id
@@ -203,15 +203,15 @@ with coming as (
 bumped as (
     insert into generations as g (section_id, day, generation)
     select section_id, day, 1
-    from coming
+    from upcoming
     order by day, section_id
     on conflict (section_id, day) do update set generation = g.generation + 1
     returning day
 ),
 cancelled as (
     update bookings set status = 'cancelled', cancelled_at = now()
-    from coming
-    where bookings.id = coming.id and (select count(*) from bumped) >= 0
+    from upcoming
+    where bookings.id = upcoming.id and (select count(*) from bumped) >= 0
     returning bookings.id, bookings.day, bookings.seat_id, bookings.user_id
 ),
 audited as (

@@ -1,4 +1,4 @@
-"""Programs that use the JSON API: a token each, and PostgreSQL behind a wire that can be cut."""
+"""Programs that use the JSON API with a token, and a proxy to PostgreSQL that can be cut or blocked."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PROBLEM_JSON = "application/problem+json"
 
 
 class Program:
-    """A program of a user, with their token; it keeps no cookies."""
+    """A program that sends a user's token and keeps no cookies."""
 
     def __init__(self, site: Site, user: User, session: Session) -> None:
         self.site, self.user, self.session = site, user, session
@@ -51,9 +51,9 @@ Programs: TypeAlias = Callable[..., AbstractAsyncContextManager[list[Program]]]
 
 @asynccontextmanager
 async def running_programs(site: Site, count: int, prefix: str = "person") -> AsyncIterator[list[Program]]:
-    """Yield programs of so many users."""
+    """Yield one program each for `count` new users."""
     async with site.people(count, prefix) as people:
-        programs = [Program(site, *whose(site, visitor)) for visitor in people]
+        programs = [Program(site, *user_and_session(site, visitor)) for visitor in people]
         yield programs
         for program in programs:
             await program.http.aclose()
@@ -61,7 +61,7 @@ async def running_programs(site: Site, count: int, prefix: str = "person") -> As
 
 @pytest.fixture
 def programs(site: Site) -> Programs:
-    """Give a function that yields programs of so many users."""
+    """Give a function that yields one program each for a number of new users."""
 
     def start(count: int, prefix: str = "person") -> AbstractAsyncContextManager[list[Program]]:
         return running_programs(site, count, prefix)
@@ -69,8 +69,8 @@ def programs(site: Site) -> Programs:
     return start
 
 
-def whose(site: Site, visitor: Visitor) -> tuple[User, Session]:
-    """Return who a visitor is, and the session that their browser's cookie names."""
+def user_and_session(site: Site, visitor: Visitor) -> tuple[User, Session]:
+    """Return a signed-in visitor's user, and the session in their cookie."""
     assert visitor.user
     claims = site.tokens.read(visitor.http.cookies[site.our_cookies.session_cookie])
     assert claims
@@ -79,7 +79,7 @@ def whose(site: Site, visitor: Visitor) -> tuple[User, Session]:
 
 
 def refused(answer: httpx.Response, status: int, code: str, *fields: str) -> dict[str, Any]:
-    """Return the problem that the answer is, once it is seen to be a whole one with this status, code and fields."""
+    """Check that the response is a complete problem with this status, code and fields, and return it."""
     assert (answer.status_code, answer.headers["content-type"]) == (status, PROBLEM_JSON), answer.text
     problem: dict[str, Any] = answer.json()
     assert problem["code"] == code, problem
@@ -96,8 +96,8 @@ def refused(answer: httpx.Response, status: int, code: str, *fields: str) -> dic
     return problem
 
 
-async def waiting_for_a_lock(connection: asyncpg.Connection) -> int:
-    """Return the process of the server that waits for a lock in this database, once one does."""
+async def blocked_backend(connection: asyncpg.Connection) -> int:
+    """Wait until a backend process of this database waits for a lock, and return its process id."""
     async with asyncio.timeout(10):
         while True:
             pid: int | None = await connection.fetchval(
@@ -110,8 +110,8 @@ async def waiting_for_a_lock(connection: asyncpg.Connection) -> int:
 
 
 @asynccontextmanager
-async def held_back(url: str) -> AsyncIterator[None]:
-    """Keep every first booking of today in section A waiting inside its transaction: someone else is before it."""
+async def blocked_bookings(url: str) -> AsyncIterator[None]:
+    """Make today's bookings in section A wait inside their transactions, by locking the section's generation."""
     blocker = await asyncpg.connect(url)
     try:
         await blocker.execute("begin; insert into generations values (1, '2026-11-23', 1)")
@@ -121,7 +121,7 @@ async def held_back(url: str) -> AsyncIterator[None]:
 
 
 class Wire:
-    """A wire to PostgreSQL that can be cut (connections end) or blocked (nothing arrives any more)."""
+    """A TCP proxy to PostgreSQL that can be cut (connections end) or blocked (no data arrives)."""
 
     def __init__(self, url: str) -> None:
         self._parts = urlsplit(url)
@@ -141,7 +141,7 @@ class Wire:
     async def mend(self) -> None:
         self._open.set()
         if self._server is None:
-            self._server = await asyncio.start_server(self._carry, "127.0.0.1", self.port)
+            self._server = await asyncio.start_server(self._forward, "127.0.0.1", self.port)
             self.port = self._server.sockets[0].getsockname()[1]
 
     def block(self) -> None:
@@ -154,17 +154,17 @@ class Wire:
         for writer in self._writers:
             writer.transport.abort()
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host = self._parts.hostname or self._options.get("host", ["127.0.0.1"])[0]
         port = self._parts.port or int(self._options.get("port", ["5432"])[0])
         if host.startswith("/"):
-            there, back = await asyncio.open_unix_connection(f"{host}/.s.PGSQL.{port}")
+            server_reader, server_writer = await asyncio.open_unix_connection(f"{host}/.s.PGSQL.{port}")
         else:
-            there, back = await asyncio.open_connection(host, port)
-        self._writers |= {writer, back}
+            server_reader, server_writer = await asyncio.open_connection(host, port)
+        self._writers |= {writer, server_writer}
         with suppress(OSError):
-            await asyncio.gather(self._copy(reader, back), self._copy(there, writer))
-        self._writers -= {writer, back}
+            await asyncio.gather(self._copy(reader, server_writer), self._copy(server_reader, writer))
+        self._writers -= {writer, server_writer}
 
     async def _copy(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         with suppress(OSError):
@@ -177,7 +177,7 @@ class Wire:
 
 @pytest.fixture
 async def wire(database_url: str) -> AsyncIterator[Wire]:
-    """Give a wire to this test's database."""
+    """Give a proxy to this test's database."""
     wire = Wire(database_url)
     await wire.mend()
     yield wire
@@ -185,14 +185,14 @@ async def wire(database_url: str) -> AsyncIterator[Wire]:
 
 
 @pytest.fixture
-def wired(wire: Wire, backends: Backends) -> Backends:
-    """Give this test's servers, with PostgreSQL behind the wire."""
+def wired_backends(wire: Wire, backends: Backends) -> Backends:
+    """Give this test's servers, with PostgreSQL behind the proxy."""
     return Backends(database_url=wire.url, redis_url=backends.redis_url, jwt_secret=backends.jwt_secret)
 
 
 @pytest.fixture
 def without_redis(backends: Backends) -> Backends:
-    """Give this test's servers, with an address where no Redis is."""
+    """Give this test's servers, with a Redis address where nothing listens."""
     return Backends(
         database_url=backends.database_url, redis_url="redis://127.0.0.1:1/0", jwt_secret=backends.jwt_secret
     )

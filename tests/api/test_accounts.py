@@ -1,4 +1,4 @@
-"""Tokens: how one gets them, and everything that is none. And whether Seatweb is well."""
+"""Registering, signing in, valid and invalid tokens, and the health checks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from seatweb.http.tokens import ALGORITHM, API_AUDIENCE, ISSUER, PAGES_AUDIENCE, key_id
 from seatweb.settings import Backends
 
-from tests.api.conftest import Program, Programs, Wire, refused, running_programs, whose
+from tests.api.conftest import Program, Programs, Wire, refused, running_programs, user_and_session
 from tests.conftest import SECRET
 from tests.support import Site, within
 
@@ -33,8 +33,8 @@ def bearer(token: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-async def test_register_sign_in_and_who_am_i(http: httpx.AsyncClient, slash: str) -> None:
-    """As with the original: also with a short password in the try-out mode."""
+async def test_registering_and_signing_in_return_working_tokens(http: httpx.AsyncClient, slash: str) -> None:
+    """As in the original API, a short password works too (in the try-out mode)."""
     registered = await http.post(f"/auth/register{slash}", json=JOHN)
     signed_in = await http.post(f"/auth/login{slash}", json={**JOHN, "username": " JOHN "})
     for answer, status in ((registered, 201), (signed_in, 200)):
@@ -61,7 +61,9 @@ async def test_a_short_password_is_refused_with_a_reason_in_service(start_site: 
         assert (await http.post("/auth/register", json={**JOHN, "password": "8 is  ok"})).status_code == 201
 
 
-async def test_names_and_passwords_that_do_not_do(http: httpx.AsyncClient, connection: asyncpg.Connection) -> None:
+async def test_invalid_usernames_and_passwords_are_refused(
+    http: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
     for username, password, *fields in (
         ("", "secret", "username"),
         ("jo", "secret", "username"),
@@ -82,21 +84,25 @@ async def test_names_and_passwords_that_do_not_do(http: httpx.AsyncClient, conne
     assert await connection.fetchval("select count(*) from users") == 0
 
 
-async def test_a_name_in_use_and_wrong_passwords(http: httpx.AsyncClient, connection: asyncpg.Connection) -> None:
+async def test_taken_usernames_and_wrong_passwords_are_refused(
+    http: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
     await http.post("/auth/register", json=JOHN)
-    for name in ("john", "JOHN", " john ", "ｊｏｈｎ"):  # fullwidth letters are the same name
+    for name in ("john", "JOHN", " john ", "ｊｏｈｎ"):  # fullwidth letters count as the same
         refused(await http.post("/auth/register", json={**JOHN, "username": name}), 409, "username_taken")
     for wrong in ({"password": "Secret"}, {"username": "nobody"}, {"username": ""}, {"password": "x" * 5000}):
         answer = await http.post("/auth/login", json={**JOHN, **wrong})
         refused(answer, 401, "bad_credentials")
-        assert answer.headers["www-authenticate"] == "Bearer"  # RFC 9110, 15.5.2: every 401 has one
+        assert answer.headers["www-authenticate"] == "Bearer"  # RFC 9110, section 15.5.2, requires it with 401
     await connection.execute("update users set disabled_at = now()")
     refused(await http.post("/auth/login", json=JOHN), 401, "bad_credentials")
 
 
-async def test_a_second_factor_goes_with_the_password(http: httpx.AsyncClient, connection: asyncpg.Connection) -> None:
+async def test_signing_in_needs_password_and_second_factor_together(
+    http: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
     await http.post("/auth/register", json=JOHN)
-    ignored = await http.post("/auth/login", json={**JOHN, "code": "123456"})  # there is none yet
+    ignored = await http.post("/auth/login", json={**JOHN, "code": "123456"})  # no second factor yet
     assert ignored.status_code == 200
     app = pyotp.TOTP(pyotp.random_base32())
     await connection.execute(
@@ -106,7 +112,7 @@ async def test_a_second_factor_goes_with_the_password(http: httpx.AsyncClient, c
     for without in ({}, {"code": None}, {"code": ""}):
         needed = await http.post("/auth/login", json={**JOHN, **without})
         refused(needed, 401, "second_factor_needed")
-    # Nobody without the password learns that there is one, or spends its tries.
+    # Without the password, nobody learns that there is a second factor or uses up its attempts.
     for code in (None, "12345", app.now()):
         answer = await http.post("/auth/login", json={**JOHN, "password": "wrong", "code": code})
         refused(answer, 401, "bad_credentials")
@@ -124,8 +130,8 @@ def forged(claims: dict[str, Any], secret: str = SECRET, algorithm: str = ALGORI
     return jwt.encode(claims, key, algorithm, headers={"kid": key_id(SECRET)})
 
 
-@pytest.mark.filterwarnings("ignore:The HMAC key")  # too short for HS512, which is not taken anyway
-async def test_tokens_that_are_none(site: Site, http: httpx.AsyncClient, connection: asyncpg.Connection) -> None:
+@pytest.mark.filterwarnings("ignore:The HMAC key")  # too short for HS512, which is refused anyway
+async def test_invalid_tokens_are_refused(site: Site, http: httpx.AsyncClient, connection: asyncpg.Connection) -> None:
     async with running_programs(site, 2) as (ada, grace):
         now = datetime.now(UTC)
         claims: dict[str, Any] = {
@@ -136,7 +142,7 @@ async def test_tokens_that_are_none(site: Site, http: httpx.AsyncClient, connect
             "iat": now,
             "exp": now + timedelta(hours=1),
         }
-        assert (await http.get("/me", headers=bearer(forged(claims)))).status_code == 200  # what is varied below
+        assert (await http.get("/me", headers=bearer(forged(claims)))).status_code == 200  # the tokens below vary it
         unknown = "0" * 8 + str(ada.session.id)[8:]
         tokens = {
             "expired": forged({**claims, "exp": now - timedelta(seconds=1)}),
@@ -154,8 +160,8 @@ async def test_tokens_that_are_none(site: Site, http: httpx.AsyncClient, connect
             "no user": forged({**claims, "sub": "ada"}),
             "changed": ada.token[:-10] + "A" * 10,
             "cut": ada.token[:-1],
-            "rubbish": "a.b.c",
-            "endless": "a" * 5000,
+            "malformed": "a.b.c",
+            "too long": "a" * 5000,
         }
         for name, token in tokens.items():
             answer = await http.get("/me", headers=bearer(token))
@@ -184,7 +190,7 @@ async def is_refused(program: Program) -> bool:
     return (await program.get("/me")).status_code == 401
 
 
-async def test_every_operation_but_the_public_ones_asks_for_a_token(http: httpx.AsyncClient) -> None:
+async def test_every_operation_but_the_public_ones_needs_a_token(http: httpx.AsyncClient) -> None:
     for method, path in (
         ("GET", "/me"),
         ("GET", "/seats"),
@@ -205,7 +211,7 @@ async def test_every_operation_but_the_public_ones_asks_for_a_token(http: httpx.
 async def test_cookies_are_for_the_pages_and_tokens_for_the_api(site: Site, http: httpx.AsyncClient) -> None:
     async with site.people(1) as (ada,):
         cookie = ada.http.cookies[site.our_cookies.session_cookie]
-        token = site.tokens.issue(whose(site, ada)[1], API_AUDIENCE)
+        token = site.tokens.issue(user_and_session(site, ada)[1], API_AUDIENCE)
         assert (await ada.get("/my/bookings")).status_code == 200
         refused(await ada.get("/me"), 401, "not_signed_in")
         refused(await ada.http.post("/bookings", json={"seat_id": 1}), 401, "not_signed_in")
@@ -213,7 +219,7 @@ async def test_cookies_are_for_the_pages_and_tokens_for_the_api(site: Site, http
         for headers in (bearer(token), bearer(cookie), {"cookie": f"{site.our_cookies.session_cookie}={token}"}):
             page = await http.get("/my/bookings", headers=headers)
             assert (page.status_code, page.headers["location"]) == (303, "/login?next=/my/bookings")
-        # A request with both is its token's: the cookie adds nothing and takes nothing away.
+        # With both, the token counts and the cookie is ignored.
         assert (await ada.get("/me", headers=bearer(token))).status_code == 200
 
 
@@ -226,24 +232,22 @@ async def test_signing_out_on_the_pages_ends_only_that_session(site: Site, http:
     me = (await http.get("/me", headers=bearer(token))).json()
     assert cookie
     assert cookie.user_id == me["id"]
-    kept = f"{site.our_cookies.session_cookie}={john.http.cookies[site.our_cookies.session_cookie]}"
+    copied = f"{site.our_cookies.session_cookie}={john.http.cookies[site.our_cookies.session_cookie]}"
     assert (await john.post("/logout")).status_code == 303
     assert (await http.get("/me", headers=bearer(token))).status_code == 200
-    assert (
-        await http.get("/my/bookings", headers={"cookie": kept})
-    ).status_code == 303  # the copied cookie is worth nothing
+    assert (await http.get("/my/bookings", headers={"cookie": copied})).status_code == 303
 
 
 async def test_a_token_ends_with_its_session(site: Site) -> None:
     async with site.people(1) as (ada,):
-        program = Program(site, *whose(site, ada))
+        program = Program(site, *user_and_session(site, ada))
         assert (await program.get("/me")).status_code == 200
         await ada.post("/logout")
         refused(await program.get("/me"), 401, "not_signed_in")
         refused(await program.book(1), 401, "not_signed_in")
 
 
-async def test_nobody_sees_or_changes_what_is_anothers(programs: Programs) -> None:
+async def test_nobody_sees_or_changes_another_users_bookings(programs: Programs) -> None:
     async with programs(2) as (ada, grace):
         mine = (await ada.book(7)).json()["id"]
         refused(await grace.cancel(mine), 404, "booking_not_found")
@@ -253,26 +257,26 @@ async def test_nobody_sees_or_changes_what_is_anothers(programs: Programs) -> No
         assert [booking["id"] for booking in (await ada.get("/bookings")).json()] == [mine]
 
 
-# Whether Seatweb is well
+# Health
 
-WELL = {"status": "ok", "postgresql": "ok", "redis": "ok", "migrations": "ok"}
+HEALTHY = {"status": "ok", "postgresql": "ok", "redis": "ok", "migrations": "ok"}
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-async def test_all_is_well(http: httpx.AsyncClient, slash: str) -> None:
-    for path, content in (("/health", WELL), ("/health/live", {"status": "ok"})):
+async def test_health_is_ok_while_everything_works(http: httpx.AsyncClient, slash: str) -> None:
+    for path, content in (("/health", HEALTHY), ("/health/live", {"status": "ok"})):
         answer = await http.get(path + slash)
         assert (answer.status_code, answer.json()) == (200, content)
         assert answer.headers["cache-control"] == "no-store"
 
 
-async def test_degraded_without_redis_and_everything_is_served(
+async def test_health_is_degraded_without_redis_and_everything_works(
     start_site: Callable[..., Site], without_redis: Backends
 ) -> None:
     site = start_site(with_backends=without_redis)
     async with running_programs(site, 1) as (ada,):
         health = await ada.get("/health")
-        assert (health.status_code, health.json()) == (200, {**WELL, "status": "degraded", "redis": "unavailable"})
+        assert (health.status_code, health.json()) == (200, {**HEALTHY, "status": "degraded", "redis": "unavailable"})
         assert (await ada.book(7)).status_code == 201
         assert len((await ada.get("/seats")).json()) == 79
         booking = (await ada.get("/bookings")).json()[0]["id"]
@@ -282,45 +286,56 @@ async def test_degraded_without_redis_and_everything_is_served(
 
 
 @pytest.mark.parametrize("trouble", ["cut", "blocked"])
-async def test_unavailable_without_postgresql(
-    start_site: Callable[..., Site], wired: Backends, wire: Wire, trouble: str
+async def test_health_is_unavailable_without_postgresql(
+    start_site: Callable[..., Site], wired_backends: Backends, wire: Wire, trouble: str
 ) -> None:
-    site = await asyncio.to_thread(start_site, with_backends=wired)
+    site = await asyncio.to_thread(start_site, with_backends=wired_backends)
     async with running_programs(site, 1) as (ada,):
-        assert (await ada.get("/health")).json() == WELL
+        assert (await ada.get("/health")).json() == HEALTHY
         wire.cut() if trouble == "cut" else wire.block()
         began = time.monotonic()
         health, live, me = await asyncio.gather(ada.get("/health"), ada.get("/health/live"), ada.get("/me"))
         assert time.monotonic() - began < 5
-        async with asyncio.timeout(10):  # what is known of the servers may be a second old
+        async with asyncio.timeout(10):  # the cached state may be a second old
             while health.status_code == 200:
                 health = await ada.get("/health")
         assert health.status_code == 503
-        assert health.json() == {**WELL, "status": "unavailable", "postgresql": "unavailable", "migrations": "unknown"}
+        assert health.json() == {
+            **HEALTHY,
+            "status": "unavailable",
+            "postgresql": "unavailable",
+            "migrations": "unknown",
+        }
         assert int(health.headers["retry-after"]) > 0
         assert (live.status_code, live.json()) == (200, {"status": "ok"})
         refused(me, 503, "overloaded")
         assert int(me.headers["retry-after"]) > 0
         await wire.mend()
         async with asyncio.timeout(10):
-            while (await ada.get("/health")).json() != WELL:
+            while (await ada.get("/health")).json() != HEALTHY:
                 pass
         assert (await ada.book(7)).status_code == 201
 
 
-async def test_unavailable_while_migrations_are_pending(
+async def test_health_is_unavailable_while_migrations_are_pending(
     http: httpx.AsyncClient, connection: asyncpg.Connection
 ) -> None:
     await connection.execute("delete from _pogo_migration where migration_id like '0002%'")
     answer = await http.get("/health")
-    assert (answer.status_code, answer.json()) == (503, {**WELL, "status": "unavailable", "migrations": "pending"})
+    assert (answer.status_code, answer.json()) == (503, {**HEALTHY, "status": "unavailable", "migrations": "pending"})
     assert int(answer.headers["retry-after"]) > 0
 
 
-async def test_being_alive_needs_neither(start_site: Callable[..., Site], wired: Backends, wire: Wire) -> None:
-    """With PostgreSQL silent and Redis away, and long before either is given up."""
-    nothing = Backends(database_url=wired.database_url, redis_url="redis://127.0.0.1:1/0", jwt_secret=wired.jwt_secret)
-    site = await asyncio.to_thread(start_site, with_backends=nothing)  # the wire is in this thread
+async def test_liveness_needs_neither_postgresql_nor_redis(
+    start_site: Callable[..., Site], wired_backends: Backends, wire: Wire
+) -> None:
+    """PostgreSQL does not answer and Redis is away, and no call to either has timed out yet."""
+    backends = Backends(
+        database_url=wired_backends.database_url,
+        redis_url="redis://127.0.0.1:1/0",
+        jwt_secret=wired_backends.jwt_secret,
+    )
+    site = await asyncio.to_thread(start_site, with_backends=backends)  # the proxy runs in this thread
     wire.block()
     async with httpx.AsyncClient(base_url=site.url) as http:
         began = time.monotonic()

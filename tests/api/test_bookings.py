@@ -1,4 +1,4 @@
-"""Book, list, move and cancel: the shapes, the quirks of the original, and races that really commit."""
+"""Book, list, move and cancel: response shapes, quirks of the original API, and races."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ def codes(answers: list[httpx.Response]) -> Counter[tuple[int, str]]:
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-async def test_book_see_move_and_cancel(programs: Programs, connection: asyncpg.Connection, slash: str) -> None:
+async def test_a_booking_is_made_listed_moved_and_cancelled(
+    programs: Programs, connection: asyncpg.Connection, slash: str
+) -> None:
     async with programs(1) as (ada,):
         booked = await ada.post(f"/bookings{slash}", {"seat_id": 7})
         assert (booked.status_code, booked.headers["content-type"]) == (201, "application/json")
@@ -60,19 +62,19 @@ async def test_book_see_move_and_cancel(programs: Programs, connection: asyncpg.
         ]
 
 
-# The quirks of the original
+# Quirks of the original API
 
 
-async def test_cancelling_twice_is_not_found_the_second_time(programs: Programs) -> None:
+async def test_a_cancelled_booking_can_be_neither_cancelled_nor_moved(programs: Programs) -> None:
     async with programs(1) as (ada,):
-        for _ in range(3):  # on one day: book, cancel, book again
+        for _ in range(3):  # on the same day: book, cancel, book again
             booking = (await ada.book(7)).json()["id"]
             assert (await ada.cancel(booking)).status_code == 200
             refused(await ada.cancel(booking), 404, "booking_not_found")
             refused(await ada.move(booking, 8), 404, "booking_not_found")
 
 
-async def test_one_user_takes_two_seats_at_once(programs: Programs, connection: asyncpg.Connection) -> None:
+async def test_a_user_who_books_two_seats_at_once_gets_one(programs: Programs, connection: asyncpg.Connection) -> None:
     async with programs(20) as people:
         for number, program in enumerate(people):
             answers = await together(program.book(2 * number + 1), program.book(2 * number + 2))
@@ -80,25 +82,25 @@ async def test_one_user_takes_two_seats_at_once(programs: Programs, connection: 
         assert await connection.fetchval("select count(*) from bookings") == 20
 
 
-async def test_fifty_users_want_one_seat(programs: Programs, connection: asyncpg.Connection) -> None:
+async def test_one_of_fifty_users_gets_the_seat(programs: Programs, connection: asyncpg.Connection) -> None:
     async with programs(50) as people:
         answers = await together(*(program.book(7) for program in people))
         assert codes(answers) == {(201, ""): 1, (409, "seat_taken"): 49}
         assert await connection.fetchval("select count(*) from bookings") == 1
 
 
-SEATS_THAT_ARE_NONE = (99999999999, 81, 0, -1, 2**63 - 1, 2**63, -(2**63), 2**64, 10**30)
+UNKNOWN_SEATS = (99999999999, 81, 0, -1, 2**63 - 1, 2**63, -(2**63), 2**64, 10**30)
 
 
 @pytest.mark.parametrize("key", [None, "a-key"])
-async def test_seats_and_bookings_that_are_none(programs: Programs, key: str | None) -> None:
+async def test_unknown_seats_and_bookings_are_not_found(programs: Programs, key: str | None) -> None:
     async with programs(1) as (ada,):
-        for seat_id in SEATS_THAT_ARE_NONE:
+        for seat_id in UNKNOWN_SEATS:
             refused(await ada.book(seat_id, key=key and f"{key}{seat_id}"), 404, "seat_not_found")
         booking = (await ada.book(7)).json()["id"]
-        for seat_id in SEATS_THAT_ARE_NONE:
+        for seat_id in UNKNOWN_SEATS:
             refused(await ada.move(booking, seat_id), 404, "seat_not_found")
-        for nothing in (
+        for unknown_id in (
             99999999999,
             2**63,
             "0",
@@ -111,12 +113,12 @@ async def test_seats_and_bookings_that_are_none(programs: Programs, key: str | N
             "1" * 400,
             f"0x{booking}",
         ):
-            refused(await ada.cancel(nothing), 404, "booking_not_found")
-            refused(await ada.move(nothing, 8), 404, "booking_not_found")
+            refused(await ada.cancel(unknown_id), 404, "booking_not_found")
+            refused(await ada.move(unknown_id, 8), 404, "booking_not_found")
         assert [found["id"] for found in (await ada.get("/bookings")).json()] == [booking]
 
 
-async def test_closed_seats_and_days_that_cannot_be_booked(
+async def test_closed_seats_and_days_outside_the_window_are_refused(
     programs: Programs, connection: asyncpg.Connection, clock: Clock
 ) -> None:
     await connection.execute("update seats set closed = true where id in (3, 80)")
@@ -135,7 +137,7 @@ async def test_closed_seats_and_days_that_cannot_be_booked(
         refused(await ada.move(booking["id"], 8), 422, "outside_booking_window")
 
 
-async def test_any_free_seat(programs: Programs, connection: asyncpg.Connection) -> None:
+async def test_any_books_a_free_seat(programs: Programs, connection: asyncpg.Connection) -> None:
     async with programs(23) as people:
         ada, grace, *others = people
         assert (await ada.post("/bookings", {"any": True})).json()["seat_id"] == 1
@@ -148,10 +150,10 @@ async def test_any_free_seat(programs: Programs, connection: asyncpg.Connection)
         assert await connection.fetchval("select count(*) from bookings") == 22
 
 
-async def test_moving(programs: Programs, connection: asyncpg.Connection) -> None:
+async def test_a_booking_moves_to_free_seats_only(programs: Programs, connection: asyncpg.Connection) -> None:
     async with programs(2) as (ada, grace):
         mine, theirs = (await ada.book(7)).json(), (await grace.book(8)).json()
-        assert (await ada.move(mine["id"], 7)).json() == mine  # to where it is
+        assert (await ada.move(mine["id"], 7)).json() == mine  # to its own seat
         refused(await ada.move(mine["id"], 8), 409, "seat_taken")
         refused(await ada.move(theirs["id"], 9), 404, "booking_not_found")
         assert [booking["seat_id"] for booking in (await ada.get("/bookings")).json()] == [7]
@@ -160,7 +162,7 @@ async def test_moving(programs: Programs, connection: asyncpg.Connection) -> Non
 
 
 @pytest.mark.parametrize(("first", "second"), [(7, 8), (7, 43)])
-async def test_two_users_swap_fifty_times(programs: Programs, first: int, second: int) -> None:
+async def test_two_users_who_swap_seats_are_always_refused(programs: Programs, first: int, second: int) -> None:
     async with programs(2) as (ada, grace):
         mine, theirs = (await ada.book(first)).json()["id"], (await grace.book(second)).json()["id"]
         for _ in range(50):
@@ -168,8 +170,10 @@ async def test_two_users_swap_fifty_times(programs: Programs, first: int, second
             assert codes(answers) == {(409, "seat_taken"): 2}
 
 
-async def test_everyone_does_everything_at_once(programs: Programs, connection: asyncpg.Connection) -> None:
-    """Booking, moving, cancelling and looking, mixed: no 5xx, and one user a seat and one seat a user."""
+async def test_mixed_concurrent_requests_succeed_or_conflict(
+    programs: Programs, connection: asyncpg.Connection
+) -> None:
+    """Users book, move, cancel and list seats at the same time: no request fails with 5xx, and none is left booked."""
     async with programs(12) as people:
 
         async def busy(program: Program, number: int) -> list[int]:
@@ -192,8 +196,8 @@ async def test_everyone_does_everything_at_once(programs: Programs, connection: 
 # Listing
 
 
-async def many(connection: asyncpg.Connection, program: Program, first: date, days: int) -> None:
-    """Give the program's user a history: on every day a confirmed booking, and two that were cancelled."""
+async def insert_history(connection: asyncpg.Connection, program: Program, first: date, days: int) -> None:
+    """Insert one confirmed and two cancelled bookings of the program's user on each day."""
     await connection.execute(
         """
         insert into bookings (day, seat_id, user_id, status, cancelled_at)
@@ -207,7 +211,7 @@ async def many(connection: asyncpg.Connection, program: Program, first: date, da
 
 
 async def pages(program: Program, path: str) -> list[list[dict[str, Any]]]:
-    """Return all pages, by following the Link headers."""
+    """Return all pages by following the Link headers."""
     found = []
     next_path: str | None = path
     while next_path:
@@ -220,21 +224,23 @@ async def pages(program: Program, path: str) -> list[list[dict[str, Any]]]:
 
 
 @pytest.mark.parametrize("limit", [1, 7, 30, 89, 90, 91, 200])
-async def test_all_pages_are_all_bookings_once(
+async def test_the_pages_list_every_booking_once(
     programs: Programs, connection: asyncpg.Connection, clock: Clock, limit: int
 ) -> None:
     async with programs(2) as (ada, grace):
-        await many(connection, ada, clock.today, 30)
-        await many(connection, grace, clock.today, 30)
+        await insert_history(connection, ada, clock.today, 30)
+        await insert_history(connection, grace, clock.today, 30)
         found = await pages(ada, f"/bookings?status=all&limit={limit}")
         assert [len(page) for page in found] == [limit] * (90 // limit) + ([90 % limit] if 90 % limit else [])
         rows = await connection.fetch("select id from bookings where user_id = $1 order by day, id", ada.user.id)
         assert [booking["id"] for page in found for booking in page] == [row["id"] for row in rows]
 
 
-async def test_filters(programs: Programs, connection: asyncpg.Connection, clock: Clock) -> None:
+async def test_bookings_are_filtered_by_day_and_status(
+    programs: Programs, connection: asyncpg.Connection, clock: Clock
+) -> None:
     async with programs(1) as (ada,):
-        await many(connection, ada, clock.ahead(-10), 20)
+        await insert_history(connection, ada, clock.ahead(-10), 20)
 
         async def listed(query: str) -> list[tuple[str, str]]:
             found = await pages(ada, f"/bookings?limit=3&{query}")
@@ -243,23 +249,25 @@ async def test_filters(programs: Programs, connection: asyncpg.Connection, clock
         def expected(first: int, last: int, *statuses: str) -> list[tuple[str, str]]:
             return [(str(clock.ahead(n)), status) for n in range(first, last + 1) for status in statuses]
 
-        everything = ("cancelled", "confirmed", "cancelled")
+        all_three = ("cancelled", "confirmed", "cancelled")
         assert await listed("") == expected(0, 9, "confirmed")
         assert await listed("status=confirmed") == expected(0, 9, "confirmed")
         assert await listed("status=cancelled") == expected(0, 9, "cancelled", "cancelled")
-        assert await listed("status=all") == expected(0, 9, *everything)
-        assert await listed("from_date=2026-11-13&status=all") == expected(-10, 9, *everything)
+        assert await listed("status=all") == expected(0, 9, *all_three)
+        assert await listed("from_date=2026-11-13&status=all") == expected(-10, 9, *all_three)
         assert await listed("from_date=0001-01-01&to_date=9999-12-31") == expected(-10, 9, "confirmed")
-        assert await listed("to_date=2026-11-25&status=all") == expected(0, 2, *everything)
+        assert await listed("to_date=2026-11-25&status=all") == expected(0, 2, *all_three)
         assert await listed("from_date=2026-11-20&to_date=2026-11-21") == expected(-3, -2, "confirmed")
         assert await listed("from_date=2026-11-24&to_date=2026-11-23") == []
 
 
-async def test_pages_while_bookings_are_added(programs: Programs, connection: asyncpg.Connection, clock: Clock) -> None:
-    """What was there when one began comes once, whatever is added before or behind; and nothing comes twice."""
+async def test_bookings_added_while_paging_cause_no_gaps_or_duplicates(
+    programs: Programs, connection: asyncpg.Connection, clock: Clock
+) -> None:
+    """Bookings from before are listed exactly once, wherever others are added; no booking is listed twice."""
     async with programs(1) as (ada,):
-        await many(connection, ada, clock.ahead(10), 10)
-        there = {row["id"] for row in await connection.fetch("select id from bookings")}
+        await insert_history(connection, ada, clock.ahead(10), 10)
+        existing = {row["id"] for row in await connection.fetch("select id from bookings")}
         seen: list[int] = []
         path: str | None = "/bookings?status=all&limit=4"
         added = iter([*range(9), *range(20, 40)])
@@ -271,14 +279,14 @@ async def test_pages_while_bookings_are_added(programs: Programs, connection: as
             if day is not None:
                 assert (await ada.book(7, booking_date=str(clock.ahead(day)))).status_code == 201
         assert len(seen) == len(set(seen))
-        assert there <= set(seen)
+        assert existing <= set(seen)
 
 
 def cursor(text: str | bytes) -> str:
     return base64.urlsafe_b64encode(text.encode() if isinstance(text, str) else text).decode().rstrip("=")
 
 
-async def test_cursors_and_filters_that_are_none(programs: Programs) -> None:
+async def test_invalid_cursors_and_filters_are_refused(programs: Programs) -> None:
     async with programs(1) as (ada,):
         for value in (
             "",

@@ -1,4 +1,4 @@
-"""Programs hold nothing, and respect what people hold."""
+"""The API has no holds of its own, and respects those made on the pages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import redis
 from seatweb.settings import Backends
 
-from tests.api.conftest import Program, refused, running_programs, whose
+from tests.api.conftest import Program, refused, running_programs, user_and_session
 from tests.faults.support import hold
 from tests.support import Clock, Site, Visitor, until
 
@@ -23,12 +23,12 @@ def store(redis_url: str) -> Iterator[redis.Redis]:
 
 
 def program(site: Site, visitor: Visitor) -> Program:
-    """Return a program of someone who also has a browser."""
-    return Program(site, *whose(site, visitor))
+    """Return a program of this visitor."""
+    return Program(site, *user_and_session(site, visitor))
 
 
 @pytest.mark.parametrize("key", [None, "the-key-of-one-booking"])
-async def test_a_held_seat_is_refused_with_the_seconds_that_are_left(
+async def test_booking_a_held_seat_is_refused_with_the_seconds_left(
     site: Site, clock: Clock, connection: asyncpg.Connection, key: str | None
 ) -> None:
     async with site.people(1, prefix="Zoltan") as (zoltan,), running_programs(site, 1) as (script,):
@@ -43,7 +43,7 @@ async def test_a_held_seat_is_refused_with_the_seconds_that_are_left(
         assert (await program(site, zoltan).book(7)).status_code == 201
 
 
-async def test_a_move_to_a_held_seat_is_refused_and_keeps_the_first(site: Site, clock: Clock) -> None:
+async def test_a_move_to_a_held_seat_is_refused_and_keeps_the_first_seat(site: Site, clock: Clock) -> None:
     async with site.people(1) as (ada,), running_programs(site, 1, "script") as (script,):
         await hold(ada, clock.today, 7)
         booking = (await script.book(8)).json()
@@ -53,12 +53,12 @@ async def test_a_move_to_a_held_seat_is_refused_and_keeps_the_first(site: Site, 
         assert (await script.get("/bookings")).json() == [booking]
 
 
-async def test_held_seats_are_not_listed_but_to_their_holder(site: Site, clock: Clock) -> None:
+async def test_a_held_seat_is_free_only_to_its_holder(site: Site, clock: Clock) -> None:
     async with site.people(1) as (ada,), running_programs(site, 1, "script") as (script,):
         mine = program(site, ada)
         paths = ("/seats?section=A", "/seats", "/sections")
         before = {path: await script.get(path) for path in paths}
-        own = {path: await mine.get(path) for path in paths}
+        mine_before = {path: await mine.get(path) for path in paths}
         token = await hold(ada, clock.today, 7)
         for path in paths:
             known = {"if-none-match": before[path].headers["etag"]}
@@ -67,12 +67,12 @@ async def test_held_seats_are_not_listed_but_to_their_holder(site: Site, clock: 
             assert after.json() != before[path].json()
             again = await script.get(path, headers={"if-none-match": after.headers["etag"]})
             assert again.status_code == 304
-            unchanged = await mine.get(path, headers={"if-none-match": own[path].headers["etag"]})
+            unchanged = await mine.get(path, headers={"if-none-match": mine_before[path].headers["etag"]})
             assert unchanged.status_code == 304
         free = {seat["id"] for seat in (await script.get("/seats?section=A")).json()}
         assert free == {*range(1, 21)} - {7}
-        every = {seat["id"]: seat["is_available"] for seat in (await script.get("/seats?status=all")).json()}
-        assert [seat_id for seat_id, available in every.items() if not available] == [7]
+        availability = {seat["id"]: seat["is_available"] for seat in (await script.get("/seats?status=all")).json()}
+        assert [seat_id for seat_id, available in availability.items() if not available] == [7]
         assert (await script.get("/sections")).json()[0] == {"section": "A", "seats": 20, "available": 19}
         assert (await script.get("/seats?section=B")).headers["etag"]
         await ada.post_htmx(f"/days/{TODAY}/seats/7/release", token=token)
@@ -80,14 +80,14 @@ async def test_held_seats_are_not_listed_but_to_their_holder(site: Site, clock: 
             assert (await script.get(path)).headers["etag"] == before[path].headers["etag"]
 
 
-async def test_a_hold_in_one_section_leaves_the_answer_of_another_as_it_is(site: Site, clock: Clock) -> None:
+async def test_a_hold_in_one_section_keeps_the_etag_of_another(site: Site, clock: Clock) -> None:
     async with site.people(1) as (ada,), running_programs(site, 1, "script") as (script,):
         known = {"if-none-match": (await script.get("/seats?section=B")).headers["etag"]}
         await hold(ada, clock.today, 7)
         assert (await script.get("/seats?section=B", headers=known)).status_code == 304
 
 
-async def test_any_gives_no_seat_that_someone_else_holds(
+async def test_any_books_no_seat_that_someone_else_holds(
     site: Site, clock: Clock, connection: asyncpg.Connection
 ) -> None:
     async with site.people(1) as (ada,), running_programs(site, 2, "script") as (first, second):
@@ -99,7 +99,7 @@ async def test_any_gives_no_seat_that_someone_else_holds(
         assert (await program(site, ada).post("/bookings", {"any": True})).json()["seat_id"] == 61
 
 
-async def test_booking_ends_the_holder_s_hold_wherever_it_is_booked(
+async def test_booking_any_seat_through_the_api_ends_the_users_hold(
     site: Site, clock: Clock, store: redis.Redis
 ) -> None:
     async with site.people(1) as (ada,):
@@ -112,8 +112,8 @@ async def test_booking_ends_the_holder_s_hold_wherever_it_is_booked(
             await mine.cancel(booking.json()["id"])
 
 
-async def all_is_told(site: Site, store: redis.Redis) -> None:
-    """Return when what was done so far has been done in Redis, too: a later hold has ended with its booking."""
+async def until_outbox_is_sent(site: Site, store: redis.Redis) -> None:
+    """Wait until Redis has run all commands queued so far: book a held seat, and wait until its hold is gone."""
     async with site.people(1, prefix="last") as (last,):
         await hold(last, site.clock.today, 80)
         await last.book(site.clock.today, 80)
@@ -121,23 +121,25 @@ async def all_is_told(site: Site, store: redis.Redis) -> None:
 
 
 @pytest.mark.parametrize("key", [None, "the-key-of-one-booking"])
-async def test_a_refusal_leaves_the_user_s_hold(site: Site, clock: Clock, store: redis.Redis, key: str | None) -> None:
+async def test_a_refused_booking_keeps_the_users_hold(
+    site: Site, clock: Clock, store: redis.Redis, key: str | None
+) -> None:
     async with site.people(1) as (ada,), running_programs(site, 1, "script") as (script,):
         await script.book(8)
         await hold(ada, clock.today, 7)
         refused(await program(site, ada).book(8, key=key), 409, "seat_taken")
-        await all_is_told(site, store)
+        await until_outbox_is_sent(site, store)
         assert store.hkeys("holds:{2026-11-23}") == ["7"]
 
 
-async def test_an_answer_that_is_given_again_ends_no_later_hold(site: Site, clock: Clock, store: redis.Redis) -> None:
+async def test_a_replayed_answer_keeps_a_later_hold(site: Site, clock: Clock, store: redis.Redis) -> None:
     async with site.people(1) as (ada,):
         mine = program(site, ada)
         first = await mine.book(8, key="a-key")
-        await hold(ada, clock.today, 7)  # to move there
+        await hold(ada, clock.today, 7)  # in order to move there
         again = await mine.book(8, key="a-key")
         assert (again.json(), again.headers["idempotency-replayed"]) == (first.json(), "true")
-        await all_is_told(site, store)
+        await until_outbox_is_sent(site, store)
         assert store.hkeys("holds:{2026-11-23}") == ["7"]
 
 

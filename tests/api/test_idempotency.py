@@ -1,4 +1,4 @@
-"""Asking again with an Idempotency-Key: one booking and one answer, whatever happens between."""
+"""Requests repeated with an Idempotency-Key make one booking and get one answer, whatever happens in between."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import asyncpg
 import httpx
 import pytest
 
-from tests.api.conftest import Program, Programs, held_back, refused, waiting_for_a_lock
+from tests.api.conftest import Program, Programs, blocked_backend, blocked_bookings, refused
 from tests.support import NO_LIMITS, Clock, Site, together
 
 KEY = "6f1f3f0e-8d0a-4f5e-9b53-0c5a3c2f7a11"
@@ -18,12 +18,12 @@ KEY = "6f1f3f0e-8d0a-4f5e-9b53-0c5a3c2f7a11"
 
 @pytest.fixture
 def site(start_site: Callable[..., Site]) -> Site:
-    """Give a Seatweb that takes whatever comes: so many deliveries in a minute no one sends."""
+    """Give a site without limits: these tests send more requests than any user would."""
     return start_site(**NO_LIMITS)
 
 
-def again(first: httpx.Response, second: httpx.Response) -> None:
-    """See that the second answer is the first one, replayed."""
+def assert_replayed(first: httpx.Response, second: httpx.Response) -> None:
+    """Check that the second response is a replay of the first."""
     assert "idempotency-replayed" not in first.headers
     assert second.headers["idempotency-replayed"] == "true"
     assert (second.status_code, second.content) == (first.status_code, first.content)
@@ -32,34 +32,36 @@ def again(first: httpx.Response, second: httpx.Response) -> None:
 
 
 async def counts(connection: asyncpg.Connection) -> tuple[int, int]:
-    """Return the number of bookings and of keys."""
+    """Return the number of bookings and of idempotency keys."""
     bookings, keys = await connection.fetchrow(
         "select (select count(*) from bookings), (select count(*) from idempotency_keys)"
     ) or (0, 0)
     return bookings, keys
 
 
-async def test_the_first_answer_is_given_again(programs: Programs, connection: asyncpg.Connection) -> None:
+async def test_a_repeated_request_gets_the_first_answer(programs: Programs, connection: asyncpg.Connection) -> None:
     async with programs(1) as (ada,):
         first = await ada.book(7, key=KEY)
         assert first.status_code == 201
         for _ in range(3):
-            again(first, await ada.book(7, key=KEY))
+            assert_replayed(first, await ada.book(7, key=KEY))
         assert await counts(connection) == (1, 1)
         assert await connection.fetchval("select count(*) from audit where action = 'book'") == 1
 
 
-async def test_a_replay_after_a_cancel_does_not_book_again(programs: Programs, connection: asyncpg.Connection) -> None:
+async def test_a_replay_after_cancelling_does_not_book_again(
+    programs: Programs, connection: asyncpg.Connection
+) -> None:
     async with programs(1) as (ada,):
         first = await ada.book(7, key=KEY)
         assert (await ada.cancel(first.json()["id"])).status_code == 200
-        again(first, await ada.book(7, key=KEY))
+        assert_replayed(first, await ada.book(7, key=KEY))
         assert (await ada.get("/bookings")).json() == []
         assert (await ada.book(7, key=f"{KEY}-2")).status_code == 201
 
 
 @pytest.mark.parametrize("any_seat", [False, True])
-async def test_a_refusal_is_an_answer_too(
+async def test_a_refusal_is_replayed_after_its_reason_is_gone(
     programs: Programs, connection: asyncpg.Connection, *, any_seat: bool
 ) -> None:
     async with programs(2) as (ada, grace):
@@ -69,11 +71,11 @@ async def test_a_refusal_is_an_answer_too(
         first = await ada.post("/bookings", content, key=KEY)
         refused(first, 409, "no_free_seat" if any_seat else "seat_taken")
         await grace.cancel(theirs)
-        again(first, await ada.post("/bookings", content, key=KEY))  # what was refused stays refused
+        assert_replayed(first, await ada.post("/bookings", content, key=KEY))  # still refused
         assert (await ada.post("/bookings", content, key=f"{KEY}-2")).status_code == 201
 
 
-async def test_refusals_of_every_kind_are_given_again(programs: Programs, clock: Clock) -> None:
+async def test_refusals_of_every_kind_are_replayed(programs: Programs, clock: Clock) -> None:
     async with programs(1) as (ada,):
         await ada.book(7)
         for number, (content, status, code) in enumerate(
@@ -87,24 +89,24 @@ async def test_refusals_of_every_kind_are_given_again(programs: Programs, clock:
         ):
             first = await ada.post("/bookings", content, key=f"key-{number}")
             refused(first, status, code)
-            again(first, await ada.post("/bookings", content, key=f"key-{number}"))
+            assert_replayed(first, await ada.post("/bookings", content, key=f"key-{number}"))
 
 
-async def test_another_request_under_the_same_key(programs: Programs, connection: asyncpg.Connection) -> None:
+async def test_a_key_reused_for_another_request_is_refused(programs: Programs, connection: asyncpg.Connection) -> None:
     async with programs(1) as (ada,):
         first = await ada.book(7, key=KEY)
         for other in (
             {"seat_id": 8},
             {"seat_id": 7, "booking_date": "2026-11-24"},
-            {"seat_id": 7, "booking_date": "2026-11-23"},  # another request, though it means the same today
+            {"seat_id": 7, "booking_date": "2026-11-23"},  # another request, although it means the same today
             {"any": True},
         ):
             refused(await ada.post("/bookings", other, key=KEY), 422, "idempotency_key_reused")
-        again(first, await ada.book(7, key=KEY))
+        assert_replayed(first, await ada.book(7, key=KEY))
         assert await counts(connection) == (1, 1)
 
 
-async def test_how_a_request_is_written_does_not_count(programs: Programs) -> None:
+async def test_a_request_formatted_differently_is_the_same_request(programs: Programs) -> None:
     async with programs(1) as (ada,):
         first = await ada.post("/bookings", {"seat_id": 7, "booking_date": "2026-11-24"}, key=KEY)
         for path, body in (
@@ -113,21 +115,21 @@ async def test_how_a_request_is_written_does_not_count(programs: Programs) -> No
             ("/bookings", b'{"booking_date": "2026\\u002d11-24", "seat_id": 7}'),
         ):
             headers = {"content-type": "application/json; charset=utf-8", "idempotency-key": f'"{KEY}"'}
-            again(first, await ada.http.post(path, content=body, headers=headers))
+            assert_replayed(first, await ada.http.post(path, content=body, headers=headers))
 
 
-async def test_the_same_key_of_another_user_is_another_key(programs: Programs, connection: asyncpg.Connection) -> None:
+async def test_users_can_use_the_same_key_independently(programs: Programs, connection: asyncpg.Connection) -> None:
     async with programs(2) as (ada, grace):
         mine, theirs = await ada.book(7, key=KEY), await grace.book(8, key=KEY)
         assert (mine.status_code, theirs.status_code) == (201, 201)
-        again(mine, await ada.book(7, key=KEY))
-        again(theirs, await grace.book(8, key=KEY))
+        assert_replayed(mine, await ada.book(7, key=KEY))
+        assert_replayed(theirs, await grace.book(8, key=KEY))
         refused(await grace.book(7, key=KEY), 422, "idempotency_key_reused")
         assert await counts(connection) == (2, 2)
 
 
 @pytest.mark.parametrize("content", [{"seat_id": 7}, {"any": True}])
-async def test_twenty_deliveries_at_once(
+async def test_twenty_deliveries_at_once_make_one_booking(
     programs: Programs, connection: asyncpg.Connection, content: dict[str, object]
 ) -> None:
     async with programs(1) as (ada,):
@@ -141,56 +143,58 @@ async def test_twenty_deliveries_at_once(
                 if answer not in booked:
                     refused(answer, 409, "request_in_progress")
                     assert answer.headers["retry-after"] == "1"
-            again(
+            assert_replayed(
                 next(answer for answer in booked if "idempotency-replayed" not in answer.headers),
                 await ada.post("/bookings", content | day, key=f"{KEY}-{turn}"),
             )
             assert await counts(connection) == (turn + 1, turn + 1)
 
 
-async def test_a_second_delivery_while_the_first_is_answered(
+async def test_a_delivery_during_the_first_one_is_refused_as_in_progress(
     programs: Programs, connection: asyncpg.Connection, database_url: str
 ) -> None:
     async with programs(1) as (ada,):
-        async with held_back(database_url):
+        async with blocked_bookings(database_url):
             first = asyncio.create_task(ada.book(7, key=KEY))
-            await waiting_for_a_lock(connection)
+            await blocked_backend(connection)
             second = await ada.book(7, key=KEY)
             refused(second, 409, "request_in_progress")
             assert second.headers["retry-after"] == "1"
             assert not first.done()
             assert (await ada.book(99999999999, key="another-key")).status_code == 404  # other keys do not wait
         assert (await first).status_code == 201
-        again(await first, await ada.book(7, key=KEY))
+        assert_replayed(await first, await ada.book(7, key=KEY))
         assert await counts(connection) == (1, 2)
 
 
-async def test_a_crash_between_leaves_nothing_and_asking_again_works(
+async def test_a_connection_lost_mid_booking_leaves_nothing_and_a_retry_works(
     programs: Programs, connection: asyncpg.Connection, database_url: str
 ) -> None:
     async with programs(1) as (ada,):
         for turn in range(3):
-            async with held_back(database_url):
+            async with blocked_bookings(database_url):
                 first = asyncio.create_task(ada.book(7, key=KEY))
-                await connection.execute("select pg_terminate_backend($1)", await waiting_for_a_lock(connection))
+                await connection.execute("select pg_terminate_backend($1)", await blocked_backend(connection))
                 answer = await first
                 refused(answer, 503, "overloaded")
                 assert int(answer.headers["retry-after"]) > 0
                 assert await counts(connection) == (0, 0), turn
         booked = await ada.book(7, key=KEY)
         assert booked.status_code == 201
-        again(booked, await ada.book(7, key=KEY))
+        assert_replayed(booked, await ada.book(7, key=KEY))
         assert await counts(connection) == (1, 1)
 
 
-async def test_booking_and_answer_are_one_transaction(programs: Programs, connection: asyncpg.Connection) -> None:
+async def test_booking_and_answer_are_stored_in_one_transaction(
+    programs: Programs, connection: asyncpg.Connection
+) -> None:
     async with programs(1) as (ada,):
         answer = await ada.book(7, key=KEY)
         row = await connection.fetchrow(
             "select answers.created_at = bookings.created_at as at_once, answers.status, answers.body"
             " from idempotency_keys as answers cross join bookings"
         )
-        assert row  # now() is when the transaction began
+        assert row  # both have now(), the time when the transaction began
         assert (row["at_once"], row["status"], json.loads(row["body"])) == (True, 201, answer.json())
         await ada.cancel(answer.json()["id"])
         await connection.execute(
@@ -198,15 +202,15 @@ async def test_booking_and_answer_are_one_transaction(programs: Programs, connec
             " perform pg_terminate_backend(pg_backend_pid()); return new; end $$;"
             "create trigger fail before insert on idempotency_keys for each row execute function fail()"
         )
-        refused(await ada.book(8, key=f"{KEY}-2"), 503, "overloaded")  # the answer cannot be kept: so no booking
+        refused(await ada.book(8, key=f"{KEY}-2"), 503, "overloaded")  # the answer cannot be stored: no booking
         assert await counts(connection) == (1, 1)
         assert (await ada.get("/bookings")).json() == []
         await connection.execute("drop trigger fail on idempotency_keys")
         assert (await ada.book(8, key=f"{KEY}-2")).status_code == 201
 
 
-async def test_what_was_never_begun_is_not_kept(programs: Programs, connection: asyncpg.Connection) -> None:
-    """A request that cannot be read has no answer to keep: the corrected one may have the same key."""
+async def test_invalid_requests_do_not_use_up_the_key(programs: Programs, connection: asyncpg.Connection) -> None:
+    """An invalid request has no answer to replay: the corrected request may have the same key."""
     async with programs(1) as (ada,):
         refused(await ada.post("/bookings", {"seat": 7}, key=KEY), 422, "invalid_input", "seat")
         refused(await ada.post("/bookings", {"seat_id": 7, "any": True}, key=KEY), 422, "invalid_input", "seat_id")
@@ -214,13 +218,13 @@ async def test_what_was_never_begun_is_not_kept(programs: Programs, connection: 
         assert (await ada.book(7, key=KEY)).status_code == 201
 
 
-async def test_keys_that_are_none(programs: Programs, connection: asyncpg.Connection) -> None:
+async def test_malformed_keys_are_refused(programs: Programs, connection: asyncpg.Connection) -> None:
     async with programs(1) as (ada,):
         for key in (b"", b'""', b'"', b'"a" "b"', b"a b", b"a" * 256, b"\xc3\xa9", b"\xff", b"a\tb"):
             headers = [(b"idempotency-key", key)]
             answer = await ada.http.post("/bookings", json={"seat_id": 7}, headers=headers)
             if key == b'"':
-                assert answer.status_code == 201  # one quote is a character like another
+                assert answer.status_code == 201  # a single quote is an ordinary character
                 continue
             refused(answer, 422, "invalid_input", "Idempotency-Key")
         twice = [(b"idempotency-key", b"a"), (b"idempotency-key", b"b")]
@@ -235,20 +239,20 @@ async def test_keys_that_are_none(programs: Programs, connection: asyncpg.Connec
         assert await counts(connection) == (5, 5)
 
 
-async def test_without_a_key_nothing_is_kept(programs: Programs, connection: asyncpg.Connection) -> None:
+async def test_without_a_key_no_answer_is_stored(programs: Programs, connection: asyncpg.Connection) -> None:
     async with programs(1) as (ada,):
         assert (await ada.book(7)).status_code == 201
         refused(await ada.book(7), 409, "day_already_booked")
         assert await counts(connection) == (1, 0)
 
 
-async def many_at_once(program: Program) -> list[httpx.Response]:
+async def book_with_twenty_keys(program: Program) -> list[httpx.Response]:
     return await together(*(program.book(7, key=f"key-{number}") for number in range(20)))
 
 
 async def test_twenty_keys_at_once_make_one_booking(programs: Programs, connection: asyncpg.Connection) -> None:
     async with programs(1) as (ada,):
-        answers = await many_at_once(ada)
+        answers = await book_with_twenty_keys(ada)
         assert sorted(answer.status_code for answer in answers) == [201] + [409] * 19
         assert await counts(connection) == (1, 20)
-        assert [answer.content for answer in await many_at_once(ada)] == [answer.content for answer in answers]
+        assert [answer.content for answer in await book_with_twenty_keys(ada)] == [answer.content for answer in answers]

@@ -1,4 +1,4 @@
-"""Limits as programs meet them: 429 with Retry-After, and the same request is right again when that is over."""
+"""Limits in the API: 429 with Retry-After, and the same request succeeds after that time."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tests.api.conftest import refused, running_programs
 from tests.support import Clock, Site, together
 
 
-def too_many(answer: httpx.Response, seconds: int) -> None:
+def assert_too_many(answer: httpx.Response, seconds: int) -> None:
     problem = refused(answer, 429, "too_many_attempts")
     assert 0 < int(answer.headers["retry-after"]) <= seconds
     assert problem["detail"].startswith("Too many attempts. Try again ")
 
 
 @pytest.mark.parametrize("name", ["john", "nobody"])
-async def test_failed_sign_ins_and_live_tokens(site: Site, name: str) -> None:
+async def test_failed_sign_ins_are_limited_and_existing_tokens_still_work(site: Site, name: str) -> None:
     async with httpx.AsyncClient(base_url=site.url, timeout=30) as http:
         john = {"username": "john", "password": "secret"}
         token = (await http.post("/auth/register", json=john)).json()["access_token"]
@@ -31,21 +31,21 @@ async def test_failed_sign_ins_and_live_tokens(site: Site, name: str) -> None:
         assert Counter(answer.status_code for answer in answers) == {401: 10, 429: 30}
         for answer in (*answers, await http.post("/auth/login", json=wrong | {"password": "secret"})):
             if answer.status_code == 429:
-                too_many(answer, 3600)
+                assert_too_many(answer, 3600)
         headers = {"authorization": f"Bearer {token}"}
         assert (await http.get("/me", headers=headers)).status_code == 200
         assert (await http.post("/bookings", json={"seat_id": 7}, headers=headers)).status_code == 201
 
 
-async def test_registrations(start_site: Callable[..., Site]) -> None:
+async def test_registrations_are_limited(start_site: Callable[..., Site]) -> None:
     site = start_site(SEATWEB_LIMIT_REGISTRATIONS="2/hour")
     async with httpx.AsyncClient(base_url=site.url) as http:
-        for name in ("john", "john", "jane"):  # also asking whether a name is taken is bounded
+        for name in ("john", "john", "jane"):  # attempts to register a taken username count too
             answer = await http.post("/auth/register", json={"username": name, "password": "secret"})
-        too_many(answer, 3600)
+        assert_too_many(answer, 3600)
 
 
-async def test_bookings_moves_and_repeated_requests(
+async def test_bookings_and_moves_are_limited_and_work_after_the_wait(
     start_site: Callable[..., Site], clock: Clock, connection: asyncpg.Connection
 ) -> None:
     site = start_site(SEATWEB_LIMIT_BOOKINGS="4/second")
@@ -55,10 +55,10 @@ async def test_bookings_moves_and_repeated_requests(
         assert Counter(answer.status_code for answer in answers) == {201: 4, 429: 6}
         for answer in answers:
             if answer.status_code == 429:
-                too_many(answer, 1)
+                assert_too_many(answer, 1)
         assert await connection.fetchval("select count(*) from bookings") == 4
         assert (await grace.book(8)).status_code == 201
-        # A refusal is no answer that is kept for the key: after the time that it says, the same request is done.
+        # A 429 is not stored for the key: after its Retry-After, the same request books.
         for day in days:
             while (answer := await ada.book(7, booking_date=day, key=f"key-{day}")).status_code == 429:
                 await asyncio.sleep(int(answer.headers["retry-after"]))
@@ -69,19 +69,19 @@ async def test_bookings_moves_and_repeated_requests(
         assert 429 in Counter(answer.status_code for answer in moves)
 
 
-async def test_requests_of_a_user_and_of_an_address(start_site: Callable[..., Site]) -> None:
+async def test_requests_are_limited_per_user_and_per_address(start_site: Callable[..., Site]) -> None:
     site = start_site(SEATWEB_LIMIT_REQUESTS="5/hour")
     async with running_programs(site, 2) as (ada, grace), httpx.AsyncClient(base_url=site.url) as http:
         answers = [await ada.get("/me") for _ in range(5)]
         assert {answer.status_code for answer in answers} == {200}
         for path in ("/me", "/seats", "/sections", "/bookings", "/me?x=1&x=2"):
-            too_many(await ada.get(path), 3600)
-        too_many(await ada.book(7), 3600)
+            assert_too_many(await ada.get(path), 3600)
+        assert_too_many(await ada.book(7), 3600)
         assert (await grace.get("/me")).status_code == 200
         strangers = [await http.get("/me", headers={"authorization": f"Bearer {n}"}) for n in range(6)]
         assert [answer.status_code for answer in strangers] == [401] * 5 + [429]
         assert (await http.get("/health")).status_code == 200
-        assert (await http.get("/")).status_code == 200  # pages are no calls of the API
+        assert (await http.get("/")).status_code == 200  # pages are not limited as API requests
 
 
 async def test_requests_are_not_limited_by_default(site: Site) -> None:
@@ -90,7 +90,7 @@ async def test_requests_are_not_limited_by_default(site: Site) -> None:
         assert {answer.status_code for answer in answers} == {200}
 
 
-async def test_the_document_tells_of_it(site: Site) -> None:
+async def test_the_openapi_document_lists_the_limits(site: Site) -> None:
     async with httpx.AsyncClient(base_url=site.url) as http:
         api = (await http.get("/openapi.json")).json()
     for path, methods in api["paths"].items():
@@ -111,12 +111,12 @@ async def test_limits_hold_without_redis(
         assert Counter(answer.status_code for answer in answers) == {201: 4, 429: 6}
 
 
-async def test_a_repeated_answer_is_no_booking(start_site: Callable[..., Site]) -> None:
-    """A program on a bad connection sends the same request again and again."""
+async def test_replayed_answers_do_not_count_as_bookings(start_site: Callable[..., Site]) -> None:
+    """A program on a bad connection may send the same request many times."""
     site = start_site(SEATWEB_LIMIT_BOOKINGS="2/hour")
     async with running_programs(site, 1) as (ada,):
         answers = [await ada.book(7, key="one-booking") for _ in range(10)]
         assert [answer.status_code for answer in answers] == [201] * 10
         assert [answer.headers.get("idempotency-replayed") for answer in answers] == [None] + ["true"] * 9
-        assert (await ada.book(8, key="another")).status_code == 409  # one seat a day; it counts
-        too_many(await ada.book(9, key="a-third"), 3600)
+        assert (await ada.book(8, key="another")).status_code == 409  # refused (one seat per day), but it counts
+        assert_too_many(await ada.book(9, key="a-third"), 3600)

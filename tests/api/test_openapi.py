@@ -1,6 +1,6 @@
-"""The OpenAPI document is valid, and true: whatever a fuzzer sends, the answer is one that the document tells of.
+"""The OpenAPI document is valid and correct: every response to a fuzzer's requests is one that it describes.
 
-`make test` sends a few hundred requests. `SEATWEB_TEST_FUZZ_CASES=5000` sends at least so many, and prints the figures.
+`make test` sends a few hundred requests. `SEATWEB_TEST_FUZZ_CASES=5000` sends at least 5,000, and prints the figures.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CHECKS = (
 
 @schemathesis.hook
 def map_body(context: schemathesis.HookContext, body: Any) -> Any:
-    """Bring most seats and days within reach, so that bookings come about; the rest is as it was generated."""
+    """Map most generated seats, sections and days to ones that can be booked; leave the rest as generated."""
     if not isinstance(body, dict):
         return body
     seat_id, day, section, name = (body.get(key) for key in ("seat_id", "booking_date", "section", "username"))
@@ -68,7 +68,9 @@ def api(site: Site) -> dict[str, Any]:
 
 def operations(api: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {
-        f"{method.upper()} {path}": one for path, methods in api["paths"].items() for method, one in methods.items()
+        f"{method.upper()} {path}": operation
+        for path, methods in api["paths"].items()
+        for method, operation in methods.items()
     }
 
 
@@ -79,7 +81,7 @@ def test_the_document_is_valid(api: dict[str, Any]) -> None:
         schemathesis.openapi.from_dict(broken).validate()
 
 
-def test_the_document_tells_of_every_operation(api: dict[str, Any]) -> None:
+def test_the_document_describes_every_operation(api: dict[str, Any]) -> None:
     described = operations(api)
     assert set(described) == {
         "POST /auth/register",
@@ -94,17 +96,17 @@ def test_the_document_tells_of_every_operation(api: dict[str, Any]) -> None:
         "GET /health",
         "GET /health/live",
     }
-    for name, one in described.items():
-        assert one["summary"], name
-        assert one["description"], name
+    for name, operation in described.items():
+        assert operation["summary"], name
+        assert operation["description"], name
         public = name.startswith(("POST /auth", "GET /health"))
-        assert one.get("security", []) == ([] if public else [{"bearer": []}]), name
-        for parameter in one.get("parameters", []):
+        assert operation.get("security", []) == ([] if public else [{"bearer": []}]), name
+        for parameter in operation.get("parameters", []):
             assert parameter["description"], (name, parameter["name"])
 
 
 def answers(har: Path, api: dict[str, Any]) -> Counter[tuple[str, int, str]]:
-    """Return how often each operation gave each status and code."""
+    """Return how often each operation answered with each status and code."""
     paths = {path: re.compile(re.sub(r"\{\w+\}", "[^/]+", path)) for path in api["paths"]}
     seen: Counter[tuple[str, int, str]] = Counter()
     for entry in json.loads(har.read_text())["log"]["entries"]:
@@ -117,11 +119,11 @@ def answers(har: Path, api: dict[str, Any]) -> Counter[tuple[str, int, str]]:
     return seen
 
 
-def test_every_example_fits_its_schema(api: dict[str, Any]) -> None:
+def test_every_example_matches_its_schema(api: dict[str, Any]) -> None:
     seen = 0
-    for name, one in operations(api).items():
-        contents = [one.get("requestBody", {}).get("content", {})]
-        contents += [answer.get("content", {}) for answer in one["responses"].values()]
+    for name, operation in operations(api).items():
+        contents = [operation.get("requestBody", {}).get("content", {})]
+        contents += [response.get("content", {}) for response in operation["responses"].values()]
         for media in (media for content in contents for media in content.values()):
             for example in media.get("examples", {}).values():
                 schema = {**media["schema"], "components": api["components"]}
@@ -130,11 +132,11 @@ def test_every_example_fits_its_schema(api: dict[str, Any]) -> None:
     assert seen > 50
 
 
-async def test_the_document_is_true(programs: Programs, tmp_path: Path) -> None:
-    """Generated requests, fitting and not, of a user with a token, alone and in stories (schemathesis)."""
+async def test_every_response_matches_the_document(programs: Programs, tmp_path: Path) -> None:
+    """Schemathesis sends valid and invalid requests with a user's token, one by one and in sequences."""
     phases = "examples,coverage,fuzzing,stateful" if CASES else "examples,fuzzing,stateful"
     async with programs(1) as (ada,):
-        await ada.post("/auth/register", {"username": "john", "password": "secret"})  # of the examples
+        await ada.post("/auth/register", {"username": "john", "password": "secret"})  # the user in the examples
         process = await asyncio.create_subprocess_exec(
             Path(sys.executable).with_name("schemathesis"),
             *("run", f"{ada.site.url}/openapi.json"),
@@ -149,18 +151,18 @@ async def test_the_document_is_true(programs: Programs, tmp_path: Path) -> None:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        said = (await process.communicate())[0].decode()
+        output = (await process.communicate())[0].decode()
         api = (await ada.get("/openapi.json")).json()
     seen = answers(tmp_path / "answers.har", api)
-    figures = [f"{times:5} {' '.join(map(str, one))}" for one, times in sorted(seen.items())]
-    sys.stdout.write("\n".join([said, *figures]))
-    assert process.returncode == 0, said
+    figures = [f"{times:5} {' '.join(map(str, answer))}" for answer, times in sorted(seen.items())]
+    sys.stdout.write("\n".join([output, *figures]))
+    assert process.returncode == 0, output
     assert sum(seen.values()) >= (CASES or 300)
     described = operations(api)
     for name, status, code in seen:
-        if code not in {"method_not_allowed", "not_found"}:  # of addresses and methods that are no operation
+        if code not in {"method_not_allowed", "not_found"}:  # these do not belong to an operation
             answer = described.get(name, {}).get("responses", {}).get(str(status), {})
             assert not code or code in answer["content"][PROBLEM_JSON]["examples"], (name, status, code)
     succeeded = {name for name, status, _ in seen if status < 300}
-    # Each did what it is for, at least once; only john may find that he is there already.
+    # Every operation succeeded at least once, except perhaps registering, because john exists already.
     assert succeeded >= set(described) - {"POST /auth/register"}

@@ -1,4 +1,4 @@
-"""Every way to be refused: each code once, and whatever else can be wrong with a request."""
+"""Error responses: each problem code once, and everything that can be wrong with a request."""
 
 from __future__ import annotations
 
@@ -23,7 +23,15 @@ from seatweb.settings import Backends, Settings
 from seatweb.storage.outbox import RedisOutbox
 from seatweb.storage.redis import RedisClient
 
-from tests.api.conftest import PROBLEM_JSON, Program, Programs, held_back, refused, running_programs, waiting_for_a_lock
+from tests.api.conftest import (
+    PROBLEM_JSON,
+    Program,
+    Programs,
+    blocked_backend,
+    blocked_bookings,
+    refused,
+    running_programs,
+)
 from tests.support import NO_TLS, Clock, Site, soup, until, without_layers
 
 JOHN = {"username": "john", "password": "secret"}
@@ -31,7 +39,7 @@ JOHN = {"username": "john", "password": "secret"}
 
 @dataclass
 class Scene:
-    """Who and what a story has: two users' programs, and the database itself."""
+    """What a story can use: two users' programs, the database, the servers, and a function that starts a site."""
 
     ada: Program
     grace: Program
@@ -74,7 +82,7 @@ async def username_taken(scene: Scene) -> httpx.Response:
 SECRET: Final = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 
 
-async def with_app(scene: Scene, code: str | None = None) -> httpx.Response:
+async def sign_in_with_app(scene: Scene, code: str | None = None) -> httpx.Response:
     """Sign in as john, who has an authenticator app."""
     await scene.ada.post("/auth/register", JOHN)
     await scene.connection.execute(
@@ -86,9 +94,9 @@ async def with_app(scene: Scene, code: str | None = None) -> httpx.Response:
 
 
 async def request_in_progress(scene: Scene) -> httpx.Response:
-    async with held_back(scene.url):
+    async with blocked_bookings(scene.url):
         first = asyncio.create_task(scene.ada.book(7, key="key"))
-        await waiting_for_a_lock(scene.connection)
+        await blocked_backend(scene.connection)
         answer = await scene.ada.book(7, key="key")
     assert (await first).status_code == 201
     return answer
@@ -100,9 +108,9 @@ async def idempotency_key_reused(scene: Scene) -> httpx.Response:
 
 
 async def overloaded(scene: Scene) -> httpx.Response:
-    async with held_back(scene.url):
+    async with blocked_bookings(scene.url):
         booking = asyncio.create_task(scene.ada.book(7))
-        await scene.connection.execute("select pg_terminate_backend($1)", await waiting_for_a_lock(scene.connection))
+        await scene.connection.execute("select pg_terminate_backend($1)", await blocked_backend(scene.connection))
         return await booking
 
 
@@ -124,7 +132,7 @@ async def internal_error(scene: Scene) -> httpx.Response:
 
 
 async def malformed_request(scene: Scene) -> httpx.Response:
-    """Our server (uvicorn) refuses such a request itself; another one may let it through."""
+    """Call the app directly, since uvicorn refuses such a request itself; another server may pass it on."""
     app = create_app(Settings.model_validate({}), scene.backends)
     headers = {"content-length": "many", "content-type": "application/json"}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(cast("Any", app)), base_url="http://localhost") as http:
@@ -140,8 +148,8 @@ STORIES: Final[dict[str, tuple[int, Callable[[Scene], Awaitable[httpx.Response]]
     "malformed_json": (400, request("POST", "/bookings", content=b"{", headers=JSON)),
     "malformed_request": (400, malformed_request),
     "bad_credentials": (401, request("POST", "/auth/login", json=JOHN)),
-    "second_factor_needed": (401, with_app),
-    "bad_code": (401, lambda scene: with_app(scene, "12345")),
+    "second_factor_needed": (401, sign_in_with_app),
+    "bad_code": (401, lambda scene: sign_in_with_app(scene, "12345")),
     "too_many_attempts": (429, too_many_attempts),
     "second_factor_missing": (403, second_factor_missing),
     "not_signed_in": (401, request("GET", "/me", headers={"authorization": "Bearer none"})),
@@ -168,7 +176,7 @@ STORIES: Final[dict[str, tuple[int, Callable[[Scene], Awaitable[httpx.Response]]
 
 
 @pytest.mark.parametrize("code", STORIES)
-async def test_every_code(
+async def test_every_code_is_returned_as_a_problem(
     programs: Programs,
     connection: asyncpg.Connection,
     database_url: str,
@@ -190,11 +198,10 @@ async def test_every_code(
     assert ("allow" in answer.headers) is (status == 405)
 
 
-async def test_every_code_has_its_story(site: Site) -> None:
-    """The codes that are told here, those of the code, and those of the documentation are the same."""
-    in_code = set(problems()) - {
-        error.code for error in (Forbidden, NotAllowed, TooManyStreams, UserNotFound)
-    }  # only pages can be that
+async def test_every_code_is_tested_and_documented(site: Site) -> None:
+    """The codes in STORIES, in the source and in the OpenAPI document are the same."""
+    of_pages = {error.code for error in (Forbidden, NotAllowed, TooManyStreams, UserNotFound)}
+    in_code = set(problems()) - of_pages
     assert set(STORIES) == in_code
     async with httpx.AsyncClient(base_url=site.url) as http:
         api = (await http.get("/openapi.json")).json()
@@ -205,15 +212,15 @@ async def test_every_code_has_its_story(site: Site) -> None:
         for answer in operation["responses"].values()
         for code in answer.get("content", {}).get(PROBLEM_JSON, {}).get("examples", {})
     }
-    everywhere = {"not_found", "method_not_allowed", "internal_error"}  # of no operation in particular
+    everywhere = {"not_found", "method_not_allowed", "internal_error"}  # these do not belong to an operation
     assert documented | everywhere == in_code
     assert {problem["code"] for problem in api["x-problems"]} >= in_code
 
 
-# Addresses and methods
+# Paths and methods
 
 
-async def test_methods_that_an_address_does_not_take(programs: Programs) -> None:
+async def test_methods_that_a_path_does_not_support_are_refused(programs: Programs) -> None:
     async with programs(1) as (ada,):
         for path, allowed in {
             "/auth/register": {"POST"},
@@ -233,11 +240,11 @@ async def test_methods_that_an_address_does_not_take(programs: Programs) -> None
                         continue
                     answer = await ada.http.request(method, path + slash)
                     refused(answer, 405, "method_not_allowed")
-                    given = {name.strip() for name in answer.headers["allow"].split(",")}
-                    assert given - {"OPTIONS", "HEAD"} == allowed, (method, path)
+                    named = {name.strip() for name in answer.headers["allow"].split(",")}
+                    assert named - {"OPTIONS", "HEAD"} == allowed, (method, path)
 
 
-async def test_addresses_that_are_none(programs: Programs, site: Site) -> None:
+async def test_unknown_paths_are_not_found(programs: Programs, site: Site) -> None:
     async with programs(1) as (ada,):
         for path in (
             "/auth",
@@ -266,7 +273,7 @@ BODIES = {"/auth/register": "POST", "/auth/login": "POST", "/bookings": "POST", 
 
 
 @pytest.mark.parametrize(("path", "method"), BODIES.items())
-async def test_bodies_that_cannot_be_read(programs: Programs, path: str, method: str) -> None:
+async def test_malformed_json_is_refused(programs: Programs, path: str, method: str) -> None:
     async with programs(1) as (ada,):
         for body in (
             b"",
@@ -295,7 +302,7 @@ async def test_bodies_that_cannot_be_read(programs: Programs, path: str, method:
 
 
 @pytest.mark.parametrize(("path", "method"), BODIES.items())
-async def test_bodies_of_another_kind_or_too_large(programs: Programs, path: str, method: str) -> None:
+async def test_bodies_that_are_not_json_or_too_large_are_refused(programs: Programs, path: str, method: str) -> None:
     async with programs(1) as (ada,):
         for kind in (
             "",
@@ -322,7 +329,7 @@ async def test_bodies_of_another_kind_or_too_large(programs: Programs, path: str
         assert (await ada.get("/me")).status_code == 200
 
 
-async def test_fields_that_do_not_fit_are_named(programs: Programs, connection: asyncpg.Connection) -> None:
+async def test_invalid_fields_are_named(programs: Programs, connection: asyncpg.Connection) -> None:
     async with programs(1) as (ada,):
         for method, path, content, field in (
             ("POST", "/auth/register", {**JOHN, "email": "x"}, "email"),
@@ -371,8 +378,8 @@ async def test_fields_that_do_not_fit_are_named(programs: Programs, connection: 
         assert await connection.fetchval("select count(*) from bookings") == 0
 
 
-async def test_fields_that_come_twice(programs: Programs, connection: asyncpg.Connection) -> None:
-    """Two readers could understand such a body differently (RFC 8259, section 4), so it is refused."""
+async def test_duplicate_fields_are_refused(programs: Programs, connection: asyncpg.Connection) -> None:
+    """Parsers may understand such a body differently (RFC 8259, section 4), so it is refused."""
     async with programs(1) as (ada,):
         for body in (
             b'{"seat_id": 1, "seat_id": 2}',
@@ -385,12 +392,12 @@ async def test_fields_that_come_twice(programs: Programs, connection: asyncpg.Co
         assert await connection.fetchval("select count(*) from bookings") == 0
 
 
-async def test_parameters_that_come_twice(programs: Programs) -> None:
+async def test_duplicate_parameters_are_refused(programs: Programs) -> None:
     async with programs(1) as (ada,):
         for path in ("/me", "/seats", "/sections", "/bookings"):
             refused(await ada.get(f"{path}?x=1&x=2&y=1&%78=1"), 422, "invalid_input", "x")
         refused(await ada.http.post("/bookings?a=1&a=1", json={"seat_id": 1}), 422, "invalid_input", "a")
-        # Looking for them takes no longer than reading them.
+        # Finding duplicates stays fast with many names.
         began = time.monotonic()
         await ada.get("/me?" + "&".join(f"{number:x}" for number in range(900)))
         body = json.dumps({f"{number:x}": 1 for number in range(1_500)}).encode()
@@ -399,7 +406,7 @@ async def test_parameters_that_come_twice(programs: Programs) -> None:
         assert time.monotonic() - began < 2
 
 
-async def test_an_unknown_error_tells_nothing(programs: Programs, connection: asyncpg.Connection) -> None:
+async def test_an_unexpected_error_reveals_nothing(programs: Programs, connection: asyncpg.Connection) -> None:
     await connection.execute("alter table generations rename to numbers")
     async with programs(1) as (ada,):
         for answer in (await ada.book(7), await ada.book(7, key="key"), await ada.get("/seats")):
@@ -408,13 +415,13 @@ async def test_an_unknown_error_tells_nothing(programs: Programs, connection: as
             assert "relation" not in answer.text
 
 
-# Other sites' pages (CORS)
+# CORS
 
 
 ORIGIN = "https://intranet.example.org"
 
 
-async def test_no_other_sites_page_may_use_the_api_by_default(programs: Programs) -> None:
+async def test_cors_allows_no_origin_by_default(programs: Programs) -> None:
     async with programs(1) as (ada,):
         for method, path in (("GET", "/seats"), ("OPTIONS", "/bookings"), ("GET", "/nothing"), ("GET", "/health")):
             headers = {"origin": ORIGIN, "access-control-request-method": "POST"}
@@ -422,7 +429,7 @@ async def test_no_other_sites_page_may_use_the_api_by_default(programs: Programs
             assert not [name for name in answer.headers if name.startswith("access-control-")]
 
 
-async def test_only_named_origins_may(start_site: Callable[..., Site]) -> None:
+async def test_cors_allows_only_the_configured_origins(start_site: Callable[..., Site]) -> None:
     site = start_site(SEATWEB_CORS_ORIGINS=f"{ORIGIN}, https://other.example.org")
     async with running_programs(site, 1) as (ada,):
         for origin in (ORIGIN, "https://other.example.org"):
@@ -450,7 +457,7 @@ async def test_only_named_origins_may(start_site: Callable[..., Site]) -> None:
                 assert "access-control-allow-credentials" not in preflight.headers
         refusal = await ada.get("/seats?section=Z", headers={"origin": ORIGIN})
         refused(refusal, 404, "section_not_found")
-        assert refusal.headers["access-control-allow-origin"] == ORIGIN  # so that the page can read why
+        assert refusal.headers["access-control-allow-origin"] == ORIGIN  # so that the page can read the problem
         for origin in (f"{ORIGIN}.evil.example", "https://evil.example", "null", ORIGIN.replace("https", "http"), "*"):
             answer = await ada.get("/seats", headers={"origin": origin})
             assert answer.headers.get("access-control-allow-origin") not in {origin, "*"}
@@ -460,14 +467,14 @@ async def test_only_named_origins_may(start_site: Callable[..., Site]) -> None:
             assert preflight.headers.get("access-control-allow-origin") not in {origin, "*"}
 
 
-def test_the_documentation_is_made_without_a_server(backends: Backends, clock: Clock) -> None:
+def test_the_openapi_document_is_built_without_a_server(backends: Backends, clock: Clock) -> None:
     app = create_app(Settings.model_validate({}), backends)
     assert document(without_layers(app))["openapi"].startswith("3.1")
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE"])
-async def test_who_it_is_comes_before_what_they_want(site: Site, method: str) -> None:
-    """Whoever has no token learns nothing of what a request must be."""
+async def test_requests_are_authenticated_before_they_are_validated(site: Site, method: str) -> None:
+    """Clients without a token learn nothing about what a valid request is."""
     path = {"GET": "/bookings?limit=x&limit=y", "POST": "/bookings"}.get(method, "/bookings/x")
     for content in (b"{", b'{"seat_id": "x"}', b"[]", b'{"any": true}'):
         async with httpx.AsyncClient(base_url=site.url, verify=NO_TLS) as http:
@@ -475,7 +482,7 @@ async def test_who_it_is_comes_before_what_they_want(site: Site, method: str) ->
 
 
 @pytest.mark.parametrize(("path", "kind"), [("/auth/login", "json"), ("/login", "x-www-form-urlencoded")])
-async def test_who_leaves_in_the_middle_of_a_request_is_no_error_of_ours(
+async def test_a_client_that_disconnects_mid_request_is_not_logged_as_an_error(
     site: Site, capsys: pytest.CaptureFixture[str], path: str, kind: str
 ) -> None:
     capsys.readouterr()
@@ -483,7 +490,7 @@ async def test_who_leaves_in_the_middle_of_a_request_is_no_error_of_ours(
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/{kind}\r\nContent-Length: 99\r\n\r\n"
     writer.write(head.encode() + b"{")
     await writer.drain()
-    assert (await site.visitor().get("/health/live")).status_code == 200  # the head was read by now
+    assert (await site.visitor().get("/health/live")).status_code == 200  # by now the server has read the head
     writer.close()
     lines: list[str] = []
 

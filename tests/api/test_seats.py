@@ -1,4 +1,4 @@
-"""Seats and sections on a day, and ETags that change exactly when something did."""
+"""Seats and sections of a day, and ETags that change exactly when the seats do."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ SEATS = [
 ]
 
 
-async def tag(program: Program, path: str) -> str:
+async def etag(program: Program, path: str) -> str:
     return str((await program.get(path)).headers["etag"])
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-async def test_the_free_seats_of_today(programs: Programs, connection: asyncpg.Connection, slash: str) -> None:
+async def test_free_seats_are_listed_and_counted(
+    programs: Programs, connection: asyncpg.Connection, slash: str
+) -> None:
     await connection.execute("update seats set closed = true where id = 3")
     async with programs(2) as (ada, grace):
         await ada.book(7)
@@ -32,7 +34,7 @@ async def test_the_free_seats_of_today(programs: Programs, connection: asyncpg.C
         assert answer.json() == [seat for seat in SEATS if seat["id"] not in {3, 7}]
         everything = (await grace.get(f"/seats{slash}?status=all")).json()
         assert everything == [{**seat, "is_available": seat["id"] not in {3, 7}} for seat in SEATS]
-        assert (await ada.get(f"/seats{slash}?status=all")).json() == everything  # one's own is not available either
+        assert (await ada.get(f"/seats{slash}?status=all")).json() == everything  # nor is the user's own seat available
         in_a = (await grace.get(f"/seats{slash}?section=A&status=free&booking_date={DAY}")).json()
         assert [seat["id"] for seat in in_a] == [number for number in range(1, 21) if number not in {3, 7}]
         assert (await grace.get(f"/seats{slash}?booking_date=2026-11-24")).json() == [
@@ -45,7 +47,9 @@ async def test_the_free_seats_of_today(programs: Programs, connection: asyncpg.C
 
 
 @pytest.mark.parametrize("path", ["/seats", "/sections"])
-async def test_days_that_are_none_or_cannot_be_booked(programs: Programs, clock: Clock, path: str) -> None:
+async def test_invalid_days_and_days_outside_the_window_are_refused(
+    programs: Programs, clock: Clock, path: str
+) -> None:
     async with programs(1) as (ada,):
         for day in (clock.ahead(-1), clock.ahead(91), "0001-01-01", "9999-12-31"):
             refused(await ada.get(f"{path}?booking_date={day}"), 422, "outside_booking_window")
@@ -55,7 +59,7 @@ async def test_days_that_are_none_or_cannot_be_booked(programs: Programs, clock:
         refused(await ada.get(f"{path}?booking_date={DAY}&booking_date={DAY}"), 422, "invalid_input", "booking_date")
 
 
-async def test_sections_and_statuses_that_are_none(programs: Programs) -> None:
+async def test_unknown_sections_and_statuses_are_refused(programs: Programs) -> None:
     async with programs(1) as (ada,):
         for name in ("Z", "a", "", "A%00", "%ff", "%ed%a0%80", "A'--", "AA"):
             refused(await ada.get(f"/seats?section={name}"), 404, "section_not_found")
@@ -65,7 +69,7 @@ async def test_sections_and_statuses_that_are_none(programs: Programs) -> None:
         refused(await ada.get("/seats?status=all&x=1&status=all&x=2"), 422, "invalid_input", "status", "x")
 
 
-async def test_a_tag_changes_exactly_when_something_did(
+async def test_an_etag_changes_exactly_when_the_seats_do(
     programs: Programs, clock: Clock, connection: asyncpg.Connection
 ) -> None:
     async with programs(2) as (ada, grace):
@@ -74,19 +78,19 @@ async def test_a_tag_changes_exactly_when_something_did(
         everything = (*paths, *tomorrow)
 
         async def changed_by(action: Any) -> set[str]:
-            before = {path: await tag(grace, path) for path in everything}
+            before = {path: await etag(grace, path) for path in everything}
             await action
-            after = {path: await tag(ada, path) for path in everything}  # the same for everyone
+            after = {path: await etag(ada, path) for path in everything}  # ETags are the same for all users
             return {path for path in everything if before[path] != after[path]}
 
         in_a = {"/seats", "/seats?status=all", "/sections", "/seats?section=A"}
         in_c = {"/seats", "/seats?status=all", "/sections", "/seats?section=C&status=all"}
         assert await changed_by(ada.get("/seats")) == set()
         assert await changed_by(ada.book(7)) == in_a
-        assert await changed_by(grace.book(7)) == set()  # refused: nothing changed
+        assert await changed_by(grace.book(7)) == set()  # refused
         assert await changed_by(ada.book(8)) == set()
         booking = (await ada.get("/bookings")).json()[0]["id"]
-        assert await changed_by(ada.move(booking, 7)) == set()  # to the seat it has
+        assert await changed_by(ada.move(booking, 7)) == set()  # to its own seat
         assert await changed_by(ada.move(booking, 43)) == in_a | in_c
         assert await changed_by(ada.cancel(booking)) == in_c
         assert await changed_by(ada.cancel(booking)) == set()
@@ -95,15 +99,15 @@ async def test_a_tag_changes_exactly_when_something_did(
         }
         closed = connection.execute("update seats set closed = true where id = 9")
         assert await changed_by(closed) == {path for path in everything if "section=C" not in path}
-        # Different contents never share a tag.
-        tags = [await tag(ada, path) for path in everything]
-        assert len(set(tags)) == len(tags)
+        # Different responses never share an ETag.
+        etags = [await etag(ada, path) for path in everything]
+        assert len(set(etags)) == len(etags)
 
 
-async def test_what_is_known_is_not_sent_again(programs: Programs) -> None:
+async def test_a_current_etag_is_answered_with_304(programs: Programs) -> None:
     async with programs(1) as (ada,):
         for path in ("/seats", "/sections"):
-            known = await tag(ada, path)
+            known = await etag(ada, path)
             for value in (
                 known,
                 f"W/{known}",
@@ -117,15 +121,15 @@ async def test_what_is_known_is_not_sent_again(programs: Programs) -> None:
             for value in ('"other"', known.strip('"'), f"w/{known}", "", f'"{known}'):
                 answer = await ada.get(path, headers={"if-none-match": value})
                 assert (answer.status_code, answer.headers["etag"]) == (200, known), value
-        before = await tag(ada, "/seats")
+        before = await etag(ada, "/seats")
         await ada.book(7)
         assert (await ada.get("/seats", headers={"if-none-match": before})).status_code == 200
-        # A path that is refused is not answered with 304.
+        # A refused request is not answered with 304.
         refused(await ada.get("/seats?section=Z", headers={"if-none-match": "*"}), 404, "section_not_found")
 
 
-async def test_one_sees_ones_own_change_next(programs: Programs) -> None:
-    """Promise 4, also through the cache: a hundred changes, each in the next view."""
+async def test_users_see_their_own_change_in_the_next_response(programs: Programs) -> None:
+    """Promise 4, with the cache in use: each of a hundred changes is in the next response."""
     async with programs(1) as (ada,):
         for _ in range(50):
             booking = (await ada.book(7)).json()["id"]

@@ -1,4 +1,4 @@
-"""The commands of the original, word for word, and every command of docs/api.md, against a running site."""
+"""Run the original API's commands, verbatim, and every command of docs/api.md against a site."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def blocks() -> list[tuple[str, str]]:
 
 
 def shape(value: Any) -> Any:
-    """Return what an answer looks like: names and types; of a list, what its first looks like."""
+    """Return the names and types in a JSON value; of a list, those of its first item."""
     if isinstance(value, dict):
-        return {name: shape(one) for name, one in value.items()}
+        return {name: shape(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [shape(one) for one in value[:1]]
+        return [shape(item) for item in value[:1]]
     return type(value)
 
 
@@ -73,38 +73,38 @@ def test_the_guide_quotes_the_original_word_for_word() -> None:
 
 
 @needs_curl
-def test_every_command_of_the_guide_gives_what_it_says(site: Site) -> None:
+def test_every_command_of_the_guide_returns_what_the_guide_shows(site: Site) -> None:
     found = blocks()
     commands = [text.replace(ADDRESS, site.url) for kind, text in found if kind == "sh"]
     script = "".join(f"{command}\necho; echo '{MARK}'\n" for command in commands)
     answers = iter(run("bash", "-euc", script).split(MARK))
-    told = 0
+    compared = 0
     for (kind, command), (next_kind, expected) in pairwise([*found, ("", "")]):
         if kind != "sh":
             continue
         answer = next(answers).strip()
         assert answer, command
         if next_kind == "json":
-            told += 1
+            compared += 1
             assert shape(json.loads(answer)) == shape(json.loads(expected)), command
         elif next_kind == "text":
-            told += 1
-            assert anonymous(answer) == anonymous(expected.strip()), command
-    assert told >= 10
+            compared += 1
+            assert without_cursors(answer) == without_cursors(expected.strip()), command
+    assert compared >= 10
 
 
-def anonymous(text: str) -> str:
+def without_cursors(text: str) -> str:
     return re.sub(r"cursor=[\w-]+", "cursor=…", text)
 
 
 def test_every_python_snippet_of_the_guide_runs(site: Site, tmp_path: Path) -> None:
     script = tmp_path / "guide.py"
     script.write_text("".join(text.replace(ADDRESS, site.url) for kind, text in blocks() if kind == "python"))
-    said = list(lines(run(sys.executable, str(script))))
-    assert said[0].startswith("{'section': 'C'")
-    assert said[1] == "day_already_booked: You already have a seat on this day."
-    assert said[2].startswith("2026-11-24 C ")
-    assert said[3].endswith("free seats; the last answer was 304")
+    output = list(lines(run(sys.executable, str(script))))
+    assert output[0].startswith("{'section': 'C'")
+    assert output[1] == "day_already_booked: You already have a seat on this day."
+    assert output[2].startswith("2026-11-24 C ")
+    assert output[3].endswith("free seats; the last answer was 304")
 
 
 def lines(text: str) -> Iterator[str]:

@@ -12,7 +12,7 @@ from seatweb.http.csrf import Csrf
 from seatweb.http.tokens import API_AUDIENCE, CONFIRMED_AUDIENCE, PASSKEY_AUDIENCE, SECOND_FACTOR_AUDIENCE
 from webauthn.helpers import bytes_to_base64url
 
-from tests.api.conftest import whose
+from tests.api.conftest import user_and_session
 from tests.bad_input import forms
 from tests.bad_input.requests import Person
 from tests.support import Clock, Site, Visitor
@@ -33,7 +33,7 @@ async def people(
     site.confirm(root)
     assert ada.user
     assert grace.user
-    user, session = whose(site, ada)
+    user, session = user_and_session(site, ada)
     waiting = await connection.fetchval(
         "insert into waiting_sign_ins (user_id, password_hash, created_at)"
         " values ($1, 'none', now() + interval '1 day') returning id",

@@ -1,4 +1,4 @@
-"""The rules of booking, against the real database: promises 1 to 5 and 9 of the design."""
+"""The booking rules on a real database: promises 1 to 5 and 9 of the design."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def users(database: Database) -> list[User]:
 
 
 async def outcomes(actions: list[Awaitable[Booking]]) -> Counter[str]:
-    """Run all at once and count what came of each; anything but a booking or a domain error fails the test."""
+    """Run the actions concurrently and count bookings and error codes; raise any exception that is no domain error."""
     found: Counter[str] = Counter()
     for result in await asyncio.gather(*actions, return_exceptions=True):
         if isinstance(result, Booking):
@@ -67,7 +67,7 @@ async def outcomes(actions: list[Awaitable[Booking]]) -> Counter[str]:
 
 
 async def until_locked(connection: asyncpg.Connection) -> None:
-    """Return when a statement waits for a lock."""
+    """Wait until a statement waits for a lock."""
     while not await connection.fetchval(
         "select exists(select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database())"
     ):
@@ -79,7 +79,7 @@ async def status_of(views: DayViews, day: date, seat_id: int, user: User | None 
     return view.status_of(view.seats[seat_id], user.id if user else None)
 
 
-async def test_a_booking_is_seen_by_its_user_and_by_others(
+async def test_a_booking_shows_as_mine_to_its_user_and_as_taken_to_others(
     bookings: Bookings, views: DayViews, users: list[User], clock: Clock
 ) -> None:
     booking = await bookings.book(users[0], 7, clock.today)
@@ -89,7 +89,7 @@ async def test_a_booking_is_seen_by_its_user_and_by_others(
     assert await status_of(views, clock.ahead(1), 7, users[1]) is Status.FREE
 
 
-async def test_a_seat_is_never_sold_twice(
+async def test_a_seat_is_never_booked_twice(
     bookings: Bookings, another: Process, users: list[User], clock: Clock
 ) -> None:
     for day in (clock.ahead(n) for n in range(10)):
@@ -97,28 +97,28 @@ async def test_a_seat_is_never_sold_twice(
         assert found == {"booked": 1, "seat_taken": 11}
 
 
-async def test_of_many_who_want_a_seat_at_once_one_asks_the_database(
+async def test_concurrent_bookings_of_a_seat_make_one_call_to_the_database(
     bookings: Bookings, database: Database, users: list[User], clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The others would keep places in it from those who want other seats."""
-    asked = []
+    """More calls would occupy connections that bookings of other seats need."""
+    calls = []
 
-    def counted(name: str, ask: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        async def count(*work: Any) -> Any:
-            asked.append(name)
-            return await ask(*work)
+    def recorded(name: str, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def record(*work: Any) -> Any:
+            calls.append(name)
+            return await method(*work)
 
-        return count
+        return record
 
-    monkeypatch.setattr(database, "write", counted("write", database.write))
-    monkeypatch.setattr(database, "run", counted("run", database.run))
+    monkeypatch.setattr(database, "write", recorded("write", database.write))
+    monkeypatch.setattr(database, "run", recorded("run", database.run))
     assert await outcomes([bookings.book(user, 7, clock.today) for user in users]) == {"booked": 1, "seat_taken": 11}
-    assert asked == ["write"]
+    assert calls == ["write"]
     found = await outcomes([bookings.book(users[0], 8, clock.ahead(1)) for _ in range(5)])
     assert found == {"booked": 1, "day_already_booked": 4}
 
 
-async def test_who_comes_too_late_asks_together_with_others(
+async def test_concurrent_checks_for_late_users_share_a_query(
     bookings: Bookings,
     views: DayViews,
     database: Database,
@@ -126,11 +126,11 @@ async def test_who_comes_too_late_asks_together_with_others(
     clock: Clock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked, run = 0, database.run
+    calls, run = 0, database.run
 
     async def counted(*work: Any) -> Any:
-        nonlocal asked
-        asked += 1
+        nonlocal calls
+        calls += 1
         return await run(*work)
 
     for user, seat_id in zip(users, range(1, 7), strict=False):
@@ -141,32 +141,32 @@ async def test_who_comes_too_late_asks_together_with_others(
     late = [bookings.book(user, seat_id, clock.today) for user in users[6:] for seat_id in range(1, 6)]
     mine = [bookings.book(users[0], 1, clock.today), bookings.book(users[5], 6, clock.today)]
     assert await outcomes([*late, *mine]) == {"seat_taken": 30, "day_already_booked": 1, "booked": 1}
-    assert asked <= 2
+    assert calls <= 2
 
 
-async def test_who_cannot_learn_whether_the_seat_is_free_hears_so_in_time(
+async def test_bookings_are_refused_in_time_when_the_seat_check_gets_no_answer(
     bookings: Bookings, database: Database, users: list[User], clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those who ask, and those who come while the question is on its way."""
+    """Both the booking that runs the check and those that arrive while it is running."""
     await bookings.book(users[0], 7, clock.today)
-    run, asked, over = database.run, asyncio.Event(), asyncio.Event()
+    run, started, released = database.run, asyncio.Event(), asyncio.Event()
 
     async def stuck(*work: Any) -> Any:
-        asked.set()
-        await over.wait()
+        started.set()
+        await released.wait()
         return await run(*work)
 
     monkeypatch.setattr(database, "run", stuck)
     async with asyncio.timeout(10):
         first = asyncio.ensure_future(outcomes([bookings.book(users[1], 7, clock.today)]))
-        await asked.wait()
+        await started.wait()
         assert await outcomes([bookings.book(user, 7, clock.today) for user in users[2:]]) == {"overloaded": 10}
         assert await first == {"overloaded": 1}
-        over.set()
+        released.set()
         assert await outcomes([bookings.book(users[1], 7, clock.today)]) == {"seat_taken": 1}
 
 
-async def test_the_next_gets_the_seat_when_the_first_may_not_have_it(
+async def test_the_next_user_gets_the_seat_when_the_first_is_refused(
     bookings: Bookings, users: list[User], clock: Clock
 ) -> None:
     await bookings.book(users[0], 1, clock.today)
@@ -174,29 +174,29 @@ async def test_the_next_gets_the_seat_when_the_first_may_not_have_it(
     assert found == {"day_already_booked": 1, "booked": 1, "seat_taken": 10}
 
 
-async def test_where_the_first_finds_no_place_nobody_waits_for_one_anew(
+async def test_waiting_bookings_fail_together_with_a_first_that_gets_no_connection(
     bookings: Bookings, database: Database, users: list[User], clock: Clock, connection: asyncpg.Connection
 ) -> None:
     transaction = connection.transaction()
     await transaction.start()
     await connection.execute("insert into generations values (1, $1, 1)", clock.today)
-    places = [asyncio.ensure_future(bookings.book(user, n, clock.today)) for n, user in enumerate(users[:8], 1)]
+    blocked = [asyncio.ensure_future(bookings.book(user, n, clock.today)) for n, user in enumerate(users[:8], 1)]
     await until(database._writers.locked)
     first = asyncio.ensure_future(outcomes([bookings.book(users[8], 20, clock.today)]))
-    await asyncio.sleep(0.8 * TURN_SECONDS)  # the time that it waits for a place is nearly over
+    await asyncio.sleep(0.8 * TURN_SECONDS)  # it has almost reached its time limit for a connection
     began = time.monotonic()
     assert await outcomes([bookings.book(user, 20, clock.today) for user in users[9:]]) == {"overloaded": 3}
     assert time.monotonic() - began < 0.8 * TURN_SECONDS
     assert await first == {"overloaded": 1}
     await transaction.rollback()
-    assert len(await asyncio.gather(*places)) == 8
+    assert len(await asyncio.gather(*blocked)) == 8
 
 
 @pytest.mark.parametrize("ends", ["gets the seat", "is cancelled", "takes too long"])
-async def test_who_waits_for_the_first_is_answered_whatever_becomes_of_it(
+async def test_waiting_bookings_are_answered_however_the_first_one_ends(
     bookings: Bookings, users: list[User], clock: Clock, connection: asyncpg.Connection, ends: str
 ) -> None:
-    """The first one waits for the section, which somebody else has locked."""
+    """The first booking waits for the section, which another transaction has locked."""
     transaction = connection.transaction()
     await transaction.start()
     await connection.execute("insert into generations values (1, $1, 1)", clock.today)
@@ -206,7 +206,7 @@ async def test_who_waits_for_the_first_is_answered_whatever_becomes_of_it(
     if ends == "takes too long":
         began = time.monotonic()
         assert await others == {"overloaded": 11}
-        assert time.monotonic() - began < 2  # and not one after the other
+        assert time.monotonic() - began < 2  # they wait concurrently, not one after the other
         await transaction.rollback()
         assert (await first).user_id == users[0].id
         return
@@ -222,10 +222,10 @@ async def test_who_waits_for_the_first_is_answered_whatever_becomes_of_it(
     assert await connection.fetchval("select count(*) from bookings") == 1
 
 
-async def test_the_index_decides_also_when_the_check_before_it_saw_nothing(
+async def test_the_unique_index_refuses_a_booking_that_the_check_let_through(
     bookings: Bookings, users: list[User], clock: Clock, connection: asyncpg.Connection
 ) -> None:
-    """A booking that is committed between the look and the insert is refused by the unique index."""
+    """Another booking of the seat commits between the check and the insert."""
     transaction = connection.transaction()
     await transaction.start()
     await connection.execute(
@@ -247,7 +247,7 @@ async def test_a_user_has_one_seat_a_day(bookings: Bookings, users: list[User], 
         await bookings.book(users[0], 1, clock.ahead(1))
 
 
-async def test_cancelling_frees_the_seat_as_often_as_one_likes(
+async def test_a_seat_can_be_booked_and_cancelled_repeatedly(
     bookings: Bookings, views: DayViews, users: list[User], clock: Clock
 ) -> None:
     for user in (users[0], users[0], users[1], users[0]):
@@ -258,7 +258,7 @@ async def test_cancelling_frees_the_seat_as_often_as_one_likes(
             await bookings.cancel(user, booking.id)
 
 
-async def test_anothers_booking_is_not_found(
+async def test_another_users_booking_is_not_found(
     bookings: Bookings, views: DayViews, users: list[User], clock: Clock
 ) -> None:
     booking = await bookings.book(users[0], 7, clock.today)
@@ -316,16 +316,16 @@ async def test_swapping_seats_is_refused_without_a_deadlock(
     assert await connection.fetchval("select deadlocks from pg_stat_database where datname = current_database()") == 0
 
 
-async def test_any_free_seat_gives_everyone_another_one_until_none_is_left(
+async def test_booking_any_seat_gives_everyone_a_different_one_until_none_is_left(
     bookings: Bookings, database: Database, clock: Clock, connection: asyncpg.Connection
 ) -> None:
-    people = await make_users(database, 90)
-    found = await outcomes([bookings.book_any(user, clock.today) for user in people])
+    users = await make_users(database, 90)
+    found = await outcomes([bookings.book_any(user, clock.today) for user in users])
     assert found == {"booked": 80, "no_free_seat": 10}
     assert await connection.fetchval("select count(distinct seat_id) from bookings where status = 'confirmed'") == 80
 
 
-async def test_any_free_seat_keeps_to_the_section_and_leaves_room(
+async def test_booking_any_seat_stays_in_the_section_and_leaves_space_between_users(
     bookings: Bookings, users: list[User], clock: Clock
 ) -> None:
     labels = [(await bookings.book_any(user, clock.today, "B")).seat.label for user in users[:3]]
@@ -338,12 +338,14 @@ async def test_any_free_seat_keeps_to_the_section_and_leaves_room(
         await bookings.book_any(user, clock.today, "B")
 
 
-async def test_a_full_section_says_so(bookings: Bookings, database: Database, clock: Clock) -> None:
-    people = await make_users(database, 21)
-    for user in people[:20]:
+async def test_booking_any_seat_in_a_full_section_is_refused(
+    bookings: Bookings, database: Database, clock: Clock
+) -> None:
+    users = await make_users(database, 21)
+    for user in users[:20]:
         await bookings.book_any(user, clock.today, "D")
     with pytest.raises(NoFreeSeat):
-        await bookings.book_any(people[20], clock.today, "D")
+        await bookings.book_any(users[20], clock.today, "D")
 
 
 @pytest.mark.parametrize("days", [-400, -1, DAYS_AHEAD + 1, 40_000])
@@ -366,7 +368,7 @@ async def test_the_window_includes_its_first_and_last_day(
     assert await bookings.book(users[0], 7, clock.ahead(days))
 
 
-async def test_what_is_over_can_neither_be_cancelled_nor_moved(
+async def test_past_bookings_can_be_neither_cancelled_nor_moved(
     bookings: Bookings, users: list[User], clock: Clock
 ) -> None:
     booking = await bookings.book(users[0], 7, clock.today)
@@ -384,7 +386,7 @@ async def test_unknown_seats_are_not_found(bookings: Bookings, users: list[User]
         await bookings.book(users[0], seat_id, clock.today)
 
 
-async def test_closed_seats_are_not_booked(
+async def test_closed_seats_cannot_be_booked(
     bookings: Bookings, views: DayViews, users: list[User], clock: Clock, connection: asyncpg.Connection
 ) -> None:
     await connection.execute("update seats set closed = true where id = 7")
@@ -393,7 +395,7 @@ async def test_closed_seats_are_not_booked(
     assert await status_of(views, clock.today, 7) is Status.CLOSED
 
 
-async def test_every_change_bumps_the_generation_and_leaves_a_trail(
+async def test_every_change_bumps_the_generation_and_leaves_an_audit_row(
     bookings: Bookings, users: list[User], clock: Clock, connection: asyncpg.Connection
 ) -> None:
     booking = await bookings.book(users[0], 7, clock.today)
@@ -429,7 +431,7 @@ async def test_a_refusal_leaves_nothing_behind(
     assert after == before
 
 
-async def test_the_trail_is_append_only(
+async def test_the_audit_trail_is_append_only(
     bookings: Bookings, users: list[User], clock: Clock, connection: asyncpg.Connection
 ) -> None:
     await bookings.book(users[0], 7, clock.today)
@@ -438,14 +440,16 @@ async def test_the_trail_is_append_only(
             await connection.execute(statement)
 
 
-async def test_coming_and_ended_bookings(bookings: Bookings, users: list[User], clock: Clock) -> None:
+async def test_upcoming_and_ended_bookings_are_listed_separately(
+    bookings: Bookings, users: list[User], clock: Clock
+) -> None:
     later = await bookings.book(users[0], 1, clock.ahead(3))
     today = await bookings.book(users[0], 2, clock.today)
-    dropped = await bookings.book(users[0], 3, clock.ahead(1))
-    await bookings.cancel(users[0], dropped.id)
+    cancelled = await bookings.book(users[0], 3, clock.ahead(1))
+    await bookings.cancel(users[0], cancelled.id)
     await bookings.book(users[1], 4, clock.today)
-    assert [booking.id for booking in await bookings.coming(users[0])] == [today.id, later.id]
-    assert [booking.id for booking in await bookings.ended(users[0])] == [dropped.id]
+    assert [booking.id for booking in await bookings.upcoming(users[0])] == [today.id, later.id]
+    assert [booking.id for booking in await bookings.ended(users[0])] == [cancelled.id]
 
 
 async def test_a_booking_is_counted_and_the_holds_are_read_in_one_round_trip(
@@ -466,7 +470,7 @@ async def test_a_booking_is_counted_and_the_holds_are_read_in_one_round_trip(
 
 
 @pytest.mark.parametrize("action", ["book", "book any", "move", "cancel"])
-async def test_deleting_an_account_and_booking_from_it_lock_in_one_order(
+async def test_deleting_an_account_and_booking_from_it_lock_in_the_same_order(
     bookings: Bookings,
     database: Database,
     database_url: str,
@@ -475,7 +479,7 @@ async def test_deleting_an_account_and_booking_from_it_lock_in_one_order(
     connection: asyncpg.Connection,
     action: str,
 ) -> None:
-    """In two windows: while the deletion holds the account, the other one waits for it and locks nothing itself."""
+    """The user acts in two windows: while the deletion locks the account, the other action waits and locks nothing."""
     ada, tomorrow = users[0], clock.ahead(1)
     booking = await bookings.book(ada, 7, clock.today)
     actions: dict[str, Callable[[], Awaitable[Booking]]] = {
@@ -489,7 +493,7 @@ async def test_deleting_an_account_and_booking_from_it_lock_in_one_order(
         acting = asyncio.ensure_future(actions[action]())
         await until_blocked(database_url, acting)
         other = await asyncpg.connect(database_url)
-        try:  # what the deletion takes next is free
+        try:  # the rows that the deletion locks next are not locked
             async with other.transaction():
                 await other.execute("set local lock_timeout = '1s'")
                 await other.execute(

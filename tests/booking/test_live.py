@@ -1,4 +1,4 @@
-"""The live map over real HTTP: what changes arrives by itself, only that, and for everyone as they may see it."""
+"""The live map over real HTTP: streams get each change, nothing else, and only what their viewer may see."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from seatweb.accounts import queries as account_queries
 from seatweb.booking import live as module
 from seatweb.booking import queries as booking_queries
 from seatweb.booking.changes import CHANNEL
-from seatweb.booking.live import LOOK_SECONDS, STREAMS_OF_A_USER, Live
+from seatweb.booking.live import POLL_SECONDS, STREAMS_OF_A_USER, Live
 from seatweb.storage.database import Database
 
 from tests.domain import Process
@@ -40,43 +40,43 @@ async def cancel(visitor: Visitor) -> None:
 
 
 def counts(event: Event, section: str = "A") -> tuple[str, str]:
-    """Return the count of a section and the tally as the event has them."""
+    """Return the section's count and the tally in the event."""
     html = soup(event.data)
     return one(html, f"#section-{section}-count").get_text(), str(one(html, "#tally")["data-free"])
 
 
-async def test_everything_that_others_do_arrives_within_a_second_and_nothing_else(site: Site, clock: Clock) -> None:
+async def test_each_change_by_others_arrives_within_a_second_and_nothing_else(site: Site, clock: Clock) -> None:
     async with site.people(1, prefix="Zoltan") as (zoltan,):
         visitor = site.visitor()
         async with live(visitor, clock.today) as stream:
             assert (stream.events[0].name, stream.events[0].data) == ("status", "live")
             token = await hold(zoltan, clock.today, 7)
-            heard = [await stream.shows(7, "held")]
+            events = [await stream.shows(7, "held")]
             await zoltan.post_htmx(f"/days/{DAY}/seats/7/release", token=token)
-            heard.append(await stream.shows(7, "free"))
+            events.append(await stream.shows(7, "free"))
             await zoltan.book(clock.today, 7)
-            heard.append(await stream.shows(7, "taken"))
+            events.append(await stream.shows(7, "taken"))
             await zoltan.post(f"/days/{DAY}/seats/43/move")
             moved = await stream.shows(43, "taken")
             assert moved.status(7) == "free"
             await cancel(zoltan)
-            heard.append(await stream.shows(43, "free"))
-            for event, section in zip(heard, "AAAC", strict=True):
+            events.append(await stream.shows(43, "free"))
+            for event, section in zip(events, "AAAC", strict=True):
                 (seat,) = (target for target in event.targets if target.startswith("#seat-"))
                 assert event.targets == [seat, f"#section-{section}-count", "#tally"]
-            assert [counts(event, section) for event, section in zip(heard, "AAAC", strict=True)] == [
+            assert [counts(event, section) for event, section in zip(events, "AAAC", strict=True)] == [
                 ("19 free", "79"), ("20 free", "80"), ("19 free", "79"), ("20 free", "80"),
             ]  # fmt: skip
             assert len(stream.changes) == 5
-            assert heard[-1].id == await tag_of(visitor, clock.today)
-            assert len({event.id for event in heard}) == 4
-            assert one(soup(heard[0].data), "#seat-7")["aria-label"] == "Seat A-07, being chosen"
-            assert "<hx-partial" in heard[0].data
+            assert events[-1].id == await tag_of(visitor, clock.today)
+            assert len({event.id for event in events}) == 4
+            assert one(soup(events[0].data), "#seat-7")["aria-label"] == "Seat A-07, being chosen"
+            assert "<hx-partial" in events[0].data
             for event in stream.events:
                 assert not [word for word in ("Zoltan", ">ZO<", token) if word in event.data]
 
 
-async def test_a_hold_that_ends_by_itself_is_told(site: Site, clock: Clock, store: redis.Redis) -> None:
+async def test_the_expiry_of_a_hold_is_streamed(site: Site, clock: Clock, store: redis.Redis) -> None:
     async with live(site.visitor(), clock.today) as stream:
         seconds, microseconds = store.time()
         now = int(seconds) * 1000 + int(microseconds) // 1000
@@ -87,17 +87,17 @@ async def test_a_hold_that_ends_by_itself_is_told(site: Site, clock: Clock, stor
         assert free.at - held.at > 0.3
 
 
-async def test_a_change_whose_signal_was_lost_is_seen_all_the_same(
+async def test_a_change_whose_signal_was_lost_is_found_by_polling(
     start_site: Callable[..., Site], clock: Clock, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert LOOK_SECONDS < BROKEN_SECONDS
-    monkeypatch.setattr("seatweb.booking.live.LOOK_SECONDS", 0.2)
+    assert POLL_SECONDS < BROKEN_SECONDS
+    monkeypatch.setattr("seatweb.booking.live.POLL_SECONDS", 0.2)
     async with live(start_site().visitor(), clock.today) as stream:
         await connection.execute("update seats set closed = true where id = 7")
         await stream.shows(7, "closed")
 
 
-async def test_who_sits_where_is_told_to_users_only_and_one_s_own_seat_is_one_s_own(site: Site, clock: Clock) -> None:
+async def test_only_users_see_who_has_a_seat_and_their_own_seat_is_marked(site: Site, clock: Clock) -> None:
     async with (
         site.people(1, prefix="Zoltan") as (zoltan,),
         site.people(1) as (grace,),
@@ -128,8 +128,8 @@ async def test_who_sits_where_is_told_to_users_only_and_one_s_own_seat_is_one_s_
 
 
 @pytest.mark.parametrize("first", ["holder", "other"])
-async def test_everyone_gets_the_counts_that_are_right_for_them(site: Site, clock: Clock, first: str) -> None:
-    """Who holds a seat counts it as free, nobody else does; whose stream was first does not matter."""
+async def test_each_viewer_gets_their_own_counts(site: Site, clock: Clock, first: str) -> None:
+    """A held seat counts as free for its holder only, whichever stream was opened first."""
     async with site.people(3) as (ada, grace, eve), AsyncExitStack() as stack:
         await hold(ada, clock.today, 7)
         streams: dict[str, Stream] = {}
@@ -141,9 +141,7 @@ async def test_everyone_gets_the_counts_that_are_right_for_them(site: Site, cloc
         assert counts(await streams["other"].shows(8, "taken")) == ("18 free", "78")
 
 
-async def test_choosing_is_told_to_the_holder_s_other_tab_without_taking_the_seat_from_it(
-    site: Site, clock: Clock
-) -> None:
+async def test_a_held_seat_stays_free_in_its_holders_other_tabs(site: Site, clock: Clock) -> None:
     async with site.people(2) as (ada, grace), live(ada, clock.today) as hers, live(grace, clock.today) as others:
         await hold(ada, clock.today, 7)
         await others.shows(7, "held")
@@ -154,7 +152,7 @@ async def test_choosing_is_told_to_the_holder_s_other_tab_without_taking_the_sea
         assert {event.status(seat) for event in hers.changes for seat in (7, 8)} <= {"free", None}
 
 
-async def test_a_section_s_page_hears_of_its_section(site: Site, clock: Clock) -> None:
+async def test_a_section_page_gets_only_changes_of_its_section(site: Site, clock: Clock) -> None:
     async with site.people(2) as (ada, grace), live(site.visitor(), clock.today, section="B") as stream:
         await ada.book(clock.today, 7)
         await grace.book(clock.today, 27)
@@ -165,10 +163,10 @@ async def test_a_section_s_page_hears_of_its_section(site: Site, clock: Clock) -
         assert "seat-7" not in "".join(event.data for event in stream.events)
 
 
-# Going on where one was
+# Reconnecting
 
 
-async def test_who_comes_back_gets_what_was_missed_and_nothing_twice(site: Site, clock: Clock) -> None:
+async def test_a_reconnected_stream_gets_what_it_missed_and_nothing_twice(site: Site, clock: Clock) -> None:
     async with site.people(4) as (ada, grace, eve, joan), live(joan, clock.today) as witness:
         visitor = site.visitor()
         async with live(visitor, clock.today) as stream:
@@ -191,7 +189,7 @@ async def test_who_comes_back_gets_what_was_missed_and_nothing_twice(site: Site,
             assert len(stream.changes) == 1
 
 
-async def test_a_page_that_was_opened_before_a_change_gets_it(site: Site, clock: Clock) -> None:
+async def test_a_page_rendered_before_a_change_gets_it(site: Site, clock: Clock) -> None:
     async with site.people(2) as (ada, grace), live(grace, clock.today) as witness:
         visitor = site.visitor()
         tag = await tag_of(visitor, clock.today)
@@ -202,7 +200,7 @@ async def test_a_page_that_was_opened_before_a_change_gets_it(site: Site, clock:
 
 
 @pytest.mark.parametrize("tag", ["A:1,B:1,C:1,D:1,h:0", "rubbish", "A:20", "🪑", "x" * 2000, "A:20,B:20,C:20,D:20,h:1"])
-async def test_whoever_was_away_for_too_long_gets_whole_sections(site: Site, clock: Clock, tag: str) -> None:
+async def test_a_stream_with_an_unknown_tag_gets_whole_sections(site: Site, clock: Clock, tag: str) -> None:
     async with site.people(1) as (ada,):
         await ada.book(clock.today, 7)
         async with live(ada, clock.today, since=tag) as stream:
@@ -212,7 +210,7 @@ async def test_whoever_was_away_for_too_long_gets_whole_sections(site: Site, clo
             await stream.says("mine", "7")
 
 
-async def test_more_changes_than_are_kept_come_as_whole_sections(
+async def test_a_stream_that_missed_more_changes_than_are_kept_gets_whole_sections(
     site: Site, clock: Clock, connection: asyncpg.Connection, store: redis.Redis
 ) -> None:
     async with live(site.visitor(), clock.today) as witness:
@@ -220,16 +218,16 @@ async def test_more_changes_than_are_kept_come_as_whole_sections(
         for number in range(66):
             await connection.execute("update seats set closed = $1 where id = 7", number % 2 == 0)
             store.publish(CHANNEL, f"someone {DAY}")
-            heard = await witness.shows(7, "closed" if number % 2 == 0 else "free")
+            event = await witness.shows(7, "closed" if number % 2 == 0 else "free")
             if number == 10:
-                later = heard.id
+                later = event.id
         async with live(site.visitor(), clock.today, since=tag) as stream:
             assert (await stream.shows(7, "free")).targets[0] == "#section-A"
         async with live(site.visitor(), clock.today, since=later) as stream:
             assert (await stream.shows(7, "free")).targets == ["#seat-7", "#section-A-count", "#tally"]
 
 
-async def test_seats_that_came_or_went_come_as_whole_sections(
+async def test_streams_get_whole_sections_when_a_seat_is_added(
     site: Site, clock: Clock, connection: asyncpg.Connection, store: redis.Redis
 ) -> None:
     async with live(site.visitor(), clock.today) as stream:
@@ -242,8 +240,8 @@ async def test_seats_that_came_or_went_come_as_whole_sections(
         assert event.targets == [*(f"#section-{name}" for name in "ABCD"), "#tally"]
 
 
-async def test_a_map_that_nobody_watched_for_a_while_tells_what_is_new(site: Site, clock: Clock) -> None:
-    """The first change after everyone had left is not the first change of before."""
+async def test_a_day_that_is_watched_again_streams_the_new_change(site: Site, clock: Clock) -> None:
+    """A new channel starts counting again; its first change must not be mistaken for the old channel's first."""
     async with site.people(2) as (ada, grace):
         for person, seat_id in ((ada, 7), (grace, 8)):
             for viewer in (site.visitor(), person):
@@ -255,14 +253,14 @@ async def test_a_map_that_nobody_watched_for_a_while_tells_what_is_new(site: Sit
                         assert event.id == await tag_of(viewer, clock.today)
 
 
-async def test_a_page_from_another_process_misses_nothing_that_came_between_two_reads(
+async def test_a_page_from_another_process_misses_no_booking_made_between_two_reads(
     process: Process,
     another: Process,
     database: Database,
     clock: Clock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Both read the generation before a booking; the page's process read the seats before it, the map's after it."""
+    """Both read the generation before a booking; the page reads the seats before it, the live map after it."""
     ada = await database.run(account_queries.register_user, "ada", "ada", ["ada"], "none")
     original = booking_queries.read_seats
     page_read, map_reads, booked = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -297,7 +295,7 @@ async def test_a_page_from_another_process_misses_nothing_that_came_between_two_
         assert update.everything or 7 in update.seats
 
 
-# Ends, limits and bad requests
+# Ends of streams, limits and invalid requests
 
 
 async def test_signing_out_ends_the_stream_within_a_second(site: Site, clock: Clock) -> None:
@@ -309,10 +307,10 @@ async def test_signing_out_ends_the_stream_within_a_second(site: Site, clock: Cl
         assert not others.ended
 
 
-async def test_a_quiet_stream_gives_signs_of_life_and_ends_with_its_day(
+async def test_a_quiet_stream_sends_heartbeats_and_ends_with_its_day(
     start_site: Callable[..., Site], clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("seatweb.booking.live.BEAT_SECONDS", 0.1)
+    monkeypatch.setattr("seatweb.booking.live.HEARTBEAT_SECONDS", 0.1)
     site = start_site()
     async with live(site.visitor(), clock.today) as stream:
         for _ in range(3):
@@ -323,7 +321,7 @@ async def test_a_quiet_stream_gives_signs_of_life_and_ends_with_its_day(
         assert (await site.visitor().http.head(f"/days/{DAY}/live")).status_code == 404
 
 
-async def test_a_user_has_eight_streams_and_a_place_is_free_again_when_one_ends(site: Site, clock: Clock) -> None:
+async def test_a_user_can_have_eight_streams_open_at_a_time(site: Site, clock: Clock) -> None:
     async with site.people(2) as (ada, grace), AsyncExitStack() as stack:
         last = AsyncExitStack()
         for number in range(STREAMS_OF_A_USER):
@@ -342,7 +340,9 @@ async def test_a_user_has_eight_streams_and_a_place_is_free_again_when_one_ends(
         assert (await ada.http.head(f"/days/{DAY}/live")).status_code == 429
 
 
-async def test_visitors_leave_room_for_users(site: Site, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_visitors_cannot_take_the_streams_reserved_for_users(
+    site: Site, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "STREAMS_OF_VISITORS", 3)
     async with site.people(1) as (ada,), AsyncExitStack() as stack:
         for _ in range(3):
@@ -351,7 +351,7 @@ async def test_visitors_leave_room_for_users(site: Site, clock: Clock, monkeypat
         await stack.enter_async_context(live(ada, clock.today))
 
 
-async def test_when_the_last_stream_leaves_nothing_is_kept_of_the_day(process: Process, clock: Clock) -> None:
+async def test_nothing_of_a_day_is_kept_after_its_last_stream_ends(process: Process, clock: Clock) -> None:
     tasks = asyncio.all_tasks()
     async with Live(process.views, process.window, process.changes) as live_map:
         running = len(asyncio.all_tasks())
@@ -367,7 +367,7 @@ async def test_when_the_last_stream_leaves_nothing_is_kept_of_the_day(process: P
     await until(lambda: asyncio.all_tasks() == tasks)
 
 
-async def test_it_is_a_stream_that_proxies_and_browsers_leave_alone(site: Site, clock: Clock) -> None:
+async def test_proxies_and_browsers_neither_cache_nor_buffer_the_stream(site: Site, clock: Clock) -> None:
     visitor = site.visitor()
     async with visitor.http.stream("GET", f"/days/{DAY}/live", headers={"Accept-Encoding": "gzip, br"}) as answer:
         headers = answer.headers
@@ -379,7 +379,7 @@ async def test_it_is_a_stream_that_proxies_and_browsers_leave_alone(site: Site, 
         assert (await anext(answer.aiter_raw())).startswith(b"event: status\ndata: live\n\n")
 
 
-async def test_what_is_no_stream(site: Site, clock: Clock) -> None:
+async def test_invalid_stream_requests_are_refused(site: Site, clock: Clock) -> None:
     visitor = site.visitor()
     path = f"/days/{DAY}/live"
     head = await visitor.http.head(path)
@@ -399,7 +399,7 @@ async def test_what_is_no_stream(site: Site, clock: Clock) -> None:
             assert soup((await answer.aread()).decode()).select("a[href='/']")
 
 
-async def test_a_reader_who_does_not_read_holds_nobody_up_and_gets_the_sum(
+async def test_a_stalled_client_delays_nobody_and_gets_its_changes_combined(
     site: Site, clock: Clock, connection: asyncpg.Connection, store: redis.Redis
 ) -> None:
     await connection.execute(
@@ -415,7 +415,7 @@ async def test_a_reader_who_does_not_read_holds_nobody_up_and_gets_the_sum(
         await loop.sock_sendall(slow, f"GET /days/{DAY}/live?since={tag} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         assert b"200 OK" in await loop.sock_recv(slow, 100)
         async with live(site.visitor(), clock.today) as quick:
-            for number in range(24):  # each about 300 kB: in all more than the buffers on the way take
+            for number in range(24):  # about 300 kB each: together more than all buffers in between can hold
                 closed = number % 2 == 0
                 await connection.execute("update seats set closed = $1", closed)
                 store.publish(CHANNEL, f"someone {DAY}")

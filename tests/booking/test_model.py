@@ -1,4 +1,4 @@
-"""Rules that need no server."""
+"""Rules that can be tested without a server."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ ALL = {f"{n:02}" for n in range(1, 21)}
 @pytest.mark.parametrize(
     ("views", "seat", "nearest"),
     [
-        ([view("A", {"07"})], "07", "A-06"),  # on the same row before any other, the lower number first
+        ([view("A", {"07"})], "07", "A-06"),  # the same row first, then the lower number
         ([view("A", {"07", "06", "08"})], "07", "A-02"),
-        ([view("A", ALL - {"20"}), view("B", set())], "01", "A-20"),  # own section first, however far
+        ([view("A", ALL - {"20"}), view("B", set())], "01", "A-20"),  # the same section first, however far
         ([view("A", ALL), view("B", ALL), view("C", {"01"})], "07", "C-02"),
         ([view("A", {"07"}, closed={"06", "08", "02", "12"})], "07", "A-09"),
         ([view("A", ALL)], "07", None),
@@ -92,14 +92,14 @@ def test_own_paths_are_kept(path: str) -> None:
         "/\t/evil.example", "/\n/evil.example", " /", "///evil.example", "/" + "a" * 600, "http:/evil", "/a\\b", "\0/",
     ],
 )  # fmt: skip
-def test_other_addresses_lead_home(path: str) -> None:
+def test_other_addresses_are_replaced_by_the_home_page(path: str) -> None:
     assert own_path(path) == "/"
 
 
 @pytest.mark.parametrize(
     "value", ["", "booked", "booked.<b>", "signed_out.A-07", "unknown.A-07", "booked.A-07 ", "booked.A-07\n", "a" * 500]
 )
-def test_a_notice_that_is_not_ours_says_nothing(value: str) -> None:
+def test_unknown_notices_are_ignored(value: str) -> None:
     assert notice(value) is None
 
 

@@ -1,4 +1,4 @@
-"""The cached section views: a copy that saves work and is never wrong (promises 4 and 5)."""
+"""Cached section views save work and are never wrong (promises 4 and 5)."""
 
 from __future__ import annotations
 
@@ -42,20 +42,20 @@ def store(redis_url: str) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Give the names of the statements that were run."""
+def queries_run(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Give the names of the queries that were run."""
     names: list[str] = []
     for method in ("one", "all"):
         original: Callable[..., Any] = getattr(Statements, method)
 
-        async def counted(
+        async def recorded(
             self: Statements, name: str, _original: Callable[..., Any] = original, **parameters: object
         ) -> Any:
-            if name != "live_sessions":  # which a process asks by itself, whatever is asked of it
+            if name != "live_sessions":  # runs in the background, independently of requests
                 names.append(name)
             return await _original(self, name, **parameters)
 
-        monkeypatch.setattr(Statements, method, counted)
+        monkeypatch.setattr(Statements, method, recorded)
     return names
 
 
@@ -63,21 +63,21 @@ def taken(view: DayView) -> set[str]:
     return {seat.seat.label for seat in view.seats.values() if seat.sitter}
 
 
-async def test_the_second_look_needs_no_seats_from_the_database(
-    bookings: Bookings, views: DayViews, another: Process, clock: Clock, asked: list[str]
+async def test_a_second_view_reads_no_seats_from_the_database(
+    bookings: Bookings, views: DayViews, another: Process, clock: Clock, queries_run: list[str]
 ) -> None:
     first = await views.day(clock.today)
-    assert asked == ["read_generations", "read_seats"]
-    assert await views.day(clock.today) == first  # a moment old: nobody is asked at all
-    assert asked == ["read_generations", "read_seats"]
+    assert queries_run == ["read_generations", "read_seats"]
+    assert await views.day(clock.today) == first  # from memory: it is recent enough
+    assert queries_run == ["read_generations", "read_seats"]
     assert await views.day(clock.today, fresh=True) == first
-    assert asked == ["read_generations", "read_seats", "read_generations"]
-    assert await another.views.day(clock.today) == first  # another process: from Redis
-    assert asked == ["read_generations", "read_seats", "read_generations", "read_generations"]
+    assert queries_run == ["read_generations", "read_seats", "read_generations"]
+    assert await another.views.day(clock.today) == first  # in another process: from Redis
+    assert queries_run == ["read_generations", "read_seats", "read_generations", "read_generations"]
 
 
-async def test_a_change_is_seen_at_once_and_only_its_section_is_read_again(
-    bookings: Bookings, views: DayViews, user: User, clock: Clock, asked: list[str], store: redis.Redis
+async def test_every_change_is_in_the_next_view(
+    bookings: Bookings, views: DayViews, user: User, clock: Clock, store: redis.Redis
 ) -> None:
     await views.day(clock.today)
     booking = await bookings.book(user, 7, clock.today)
@@ -101,30 +101,30 @@ async def test_the_stale_view_race(
     clock: Clock,
     order: str,
 ) -> None:
-    """A booking commits while a reader is between reading and storing. Only in the right order is that harmless."""
+    """A booking commits between a reader's read and its write to the cache; only in the right order is it harmless."""
     day = clock.today
     section_ids = [1]
     if order == "generation first":
         generations = await database.run(booking_queries.read_generations, day)
         rows = await database.run(booking_queries.read_seats, section_ids, day)
         await bookings.book(user, 7, day)
-    else:  # what must never be written: the generation read late names rows that are older than it
+    else:  # the wrong order: rows are stored under a generation that is newer than they are
         rows = await database.run(booking_queries.read_seats, section_ids, day)
         await bookings.book(user, 7, day)
         generations = await database.run(booking_queries.read_generations, day)
     await cache.put(day, {(1, {section.id: generation for section, generation in generations}[1]): rows[1].seats})
-    seen = taken(await another.views.day(day))
-    assert seen == ({"A-07"} if order == "generation first" else set())
+    shown = taken(await another.views.day(day))
+    assert shown == ({"A-07"} if order == "generation first" else set())
 
 
-async def test_a_reader_that_is_overtaken_stores_nothing_wrong(
+async def test_a_reader_overtaken_by_a_booking_caches_nothing_wrong(
     bookings: Bookings, views: DayViews, user: User, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same race through the code itself: a booking commits after the reader has read, before it stores."""
+    """The same race in the real code: a booking commits after the reader has read and before it writes to the cache."""
     original = booking_queries.read_seats
     overtaken = False
 
-    async def read_then_wait(sql: Any, section_ids: Any, day: date) -> Any:
+    async def read_then_book(sql: Any, section_ids: Any, day: date) -> Any:
         nonlocal overtaken
         rows = await original(sql, section_ids, day)
         if not overtaken:
@@ -132,12 +132,12 @@ async def test_a_reader_that_is_overtaken_stores_nothing_wrong(
             await bookings.book(user, 7, day)
         return rows
 
-    monkeypatch.setattr(booking_queries, "read_seats", read_then_wait)
-    assert taken(await views.day(clock.today)) == set()  # what was true when it began
+    monkeypatch.setattr(booking_queries, "read_seats", read_then_book)
+    assert taken(await views.day(clock.today)) == set()  # as it was when the read began
     assert taken(await views.day(clock.today)) == {"A-07"}
 
 
-async def test_days_that_cannot_be_booked_are_not_kept(
+async def test_days_that_cannot_be_booked_are_not_cached(
     bookings: Bookings, views: DayViews, clock: Clock, store: redis.Redis
 ) -> None:
     for days in (-1, -5000, 91, 40_000):
@@ -145,22 +145,22 @@ async def test_days_that_cannot_be_booked_are_not_kept(
     assert store.dbsize() == 0
 
 
-async def test_rubbish_in_redis_is_a_miss(
+async def test_a_malformed_cache_entry_is_a_miss(
     bookings: Bookings, views: DayViews, another: Process, clock: Clock, store: redis.Redis
 ) -> None:
     first = await views.day(clock.today)
     for key in store.keys("view:*"):
-        store.set(key, b"\xc1rubbish")
+        store.set(key, b"\xc1malformed")
     assert await another.views.day(clock.today) == first
 
 
 async def test_everything_works_without_redis(
     start_site: Callable[..., Site], backends: Backends, clock: Clock
 ) -> None:
-    gone = Backends(
+    without_redis = Backends(
         database_url=backends.database_url, redis_url="redis://127.0.0.1:1/0", jwt_secret=backends.jwt_secret
     )
-    site = start_site(with_backends=gone)
+    site = start_site(with_backends=without_redis)
     async with site.people(2) as (ada, grace):
         assert (await ada.book(clock.today, 7)).status_code == 303
         assert (await ada.statuses(clock.today))["A-07"] == "mine"
@@ -170,8 +170,8 @@ async def test_everything_works_without_redis(
         assert (health.status_code, health.json()["status"]) == (200, "degraded")
 
 
-async def test_the_number_of_queries_of_a_page_does_not_grow_with_its_seats(
-    site: Site, clock: Clock, connection: asyncpg.Connection, asked: list[str], store: redis.Redis
+async def test_the_number_of_queries_per_page_does_not_grow_with_the_seats(
+    site: Site, clock: Clock, connection: asyncpg.Connection, queries_run: list[str], store: redis.Redis
 ) -> None:
     counts: dict[str, list[int]] = {}
     for seats in (80, 1000):
@@ -182,17 +182,17 @@ async def test_the_number_of_queries_of_a_page_does_not_grow_with_its_seats(
             )
         for path in ("/", f"/days/{clock.ahead(seats % 7 + 1)}", "/my/bookings", "/account", "/login"):
             async with site.people(1, prefix=f"{path} {seats} ") as (ada,):
-                ada.http.cookies.set("seatweb_changed", "1")  # nothing from the memory of the process
+                ada.http.cookies.set("seatweb_changed", "1")  # bypasses the in-memory cache
                 store.flushdb()
-                asked.clear()
+                queries_run.clear()
                 answer = await ada.get(path)
                 assert answer.status_code in {200, 303}
-                counts.setdefault(path if "days" not in path else "/days", []).append(len(asked))
+                counts.setdefault(path if "days" not in path else "/days", []).append(len(queries_run))
     for path, (few, many) in counts.items():
         assert few == many <= 4, path
 
 
-async def test_redis_in_trouble_is_named_in_one_line(redis_url: str) -> None:
+async def test_an_unreachable_redis_is_reported_in_one_line(redis_url: str) -> None:
     await check_redis(redis_url)
     for url in ("redis://127.0.0.1:1/0", "redis://:wrong@127.0.0.1:1/0"):
         with pytest.raises(RedisUnusable, match="cannot be reached") as error:
@@ -201,7 +201,7 @@ async def test_redis_in_trouble_is_named_in_one_line(redis_url: str) -> None:
         assert "wrong" not in str(error.value)
 
 
-async def test_a_redis_that_refuses_the_password(redis_url: str) -> None:
+async def test_a_refused_redis_password_is_reported(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
         client.acl_setuser("keeper", enabled=True, passwords=["+right"], commands=["+@all"], keys=["*"])
         address = urlsplit(redis_url)
@@ -212,7 +212,7 @@ async def test_a_redis_that_refuses_the_password(redis_url: str) -> None:
         client.acl_deluser("keeper")
 
 
-async def test_a_slow_redis_does_not_hold_up_a_page(database: Database, clock: Clock, limits: Limits) -> None:
+async def test_a_slow_redis_does_not_delay_a_page(database: Database, clock: Clock, limits: Limits) -> None:
     with running_redis() as own:
         async with RedisClient(own.url) as client, RedisOutbox(client) as outbox:
             views = Process(database, client, outbox, clock, limits).views

@@ -180,8 +180,8 @@ async def test_a_signal_that_could_not_be_sent_is_sent_later(own: OwnRedis, cloc
         await until(lambda: here.connected and there.connected)
         there.listen(heard.append)
         own.freeze()
-        here.tell(DAY)
-        here.tell(clock.ahead(1))
+        here.signal(DAY)
+        here.signal(clock.ahead(1))
         while await client.ping():
             pass
         own.thaw()

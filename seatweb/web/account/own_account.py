@@ -53,7 +53,7 @@ class OwnAccountController(Controller):
         page = AccountPage(
             user=session.user,
             here_since=session.user.created_at.astimezone(zone).date(),
-            coming_count=len(await bookings.coming(session.user)),
+            coming_count=len(await bookings.upcoming(session.user)),
             second_factor=not await factors.missing(session.user),
             sign_ins=[
                 SignInRow(
@@ -148,7 +148,7 @@ class OwnAccountController(Controller):
     ) -> Response[str]:
         """Ask whether the account is to be deleted."""
         session = await confirmed_where_needed(request, factors, "delete")
-        page = DeletePage(coming_count=len(await bookings.coming(session.user)), errors={})
+        page = DeletePage(coming_count=len(await bookings.upcoming(session.user)), errors={})
         return renderer.page(request, "account/delete_account.html", page)
 
     @post("/delete", status_code=200)
@@ -167,7 +167,7 @@ class OwnAccountController(Controller):
         try:
             await personal_data.delete(session, fields.get("password", ""), client_of(request))
         except InvalidInput as error:
-            page = DeletePage(coming_count=len(await bookings.coming(session.user)), errors=texts_of(error.fields))
+            page = DeletePage(coming_count=len(await bookings.upcoming(session.user)), errors=texts_of(error.fields))
             return renderer.page(request, "account/delete_account.html", page, status=422)
         cookies = our_cookies.of_sign_out()
         return renderer.redirect(request, "/", say="account_deleted", cookies=cookies, changed=True)

@@ -71,7 +71,7 @@ async def my_bookings_page(bookings: Bookings, window: BookingWindow, session: S
     """Return the user's bookings for the page."""
     return MyBookingsPage(
         today=window.today(),
-        coming=[_row(booking) for booking in await bookings.coming(session.user)],
+        coming=[_row(booking) for booking in await bookings.upcoming(session.user)],
         past=[_row(booking) for booking in await bookings.ended(session.user)],
     )
 

@@ -149,14 +149,14 @@ class _Stream:
                 if message := await self._next():
                     await _send(send, message)
                 else:
-                    await self._channel.news()
+                    await self._channel.wait_for_news()
         finally:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _next(self) -> bytes:
         """Return what is to be sent now, or nothing."""
         channel, messages = self._channel, []
-        sign = (channel.state, channel.beats)
+        sign = (channel.state, channel.heartbeats)
         if sign != self._sign:
             self._sign = sign
             messages.append(event(channel.state, name="status"))
