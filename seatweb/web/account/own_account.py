@@ -84,7 +84,7 @@ class OwnAccountController(Controller):
         except ValueError:
             raise PageNotFound from None
         await sessions.end(session.user, ended)
-        return renderer.redirect(request, "/account", say="session_ended")
+        return renderer.redirect(request, "/account", notice="session_ended")
 
     @post("/sessions/all/end", status_code=200)
     async def end_sessions(
@@ -96,7 +96,7 @@ class OwnAccountController(Controller):
     ) -> Response[str]:
         """End all of the user's sessions, this one included."""
         await sessions.end_all(signed_in(request).user)
-        return renderer.redirect(request, "/login", say="signed_out_everywhere", cookies=our_cookies.of_sign_out())
+        return renderer.redirect(request, "/login", notice="signed_out_everywhere", cookies=our_cookies.of_sign_out())
 
     @get("/password")
     async def password_form(
@@ -129,7 +129,7 @@ class OwnAccountController(Controller):
         except InvalidInput as error:
             page = PasswordPage(shortest=rules.shortest, errors=texts_of(error.fields))
             return renderer.page(request, "account/password.html", page, status=422)
-        return renderer.redirect(request, "/account", say="password_changed")
+        return renderer.redirect(request, "/account", notice="password_changed")
 
     @get("/data")
     async def data(self, request: PageRequest, personal_data: NamedDependency[PersonalData]) -> Response[bytes]:
@@ -170,7 +170,7 @@ class OwnAccountController(Controller):
             page = DeletePage(coming_count=len(await bookings.coming(session.user)), errors=texts_of(error.fields))
             return renderer.page(request, "account/delete_account.html", page, status=422)
         cookies = our_cookies.of_sign_out()
-        return renderer.redirect(request, "/", say="account_deleted", cookies=cookies, changed=True)
+        return renderer.redirect(request, "/", notice="account_deleted", cookies=cookies, changed=True)
 
 
 def device_name(session: SignIn) -> str:

@@ -54,6 +54,6 @@ class PasswordResetController(Controller):
         except TooManyAttempts as error:
             errors, status, headers = {"wait": text_of(error)}, error.status, {"retry-after": str(error.retry_after)}
         else:
-            return renderer.redirect(request, "/login", say="password_reset")
+            return renderer.redirect(request, "/login", notice="password_reset")
         page = PasswordResetPage(username=username[:200], shortest=rules.shortest, errors=errors)
         return renderer.page(request, "account/password_reset.html", page, status=status, headers=headers)

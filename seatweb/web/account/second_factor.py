@@ -182,7 +182,7 @@ class SecondFactorController(Controller):
     ) -> Response[str]:
         """Take the authenticator app away."""
         await factors.remove_totp(confirmed(request))
-        return renderer.redirect(request, PATH, say="app_removed")
+        return renderer.redirect(request, PATH, notice="app_removed")
 
     # Passkeys
 
@@ -230,7 +230,7 @@ class SecondFactorController(Controller):
         """Take a passkey away."""
         session = confirmed(request)
         await factors.remove_passkey(session, read_id(passkey_text, PageNotFound))
-        return renderer.redirect(request, PATH, say="passkey_removed")
+        return renderer.redirect(request, PATH, notice="passkey_removed")
 
     # Recovery codes
 
@@ -263,7 +263,7 @@ def _confirm(
 ) -> Response[str]:
     cookies = [confirmed_cookie(our_cookies, session), our_cookies.of_no_step(PASSKEY_AUDIENCE)]
     path = AFTERWARDS.get(afterwards or "")
-    return renderer.redirect(request, path or PATH, say="confirmed_for" if path else "confirmed", cookies=cookies)
+    return renderer.redirect(request, path or PATH, notice="confirmed_for" if path else "confirmed", cookies=cookies)
 
 
 async def _added(
@@ -280,7 +280,7 @@ async def _added(
         session = await _enrolled(request, our_cookies, sessions, session)
     codes = await factors.first_recovery_codes(session)
     if not codes:
-        return renderer.redirect(request, PATH, say=f"{what}_added")
+        return renderer.redirect(request, PATH, notice=f"{what}_added")
     return renderer.page(request, "account/recovery_codes.html", RecoveryCodesPage(codes=codes, added=what))
 
 

@@ -164,7 +164,7 @@ async def _enter(
 
 def _over(request: PageRequest, renderer: Renderer, our_cookies: Cookies, next_path: str) -> Response[str]:
     step = our_cookies.of_no_step(SECOND_FACTOR_AUDIENCE)
-    return renderer.redirect(request, f"/login?next={quote(next_path)}", say="sign_in_over", cookies=[step])
+    return renderer.redirect(request, f"/login?next={quote(next_path)}", notice="sign_in_over", cookies=[step])
 
 
 async def _ask(

@@ -120,7 +120,7 @@ class AccountController(Controller):
             taken = {"username": text_of(TAKEN[error.reason])}
             return _again(request, settings, renderer, rules, "account/register.html", fields, taken)
         next_path = own_path(fields.get("next", "/"))
-        return await enter(request, renderer, sessions, our_cookies, session, next_path, say="welcome")
+        return await enter(request, renderer, sessions, our_cookies, session, next_path, notice="welcome")
 
     @post("/logout", status_code=200)
     async def logout(
@@ -132,7 +132,7 @@ class AccountController(Controller):
     ) -> Response[str]:
         """End the session and go to today's map."""
         await _end_current(request, sessions)
-        return renderer.redirect(request, "/", say="signed_out", cookies=our_cookies.of_sign_out())
+        return renderer.redirect(request, "/", notice="signed_out", cookies=our_cookies.of_sign_out())
 
 
 async def enter(
@@ -143,7 +143,7 @@ async def enter(
     session: Session,
     next_path: str,
     cookies: Iterable[Cookie] = (),
-    say: str = "signed_in",
+    notice: str = "signed_in",
 ) -> Response[str]:
     """Go on with the new session, to the second factor where it has to be added first; the one before ends."""
     await _end_current(request, sessions)
@@ -152,7 +152,7 @@ async def enter(
         return renderer.redirect(
             request, SECOND_FACTOR_PATH, cookies=[*cookies, confirmed_cookie(our_cookies, session)]
         )
-    return renderer.redirect(request, next_path, say=say, cookies=cookies)
+    return renderer.redirect(request, next_path, notice=notice, cookies=cookies)
 
 
 def _form(

@@ -73,7 +73,7 @@ class AdminController(Controller):
     ) -> Response[str]:
         """Disable an account: it is signed out everywhere at once."""
         await rights.change_disabled(read_id(user_text, UserNotFound), disabled=True, by=session)
-        return renderer.redirect(request, "/admin/people", say="account_disabled")
+        return renderer.redirect(request, "/admin/people", notice="account_disabled")
 
     @post("/people/{user_text:str}/reset-code", status_code=200)
     async def reset_code(
@@ -101,4 +101,4 @@ class AdminController(Controller):
     ) -> Response[str]:
         """Enable an account again."""
         await rights.change_disabled(read_id(user_text, UserNotFound), disabled=False, by=session)
-        return renderer.redirect(request, "/admin/people", say="account_enabled")
+        return renderer.redirect(request, "/admin/people", notice="account_enabled")
