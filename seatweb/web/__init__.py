@@ -1,1 +1,1 @@
-"""Pages and partials: HTML for people."""
+"""HTML for people: pages and partials."""

@@ -1,4 +1,4 @@
-"""The documentation of the JSON API, made from its OpenAPI document: what that says, the page says."""
+"""The documentation page of the JSON API, generated from its OpenAPI document, so that the two always agree."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from seatweb.settings import Settings
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import FOR_EVERYONE, PageRequest
 
-LONGEST_LINE: Final = 58  # characters of a command before it is broken
+LONGEST_LINE: Final = 58  # characters; longer commands are split into several lines
 
 
 class Field(Struct, frozen=True):
-    """A field or a parameter."""
+    """A field of a body, or a parameter."""
 
     name: str
     type: str
     place: str
-    """Where a parameter goes: `path`, `query` or `header`; empty for a field."""
+    """Where a parameter is sent: `path`, `query` or `header`; empty for a field."""
     required: bool
     description: str
     default: str | None
@@ -32,7 +32,7 @@ class Field(Struct, frozen=True):
 
 
 class Sample(Struct, frozen=True):
-    """An example: what it shows, and its text."""
+    """An example: a caption, and the text."""
 
     words: str
     text: str
@@ -50,17 +50,17 @@ class KnownProblem(Struct, frozen=True):
 
 
 class Answer(Struct, frozen=True):
-    """What an operation answers with one status."""
+    """An operation's response with one status."""
 
     status: int
     description: str
     shape: str
-    """Such as `list of objects`; empty without a body."""
+    """The type of the body, such as `list of objects`; empty without a body."""
     fields: list[Field]
     headers: list[tuple[str, str]]
     samples: list[Sample]
     problems: list[KnownProblem]
-    """The problems that come with this status, when it is a refusal."""
+    """The problems with this status, if it is a refusal."""
 
 
 class Operation(Struct, frozen=True):
@@ -75,9 +75,9 @@ class Operation(Struct, frozen=True):
     parameters: list[Field]
     body: list[Field]
     requests: list[Sample]
-    """Commands for curl."""
+    """curl commands."""
     answers: list[Answer]
-    """Those that are no refusals."""
+    """The successful responses."""
     refusals: list[Answer]
 
 
@@ -110,14 +110,14 @@ async def documentation(
     settings: NamedDependency[Settings],
     api_document: NamedDependency[dict[str, Any]],
 ) -> Response[str]:
-    """Show how programs use Seatweb."""
-    host = "localhost" if settings.host in {"127.0.0.1", "0.0.0.0", "::"} else settings.host  # noqa: S104 - compared
+    """Show the documentation of the API."""
+    host = "localhost" if settings.host in {"127.0.0.1", "0.0.0.0", "::"} else settings.host  # noqa: S104 - compared only
     site = settings.public_url or f"http://{host}:{settings.port}"
     return renderer.page(request, "api_docs.html", documentation_page(api_document, site.rstrip("/")))
 
 
 def documentation_page(document: dict[str, Any], site: str) -> DocumentationPage:
-    """Return the page of an OpenAPI document; `site` is the address that the commands ask."""
+    """Return the page for an OpenAPI document; `site` is the base URL in the commands."""
     reader = _Reader(document, site)
     operations = [
         (operation["tags"][0], reader.operation(method.upper(), path, operation))
@@ -132,7 +132,7 @@ def documentation_page(document: dict[str, Any], site: str) -> DocumentationPage
         bearer=document["components"]["securitySchemes"]["bearer"]["description"],
         sign_in=[Sample("Get a token", samples["login"]), Sample("Send it", samples["me"])],
         groups=[
-            Group(tag["name"], tag["description"], [one for name, one in operations if name == tag["name"]])
+            Group(tag["name"], tag["description"], [operation for name, operation in operations if name == tag["name"]])
             for tag in document["tags"]
         ],
         problem_fields=reader.fields(problem),
@@ -145,15 +145,15 @@ def documentation_page(document: dict[str, Any], site: str) -> DocumentationPage
 
 
 class _Reader:
-    """Reads an OpenAPI document: follows its references, and names its types."""
+    """Reads an OpenAPI document: resolves references, and describes types in words."""
 
     def __init__(self, document: dict[str, Any], site: str) -> None:
         self._document = document
         self._site = site
-        self.problems = {one["code"]: KnownProblem(**one) for one in document["x-problems"]}
+        self.problems = {problem["code"]: KnownProblem(**problem) for problem in document["x-problems"]}
 
     def operation(self, method: str, path: str, operation: dict[str, Any]) -> Operation:
-        """Return an operation with all that can be said of it."""
+        """Return all that the page shows about an operation."""
         body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
         answers = [self._answer(int(status), answer) for status, answer in operation["responses"].items()]
         return Operation(
@@ -163,7 +163,10 @@ class _Reader:
             summary=operation["summary"],
             description=operation["description"],
             public=not operation.get("security"),
-            parameters=[self._field(one["name"], one, required=one["required"]) for one in _parameters(operation)],
+            parameters=[
+                self._field(parameter["name"], parameter, required=parameter["required"])
+                for parameter in _parameters(operation)
+            ],
             body=self.fields(body.get("schema", {})),
             requests=self._commands(method, path, operation, body.get("examples")),
             answers=[answer for answer in answers if not answer.problems],
@@ -171,7 +174,7 @@ class _Reader:
         )
 
     def fields(self, schema: dict[str, Any], prefix: str = "") -> list[Field]:
-        """Return the fields of an object or of the objects of a list, those within them by dotted names."""
+        """Return the fields of an object, or of the objects in a list; nested fields have dotted names."""
         schema = self._resolve(schema)
         if schema.get("type") == "array":
             return self.fields(schema["items"], prefix)
@@ -185,7 +188,7 @@ class _Reader:
         return found
 
     def problem_sample(self, code: str) -> str:
-        """Return an example of a problem, as the document gives it."""
+        """Return the document's example of a problem; empty if it has none."""
         for methods in self._document["paths"].values():
             for operation in methods.values():
                 for answer in operation["responses"].values():
@@ -204,7 +207,9 @@ class _Reader:
             shape=self._type(shape["schema"]) if shape else "",
             fields=self.fields(shape["schema"]) if shape else [],
             headers=[(name, header["description"]) for name, header in answer.get("headers", {}).items()],
-            samples=[Sample(one["summary"], _pretty(one["value"])) for one in shape.get("examples", {}).values()],
+            samples=[
+                Sample(example["summary"], _pretty(example["value"])) for example in shape.get("examples", {}).values()
+            ],
             problems=[self.problems[code] for code in refusal.get("examples", {})],
         )
 
@@ -223,12 +228,12 @@ class _Reader:
         )
 
     def _type(self, schema: dict[str, Any]) -> str:
-        """Return the name of a type for people."""
+        """Return a type in words."""
         schema = self._resolve(schema)
         if "const" in schema:
             return _value(schema["const"])
         if "enum" in schema:
-            return " | ".join(_value(one) for one in schema["enum"])
+            return " | ".join(_value(value) for value in schema["enum"])
         if schema.get("type") == "array":
             return f"list of {self._type(schema['items'])}s"
         named = {"date": "date", "date-time": "date and time"}.get(schema.get("format", ""))
@@ -238,14 +243,14 @@ class _Reader:
         return words
 
     def _resolve(self, schema: dict[str, Any]) -> dict[str, Any]:
-        """Return a schema without references, and without saying that it may be left out."""
+        """Return the schema with references resolved, and without the alternative `null`."""
         if "$ref" in schema:
             found = self._document
             for part in schema["$ref"].removeprefix("#/").split("/"):
                 found = found[part]
             return self._resolve(found)
         for group in ("allOf", "oneOf", "anyOf"):
-            choices = [one for one in schema.get(group, []) if one.get("type") != "null"]
+            choices = [choice for choice in schema.get(group, []) if choice.get("type") != "null"]
             if len(choices) == 1:
                 return self._resolve(choices[0]) | {key: value for key, value in schema.items() if key != group}
         return schema
@@ -253,26 +258,28 @@ class _Reader:
     def _commands(
         self, method: str, path: str, operation: dict[str, Any], examples: dict[str, Any] | None
     ) -> list[Sample]:
-        for one in _parameters(operation):
-            path = path.replace(f"{{{one['name']}}}", str(one.get("example", "")))
+        for parameter in _parameters(operation):
+            path = path.replace(f"{{{parameter['name']}}}", str(parameter.get("example", "")))
         query = {
-            one["name"]: one["example"] for one in _parameters(operation) if one["in"] == "query" and "example" in one
+            parameter["name"]: parameter["example"]
+            for parameter in _parameters(operation)
+            if parameter["in"] == "query" and "example" in parameter
         }
         head = ["curl"] + (["-G"] if query else [] if method == "GET" else ["-X", method])
         first = " ".join([*head, shlex.quote(self._site + path)])
         headers = [] if not operation.get("security") else ['-H "Authorization: Bearer $TOKEN"']
         headers += [
-            f'-H "{one["name"]}: {one["example"]}"'
-            for one in _parameters(operation)
-            if one["in"] == "header" and "example" in one
+            f'-H "{parameter["name"]}: {parameter["example"]}"'
+            for parameter in _parameters(operation)
+            if parameter["in"] == "header" and "example" in parameter
         ]
         if not examples:
             values = [f"-d {shlex.quote(f'{name}={value}')}" for name, value in query.items()]
             return [Sample("Request", _lines([first, *headers, *values]))]
         headers.append('-H "Content-Type: application/json"')
         return [
-            Sample(one["summary"], _lines([first, *headers, f"-d {shlex.quote(json.dumps(one['value']))}"]))
-            for one in examples.values()
+            Sample(example["summary"], _lines([first, *headers, f"-d {shlex.quote(json.dumps(example['value']))}"]))
+            for example in examples.values()
         ]
 
 
@@ -282,7 +289,7 @@ def _parameters(operation: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _lines(parts: list[str]) -> str:
-    """Return a command on one line where it is short, else on several."""
+    """Return a command on one line if it is short, else on several."""
     whole = " ".join(parts)
     return whole if len(whole) <= LONGEST_LINE else " \\\n  ".join(parts)
 

@@ -1,4 +1,4 @@
-"""Static files: their fingerprints, and the hashes by which browsers check them."""
+"""Static files: their fingerprinted URLs, and the hashes with which browsers verify them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def fingerprints(root: Path) -> dict[str, str]:
-    """Return the address of every static file with a hash of its content, so that browsers may keep it for ever."""
+    """Return the URL of every static file, with a hash of its content, so that browsers may cache it for ever."""
     return {
         (name := path.relative_to(root).as_posix()): (
             f"/static/{name}?v={hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
@@ -18,8 +18,8 @@ def fingerprints(root: Path) -> dict[str, str]:
     }
 
 
-def integrities(root: Path) -> dict[str, str]:
-    """Return what browsers compare every script and style sheet with before they use it (Subresource Integrity)."""
+def integrity_hashes(root: Path) -> dict[str, str]:
+    """Return the hash of every script and style sheet, which browsers check before use (Subresource Integrity)."""
     return {
         path.relative_to(root).as_posix(): (
             "sha256-" + base64.b64encode(hashlib.sha256(path.read_bytes()).digest()).decode()

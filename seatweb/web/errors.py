@@ -1,4 +1,4 @@
-"""What a visitor sees when something goes wrong: always a page of ours, never a traceback."""
+"""Error responses for people: always one of our pages, never a traceback."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ TEXTS: Final = {status: Message(f"error_page.{status}") for status in (400, 404,
 
 
 def explain(renderer: Renderer, request: PageRequest, error: Exception) -> Response[str]:
-    """Return the answer to a request that ended in an exception; only unknown ones are logged with a traceback."""
+    """Return the response to a request that raised an exception; unexpected ones are logged with a traceback."""
     if isinstance(error, NotConfirmed):
         if error.afterwards:
-            return renderer.redirect(request, f"{CONFIRM_PATH}?for={error.afterwards}")  # that page says why
-        return renderer.redirect(request, CONFIRM_PATH, say="confirm_first")
+            return renderer.redirect(request, f"{CONFIRM_PATH}?for={error.afterwards}")  # that page explains why
+        return renderer.redirect(request, CONFIRM_PATH, notice="confirm_first")
     if isinstance(error, NotSignedIn):
-        return renderer.redirect(request, f"/login?next={quote(_way_back(request))}")
+        return renderer.redirect(request, f"/login?next={quote(_return_path(request))}")
     headers: dict[str, str] = {}
     retry_after = None
     if isinstance(error, SeatwebError):
@@ -48,10 +48,10 @@ def explain(renderer: Renderer, request: PageRequest, error: Exception) -> Respo
     if retry_after is not None:
         headers["retry-after"] = str(retry_after)
     if wants_partial(request):
-        # What the visitor was looking at stays; only the announcement is swapped.
+        # Swap only the announcement, so that the visitor keeps the page.
         swap = {"hx-retarget": "#announcement", "hx-reswap": "outerMorph", "hx-push-url": "false"}
-        say = Notice(kind="alert", text=text)
-        return renderer.page(request, "announcement.html", status=status, say=say, headers=headers | swap)
+        notice = Notice(kind="alert", text=text)
+        return renderer.page(request, "announcement.html", status=status, notice=notice, headers=headers | swap)
     page = ErrorPage(
         status=status,
         title=_title(error, status),
@@ -61,7 +61,7 @@ def explain(renderer: Renderer, request: PageRequest, error: Exception) -> Respo
             ("/", text_of(Message("error_page.today"))),
             ("/my/bookings", text_of(Message("error_page.my_bookings"))),
         ],
-        retry_after=None if isinstance(error, TooManyAttempts) else retry_after,  # its text says when
+        retry_after=None if isinstance(error, TooManyAttempts) else retry_after,  # its text already says when
     )
     return renderer.page(request, "error.html", page, status=status, headers=headers)
 
@@ -72,8 +72,8 @@ def _title(error: Exception, status: int) -> str:
     return text_of(TITLES[status]) if status in TITLES else HTTPStatus(status).phrase
 
 
-def _way_back(request: PageRequest) -> str:
-    """Return the path to come back to after signing in: the page itself, or the one that the form was on."""
+def _return_path(request: PageRequest) -> str:
+    """Return the path to go to after signing in: the requested page, or the page that the form was on."""
     path, query = request.url.path, request.url.query
     if request.method in SAFE_METHODS:
         return path + (f"?{query}" if query else "")

@@ -1,4 +1,4 @@
-"""What an action says on the page that follows it."""
+"""The notices that actions show on the next page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from seatweb.errors import Message
 from seatweb.i18n.catalogue import text_of
 from seatweb.web.shell import Notice
 
-# What an action says on the page that follows it. A cookie carries only the name and a seat's label, never text.
+# A cookie carries a notice's name, and a seat's label, to the next page; never its text.
 SEAT_NOTICES: Final = frozenset({"booked", "moved", "cancelled"})
 NOTICES: Final = frozenset(
     {
@@ -38,8 +38,8 @@ NOTICES: Final = frozenset(
 NOTICE_VALUE: Final = re.compile(r"([a-z_]{1,24})(?:\.([A-Z][A-Z0-9]{0,7}-[0-9]{2,4}))?")
 
 
-def notice(value: str) -> Notice | None:
-    """Return what a notice's value, such as `booked.A-07`, says; None for a value that is not one of ours."""
+def parse_notice(value: str) -> Notice | None:
+    """Return the notice for a value such as `booked.A-07`; None if it is not one of ours."""
     match = NOTICE_VALUE.fullmatch(value)
     if not match:
         return None

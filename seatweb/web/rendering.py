@@ -1,4 +1,4 @@
-"""Templates, and the answers made of them."""
+"""Renders templates, and creates responses from them."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from msgspec import Struct
 from seatweb.http.cookies import Cookies
 from seatweb.http.csrf import CSRF_FIELD, Csrf
 from seatweb.storage import resources
-from seatweb.web.assets import fingerprints, integrities
-from seatweb.web.notices import notice
+from seatweb.web.assets import fingerprints, integrity_hashes
+from seatweb.web.notices import parse_notice
 from seatweb.web.requests import PageRequest, path_of, session_of, wants_partial
 from seatweb.web.shell import Notice, Shell
 
 PAGE_HEADERS: Final = {"cache-control": "no-store", "vary": "Cookie, HX-Request"}
-BROTLI_QUALITY: Final = 2  # a page takes less room, and less time, than by gzip at its quickest
+BROTLI_QUALITY: Final = 2  # smaller and faster for a page than gzip at its fastest level
 
 
 class Renderer:
-    """Renders templates with what surrounds every page."""
+    """Renders templates, with the `Shell` around every page."""
 
     def __init__(self, our_cookies: Cookies, csrf: Csrf, site_name: str, public_url: str | None = None) -> None:
         self._our_cookies = our_cookies
@@ -42,9 +42,9 @@ class Renderer:
             lstrip_blocks=True,
         )
         self.environment.globals["static"] = self.addresses.__getitem__
-        self.environment.globals["integrity"] = integrities(resources.folder("static")).__getitem__
-        self.environment.globals["origin"] = public_url or ""  # social cards need a whole address
-        for name in self.environment.list_templates():  # compiled now, not while the first rush waits
+        self.environment.globals["integrity"] = integrity_hashes(resources.folder("static")).__getitem__
+        self.environment.globals["origin"] = public_url or ""  # social cards need absolute URLs
+        for name in self.environment.list_templates():  # compile now, not during the first requests
             self.environment.get_template(name)
 
     def page(
@@ -54,16 +54,16 @@ class Renderer:
         page: Struct | None = None,
         *,
         status: int = 200,
-        say: Notice | None = None,
+        notice: Notice | None = None,
         headers: dict[str, str] | None = None,
         changed: bool = False,
     ) -> Response[str]:
-        """Return the answer that a template makes of its page's struct; a waiting notice is shown once.
+        """Return a response with the template rendered for `page`; a pending notice is shown, once.
 
-        With `changed` the next views of this browser are fresh ones, whichever process answers them.
+        With `changed`, the next views of this browser are fresh, whichever process handles its requests.
         """
-        waiting = self.waiting(request) if not wants_partial(request) else None
-        say = say or (notice(waiting) if waiting else None)
+        pending = self.pending_notice(request) if not wants_partial(request) else None
+        notice = notice or (parse_notice(pending) if pending else None)
         session = session_of(request)
 
         def render(csrf_secret: str) -> str:
@@ -73,18 +73,18 @@ class Renderer:
                     site_name=self.site_name,
                     username=session.user.username if session else None,
                     path=path_of(request),
-                    notice=say,
+                    notice=notice,
                 ),
                 csrf_field=partial(csrf_field, self._csrf, csrf_secret),
             )
 
         cookies = [self._our_cookies.of_change()] if changed else []
-        if waiting:
+        if pending:
             cookies.append(self._our_cookies.of_notice(""))
         return self.answer(request, render, status=status, headers=headers, cookies=cookies)
 
-    def waiting(self, request: PageRequest) -> str | None:
-        """Return the notice that waits for the next page of this browser."""
+    def pending_notice(self, request: PageRequest) -> str | None:
+        """Return the value of the notice that this browser's next page is to show; None if there is none."""
         return request.cookies.get(self._our_cookies.notice_cookie)
 
     def answer(
@@ -96,7 +96,7 @@ class Renderer:
         headers: dict[str, str] | None = None,
         cookies: Iterable[Cookie] = (),
     ) -> Response[str]:
-        """Return the answer whose text `render` makes, given the browser's secret for the tokens of forms."""
+        """Return a response with the HTML from `render`, which is passed the browser's secret for CSRF tokens."""
         session = session_of(request)
         secret, csrf_cookie = self._csrf.secret(request, session.id if session else None)
         return Response(
@@ -112,16 +112,16 @@ class Renderer:
         request: PageRequest,
         path: str,
         *,
-        say: str | None = None,
+        notice: str | None = None,
         cookies: Iterable[Cookie] = (),
         changed: bool = False,
     ) -> Response[str]:
-        """Send the visitor to another page of ours (303), with a notice for it; htmx loads it whole."""
+        """Redirect to another page of ours (303), which shows the notice; htmx loads the whole page."""
         all_cookies = [*cookies]
         if changed:
             all_cookies.append(self._our_cookies.of_change())
-        if say:
-            all_cookies.append(self._our_cookies.of_notice(say))
+        if notice:
+            all_cookies.append(self._our_cookies.of_notice(notice))
         headers = {"cache-control": "no-store"}
         path = quote(path, safe="/?&=%:#+,;@!$'()*~")  # headers hold ASCII only
         if wants_partial(request):
@@ -131,6 +131,6 @@ class Renderer:
 
 
 def csrf_field(csrf: Csrf, secret: str) -> Markup:
-    """Return the hidden field that every form carries."""
+    """Return the hidden field with a CSRF token, which every form has."""
     # Hexadecimal digits: nothing to escape.
     return Markup(f'<input type="hidden" name="{CSRF_FIELD}" value="{csrf.token(secret)}">')  # noqa: S704

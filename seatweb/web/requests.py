@@ -1,4 +1,4 @@
-"""What every page request goes through first: who is it, and did the form come from us. And reading forms."""
+"""Identifies the visitor of each page request, checks that forms are ours, and reads forms and URLs."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from seatweb.storage.ids import parse_id
 PageRequest: TypeAlias = Request[None, None, State]
 
 FOR_EVERYONE: Final = {"for_everyone": True}
-"""The `opt` of a route that visitors may use; all other pages are for signed-in users."""
-VISITORS_FORMS: Final = ("/login", "/register")
-ENROLLING: Final = ("/account/second-factor", "/logout")
+"""The `opt` of a route that is open to visitors; all other pages are for signed-in users."""
+VISITOR_FORMS: Final = ("/login", "/register")
+ENROLLING_PATHS: Final = ("/account/second-factor", "/logout")
 FORM: Final = "application/x-www-form-urlencoded"
-BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")  # no browser sends one, and Python is slow to read them
+BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")  # browsers never send one, and Python parses them slowly
 MOST_FIELDS: Final = 50  # our forms have ten at most
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
 
 class PageNotFound(SeatwebError):
-    """There is nothing at this address."""
+    """There is nothing at this URL."""
 
     code = "not_found"
     status = 404
@@ -44,20 +44,20 @@ class PageNotFound(SeatwebError):
 
 
 class NotConfirmed(SeatwebError):
-    """The user has to prove who they are before they may do this."""
+    """The user has to confirm their identity before they may do this."""
 
     code = "forbidden"
     status = 403
     reason = "not_confirmed"
 
     def __init__(self, afterwards: str = "") -> None:
-        """`afterwards` names what they wanted to do, if it is not to change their second factor."""
+        """`afterwards` names what they wanted to do; empty if it was to change their second factor."""
         super().__init__()
         self.afterwards = afterwards
 
 
 class UnsupportedMediaType(SeatwebError):
-    """The body is not a form as our pages send them."""
+    """The body is not a form in the format that our pages send."""
 
     code = "unsupported_media_type"
     status = 415
@@ -65,7 +65,7 @@ class UnsupportedMediaType(SeatwebError):
 
 
 class Visitors:
-    """Finds out who sends a request for a page, and whether a form came from one of our pages."""
+    """Identifies who sent a page request, and checks that a form came from one of our pages."""
 
     def __init__(
         self, identities: Identities, our_cookies: Cookies, csrf: Csrf, sessions: Sessions, factors: SecondFactors
@@ -77,14 +77,14 @@ class Visitors:
         self._factors = factors
 
     async def prepare(self, request: PageRequest) -> None:
-        """Find the visitor's session, and let a form in only from one of our pages.
+        """Find the visitor's session, and refuse forms that did not come from our pages.
 
         Raises:
-            NotSignedIn: the route is for signed-in users, and the visitor is not signed in.
+            NotSignedIn: the route is for signed-in users only, and the visitor is not signed in.
             Forbidden: the form came from elsewhere.
             UnsupportedMediaType, InvalidInput: the form cannot be read.
         """
-        request.state.changed_lately = self._our_cookies.changed_cookie in request.cookies
+        request.state.changed_recently = self._our_cookies.changed_cookie in request.cookies
         claims = self._identities.claims(request)
         renewing = claims is None
         if renewing:
@@ -104,31 +104,31 @@ class Visitors:
             raise NotSignedIn
 
     async def _enrolling(self, request: PageRequest, session: Session) -> Session | None:
-        """Return the enrolling session where the second factor is added; elsewhere, or once there is one, None."""
+        """Return the enrolling session on pages that add a second factor; None elsewhere, or if the user has one."""
         if not await self._factors.missing(session.user):
             return None
         request.state.enrolling = session
-        return session if request.url.path.startswith(ENROLLING) else None
+        return session if request.url.path.startswith(ENROLLING_PATHS) else None
 
     async def _check_form(self, request: PageRequest, session: Session | None, claims: Claims | None) -> None:
-        # A session that ended has still signed the forms of its pages; those of today's visitor are signed by none.
-        signers = (claims.session_id, None) if claims and not session else (session.id if session else None,)
+        # If the session has ended, forms loaded before are bound to it, and forms loaded since then to no session.
+        form_sessions = (claims.session_id, None) if claims and not session else (session.id if session else None,)
         try:
-            self._csrf.check(request, (await read_form(request)).get(CSRF_FIELD, ""), signers)
+            self._csrf.check(request, (await read_form(request)).get(CSRF_FIELD, ""), form_sessions)
         except Forbidden:
-            if session is None and not request.url.path.startswith(VISITORS_FORMS):
-                raise NotSignedIn from None  # signed out meanwhile, in another tab: nothing is done but to ask again
+            if session is None and not request.url.path.startswith(VISITOR_FORMS):
+                raise NotSignedIn from None  # signed out in another tab: do nothing, and ask to sign in again
             raise
 
 
 def session_of(request: PageRequest) -> Session | None:
-    """Return the visitor's session, also where the request failed before it was looked for."""
+    """Return the visitor's session; None without one, or if the request failed before it was looked up."""
     session: Session | None = getattr(request.state, "session", None)
     return session
 
 
 def enrolling_of(request: PageRequest) -> Session | None:
-    """Return the session that counts for nothing yet but adding the second factor, if the visitor has one."""
+    """Return the visitor's enrolling session, which allows only adding a second factor; None without one."""
     session: Session | None = getattr(request.state, "enrolling", None)
     return session
 
@@ -146,40 +146,39 @@ def signed_in(request: PageRequest) -> Session:
 
 
 def path_of(request: PageRequest) -> str:
-    """Return the path that was asked for, with its query."""
+    """Return the requested path with its query."""
     return request.url.path + (f"?{request.url.query}" if request.url.query else "")
 
 
-def changed_lately(request: PageRequest) -> bool:
-    """Return whether this browser changed something a moment ago, so that it must see a fresh view."""
-    return bool(getattr(request.state, "changed_lately", False))
+def changed_recently(request: PageRequest) -> bool:
+    """Return whether this browser changed something a moment ago, so that it must get a fresh view."""
+    return bool(getattr(request.state, "changed_recently", False))
 
 
 def is_confirmed(request: PageRequest) -> bool:
-    """Return whether the user proved a moment ago who they are."""
+    """Return whether the user has confirmed their identity recently in this session."""
     return bool(getattr(request.state, "confirmed", False))
 
 
 def wants_partial(request: PageRequest) -> bool:
-    """Return whether htmx asked, to swap a part of the page."""
+    """Return whether htmx sent the request, to swap a part of the page."""
     headers = request.headers
     return headers.get("hx-request") == "true" and headers.get("hx-history-restore-request") != "true"
 
 
 async def read_form(request: PageRequest) -> dict[str, str]:
-    """Return the fields of the form; a request without a body has none.
+    """Return the fields of the form; empty if the request has no body.
 
-    It is read here and not by the framework, which also takes multipart forms, whose parts name a charset to decode
-    them with (some of Python's take time that grows with the square of the input), and which keeps what it has parsed,
-    passwords included, in a cache.
+    The framework's parser is not used: it accepts multipart forms, whose parts can choose a charset (some of Python's
+    decoders take quadratic time), and it caches the fields, passwords included.
 
     Raises:
-        UnsupportedMediaType: the body is not `application/x-www-form-urlencoded`; it is not read at all.
-        InvalidInput: it is not well formed, there are too many fields, one comes twice, or one is not text in UTF-8.
+        UnsupportedMediaType: the body is not `application/x-www-form-urlencoded`; it is not read.
+        InvalidInput: the form is malformed, or has too many fields, a repeated field, or one that is not UTF-8 text.
     """
-    known: dict[str, str] | None = getattr(request.state, "form", None)
-    if known is not None:
-        return known
+    cached: dict[str, str] | None = getattr(request.state, "form", None)
+    if cached is not None:
+        return cached
     headers = request.headers
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != FORM and (
@@ -205,10 +204,10 @@ async def read_form(request: PageRequest) -> dict[str, str]:
 
 
 def query_value(request: PageRequest, name: str) -> str | None:
-    """Return a value of the address's query, None where it is missing or empty.
+    """Return a value in the URL's query; None if it is missing or empty.
 
     Raises:
-        InvalidInput: it comes twice or is not text.
+        InvalidInput: it is repeated, or is not text.
     """
     values = request.query_params.getall(name, [])
     if len(values) > 1 or not all(_is_text(value) for value in values):
@@ -217,7 +216,7 @@ def query_value(request: PageRequest, name: str) -> str | None:
 
 
 def read_day(text: str) -> date:
-    """Return the day of an address such as `2026-11-23`.
+    """Return the day in a URL, such as `2026-11-23`.
 
     Raises:
         PageNotFound: there is no such day.
@@ -231,7 +230,7 @@ def read_day(text: str) -> date:
 
 
 def read_id(text: str, error: type[SeatNotFound | BookingNotFound | UserNotFound | PageNotFound]) -> int:
-    """Return the id in an address; whatever is not one is not found."""
+    """Return the id in a URL; raise `error` if it is not an id."""
     found = parse_id(text)
     if found is None:
         raise error
@@ -243,11 +242,11 @@ def _is_text(value: str) -> bool:
         value.encode()
     except UnicodeEncodeError:
         return False
-    return "\0" not in value and "\ufffd" not in value  # the mark of bytes that were no UTF-8
+    return "\0" not in value and "\ufffd" not in value  # U+FFFD stands for bytes that are not UTF-8
 
 
 def own_path(value: str) -> str:
-    """Return the address if it is a path of ours, else `/`: where to go after signing in."""
+    """Return the path to go to after signing in: the value if it is a path on this site, else `/`."""
     if len(value) > 500 or not value.startswith("/") or value.startswith("//"):
         return "/"
     if not value.isprintable() or "\\" in value:

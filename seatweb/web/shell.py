@@ -1,4 +1,4 @@
-"""What surrounds every page: who is signed in, a notice, an error."""
+"""The context of the layout around every page, and of the error page."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from msgspec import Struct
 
 
 class Notice(Struct, frozen=True):
-    """What an action did: `role="status"` when it worked, `role="alert"` when it did not."""
+    """The result of an action: `role="status"` if it succeeded, `role="alert"` if not."""
 
     kind: Literal["status", "alert"]
     text: str
 
 
 class Shell(Struct, frozen=True):
-    """What surrounds every page: `templates/base.html`."""
+    """The context of `templates/base.html`, the layout around every page."""
 
     site_name: str
     username: str | None
-    """Of whoever is signed in. A page that is kept for many knows no more of its viewer than this."""
+    """The signed-in user's: all that a page cached for many viewers may say about its viewer."""
     path: str
-    """Where the visitor is, to mark the current link and to come back after signing in."""
+    """The requested path, to mark the current link and to return to after signing in."""
     notice: Notice | None = None
 
 
@@ -31,9 +31,9 @@ class ErrorPage(Struct, frozen=True):
     status: int
     title: str
     text: str
-    """What happened and what can be done."""
+    """What happened, and what to do next."""
     request_id: str
     links: list[tuple[str, str]]
-    """(address, words) that help the visitor on."""
+    """The URL and text of links to continue with."""
     retry_after: int | None = None
-    """Seconds after which trying again makes sense."""
+    """Seconds after which to try again."""

@@ -1,4 +1,4 @@
-"""Style sheet, scripts, icons: compressed, and kept by browsers for ever under the fingerprint of their content."""
+"""Serves style sheets, scripts and icons, compressed, and cached by browsers for ever under their fingerprint."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from seatweb.storage import resources
 
-TEXTS: Final = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+TEXT_TYPES: Final = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 FOR_EVER: Final = "public, max-age=31536000, immutable"
 AN_HOUR: Final = "public, max-age=3600"
 
 
 def static_router(addresses: dict[str, str]) -> Router:
-    """Return the routes of everything under `static/`, and the files that browsers look for at the root."""
+    """Return the routes of all files under `static/`, and of `/favicon.ico`."""
     files = create_static_files_router(
         path="/static",
         directories=[resources.folder("static")],
@@ -40,9 +40,9 @@ def static_router(addresses: dict[str, str]) -> Router:
 
 
 class KnownFiles:
-    """Lets only files through that there are, to be kept for ever when the address carries their fingerprint.
+    """Middleware that refuses unknown files; browsers cache the others for ever if the URL has the fingerprint.
 
-    Texts it sends itself where the browser takes Brotli: compressed as well as can be, once in the life of the process.
+    To browsers that accept Brotli it sends text files itself, compressed at the highest quality, once per process.
     """
 
     def __init__(self, app: ASGIApp, fingerprints: dict[str, str]) -> None:
@@ -57,21 +57,21 @@ class KnownFiles:
             NotFoundException: there is no such file.
         """
         name = scope["path"].removeprefix("/static/")
-        known = self._fingerprints.get(name)
-        if known is None:
+        url = self._fingerprints.get(name)
+        if url is None:
             raise NotFoundException
-        kept = FOR_EVER if known.encode().endswith(scope["query_string"] or b"?") else AN_HOUR
+        cache_control = FOR_EVER if url.encode().endswith(scope["query_string"] or b"?") else AN_HOUR
 
-        kind = TEXTS.get(Path(name).suffix)
-        if kind and "br" in Headers.from_scope(scope).get("accept-encoding", ""):
-            headers = {"cache-control": kept, "content-encoding": "br", "vary": "Accept-Encoding"}
-            answer = ASGIResponse(body=await self._brotli(name), headers=headers, media_type=kind)
-            await answer(scope, receive, send)
+        media_type = TEXT_TYPES.get(Path(name).suffix)
+        if media_type and "br" in Headers.from_scope(scope).get("accept-encoding", ""):
+            headers = {"cache-control": cache_control, "content-encoding": "br", "vary": "Accept-Encoding"}
+            response = ASGIResponse(body=await self._brotli(name), headers=headers, media_type=media_type)
+            await response(scope, receive, send)
             return
 
         async def send_with_cache_control(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] == HTTP_200_OK:
-                MutableScopeHeaders.from_message(message)["cache-control"] = kept
+                MutableScopeHeaders.from_message(message)["cache-control"] = cache_control
             await send(message)
 
         await self.app(scope, receive, send_with_cache_control)
@@ -85,6 +85,6 @@ class KnownFiles:
 
 @get("/favicon.ico", include_in_schema=False, sync_to_thread=False)
 def favicon() -> File:
-    """Return the icon for browsers that do not read the page's link."""
+    """Return the icon, for browsers that ignore the link to it in the page."""
     icon = resources.folder("static") / "icons" / "favicon.ico"
     return File(icon, content_disposition_type="inline", headers={"cache-control": AN_HOUR})

@@ -1,4 +1,4 @@
-"""What programs look for at fixed addresses: what crawlers are asked, and whom to tell about a weakness."""
+"""Files at well-known URLs: `robots.txt` for crawlers, and `security.txt` for people who find a vulnerability."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from seatweb.settings import Settings
 from seatweb.web.requests import PageNotFound
 from seatweb.web.static_files import AN_HOUR
 
-# Today's map and the documentation are for everyone to find. Every other day and seat is the same again, a thousand
-# times, and what is a person's own is closed to crawlers anyway.
+# Search engines may index today's map and the documentation. The pages of other days and seats would repeat the map a
+# thousand times, and crawlers cannot open personal pages anyway.
 ROBOTS: Final = """\
 User-agent: *
 Allow: /$
@@ -23,21 +23,21 @@ Allow: /static/
 Allow: /.well-known/
 Disallow: /
 """
-VALID_DAYS: Final = 180  # RFC 9116, section 2.5.5, recommends less than a year; it is written anew for every reader
+VALID_DAYS: Final = 180  # RFC 9116, section 2.5.5, recommends less than a year; computed for each request
 
 
 @get("/robots.txt", media_type="text/plain", include_in_schema=False, sync_to_thread=False)
 def robots() -> Response[str]:
-    """Return what crawlers are asked (RFC 9309)."""
+    """Return the rules for crawlers (RFC 9309)."""
     return Response(ROBOTS, media_type="text/plain", headers={"cache-control": AN_HOUR})
 
 
 @get("/.well-known/security.txt", media_type="text/plain", include_in_schema=False, sync_to_thread=False)
 def security_txt(settings: NamedDependency[Settings]) -> Response[str]:
-    """Return whom to tell about a weakness of this site (RFC 9116).
+    """Return whom to contact about a vulnerability of this site (RFC 9116).
 
     Raises:
-        PageNotFound: the operator named nobody.
+        PageNotFound: the operator has set no contact.
     """
     if settings.security_contact is None:
         raise PageNotFound

@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 from seatweb.booking.model import DayView, Seat, SeatView, Section, SectionView, Sitter, Status
-from seatweb.web.notices import notice
+from seatweb.web.notices import parse_notice
 from seatweb.web.requests import own_path
 
 DAY = date(2026, 11, 23)
@@ -100,10 +100,10 @@ def test_other_addresses_are_replaced_by_the_home_page(path: str) -> None:
     "value", ["", "booked", "booked.<b>", "signed_out.A-07", "unknown.A-07", "booked.A-07 ", "booked.A-07\n", "a" * 500]
 )
 def test_unknown_notices_are_ignored(value: str) -> None:
-    assert notice(value) is None
+    assert parse_notice(value) is None
 
 
 def test_a_notice_names_the_seat() -> None:
-    found = notice("booked.A-07")
+    found = parse_notice("booked.A-07")
     assert found
     assert (found.kind, found.text) == ("status", "A-07 is yours.")

@@ -1,1 +1,1 @@
-"""Pages about the user's account: signing in, passwords, second factors, personal data."""
+"""Pages about the user's account: sign-in, passwords, second factors and personal data."""

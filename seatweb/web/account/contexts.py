@@ -1,4 +1,4 @@
-"""What the pages about the account are made of."""
+"""The contexts of the account templates."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from seatweb.accounts.model import User
 
 
 class SignInRow(Struct, frozen=True):
-    """One of the places where the user is signed in; times are in the site's time zone."""
+    """One of the user's sessions; times are in the site's time zone."""
 
     id: str
     device: str
     address: str
     seen_at: datetime
     here: bool
-    """Whether it is the session of this very request."""
+    """Whether it is the session of this request."""
 
 
 class AccountPage(Struct, frozen=True):
@@ -30,9 +30,9 @@ class AccountPage(Struct, frozen=True):
     coming_count: int
     second_factor: bool
     sign_ins: list[SignInRow]
-    """The one that was used last first."""
+    """The most recently used first."""
     more_sign_ins: bool
-    """Whether there may be others, which are not listed."""
+    """Whether there may be more, which are not listed."""
 
 
 class DeletePage(Struct, frozen=True):
@@ -52,32 +52,32 @@ class PasswordPage(Struct, frozen=True):
 
 
 class CredentialsPage(Struct, frozen=True):
-    """`account/login.html` and `account/register.html`: what was typed is kept, but for the password."""
+    """`account/login.html` and `account/register.html`: the form keeps what was typed, except for the password."""
 
     username: str
     next: str
-    """The path to go to afterwards, always one of ours."""
+    """The path to go to after signing in, always on this site."""
     errors: dict[str, str]
-    """By field name; `form` for the whole form, `wait` where nothing is wrong with it but that it came too often."""
+    """By field name; `form` for the whole form, `wait` if the only problem is too many attempts."""
     shortest_password: int
     passkeys: bool = False
-    """Whether passkeys work at this address."""
+    """Whether passkeys work at this host."""
 
 
 class SecondStepPage(Struct, frozen=True):
-    """`account/second_step.html`: the password was right, and the second factor is to come."""
+    """`account/second_step.html`: the password was right, and the second factor is next."""
 
     next: str
     app: bool
     """Whether the user has an authenticator app."""
     passkeys: bool
-    """Whether the user has a passkey, and passkeys work at this address."""
+    """Whether the user has a passkey, and passkeys work at this host."""
     errors: dict[str, str]
-    """Of `code`, or of the whole `form`."""
+    """For `code`, or for the whole `form`."""
 
 
 class PasskeyRow(Struct, frozen=True):
-    """One line of the passkeys."""
+    """One row of the list of passkeys."""
 
     id: int
     name: str
@@ -86,71 +86,71 @@ class PasskeyRow(Struct, frozen=True):
 
 
 class FactorsPage(Struct, frozen=True):
-    """`account/second_factor.html`: what the user has beside the password."""
+    """`account/second_factor.html`: the user's second factors."""
 
     confirmed: bool
-    """Whether the user proved a moment ago who they are; only then something can be changed."""
+    """Whether the user has confirmed their identity recently; only then can they change anything."""
     app_since: date | None
     passkeys: list[PasskeyRow]
     recovery_made: int
     recovery_left: int
     passkeys_here: bool
-    """Whether passkeys work at this address."""
+    """Whether passkeys work at this host."""
     local_address: str | None
-    """Where they do work, if this is the machine itself under its number."""
+    """A URL at which they do work, if the host is `127.0.0.1`."""
     afterwards: str | None
-    """The name of what the user came to prove who they are for; None to see and change this page."""
+    """The name of the page that the user continues to after confirming their identity; None for this page."""
     needed: bool
     """Whether the site asks everyone for a second factor."""
     errors: dict[str, str]
-    """Of `password` and `code`, or of the whole `form`."""
+    """For `password`, `code` and `passkey`, or for the whole `form`."""
 
     @property
     def enrolling(self) -> bool:
-        """Whether there has to be one before anything else can be done."""
+        """Whether the user must add a second factor before they can do anything else."""
         return self.needed and not self.any
 
     @property
     def removable(self) -> bool:
-        """Whether one may be removed."""
+        """Whether the user may remove one."""
         return not self.needed or len(self.passkeys) + (self.app_since is not None) > 1
 
     @property
     def any(self) -> bool:
-        """Whether there is a second factor."""
+        """Whether the user has a second factor."""
         return self.app_since is not None or bool(self.passkeys)
 
     @property
     def asking(self) -> bool:
-        """Whether the page only asks who the user is, to go on elsewhere afterwards."""
-        needs_proof = self.any or self.afterwards == "people"  # the others ask for the password themselves
+        """Whether the page only asks the user to confirm their identity, and then continues to another page."""
+        needs_proof = self.any or self.afterwards == "people"  # the other pages ask for the password themselves
         return self.afterwards is not None and needs_proof and not self.confirmed
 
 
 class PasswordResetPage(Struct, frozen=True):
-    """`account/password_reset.html`: a new password for a forgotten one."""
+    """`account/password_reset.html`: the form to replace a forgotten password."""
 
     username: str
     shortest: int
-    """The fewest characters of a new password."""
+    """The minimum length of a new password, in characters."""
     errors: dict[str, str]
-    """Of a field, of the whole `form`, or how long to `wait`."""
+    """By field name; `form` for the whole form, `wait` if the only problem is too many attempts."""
 
 
 class EnrolmentPage(Struct, frozen=True):
-    """`account/authenticator_app.html`: the secret for the app, until a first code of it is confirmed."""
+    """`account/authenticator_app.html`: the secret for the app, shown until a first code confirms it."""
 
     secret: str
-    """In groups of four."""
+    """In groups of four characters."""
     uri: str
     drawing: Markup
-    """The QR code of the address."""
+    """The QR code of the URI, as SVG."""
     errors: dict[str, str]
 
 
 class RecoveryCodesPage(Struct, frozen=True):
-    """`account/recovery_codes.html`: shown once."""
+    """`account/recovery_codes.html`, which is shown once."""
 
     codes: list[str]
     added: Literal["app", "passkey"] | None
-    """What was added just before."""
+    """The factor that was just added."""

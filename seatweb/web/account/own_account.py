@@ -1,4 +1,4 @@
-"""The account's page: where one is signed in, and the password."""
+"""The user's own account: sessions, password, personal data, and deletion."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from seatweb.web.requests import PageNotFound, PageRequest, read_form, signed_in
 
 
 class OwnAccountController(Controller):
-    """What people see and change of their own account."""
+    """Shows users their own account, and changes or deletes it."""
 
     path = "/account"
 
@@ -45,11 +45,11 @@ class OwnAccountController(Controller):
         sessions: NamedDependency[Sessions],
         factors: NamedDependency[SecondFactors],
     ) -> Response[str]:
-        """Show who is signed in, and where."""
+        """Show the user's account and sessions."""
         session, zone = signed_in(request), settings.zone
         sign_ins = await sessions.of(session.user)
-        # In a thread: the library tries a thousand patterns on each user agent that it has not seen lately.
-        devices = await asyncio.to_thread(lambda: [device_name(found) for found in sign_ins])
+        # In a thread: the library tries a thousand patterns on each user agent that it has not cached.
+        devices = await asyncio.to_thread(lambda: [device_name(sign_in) for sign_in in sign_ins])
         page = AccountPage(
             user=session.user,
             here_since=session.user.created_at.astimezone(zone).date(),
@@ -57,13 +57,13 @@ class OwnAccountController(Controller):
             second_factor=not await factors.missing(session.user),
             sign_ins=[
                 SignInRow(
-                    id=str(found.id),
+                    id=str(sign_in.id),
                     device=device,
-                    address=found.client.address,
-                    seen_at=found.seen_at.astimezone(zone),
-                    here=found.id == session.id,
+                    address=sign_in.client.address,
+                    seen_at=sign_in.seen_at.astimezone(zone),
+                    here=sign_in.id == session.id,
                 )
-                for found, device in zip(sign_ins, devices, strict=True)
+                for sign_in, device in zip(sign_ins, devices, strict=True)
             ],
             more_sign_ins=len(sign_ins) == LISTED,
         )
@@ -80,11 +80,11 @@ class OwnAccountController(Controller):
         """End one of the user's sessions."""
         session = signed_in(request)
         try:
-            ended = UUID(session_text)
+            session_id = UUID(session_text)
         except ValueError:
             raise PageNotFound from None
-        await sessions.end(session.user, ended)
-        return renderer.redirect(request, "/account", say="session_ended")
+        await sessions.end(session.user, session_id)
+        return renderer.redirect(request, "/account", notice="session_ended")
 
     @post("/sessions/all/end", status_code=200)
     async def end_sessions(
@@ -94,9 +94,9 @@ class OwnAccountController(Controller):
         sessions: NamedDependency[Sessions],
         our_cookies: NamedDependency[Cookies],
     ) -> Response[str]:
-        """End all of the user's sessions, this one included."""
+        """End all of the user's sessions, including this one."""
         await sessions.end_all(signed_in(request).user)
-        return renderer.redirect(request, "/login", say="signed_out_everywhere", cookies=our_cookies.of_sign_out())
+        return renderer.redirect(request, "/login", notice="signed_out_everywhere", cookies=our_cookies.of_sign_out())
 
     @get("/password")
     async def password_form(
@@ -106,7 +106,7 @@ class OwnAccountController(Controller):
         rules: NamedDependency[PasswordRules],
         factors: NamedDependency[SecondFactors],
     ) -> Response[str]:
-        """Show the form for a new password."""
+        """Show the form to change the password."""
         await confirmed_where_needed(request, factors, "password")
         return renderer.page(request, "account/password.html", PasswordPage(shortest=rules.shortest, errors={}))
 
@@ -119,7 +119,7 @@ class OwnAccountController(Controller):
         rules: NamedDependency[PasswordRules],
         factors: NamedDependency[SecondFactors],
     ) -> Response[str]:
-        """Change the password; every other session ends."""
+        """Change the password; all other sessions end."""
         session = await confirmed_where_needed(request, factors, "password")
         fields = await read_form(request)
         try:
@@ -129,11 +129,11 @@ class OwnAccountController(Controller):
         except InvalidInput as error:
             page = PasswordPage(shortest=rules.shortest, errors=texts_of(error.fields))
             return renderer.page(request, "account/password.html", page, status=422)
-        return renderer.redirect(request, "/account", say="password_changed")
+        return renderer.redirect(request, "/account", notice="password_changed")
 
     @get("/data")
     async def data(self, request: PageRequest, personal_data: NamedDependency[PersonalData]) -> Response[bytes]:
-        """Return everything that is kept of the user, as a file."""
+        """Return everything that is stored about the user, as a file."""
         content = msgspec.json.format(msgspec.json.encode(await personal_data.export(signed_in(request).user)))
         headers = {"cache-control": "no-store", "content-disposition": 'attachment; filename="seatweb.json"'}
         return Response(content, media_type="application/json", headers=headers)
@@ -146,7 +146,7 @@ class OwnAccountController(Controller):
         bookings: NamedDependency[Bookings],
         factors: NamedDependency[SecondFactors],
     ) -> Response[str]:
-        """Ask whether the account is to be deleted."""
+        """Show the form to delete the account."""
         session = await confirmed_where_needed(request, factors, "delete")
         page = DeletePage(coming_count=len(await bookings.upcoming(session.user)), errors={})
         return renderer.page(request, "account/delete_account.html", page)
@@ -170,11 +170,11 @@ class OwnAccountController(Controller):
             page = DeletePage(coming_count=len(await bookings.upcoming(session.user)), errors=texts_of(error.fields))
             return renderer.page(request, "account/delete_account.html", page, status=422)
         cookies = our_cookies.of_sign_out()
-        return renderer.redirect(request, "/", say="account_deleted", cookies=cookies, changed=True)
+        return renderer.redirect(request, "/", notice="account_deleted", cookies=cookies, changed=True)
 
 
 def device_name(session: SignIn) -> str:
-    """Return the name of a session's device in words, such as "Firefox on Linux"."""
+    """Return a readable name of a session's device, such as "Firefox on Linux"."""
     device = session.client.device
     found = ua_parser.parse(device)
     browser = found.user_agent.family if found.user_agent else device.partition("/")[0].partition(" ")[0]

@@ -1,4 +1,4 @@
-"""What the forms of passkeys share: who they are for, and the challenge, which the browser keeps in a signed cookie."""
+"""What all passkey forms share: the relying party, and the challenge, which the browser keeps in a signed cookie."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from seatweb.web.requests import PageRequest
 
 
 def relying_party(public_url: str | None, host: str, name: str) -> RelyingParty | None:
-    """Return who passkeys are for when a browser asks at this host; None where browsers offer none.
+    """Return the relying party of passkeys at this host; None if browsers offer no passkeys there.
 
-    They do at https addresses with a name, and at `localhost`. Without a public address nobody can tell whether a
-    name is reached by https, so only `localhost` is left.
+    Browsers offer them for host names over HTTPS, and for `localhost`. Without a public URL, Seatweb cannot tell
+    whether the browser uses HTTPS, so only `localhost` remains.
     """
     origin = public_url or f"http://{host}"
     try:
@@ -38,15 +38,15 @@ def relying_party(public_url: str | None, host: str, name: str) -> RelyingParty 
 
 
 def party_of(request: PageRequest, settings: Settings) -> RelyingParty | None:
-    """Return who passkeys are for at the address that was asked; None where browsers offer none."""
+    """Return the relying party at the host of the request; None if browsers offer no passkeys there."""
     return relying_party(settings.public_url, request.headers.get("host", ""), settings.site_name)
 
 
 def party_here(request: PageRequest, settings: Settings) -> RelyingParty:
-    """Return who passkeys are for at the address that was asked.
+    """Return the relying party at the host of the request.
 
     Raises:
-        InvalidInput: browsers offer none there.
+        InvalidInput: browsers offer no passkeys there.
     """
     party = party_of(request, settings)
     if party is None:
@@ -54,9 +54,9 @@ def party_here(request: PageRequest, settings: Settings) -> RelyingParty:
     return party
 
 
-def options(our_cookies: Cookies, made: tuple[str, Challenge]) -> Response[bytes]:
-    """Return what the browser needs, and let it keep the challenge."""
-    text, challenge = made
+def send_options(our_cookies: Cookies, options: tuple[str, Challenge]) -> Response[bytes]:
+    """Return a response with the WebAuthn options, and a cookie with their challenge."""
+    text, challenge = options
     content = {
         "purpose": challenge.purpose,
         "challenge": bytes_to_base64url(challenge.challenge),
@@ -72,7 +72,7 @@ def options(our_cookies: Cookies, made: tuple[str, Challenge]) -> Response[bytes
 
 
 def read_challenge(request: PageRequest, our_cookies: Cookies) -> Challenge | None:
-    """Return the challenge that this browser was given, while it counts."""
+    """Return the challenge that this browser was given; None without one, or if it has expired."""
     content = our_cookies.read_step(request, PASSKEY_AUDIENCE)
     purpose = PURPOSES.get(content.get("purpose", ""))
     if purpose is None:

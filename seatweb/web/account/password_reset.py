@@ -1,4 +1,4 @@
-"""The page for a forgotten password."""
+"""The page on which users replace a forgotten password."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from seatweb.web.requests import FOR_EVERYONE, PageRequest, read_form
 
 
 class PasswordResetController(Controller):
-    """Replacing a forgotten password by a code."""
+    """Replaces a forgotten password, given a code from an administrator or the operator."""
 
     opt = FOR_EVERYONE
 
@@ -40,7 +40,7 @@ class PasswordResetController(Controller):
         rules: NamedDependency[PasswordRules],
         password_resets: NamedDependency[PasswordResets],
     ) -> Response[str]:
-        """Replace the password; every session of the user ends."""
+        """Replace the password; all of the user's sessions end."""
         fields = await read_form(request)
         username, status, headers = fields.get("username", ""), 422, {}
         try:
@@ -54,6 +54,6 @@ class PasswordResetController(Controller):
         except TooManyAttempts as error:
             errors, status, headers = {"wait": text_of(error)}, error.status, {"retry-after": str(error.retry_after)}
         else:
-            return renderer.redirect(request, "/login", say="password_reset")
+            return renderer.redirect(request, "/login", notice="password_reset")
         page = PasswordResetPage(username=username[:200], shortest=rules.shortest, errors=errors)
         return renderer.page(request, "account/password_reset.html", page, status=status, headers=headers)

@@ -1,4 +1,4 @@
-"""The second factor of one's account: see, add, remove. Whoever changes something proves first who they are."""
+"""The user's second factors: show, add, remove. To change anything, users first confirm their identity."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from seatweb.http.tokens import CONFIRMED_AUDIENCE, PASSKEY_AUDIENCE
 from seatweb.i18n.catalogue import text_of, texts_of
 from seatweb.settings import Settings
 from seatweb.web.account.contexts import EnrolmentPage, FactorsPage, PasskeyRow, RecoveryCodesPage
-from seatweb.web.account.passkey_forms import options, party_here, party_of, read_challenge
+from seatweb.web.account.passkey_forms import party_here, party_of, read_challenge, send_options
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import (
     NotConfirmed,
@@ -43,16 +43,16 @@ from seatweb.web.requests import (
 PATH: Final = "/account/second-factor"
 CONFIRMED_SECONDS: Final = 600
 AFTERWARDS: Final = {"password": "/account/password", "delete": "/account/delete", "people": "/admin/people"}
-"""Where one goes on, by the name in the address, after having proved who one is."""
+"""Where users continue after confirming their identity, by the name in the URL's query (`for`)."""
 
 
 def confirmed_cookie(our_cookies: Cookies, session: Session) -> Cookie:
-    """Return the cookie that says that whoever has the session proved to be its user; it counts for ten minutes."""
+    """Return the cookie that says that the session's user has confirmed their identity; it lasts ten minutes."""
     return our_cookies.of_step(CONFIRMED_AUDIENCE, {"session": str(session.id)}, CONFIRMED_SECONDS)
 
 
 async def confirmed_where_needed(request: PageRequest, factors: SecondFactors, afterwards: str) -> Session:
-    """Return the session of a user who has no second factor, or proved a moment ago to have it.
+    """Return the session of a user who has confirmed their identity recently, or has no second factor.
 
     Raises:
         NotSignedIn, NotConfirmed
@@ -64,7 +64,7 @@ async def confirmed_where_needed(request: PageRequest, factors: SecondFactors, a
 
 
 class SecondFactorController(Controller):
-    """What the user has beside the password."""
+    """The user's passkeys, authenticator app and recovery codes."""
 
     path = PATH
 
@@ -76,7 +76,7 @@ class SecondFactorController(Controller):
         settings: NamedDependency[Settings],
         factors: NamedDependency[SecondFactors],
     ) -> Response[str]:
-        """Show what there is."""
+        """Show the user's second factors."""
         return await _show(request, renderer, settings, factors, afterwards=query_value(request, "for"))
 
     @post("/confirm", status_code=200)
@@ -89,7 +89,7 @@ class SecondFactorController(Controller):
         signing_in: NamedDependency[SigningIn],
         our_cookies: NamedDependency[Cookies],
     ) -> Response[str]:
-        """Prove who one is by password, and by a code where there is a second factor."""
+        """Confirm the user's identity by password, and by a code if they have a second factor."""
         session, fields = signed_in(request), await read_form(request)
         afterwards = fields.get("for")
         try:
@@ -99,7 +99,7 @@ class SecondFactorController(Controller):
         except (BadCode, TooManyAttempts) as error:
             errors = {"code": text_of(error)}
             return await _show(request, renderer, settings, factors, errors, error.retry_after, afterwards=afterwards)
-        return _confirm(request, renderer, our_cookies, session, afterwards)
+        return _redirect_confirmed(request, renderer, our_cookies, session, afterwards)
 
     @post("/confirm/options", status_code=200)
     async def confirm_options(
@@ -109,9 +109,9 @@ class SecondFactorController(Controller):
         passkeys: NamedDependency[Passkeys],
         our_cookies: NamedDependency[Cookies],
     ) -> Response[bytes]:
-        """Tell the browser which passkeys prove who one is."""
+        """Return the options to confirm the user's identity by one of their passkeys."""
         user = signed_in(request).user
-        return options(our_cookies, await passkeys.options_to_use(party_here(request, settings), "confirm", user))
+        return send_options(our_cookies, await passkeys.options_to_use(party_here(request, settings), "confirm", user))
 
     @post("/confirm/passkey", status_code=200)
     async def confirm_with_passkey(
@@ -123,7 +123,7 @@ class SecondFactorController(Controller):
         signing_in: NamedDependency[SigningIn],
         our_cookies: NamedDependency[Cookies],
     ) -> Response[str]:
-        """Prove who one is by a passkey, which is password and second factor at once."""
+        """Confirm the user's identity by a passkey, which is both factors at once."""
         session, fields = signed_in(request), await read_form(request)
         challenge = read_challenge(request, our_cookies)
         try:
@@ -133,7 +133,7 @@ class SecondFactorController(Controller):
         except BadCredentials as error:
             errors = {"form": text_of(error)}
             return await _show(request, renderer, settings, factors, errors, afterwards=fields.get("for"))
-        return _confirm(request, renderer, our_cookies, session, fields.get("for"))
+        return _redirect_confirmed(request, renderer, our_cookies, session, fields.get("for"))
 
     # The authenticator app
 
@@ -141,19 +141,19 @@ class SecondFactorController(Controller):
     async def begin_app(
         self, request: PageRequest, renderer: NamedDependency[Renderer], factors: NamedDependency[SecondFactors]
     ) -> Response[str]:
-        """Make a secret for an authenticator app."""
-        began = await factors.begin_totp(confirmed(request))
-        return renderer.redirect(request, f"{PATH}/app" if began else PATH)
+        """Create a secret for an authenticator app."""
+        created = await factors.begin_totp(confirmed(request))
+        return renderer.redirect(request, f"{PATH}/app" if created else PATH)
 
     @get("/app")
     async def show_app(
         self, request: PageRequest, renderer: NamedDependency[Renderer], factors: NamedDependency[SecondFactors]
     ) -> Response[str]:
-        """Show the secret, until it is confirmed."""
+        """Show the secret, as long as no code has confirmed it."""
         enrolment = await factors.enrolment(confirmed(request).user)
         if enrolment is None:
             return renderer.redirect(request, PATH)
-        return renderer.page(request, "account/authenticator_app.html", _enrolment(enrolment, {}))
+        return renderer.page(request, "account/authenticator_app.html", _enrolment_page(enrolment, {}))
 
     @post("/app/code", status_code=200)
     async def confirm_app(
@@ -164,7 +164,7 @@ class SecondFactorController(Controller):
         renderer: NamedDependency[Renderer],
         factors: NamedDependency[SecondFactors],
     ) -> Response[str]:
-        """Let the secret count, since the app shows its codes."""
+        """Activate the secret, if the code proves that the app has it."""
         session, fields = confirmed(request), await read_form(request)
         try:
             await factors.confirm_totp(session, fields.get("code", ""))
@@ -172,17 +172,17 @@ class SecondFactorController(Controller):
             enrolment = await factors.enrolment(session.user)
             if enrolment is None:
                 return renderer.redirect(request, PATH)
-            page = _enrolment(enrolment, {"code": text_of(error)})
+            page = _enrolment_page(enrolment, {"code": text_of(error)})
             return renderer.page(request, "account/authenticator_app.html", page, status=422)
-        return await _added(request, renderer, our_cookies, sessions, factors, session, "app")
+        return await _show_added(request, renderer, our_cookies, sessions, factors, session, "app")
 
     @post("/app/remove", status_code=200)
     async def remove_app(
         self, request: PageRequest, renderer: NamedDependency[Renderer], factors: NamedDependency[SecondFactors]
     ) -> Response[str]:
-        """Take the authenticator app away."""
+        """Remove the authenticator app."""
         await factors.remove_totp(confirmed(request))
-        return renderer.redirect(request, PATH, say="app_removed")
+        return renderer.redirect(request, PATH, notice="app_removed")
 
     # Passkeys
 
@@ -194,9 +194,9 @@ class SecondFactorController(Controller):
         passkeys: NamedDependency[Passkeys],
         our_cookies: NamedDependency[Cookies],
     ) -> Response[bytes]:
-        """Tell the browser what passkey to make."""
+        """Return the options to create a passkey."""
         user = confirmed(request).user
-        return options(our_cookies, await passkeys.options_to_add(party_here(request, settings), user))
+        return send_options(our_cookies, await passkeys.options_to_add(party_here(request, settings), user))
 
     @post("/passkeys", status_code=200)
     async def add_passkey(
@@ -209,15 +209,15 @@ class SecondFactorController(Controller):
         passkeys: NamedDependency[Passkeys],
         our_cookies: NamedDependency[Cookies],
     ) -> Response[str]:
-        """Keep the passkey that the browser made."""
+        """Add the passkey that the browser created."""
         session, fields = confirmed(request), await read_form(request)
         challenge = read_challenge(request, our_cookies)
-        party, answer, name = party_here(request, settings), fields.get("credential", ""), fields.get("name", "")
+        party, credential, name = party_here(request, settings), fields.get("credential", ""), fields.get("name", "")
         try:
-            await passkeys.add(session, party, challenge, answer, name)
+            await passkeys.add(session, party, challenge, credential, name)
         except InvalidInput as error:
             return await _show(request, renderer, settings, factors, {"passkey": text_of(error)})
-        return await _added(request, renderer, our_cookies, sessions, factors, session, "passkey")
+        return await _show_added(request, renderer, our_cookies, sessions, factors, session, "passkey")
 
     @post("/passkeys/{passkey_text:str}/remove", status_code=200)
     async def remove_passkey(
@@ -227,10 +227,10 @@ class SecondFactorController(Controller):
         factors: NamedDependency[SecondFactors],
         passkey_text: FromPath[str],
     ) -> Response[str]:
-        """Take a passkey away."""
+        """Remove a passkey."""
         session = confirmed(request)
         await factors.remove_passkey(session, read_id(passkey_text, PageNotFound))
-        return renderer.redirect(request, PATH, say="passkey_removed")
+        return renderer.redirect(request, PATH, notice="passkey_removed")
 
     # Recovery codes
 
@@ -238,7 +238,7 @@ class SecondFactorController(Controller):
     async def new_recovery_codes(
         self, request: PageRequest, renderer: NamedDependency[Renderer], factors: NamedDependency[SecondFactors]
     ) -> Response[str]:
-        """Make new recovery codes and show them, once."""
+        """Create new recovery codes and show them, once."""
         session = confirmed(request)
         if await factors.missing(session.user):
             return renderer.redirect(request, PATH)
@@ -247,7 +247,7 @@ class SecondFactorController(Controller):
 
 
 def confirmed(request: PageRequest, afterwards: str = "") -> Session:
-    """Return the session of a user who proved a moment ago who they are; `afterwards` is as in `NotConfirmed`.
+    """Return the session of a user who has confirmed their identity recently; for `afterwards`, see `NotConfirmed`.
 
     Raises:
         NotSignedIn, NotConfirmed
@@ -258,42 +258,44 @@ def confirmed(request: PageRequest, afterwards: str = "") -> Session:
     return session
 
 
-def _confirm(
+def _redirect_confirmed(
     request: PageRequest, renderer: Renderer, our_cookies: Cookies, session: Session, afterwards: str | None
 ) -> Response[str]:
     cookies = [confirmed_cookie(our_cookies, session), our_cookies.of_no_step(PASSKEY_AUDIENCE)]
     path = AFTERWARDS.get(afterwards or "")
-    return renderer.redirect(request, path or PATH, say="confirmed_for" if path else "confirmed", cookies=cookies)
+    return renderer.redirect(request, path or PATH, notice="confirmed_for" if path else "confirmed", cookies=cookies)
 
 
-async def _added(
+async def _show_added(
     request: PageRequest,
     renderer: Renderer,
     our_cookies: Cookies,
     sessions: Sessions,
     factors: SecondFactors,
     session: Session,
-    what: Literal["app", "passkey"],
+    factor: Literal["app", "passkey"],
 ) -> Response[str]:
-    """Show the recovery codes that come with the first factor, or go back to the list."""
+    """Show the recovery codes that come with the first factor, or return to the overview."""
     if session.enrolling:
-        session = await _enrolled(request, our_cookies, sessions, session)
+        session = await _finish_enrolling(request, our_cookies, sessions, session)
     codes = await factors.first_recovery_codes(session)
     if not codes:
-        return renderer.redirect(request, PATH, say=f"{what}_added")
-    return renderer.page(request, "account/recovery_codes.html", RecoveryCodesPage(codes=codes, added=what))
+        return renderer.redirect(request, PATH, notice=f"{factor}_added")
+    return renderer.page(request, "account/recovery_codes.html", RecoveryCodesPage(codes=codes, added=factor))
 
 
-async def _enrolled(request: PageRequest, our_cookies: Cookies, sessions: Sessions, session: Session) -> Session:
-    """Go on with the session that counts for everything, now that there is a second factor."""
+async def _finish_enrolling(
+    request: PageRequest, our_cookies: Cookies, sessions: Sessions, session: Session
+) -> Session:
+    """Replace the enrolling session by one with full access, now that the user has a second factor."""
     request.state.session = new = await sessions.finish_enrolling(session, client_of(request))
     for cookie in (*our_cookies.of_session(new), confirmed_cookie(our_cookies, new)):
         set_cookie(request, cookie)
     return new
 
 
-def _enrolment(enrolment: Enrolment, errors: dict[str, str]) -> EnrolmentPage:
-    # Only what the library draws: nothing of the user's is in it but as squares.
+def _enrolment_page(enrolment: Enrolment, errors: dict[str, str]) -> EnrolmentPage:
+    # The library generates the SVG; the user's data is in it only as squares.
     drawing = Markup(segno.make_qr(enrolment.uri, error="m").svg_inline(omitsize=True, border=4))  # noqa: S704
     return EnrolmentPage(secret=" ".join(grouped(enrolment.secret)), uri=enrolment.uri, drawing=drawing, errors=errors)
 
@@ -339,7 +341,7 @@ async def _show(
 
 
 def _local_address(request: PageRequest, settings: Settings) -> str | None:
-    """Return the address of this page under `localhost`, where the browser asked for the machine by its number."""
+    """Return the URL of this page at `localhost`, if the browser requested it at `127.0.0.1`."""
     host, _, port = request.headers.get("host", "").partition(":")
     if host != "127.0.0.1" or settings.public_url or not port.isdecimal():
         return None

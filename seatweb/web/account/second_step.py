@@ -1,4 +1,4 @@
-"""Signing in, after the password or without one: a code, or a passkey."""
+"""Sign in with a second factor after the password, or with a passkey alone."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from seatweb.http.tokens import PASSKEY_AUDIENCE, SECOND_FACTOR_AUDIENCE
 from seatweb.i18n.catalogue import text_of
 from seatweb.settings import Settings
 from seatweb.web.account.contexts import SecondStepPage
-from seatweb.web.account.passkey_forms import options, party_here, party_of, read_challenge
-from seatweb.web.account.sign_in import enter, sign_in_again
+from seatweb.web.account.passkey_forms import party_here, party_of, read_challenge, send_options
+from seatweb.web.account.sign_in import redirect_signed_in, show_sign_in_error
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import FOR_EVERYONE, PageRequest, own_path, query_value, read_form
 
 
 class SecondStepController(Controller):
-    """The second step of a sign-in, and the only one with a passkey."""
+    """The second step of a sign-in, and the sign-in with a passkey alone, which has no second step."""
 
     opt = FOR_EVERYONE
 
@@ -45,13 +45,13 @@ class SecondStepController(Controller):
         factors: NamedDependency[SecondFactors],
         our_cookies: NamedDependency[Cookies],
     ) -> Response[str]:
-        """Ask for the second factor, where a sign-in waits for it."""
+        """Ask for the second factor, if a sign-in is waiting for it."""
         next_path = own_path(query_value(request, "next") or "/")
         try:
-            user = await factors.find_waiting(_waiting(request, our_cookies))
+            user = await factors.find_waiting(_waiting_id(request, our_cookies))
         except NotSignedIn:
             return renderer.redirect(request, f"/login?next={quote(next_path)}")
-        return await _ask(request, settings, renderer, factors, user, next_path, {})
+        return await _show_form(request, settings, renderer, factors, user, next_path, {})
 
     @post("/second", status_code=200)
     async def code(
@@ -64,19 +64,19 @@ class SecondStepController(Controller):
         signing_in: NamedDependency[SigningIn],
         our_cookies: NamedDependency[Cookies],
     ) -> Response[str]:
-        """Go on with a code."""
+        """Finish the sign-in with a code."""
         fields = await read_form(request)
-        waiting, next_path = _waiting(request, our_cookies), own_path(fields.get("next", "/"))
+        waiting_id, next_path = _waiting_id(request, our_cookies), own_path(fields.get("next", "/"))
         try:
-            session = await signing_in.finish(waiting, fields.get("code", ""), client_of(request))
+            session = await signing_in.finish(waiting_id, fields.get("code", ""), client_of(request))
         except NotSignedIn:
-            return _over(request, renderer, our_cookies, next_path)
+            return _redirect_expired(request, renderer, our_cookies, next_path)
         except (BadCode, TooManyAttempts) as error:
-            user = await factors.find_waiting(waiting)
-            return await _ask(
+            user = await factors.find_waiting(waiting_id)
+            return await _show_form(
                 request, settings, renderer, factors, user, next_path, {"code": text_of(error)}, error.retry_after
             )
-        return await _enter(request, renderer, sessions, our_cookies, session, next_path)
+        return await _finish(request, renderer, sessions, our_cookies, session, next_path)
 
     @post("/second/options", status_code=200)
     async def second_options(
@@ -87,9 +87,9 @@ class SecondStepController(Controller):
         passkeys: NamedDependency[Passkeys],
         our_cookies: NamedDependency[Cookies],
     ) -> Response[bytes]:
-        """Tell the browser which passkeys may be the second factor."""
-        user = await factors.find_waiting(_waiting(request, our_cookies))
-        return options(our_cookies, await passkeys.options_to_use(party_here(request, settings), "second", user))
+        """Return the options to use one of the user's passkeys as the second factor."""
+        user = await factors.find_waiting(_waiting_id(request, our_cookies))
+        return send_options(our_cookies, await passkeys.options_to_use(party_here(request, settings), "second", user))
 
     @post("/second/passkey", status_code=200)
     async def second_passkey(
@@ -102,20 +102,20 @@ class SecondStepController(Controller):
         signing_in: NamedDependency[SigningIn],
         our_cookies: NamedDependency[Cookies],
     ) -> Response[str]:
-        """Go on with a passkey."""
+        """Finish the sign-in with a passkey."""
         fields = await read_form(request)
-        waiting, next_path = _waiting(request, our_cookies), own_path(fields.get("next", "/"))
+        waiting_id, next_path = _waiting_id(request, our_cookies), own_path(fields.get("next", "/"))
         challenge = read_challenge(request, our_cookies)
         try:
             session = await signing_in.finish_with_passkey(
-                waiting, party_here(request, settings), challenge, fields.get("credential", ""), client_of(request)
+                waiting_id, party_here(request, settings), challenge, fields.get("credential", ""), client_of(request)
             )
         except NotSignedIn:
-            return _over(request, renderer, our_cookies, next_path)
+            return _redirect_expired(request, renderer, our_cookies, next_path)
         except BadCredentials as error:
-            user = await factors.find_waiting(waiting)
-            return await _ask(request, settings, renderer, factors, user, next_path, {"form": text_of(error)})
-        return await _enter(request, renderer, sessions, our_cookies, session, next_path)
+            user = await factors.find_waiting(waiting_id)
+            return await _show_form(request, settings, renderer, factors, user, next_path, {"form": text_of(error)})
+        return await _finish(request, renderer, sessions, our_cookies, session, next_path)
 
     @post("/passkey/options", status_code=200)
     async def passkey_options(
@@ -125,8 +125,8 @@ class SecondStepController(Controller):
         passkeys: NamedDependency[Passkeys],
         our_cookies: NamedDependency[Cookies],
     ) -> Response[bytes]:
-        """Let the browser look for a passkey of anyone."""
-        return options(our_cookies, await passkeys.options_to_use(party_here(request, settings), "sign_in"))
+        """Return the options to sign in with any passkey."""
+        return send_options(our_cookies, await passkeys.options_to_use(party_here(request, settings), "sign_in"))
 
     @post("/passkey", status_code=200)
     async def passkey(
@@ -143,31 +143,31 @@ class SecondStepController(Controller):
         fields = await read_form(request)
         challenge = read_challenge(request, our_cookies)
         try:
-            answer, client = fields.get("credential", ""), client_of(request)
-            session = await signing_in.with_passkey(party_here(request, settings), challenge, answer, client)
+            credential, client = fields.get("credential", ""), client_of(request)
+            session = await signing_in.with_passkey(party_here(request, settings), challenge, credential, client)
         except BadCredentials as error:
-            return sign_in_again(request, settings, renderer, rules, fields, text_of(error))
-        return await _enter(request, renderer, sessions, our_cookies, session, own_path(fields.get("next", "/")))
+            return show_sign_in_error(request, settings, renderer, rules, fields, text_of(error))
+        return await _finish(request, renderer, sessions, our_cookies, session, own_path(fields.get("next", "/")))
 
 
-def _waiting(request: PageRequest, our_cookies: Cookies) -> UUID:
-    """Return the id of the sign-in that waits in this browser; one that nothing has where none does."""
+def _waiting_id(request: PageRequest, our_cookies: Cookies) -> UUID:
+    """Return the id of this browser's sign-in that waits for a second factor; an unused id if there is none."""
     return UUID(our_cookies.read_step(request, SECOND_FACTOR_AUDIENCE).get("waiting", "0" * 32))
 
 
-async def _enter(
+async def _finish(
     request: PageRequest, renderer: Renderer, sessions: Sessions, our_cookies: Cookies, session: Session, next_path: str
 ) -> Response[str]:
     steps = [our_cookies.of_no_step(audience) for audience in (SECOND_FACTOR_AUDIENCE, PASSKEY_AUDIENCE)]
-    return await enter(request, renderer, sessions, our_cookies, session, next_path, steps)
+    return await redirect_signed_in(request, renderer, sessions, our_cookies, session, next_path, steps)
 
 
-def _over(request: PageRequest, renderer: Renderer, our_cookies: Cookies, next_path: str) -> Response[str]:
+def _redirect_expired(request: PageRequest, renderer: Renderer, our_cookies: Cookies, next_path: str) -> Response[str]:
     step = our_cookies.of_no_step(SECOND_FACTOR_AUDIENCE)
-    return renderer.redirect(request, f"/login?next={quote(next_path)}", say="sign_in_over", cookies=[step])
+    return renderer.redirect(request, f"/login?next={quote(next_path)}", notice="sign_in_over", cookies=[step])
 
 
-async def _ask(
+async def _show_form(
     request: PageRequest,
     settings: Settings,
     renderer: Renderer,

@@ -1,4 +1,4 @@
-"""Register, sign in, sign out."""
+"""The forms to register and sign in, and signing out."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ TAKEN: Final = {
 
 
 class AccountController(Controller):
-    """The forms of an account."""
+    """Registers users, signs them in, and signs them out."""
 
     opt = FOR_EVERYONE
 
@@ -51,8 +51,8 @@ class AccountController(Controller):
         renderer: NamedDependency[Renderer],
         rules: NamedDependency[PasswordRules],
     ) -> Response[str]:
-        """Show the sign-in form; whoever is signed in goes on at once."""
-        return _form(request, settings, renderer, rules, "account/login.html")
+        """Show the sign-in form; redirect users who are already signed in."""
+        return _show_form(request, settings, renderer, rules, "account/login.html")
 
     @get("/register")
     async def register_form(
@@ -62,8 +62,8 @@ class AccountController(Controller):
         renderer: NamedDependency[Renderer],
         rules: NamedDependency[PasswordRules],
     ) -> Response[str]:
-        """Show the form for a new account; whoever is signed in goes on at once."""
-        return _form(request, settings, renderer, rules, "account/register.html")
+        """Show the registration form; redirect users who are already signed in."""
+        return _show_form(request, settings, renderer, rules, "account/register.html")
 
     @post("/login", status_code=200)
     async def login(
@@ -76,22 +76,22 @@ class AccountController(Controller):
         signing_in: NamedDependency[SigningIn],
         our_cookies: NamedDependency[Cookies],
     ) -> Response[str]:
-        """Sign in, or go on to the second step."""
+        """Sign in, or continue to the second step."""
         fields = await read_form(request)
         try:
             username, password = fields.get("username", ""), fields.get("password", "")
-            begun = await signing_in.begin(username, password, client_of(request))
+            result = await signing_in.begin(username, password, client_of(request))
         except BadCredentials as error:
-            return sign_in_again(request, settings, renderer, rules, fields, text_of(error))
+            return show_sign_in_error(request, settings, renderer, rules, fields, text_of(error))
         except TooManyAttempts as error:
-            return _again(
+            return _show_errors(
                 request, settings, renderer, rules, "account/login.html", fields, {"wait": text_of(error)}, error
             )
         next_path = own_path(fields.get("next", "/"))
-        if isinstance(begun, UUID):
-            step = our_cookies.of_step(SECOND_FACTOR_AUDIENCE, {"waiting": str(begun)}, WAITING_SECONDS)
+        if isinstance(result, UUID):
+            step = our_cookies.of_step(SECOND_FACTOR_AUDIENCE, {"waiting": str(result)}, WAITING_SECONDS)
             return renderer.redirect(request, f"/login/second?next={quote(next_path)}", cookies=[step])
-        return await enter(request, renderer, sessions, our_cookies, begun, next_path)
+        return await redirect_signed_in(request, renderer, sessions, our_cookies, result, next_path)
 
     @post("/register", status_code=200)
     async def register(
@@ -104,23 +104,25 @@ class AccountController(Controller):
         sessions: NamedDependency[Sessions],
         our_cookies: NamedDependency[Cookies],
     ) -> Response[str]:
-        """Register, which also signs in."""
+        """Register a user, and sign them in."""
         fields = await read_form(request)
         try:
             session = await accounts.register(
                 fields.get("username", ""), fields.get("password", ""), client_of(request)
             )
         except TooManyAttempts as error:
-            return _again(
+            return _show_errors(
                 request, settings, renderer, rules, "account/register.html", fields, {"wait": text_of(error)}, error
             )
         except InvalidInput as error:
-            return _again(request, settings, renderer, rules, "account/register.html", fields, texts_of(error.fields))
+            return _show_errors(
+                request, settings, renderer, rules, "account/register.html", fields, texts_of(error.fields)
+            )
         except UsernameTaken as error:
             taken = {"username": text_of(TAKEN[error.reason])}
-            return _again(request, settings, renderer, rules, "account/register.html", fields, taken)
+            return _show_errors(request, settings, renderer, rules, "account/register.html", fields, taken)
         next_path = own_path(fields.get("next", "/"))
-        return await enter(request, renderer, sessions, our_cookies, session, next_path, say="welcome")
+        return await redirect_signed_in(request, renderer, sessions, our_cookies, session, next_path, notice="welcome")
 
     @post("/logout", status_code=200)
     async def logout(
@@ -130,12 +132,12 @@ class AccountController(Controller):
         sessions: NamedDependency[Sessions],
         our_cookies: NamedDependency[Cookies],
     ) -> Response[str]:
-        """End the session and go to today's map."""
-        await _end_current(request, sessions)
-        return renderer.redirect(request, "/", say="signed_out", cookies=our_cookies.of_sign_out())
+        """End the session, and redirect to today's map."""
+        await _end_current_session(request, sessions)
+        return renderer.redirect(request, "/", notice="signed_out", cookies=our_cookies.of_sign_out())
 
 
-async def enter(
+async def redirect_signed_in(
     request: PageRequest,
     renderer: Renderer,
     sessions: Sessions,
@@ -143,19 +145,19 @@ async def enter(
     session: Session,
     next_path: str,
     cookies: Iterable[Cookie] = (),
-    say: str = "signed_in",
+    notice: str = "signed_in",
 ) -> Response[str]:
-    """Go on with the new session, to the second factor where it has to be added first; the one before ends."""
-    await _end_current(request, sessions)
+    """Replace the browser's session by this one, and redirect: to the second-factor page if it is enrolling."""
+    await _end_current_session(request, sessions)
     cookies = [*our_cookies.of_session(session), *cookies]
     if session.enrolling:
         return renderer.redirect(
             request, SECOND_FACTOR_PATH, cookies=[*cookies, confirmed_cookie(our_cookies, session)]
         )
-    return renderer.redirect(request, next_path, say=say, cookies=cookies)
+    return renderer.redirect(request, next_path, notice=notice, cookies=cookies)
 
 
-def _form(
+def _show_form(
     request: PageRequest, settings: Settings, renderer: Renderer, rules: PasswordRules, template: str
 ) -> Response[str]:
     next_path = own_path(query_value(request, "next") or "/")
@@ -173,7 +175,7 @@ def _form(
     return renderer.page(request, template, page)
 
 
-def sign_in_again(
+def show_sign_in_error(
     request: PageRequest,
     settings: Settings,
     renderer: Renderer,
@@ -181,11 +183,11 @@ def sign_in_again(
     fields: dict[str, str],
     error: str,
 ) -> Response[str]:
-    """Show the sign-in form once more, with what is wrong."""
-    return _again(request, settings, renderer, rules, "account/login.html", fields, {"form": error})
+    """Show the sign-in form again, with an error."""
+    return _show_errors(request, settings, renderer, rules, "account/login.html", fields, {"form": error})
 
 
-def _again(
+def _show_errors(
     request: PageRequest,
     settings: Settings,
     renderer: Renderer,
@@ -195,7 +197,7 @@ def _again(
     errors: dict[str, str],
     too_many: TooManyAttempts | None = None,
 ) -> Response[str]:
-    """Show the form once more, with what was typed (but the password) and what is wrong beside it."""
+    """Show the form again, with the errors and what was typed, except for the password."""
     page = CredentialsPage(
         username=fields.get("username", "")[:200],
         next=own_path(fields.get("next", "/")),
@@ -209,7 +211,7 @@ def _again(
     return renderer.page(request, template, page, status=422)
 
 
-async def _end_current(request: PageRequest, sessions: Sessions) -> None:
+async def _end_current_session(request: PageRequest, sessions: Sessions) -> None:
     session = session_of(request) or enrolling_of(request)
     if session:
         await sessions.end(session.user, session.id)

@@ -1,4 +1,4 @@
-"""What the pages for administrators are made of."""
+"""The contexts of the administrators' templates."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ class PeoplePage(Struct, frozen=True):
     """`admin/people.html`."""
 
     name: str
-    """What the names begin with that were asked for."""
+    """The beginning of the usernames to list, as typed into the search field."""
     accounts: list[Account]
     own_id: int
     after: str | None
-    """The key from which the next page goes on, if there is one."""
+    """The username key after which the next page begins; None if there is no next page."""
 
 
 class ResetCodePage(Struct, frozen=True):
-    """`admin/reset_code.html`: a code for someone who forgot their password, shown once to an administrator."""
+    """`admin/reset_code.html`: the code with which a user can replace a forgotten password; shown once."""
 
     username: str
     code: str
     hours: int
-    """How long it counts."""
+    """How long the code is valid."""

@@ -1,4 +1,4 @@
-"""The pages of administrators: the accounts."""
+"""The administrators' page of accounts."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from seatweb.web.requests import PageRequest, query_value, read_id, signed_in
 async def administrator(
     request: PageRequest, settings: NamedDependency[Settings], factors: NamedDependency[SecondFactors]
 ) -> Session:
-    """Return the session of an administrator, who has a second factor where the site asks for one.
+    """Return the session of an administrator, who has a second factor if the site requires one.
 
     Raises:
         NotSignedIn: the visitor is not signed in.
-        NotAllowed: the user is no administrator, or has no second factor.
+        NotAllowed: the user is not an administrator, or lacks the second factor.
     """
     session = signed_in(request)
     if session.user.role is not Role.ADMIN:
@@ -38,7 +38,7 @@ async def administrator(
 
 
 class AdminController(Controller):
-    """Who has an account, and who may use it."""
+    """Lists accounts, disables and enables them, and creates codes for forgotten passwords."""
 
     path = "/admin"
     dependencies = {"session": Provide(administrator)}  # noqa: RUF012 - Litestar declares it so
@@ -71,9 +71,9 @@ class AdminController(Controller):
         rights: NamedDependency[Rights],
         user_text: FromPath[str],
     ) -> Response[str]:
-        """Disable an account: it is signed out everywhere at once."""
+        """Disable an account; all of its sessions end at once."""
         await rights.change_disabled(read_id(user_text, UserNotFound), disabled=True, by=session)
-        return renderer.redirect(request, "/admin/people", say="account_disabled")
+        return renderer.redirect(request, "/admin/people", notice="account_disabled")
 
     @post("/people/{user_text:str}/reset-code", status_code=200)
     async def reset_code(
@@ -84,7 +84,7 @@ class AdminController(Controller):
         reset_codes: NamedDependency[ResetCodes],
         user_text: FromPath[str],
     ) -> Response[str]:
-        """Show a code for someone who forgot their password, once; the administrator proved who they are before."""
+        """Show a code for a forgotten password, once; the administrator must have confirmed their identity."""
         confirmed(request, "people")
         user, code = await reset_codes.make(read_id(user_text, UserNotFound), session)
         page = ResetCodePage(username=user.username, code=code, hours=CODE_HOURS)
@@ -99,6 +99,6 @@ class AdminController(Controller):
         rights: NamedDependency[Rights],
         user_text: FromPath[str],
     ) -> Response[str]:
-        """Enable an account again."""
+        """Enable a disabled account."""
         await rights.change_disabled(read_id(user_text, UserNotFound), disabled=False, by=session)
-        return renderer.redirect(request, "/admin/people", say="account_enabled")
+        return renderer.redirect(request, "/admin/people", notice="account_enabled")

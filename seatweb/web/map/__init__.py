@@ -1,1 +1,1 @@
-"""The map of a day, its seats, and the user's bookings."""
+"""The map of a day, its seats, and "My bookings"."""

@@ -1,4 +1,4 @@
-"""The answers that show the map: as it is, as it became, or why it did not."""
+"""Responses that show the map: as it is, after a change, or with the reason for a refusal."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from seatweb.web.map.day_page import MapReader, day_page
 from seatweb.web.map.frames import DayPages
 from seatweb.web.map.place import Place
 from seatweb.web.map.sections import Sections
-from seatweb.web.notices import notice
+from seatweb.web.notices import parse_notice
 from seatweb.web.rendering import Renderer
-from seatweb.web.requests import PageRequest, changed_lately, path_of, query_value, session_of, wants_partial
+from seatweb.web.requests import PageRequest, changed_recently, path_of, query_value, session_of, wants_partial
 from seatweb.web.shell import Notice
 
-# Why a booking, a move or a hold did not come about, where the map as it is says more than an error page.
+# Refusals of a booking, a move or a hold that are answered with the current map: it says more than an error page.
 REFUSALS: Final = (
     SeatTaken,
     SeatHeld,
@@ -47,7 +47,7 @@ REFUSALS: Final = (
 
 
 class MapAnswers:
-    """Answers requests about the map."""
+    """Creates the responses to requests about the map."""
 
     def __init__(
         self, views: DayViews, reader: MapReader, renderer: Renderer, sections: Sections, day_pages: DayPages
@@ -65,10 +65,10 @@ class MapAnswers:
         seat_id: int | None = None,
         section: str | None = None,
     ) -> Place:
-        """Return the place that an address names, checked before anything is done there.
+        """Return a place whose section exists: the one passed, else the one in the URL's query, else none.
 
         Raises:
-            SectionNotFound: it names a section that is not there.
+            SectionNotFound: there is no such section.
         """
         section = section or query_value(request, "section")
         if section is not None and not (await self._views.day(day)).shown(section):
@@ -81,45 +81,49 @@ class MapAnswers:
         place: Place,
         *,
         partial: str = "map/partials/day_result.html",
-        say: Notice | None = None,
+        notice: Notice | None = None,
         headers: dict[str, str] | None = None,
         changed: bool = False,
     ) -> Response[str]:
-        """Return the map as it now is: the whole page, or for htmx the part that changes."""
-        seen = await self._reader.look(session_of(request), place, fresh=changed_lately(request))
+        """Show the map as it is now: the whole page, or for htmx the `partial`."""
+        seen = await self._reader.read(session_of(request), place, fresh=changed_recently(request))
         whole = not wants_partial(request)
-        said = say or self._renderer.waiting(request)
+        has_notice = bool(notice or self._renderer.pending_notice(request))
         path = path_of(request)
-        if whole and place.seat_id is None and seen.state == "open" and not said and path in {"/", place.href()}:
+        cacheable = place.seat_id is None and seen.state == "open" and not has_notice and path in {"/", place.href()}
+        if whole and cacheable:
             return self._renderer.answer(request, lambda secret: self._day_pages.render(seen, path, secret).decode())
         return self._renderer.page(
             request,
             "map/day.html" if whole else partial,
             day_page(self._sections, seen),
             status=OutsideBookingWindow.status if seen.state == "beyond" else 200,
-            say=say,
+            notice=notice,
             headers=headers,
             changed=changed,
         )
 
-    async def settle(self, request: PageRequest, place: Place, action: Awaitable[Booking], done: str) -> Response[str]:
-        """Await a booking or a move and show what came of it: the new map, or why not and the map as it is."""
+    async def show_result(
+        self, request: PageRequest, place: Place, action: Awaitable[Booking], notice_name: str
+    ) -> Response[str]:
+        """Await a booking or move, and show the new map with a notice, or the current map with the refusal."""
         try:
             booking = await action
         except (*REFUSALS, TooManyAttempts) as error:
             page = await self._page(request, place, problem=text_of(error))
             if page.mine is None or page.mine.seat.id != place.seat_id or page.state != "open":
                 return self.refuse(request, page, error)
-            booking, done = page.mine, "booked"  # a second click on what is theirs already
+            booking, notice_name = page.mine, "booked"  # a second click: the seat is already theirs
         place = Place(place.day, place.section, booking.seat.id)
         href = place.href(seat_id=booking.seat.id)
-        say = f"{done}.{booking.seat.label}"
+        notice = f"{notice_name}.{booking.seat.label}"
         if not wants_partial(request):
-            return self._renderer.redirect(request, href, say=say, changed=True)
-        return await self.show(request, place, say=notice(say), headers={"hx-push-url": href}, changed=True)
+            return self._renderer.redirect(request, href, notice=notice, changed=True)
+        headers = {"hx-push-url": href}
+        return await self.show(request, place, notice=parse_notice(notice), headers=headers, changed=True)
 
     async def hold(self, request: PageRequest, place: Place, action: Awaitable[GrantedHold | None]) -> Response[str]:
-        """Await a hold and show for how long it is, or why it is not and the map as it is."""
+        """Await a hold, and show how long it lasts, or the current map with the refusal."""
         try:
             granted = await action
         except REFUSALS as error:
@@ -136,30 +140,30 @@ class MapAnswers:
         return self._renderer.page(request, "map/partials/hold.html", box)
 
     def refuse(self, request: PageRequest, page: DayPage, error: SeatwebError) -> Response[str]:
-        """Say why it was refused, with the seats as they are and the nearest free one."""
+        """Show the current map, the reason for a refusal, and the nearest free seat."""
         text = text_of(error)
         if isinstance(error, SeatTaken | SeatHeld) and page.panel:
             text = _lost_race(page.panel, error)
             page = replace(page, panel=replace(page.panel, problem=text))
         template = "map/partials/day_result.html" if wants_partial(request) else "map/day.html"
-        headers = {"hx-retarget": "#day", "hx-reswap": "outerMorph"}  # whatever was to be replaced
+        headers = {"hx-retarget": "#day", "hx-reswap": "outerMorph"}  # whatever the form swaps
         if error.retry_after is not None:
             headers["retry-after"] = str(error.retry_after)
-        say = Notice(kind="alert", text=text)
-        return self._renderer.page(request, template, page, status=error.status, say=say, headers=headers)
+        notice = Notice(kind="alert", text=text)
+        return self._renderer.page(request, template, page, status=error.status, notice=notice, headers=headers)
 
     async def refuse_at(self, request: PageRequest, place: Place, error: SeatwebError) -> Response[str]:
-        """Say at a place why something was refused."""
+        """Show the current map of a place, and the reason for a refusal."""
         return self.refuse(request, await self._page(request, place, problem=text_of(error)), error)
 
     async def _page(self, request: PageRequest, place: Place, *, problem: str | None = None) -> DayPage:
-        """Return the page as it is after what was done or refused."""
-        seen = await self._reader.look(session_of(request), place, fresh=True)
+        """Return the page from a fresh view of the day."""
+        seen = await self._reader.read(session_of(request), place, fresh=True)
         return day_page(self._sections, seen, problem=problem)
 
 
 def _lost_race(panel: Panel, error: SeatTaken | SeatHeld) -> str:
-    """Return who was faster, and which seat is free instead."""
+    """Return a text that says that someone else was faster, and which seat is free instead."""
     seat = panel.seat.label
     why = Message("lost_race.taken" if isinstance(error, SeatTaken) else "lost_race.held", {"seat": seat})
     if panel.status is Status.FREE:

@@ -1,8 +1,8 @@
-"""What each page is given: one frozen struct a template, so that a template never asks for anything else.
+"""The context of each map template: one frozen struct with all that it shows, so that templates fetch nothing.
 
-Every template also gets the `Shell` as `shell`, the functions `static(path)` (address of a file with its fingerprint)
-and `csrf_field()` (the hidden field of every form), and `origin` (the public address of the site, or nothing).
-Days are dates in the site's time zone.
+Every template also gets the `Shell` as `shell`, the functions `static(path)` (URL of a file with its fingerprint),
+`integrity(path)` (its hash) and `csrf_field()` (the hidden field of every form), and `origin` (the site's public URL,
+or an empty string). Days are dates in the site's time zone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from seatweb.booking.model import Booking, Seat, Status
 
 
 class SeatBox(Struct, frozen=True):
-    """One seat on the map, as this viewer sees it: the macro in `components/seat.html`."""
+    """One seat on the map, as this viewer sees it: the macro `seat` in `components/seat.html`."""
 
     id: int
     label: str
@@ -53,29 +53,29 @@ class DayLink(Struct, frozen=True):
     today: bool
     bookable: bool
     mine: str | None
-    """The label of the viewer's own seat that day."""
+    """The label of the seat that the viewer has booked that day."""
 
 
 class Panel(Struct, frozen=True):
-    """What can be done with one seat: `map/partials/panel.html`; the element `#panel` is there, empty, without it."""
+    """What the viewer can do with one seat: `map/partials/panel.html`. Without one, `#panel` is there but empty."""
 
     seat: Seat
     day: date
     status: Status
     action: Literal["book", "move", "cancel", "sign_in", "none"]
-    """`book` it, `move` here from `mine`, `cancel` it, `sign_in` first, or nothing can be done."""
+    """Book it, move to it from `mine`, cancel its booking, sign in first, or nothing."""
     sitter: str | None
-    """The name of who has it, for signed-in viewers only."""
+    """The username of whoever has booked it, for signed-in viewers only."""
     seconds_left: int | None
-    """How long someone else may still be choosing it."""
+    """How long someone else may still hold it."""
     mine: Booking | None
-    """The viewer's booking of the day."""
+    """The viewer's booking for the day."""
     nearest: Seat | None
-    """The nearest free seat, offered when this one cannot be booked."""
+    """The nearest free seat, offered if this one is taken, held or closed."""
     close_href: str
-    """The day without the panel."""
+    """The URL of the day without the panel."""
     problem: str | None = None
-    """Why the last try did not work."""
+    """Why the last attempt was refused."""
 
 
 class Tally(Struct, frozen=True):
@@ -83,23 +83,23 @@ class Tally(Struct, frozen=True):
 
     state: Literal["open", "past", "beyond"]
     free_count: int
-    """Of the sections shown."""
+    """In the sections shown."""
     section: str | None
     last_day: date
     next_href: str | None
 
 
 class HoldBox(Struct, frozen=True):
-    """What the viewer holds: `map/partials/hold.html` (element `#hold`)."""
+    """The viewer's hold: `map/partials/hold.html` (element `#hold`)."""
 
     day: date
     seat: Seat
     place_query: str
-    """What the addresses of this place end with: nothing, or `?section=A`."""
+    """The query of this place's URLs: empty, or `?section=A`."""
     token: str | None
-    """What ends or renews the hold; None where nothing is held (Redis is away), and booking works all the same."""
+    """Ends or renews the hold; None if there is none (such as when Redis is away). Booking works without a hold."""
     seconds: int
-    """Whole seconds that are left."""
+    """Whole seconds left."""
 
 
 class DayPage(Struct, frozen=True):
@@ -110,32 +110,32 @@ class DayPage(Struct, frozen=True):
     last_day: date
     """The last day that can be booked."""
     state: Literal["open", "past", "beyond"]
-    """Whether the day can be booked, is over, or cannot be booked yet."""
+    """Whether the day can be booked (`open`), is over, or is too far ahead."""
     map: Markup
-    """The sections shown, one after the other: all, or the one asked for."""
+    """The HTML of the sections shown: all, or the requested one."""
     tag: str
-    """The state of the map, from where the live map goes on."""
+    """The state of the map (`DayView.tag`), from which the live map continues."""
     tally: Markup
-    """How many seats are free, ready."""
+    """The HTML of the `Tally`."""
     section: str | None
-    """The section asked for."""
+    """The requested section."""
     section_names: list[str]
     week: list[DayLink]
     """Seven days, Monday first."""
     previous_href: str | None
     next_href: str | None
-    """None where no day can be booked in that direction."""
+    """None if no day in that direction can be booked."""
     mine: Booking | None
-    """The viewer's booking of the day."""
+    """The viewer's booking for the day."""
     panel: Panel | None
 
 
 class BookingRow(Struct, frozen=True):
-    """One line of "My bookings"."""
+    """One row of "My bookings"."""
 
     booking: Booking
     href: str
-    """The day on the map, with the seat's panel open."""
+    """The URL of the day's map with the seat's panel open."""
 
 
 class MyBookingsPage(Struct, frozen=True):
@@ -143,6 +143,6 @@ class MyBookingsPage(Struct, frozen=True):
 
     today: date
     coming: list[BookingRow]
-    """Soonest first; each can be cancelled or moved (a link to the map)."""
+    """Soonest first; each can be cancelled, or moved on the map."""
     past: list[BookingRow]
-    """Over or cancelled, latest first, 50 at most."""
+    """Past or cancelled ones, latest first, 50 at most."""

@@ -1,4 +1,4 @@
-"""From what a day looks like to the page of one visitor."""
+"""Turns the view of a day, which is the same for everyone, into the page of one visitor."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ State = Literal["open", "past", "beyond"]
 
 
 class Seen(Struct, frozen=True):
-    """All that the page of a day is made of: what everyone sees, and the viewer's own bookings of that week."""
+    """Everything that the page of a day shows: the view of the day, and the viewer's own bookings in that week."""
 
     place: Place
     session: Session | None
@@ -30,17 +30,17 @@ class Seen(Struct, frozen=True):
     today: date
     last_day: date
     names: bool
-    """Whether this site shows names at all."""
+    """Whether this site shows signed-in users who has which seat."""
 
     @property
     def state(self) -> State:
-        """Whether the day can be booked, is over, or cannot be booked yet."""
+        """Whether the day can be booked (`open`), is over, or is too far ahead."""
         day = self.place.day
         return "past" if day < self.today else "beyond" if day > self.last_day else "open"
 
     @property
     def viewer(self) -> Viewer:
-        """Who looks; who sat where is nobody's business afterwards."""
+        """The viewer. Names are hidden once the day is over: who had which seat is private then."""
         user_id = self.session.user.id if self.session else None
         return Viewer(user_id=user_id, names=self.names and user_id is not None and self.state == "open")
 
@@ -58,50 +58,50 @@ class Seen(Struct, frozen=True):
 
     @property
     def next_href(self) -> str | None:
-        """Where the next day is that can be booked."""
+        """The URL of the next day that can be booked; None if there is none."""
         following = max(self.place.day + timedelta(days=1), self.today) if self.place.day < self.last_day else None
         return self.place.href(day=following) if following else None
 
     @property
     def previous_href(self) -> str | None:
-        """Where the day before is that can be booked."""
+        """The URL of the previous day that can be booked; None if there is none."""
         before = min(self.place.day - timedelta(days=1), self.last_day) if self.place.day > self.today else None
         return self.place.href(day=before) if before else None
 
 
 class MapReader:
-    """Finds what visitors see; `names` says whether this site shows signed-in users who has which seat."""
+    """Reads what visitors see; `names` says whether this site shows signed-in users who has which seat."""
 
     def __init__(self, views: DayViews, window: BookingWindow, *, names: bool) -> None:
         self._views = views
         self._window = window
         self._names = names
 
-    async def look(self, session: Session | None, place: Place, *, fresh: bool = False) -> Seen:
-        """Return what a visitor sees at a place; `fresh` when they may have changed something elsewhere a moment ago.
+    async def read(self, session: Session | None, place: Place, *, fresh: bool = False) -> Seen:
+        """Return what a visitor sees at a place; `fresh` if they may have just changed something in another process.
 
         Raises:
-            SectionNotFound: the place names a section that is not there.
+            SectionNotFound: there is no such section.
         """
         view = await self._views.day(place.day, fresh=fresh)
         week = await self._views.week(session.user, place.day, fresh=fresh) if session else {}
         return self.seen(session, place, view, week)
 
     def peek(self, session: Session | None, place: Place) -> Seen | None:
-        """Return what a visitor sees at a place if all of it is known without asking anyone.
+        """Return what a visitor sees at a place, from this process's caches only; None if they lack any of it.
 
         Raises:
-            SectionNotFound: the place names a section that is not there.
+            SectionNotFound: there is no such section.
         """
         view = self._views.peek_day(place.day)
         week = self._views.peek_week(session.user, place.day) if session else {}
         return None if view is None or week is None else self.seen(session, place, view, week)
 
     def seen(self, session: Session | None, place: Place, view: DayView, week: dict[date, Booking]) -> Seen:
-        """Return what a visitor sees of this view.
+        """Return what a visitor sees, given the view of the day and their bookings in its week.
 
         Raises:
-            SectionNotFound: the place names a section that is not there.
+            SectionNotFound: there is no such section.
         """
         if place.section is not None and not view.shown(place.section):
             raise SectionNotFound
@@ -115,7 +115,7 @@ def day_page(sections: Sections, seen: Seen, *, problem: str | None = None) -> D
         SeatNotFound: there is no such seat.
     """
     beyond = seen.state == "beyond"
-    return page_around(
+    return assemble_page(
         seen,
         map_=Markup("") if beyond else sections.map(seen.view, seen.place, seen.viewer),
         tally=sections.tally(seen.tally),
@@ -124,8 +124,8 @@ def day_page(sections: Sections, seen: Seen, *, problem: str | None = None) -> D
     )
 
 
-def page_around(seen: Seen, *, map_: Markup, tally: Markup, tag: str, panel: Panel | None = None) -> DayPage:
-    """Return the page of a day around a map."""
+def assemble_page(seen: Seen, *, map_: Markup, tally: Markup, tag: str, panel: Panel | None = None) -> DayPage:
+    """Return the page of a day, given the HTML of its map and tally."""
     monday = monday_of(min(seen.place.day, seen.last_day))
     week = seen.week if monday == monday_of(seen.place.day) else {}
     return DayPage(

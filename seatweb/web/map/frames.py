@@ -1,8 +1,8 @@
-"""The whole page of a day, put together from pieces that are rendered once.
+"""Assembles the whole page of a day from parts that are rendered once.
 
-What surrounds the map is the same for all who have no booking in that week, but for their name, the count of free seats
-and the tokens of its forms. So it is rendered once with gaps, and the gaps are filled for each viewer. A page takes
-microseconds that way instead of half a millisecond (docs/decisions/0007).
+The page around the map is the same for everyone who has no booking in that week, except for the username, the number of
+free seats and the forms' CSRF tokens. So it is rendered once with gaps, which are filled for each viewer. A page then
+takes microseconds instead of half a millisecond (docs/decisions/0007).
 """
 
 from __future__ import annotations
@@ -16,34 +16,35 @@ from msgspec.structs import replace
 
 from seatweb.http.csrf import Csrf
 from seatweb.storage.caching import BoundedDict
-from seatweb.web.map.day_page import Seen, page_around
+from seatweb.web.map.day_page import Seen, assemble_page
 from seatweb.web.map.sections import Sections
 from seatweb.web.rendering import Renderer, csrf_field
 from seatweb.web.shell import Shell
 
-GAP: Final = "\x1f"  # in the rendered page; no text of ours holds it
+GAP: Final = "\x1f"  # encloses the name of a gap in the rendered page; no text of ours contains it
 FRAMES_KEPT: Final = 256
 
-Own = tuple[tuple[date, int, str], ...]
+WeekBookings = tuple[tuple[date, int, str], ...]
+"""The day, seat id and seat label of the viewer's bookings in the week."""
 
 
 class _Frame(Struct, frozen=True):
-    """A page with gaps: text at even places, the names of what goes in between at odd ones."""
+    """A page with gaps: `texts` has text and gaps in turn; `gaps` has the index and name of each open gap."""
 
     texts: list[bytes]
     gaps: list[tuple[int, str]]
 
-    def filled(self, own: dict[str, str]) -> _Frame:
-        """Return the page with some gaps filled."""
+    def filled(self, values: dict[str, str]) -> _Frame:
+        """Return the page with these gaps filled."""
         texts = self.texts.copy()
         for index, name in self.gaps:
-            if name in own:
-                texts[index] = own[name].encode()
-        return _Frame(texts, [gap for gap in self.gaps if gap[1] not in own])
+            if name in values:
+                texts[index] = values[name].encode()
+        return _Frame(texts, [gap for gap in self.gaps if gap[1] not in values])
 
 
 class DayPages:
-    """Puts together the pages of days without an open panel."""
+    """Assembles the pages of days without an open panel."""
 
     def __init__(self, renderer: Renderer, csrf: Csrf, sections: Sections) -> None:
         self._renderer = renderer
@@ -53,7 +54,7 @@ class DayPages:
         self._pages: BoundedDict[tuple[object, ...], _Frame] = BoundedDict(FRAMES_KEPT)
 
     def render(self, seen: Seen, path: str, csrf_secret: str) -> bytes:
-        """Return the page as it is at a path of ours: `/`, or the place's own; in UTF-8."""
+        """Return the page for `path`, which is `/` or the place's own, in UTF-8."""
         page = self._page(seen, path)
         parts = page.texts.copy()
         csrf = csrf_field(self._csrf, csrf_secret).encode()
@@ -64,14 +65,14 @@ class DayPages:
         return b"".join(parts)
 
     def _page(self, seen: Seen, path: str) -> _Frame:
-        """Return the page with gaps for the viewer's name and tokens only: one for all who have no seat that day."""
+        """Return the page with gaps for username and CSRF tokens only; viewers for whom the rest is equal share it."""
         view, user_id = seen.view, seen.viewer.user_id
-        personal = user_id if user_id in view.seat_of or user_id in view.held_by else None
-        own = tuple((day, booking.seat.id, booking.seat.label) for day, booking in seen.week.items())
-        key = (path, seen.today, seen.session is not None, own, personal, view.day, view.tag)
+        user_key = user_id if user_id in view.seat_of or user_id in view.held_by else None
+        bookings = tuple((day, booking.seat.id, booking.seat.label) for day, booking in seen.week.items())
+        key = (path, seen.today, seen.session is not None, bookings, user_key, view.day, view.tag)
         page = self._pages.get(key)
         if page is None:
-            page = self._pages[key] = self._frame(seen, path, own).filled(
+            page = self._pages[key] = self._frame(seen, path, bookings).filled(
                 {
                     "map": self._sections.map(view, seen.place, seen.viewer),
                     "tally": self._sections.tally(seen.tally),
@@ -80,17 +81,17 @@ class DayPages:
             )
         return page
 
-    def _frame(self, seen: Seen, path: str, own: Own) -> _Frame:
+    def _frame(self, seen: Seen, path: str, bookings: WeekBookings) -> _Frame:
         names = tuple(part.section.name for part in seen.view.sections)
-        key = (path, seen.today, seen.session is not None, own, names)
+        key = (path, seen.today, seen.session is not None, bookings, names)
         frame = self._frames.get(key)
         if frame is None:
             frame = self._frames[key] = self._render(seen, path)
         return frame
 
     def _render(self, seen: Seen, path: str) -> _Frame:
-        # Nothing of the viewer is here to be kept: the session is taken out, and the name is a gap.
-        page = page_around(replace(seen, session=None), map_=_gap("map"), tally=_gap("tally"), tag=_gap("tag"))
+        # The frame is shared between viewers: the session is left out, and the username is a gap.
+        page = assemble_page(replace(seen, session=None), map_=_gap("map"), tally=_gap("tally"), tag=_gap("tag"))
         text = self._renderer.environment.get_template("map/day.html").render(
             page=page,
             shell=Shell(site_name=self._renderer.site_name, username=_gap("user") if seen.session else None, path=path),
@@ -103,4 +104,4 @@ class DayPages:
 
 
 def _gap(name: str) -> Markup:
-    return Markup(f"{GAP}{name}{GAP}")  # noqa: S704 - no text of anyone's
+    return Markup(f"{GAP}{name}{GAP}")  # noqa: S704 - constant names only

@@ -1,4 +1,4 @@
-"""The map: see a day, choose a seat, hold it, book it, move to it."""
+"""Handlers of the map: show a day, and choose, hold, book or move to a seat."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from seatweb.web.rendering import Renderer
 from seatweb.web.requests import (
     FOR_EVERYONE,
     PageRequest,
-    changed_lately,
+    changed_recently,
     query_value,
     read_day,
     read_form,
@@ -46,20 +46,20 @@ class DayController(Controller):
         return await answers.show(request, await answers.place(request, window.today()))
 
     @get("/days", opt=FOR_EVERYONE)
-    async def choose(
+    async def go_to_day(
         self,
         request: PageRequest,
         answers: NamedDependency[MapAnswers],
         window: NamedDependency[BookingWindow],
         renderer: NamedDependency[Renderer],
     ) -> Response[str]:
-        """Go to the day of the date field."""
+        """Redirect to the day that the date field names."""
         text = query_value(request, "day")
         day = read_day(text) if text else window.today()
         return renderer.redirect(request, (await answers.place(request, day)).href())
 
     @get("/days/{day_text:str}", opt=FOR_EVERYONE)
-    async def see(
+    async def show_day(
         self,
         request: PageRequest,
         answers: NamedDependency[MapAnswers],
@@ -69,7 +69,7 @@ class DayController(Controller):
         return await answers.show(request, await answers.place(request, read_day(day_text)))
 
     @get("/days/{day_text:str}/sections/{name:str}", opt=FOR_EVERYONE)
-    async def see_section(
+    async def show_section(
         self,
         request: PageRequest,
         answers: NamedDependency[MapAnswers],
@@ -81,7 +81,7 @@ class DayController(Controller):
     ) -> Response[str]:
         """Show one section of a map."""
         place = await answers.place(request, read_day(day_text))
-        seen = await reader.look(session_of(request), place, fresh=changed_lately(request))
+        seen = await reader.read(session_of(request), place, fresh=changed_recently(request))
         shown = seen.view.shown(name)
         if not shown or seen.state == "beyond":
             raise SectionNotFound
@@ -89,7 +89,7 @@ class DayController(Controller):
         return renderer.answer(request, lambda _: text)
 
     @get("/days/{day_text:str}/seats/{seat_text:str}", opt=FOR_EVERYONE)
-    async def choose_seat(
+    async def show_seat(
         self,
         request: PageRequest,
         answers: NamedDependency[MapAnswers],
@@ -109,7 +109,7 @@ class DayController(Controller):
         ],
         opt=FOR_EVERYONE,
     )
-    async def after_book(
+    async def redirect_to_seat(
         self,
         request: PageRequest,
         answers: NamedDependency[MapAnswers],
@@ -117,19 +117,19 @@ class DayController(Controller):
         day_text: FromPath[str],
         seat_text: FromPath[str],
     ) -> Response[str]:
-        """Go to the seat, for those who open the address that a refused form left in the address bar."""
+        """Redirect to the seat, for visitors who reload the URL that a refused form left in the address bar."""
         place = await answers.place(request, read_day(day_text))
         return renderer.redirect(request, place.href(seat_id=read_id(seat_text, SeatNotFound)))
 
     @get("/days/{day_text:str}/any", opt=FOR_EVERYONE)
-    async def after_any(
+    async def redirect_to_day(
         self,
         request: PageRequest,
         answers: NamedDependency[MapAnswers],
         renderer: NamedDependency[Renderer],
         day_text: FromPath[str],
     ) -> Response[str]:
-        """Go to the day, for the same reason."""
+        """Redirect to the day, for the same reason."""
         return renderer.redirect(request, (await answers.place(request, read_day(day_text))).href())
 
     @post("/days/{day_text:str}/seats/{seat_text:str}/hold", status_code=200)
@@ -158,7 +158,7 @@ class DayController(Controller):
         day_text: FromPath[str],
         seat_text: FromPath[str],
     ) -> Response[str]:
-        """Let a seat go."""
+        """Release a seat."""
         session, seat_id = signed_in(request), read_id(seat_text, SeatNotFound)
         token = (await read_form(request)).get("token", "")
         place = await answers.place(request, read_day(day_text))
@@ -183,7 +183,7 @@ class DayController(Controller):
         session, seat_id = signed_in(request), read_id(seat_text, SeatNotFound)
         place = await answers.place(request, read_day(day_text), seat_id)
         booking = bookings.book(session.user, seat_id, place.day, session.id)
-        return await answers.settle(request, place, booking, "booked")
+        return await answers.show_result(request, place, booking, "booked")
 
     @post("/days/{day_text:str}/seats/{seat_text:str}/move", status_code=200)
     async def move(
@@ -194,11 +194,11 @@ class DayController(Controller):
         day_text: FromPath[str],
         seat_text: FromPath[str],
     ) -> Response[str]:
-        """Move one's booking of the day to a seat."""
+        """Move the user's booking for the day to a seat."""
         session, seat_id = signed_in(request), read_id(seat_text, SeatNotFound)
         place = await answers.place(request, read_day(day_text), seat_id)
         booking = bookings.move_of_day(session.user, place.day, seat_id, session.id)
-        return await answers.settle(request, place, booking, "moved")
+        return await answers.show_result(request, place, booking, "moved")
 
     @post("/days/{day_text:str}/any", status_code=200)
     async def book_any(
@@ -208,9 +208,9 @@ class DayController(Controller):
         bookings: NamedDependency[Bookings],
         day_text: FromPath[str],
     ) -> Response[str]:
-        """Book any free seat, in a section or anywhere."""
+        """Book any free seat, in one section or in any."""
         session = signed_in(request)
         section = (await read_form(request)).get("section")
         place: Place = await answers.place(request, read_day(day_text), section=section)
         booking = bookings.book_any(session.user, place.day, place.section, session.id)
-        return await answers.settle(request, place, booking, "booked")
+        return await answers.show_result(request, place, booking, "booked")

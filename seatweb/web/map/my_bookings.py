@@ -1,4 +1,4 @@
-"""One's own bookings: coming and past, and cancelling."""
+"""The user's own bookings: the list, and cancelling one."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from seatweb.booking.window import BookingWindow
 from seatweb.web.map.answers import MapAnswers
 from seatweb.web.map.contexts import BookingRow, MyBookingsPage
 from seatweb.web.map.place import Place
-from seatweb.web.notices import notice
+from seatweb.web.notices import parse_notice
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import PageRequest, read_day, read_form, read_id, signed_in, wants_partial
 
 
 class MyBookingsController(Controller):
-    """The list, and cancelling from it or from the map."""
+    """Shows the list, and cancels bookings from the list or the map."""
 
     @get("/my/bookings")
-    async def see(
+    async def show(
         self,
         request: PageRequest,
         renderer: NamedDependency[Renderer],
@@ -45,7 +45,7 @@ class MyBookingsController(Controller):
         window: NamedDependency[BookingWindow],
         booking_text: FromPath[str],
     ) -> Response[str]:
-        """Cancel a booking; the form's `back` says whether the map or the list follows."""
+        """Cancel a booking; the form's field `back` says whether the map or the list follows."""
         session, fields = signed_in(request), await read_form(request)
         on_map = fields.get("back") == "day"
         section = (await answers.place(request, window.today())).section
@@ -55,20 +55,20 @@ class MyBookingsController(Controller):
             if not (on_map and wants_partial(request)):
                 raise
             return await answers.refuse_at(request, Place(read_day(fields.get("day", "")), section), error)
-        say = f"cancelled.{booking.seat.label}"
+        notice = f"cancelled.{booking.seat.label}"
         place = Place(booking.day, section)
         if not wants_partial(request):
-            return renderer.redirect(request, place.href() if on_map else "/my/bookings", say=say, changed=True)
+            return renderer.redirect(request, place.href() if on_map else "/my/bookings", notice=notice, changed=True)
         if on_map:
             headers = {"hx-push-url": place.href()}
-            return await answers.show(request, place, say=notice(say), headers=headers, changed=True)
+            return await answers.show(request, place, notice=parse_notice(notice), headers=headers, changed=True)
         page = await my_bookings_page(bookings, window, session)
         template = "map/partials/my_bookings_result.html"
-        return renderer.page(request, template, page, say=notice(say), changed=True)
+        return renderer.page(request, template, page, notice=parse_notice(notice), changed=True)
 
 
 async def my_bookings_page(bookings: Bookings, window: BookingWindow, session: Session) -> MyBookingsPage:
-    """Return the user's bookings for the page."""
+    """Return the page with the user's bookings."""
     return MyBookingsPage(
         today=window.today(),
         coming=[_row(booking) for booking in await bookings.upcoming(session.user)],

@@ -1,4 +1,4 @@
-"""Where on the map a visitor is, and who looks."""
+"""Which part of the map a visitor looks at, and who the visitor is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from msgspec import Struct
 
 
 class Place(Struct, frozen=True):
-    """Where on the map a visitor is: the day, the section if one was asked for, the seat if one is chosen."""
+    """A day, the section if one was requested, and the seat whose panel is open."""
 
     day: date
     section: str | None = None
@@ -16,16 +16,16 @@ class Place(Struct, frozen=True):
 
     @property
     def query(self) -> str:
-        """What the addresses of this place end with."""
+        """The query of this place's URLs: empty, or `?section=A`."""
         return f"?section={self.section}" if self.section else ""
 
     def href(self, *, day: date | None = None, seat_id: int | None = None) -> str:
-        """Return the address of a day, or of one of its seats, with the section kept."""
+        """Return the URL of a day (default: this one) or of one of its seats, with the same section."""
         return f"/days/{day or self.day}" + (f"/seats/{seat_id}" if seat_id else "") + self.query
 
 
 class Viewer(Struct, frozen=True):
-    """Who looks: a user or nobody, and whether they see who sits where."""
+    """Who looks at the map: a user, or a visitor (None); and whether they see who has which seat."""
 
     user_id: int | None
     names: bool

@@ -1,4 +1,4 @@
-"""The HTML of sections: rendered once for everyone, with what is a viewer's own put in."""
+"""The HTML of sections: rendered once for everyone, then completed for each viewer."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from seatweb.storage.caching import BoundedDict
 from seatweb.web.map.contexts import SeatBox, SectionBox, Tally
 from seatweb.web.map.place import Place, Viewer
 
-CUT: Final = "\x1e"  # in the templates it marks what changes from viewer to viewer; no text of ours holds it
-COUNT: Final = 1  # the place of the count among the parts: texts at the even ones, what is cut out at the odd ones
+CUT: Final = "\x1e"  # in the templates, encloses what differs between viewers; no text of ours contains it
+COUNT: Final = 1  # the index of the free-seat count among the parts of a section
 SECTIONS_KEPT: Final = 512
 
 WORDS: Final = {
@@ -29,7 +29,7 @@ WORDS: Final = {
 
 
 class _Pieces(Struct, frozen=True):
-    """A section as everyone sees it, cut where viewers differ: first its count, then where `seats` says, by id."""
+    """A section as everyone sees it, in parts; `seats` has the index of each seat's part, by seat id."""
 
     parts: list[str]
     seats: dict[int, int]
@@ -37,7 +37,7 @@ class _Pieces(Struct, frozen=True):
 
 
 class Sections:
-    """Renders sections, seats and counts; what is the same for everyone is kept by generation."""
+    """Renders sections, seats and counts, and caches by generation what is the same for everyone."""
 
     def __init__(self, environment: Environment) -> None:
         environment.globals["cut"] = CUT
@@ -47,29 +47,29 @@ class Sections:
         self._count = macros.count  # type: ignore[attr-defined]
         self._tally = environment.get_template("map/partials/tally.html")
         self._tallies: BoundedDict[Tally, Markup] = BoundedDict(SECTIONS_KEPT)
-        self._own: BoundedDict[tuple[Place, bool, int | None, int, str], Markup] = BoundedDict(SECTIONS_KEPT)
+        self._personal: BoundedDict[tuple[Place, bool, int | None, int, str], Markup] = BoundedDict(SECTIONS_KEPT)
         self._kept: BoundedDict[tuple[int, date, int, bool, bool], _Pieces] = BoundedDict(SECTIONS_KEPT)
 
     def map(self, view: DayView, place: Place, viewer: Viewer) -> Markup:
-        """Return the sections that are shown at the place."""
+        """Return all sections shown at the place."""
         return _joined(self.section(view, part, place, viewer) for part in view.shown(place.section))
 
     def section(self, view: DayView, section: SectionView, place: Place, viewer: Viewer) -> Markup:
         """Return a section."""
         pieces = self._pieces(section, place, viewer)
-        own = [place.seat_id, view.seat_of.get(viewer.user_id or 0), *view.holds]
-        others = [id_ for id_ in own if id_ in pieces.seats]
-        if not others:
+        special = [place.seat_id, view.seat_of.get(viewer.user_id or 0), *view.holds]
+        differing = [id_ for id_ in special if id_ in pieces.seats]
+        if not differing:
             return pieces.whole
-        who = viewer.user_id if viewer.user_id in view.seat_of or viewer.user_id in view.held_by else None
-        key = (place, viewer.names, who, section.section.id, view.tag)
-        html = self._own.get(key)
+        user_key = viewer.user_id if viewer.user_id in view.seat_of or viewer.user_id in view.held_by else None
+        key = (place, viewer.names, user_key, section.section.id, view.tag)
+        html = self._personal.get(key)
         if html is None:
             parts = pieces.parts.copy()
-            for id_ in others:
+            for id_ in differing:
                 parts[pieces.seats[id_]] = self.seat(view, id_, place, viewer)
             parts[COUNT] = self.count(view, section, viewer)
-            html = self._own[key] = _joined(parts)
+            html = self._personal[key] = _joined(parts)
         return html
 
     def seat(self, view: DayView, seat_id: int, place: Place, viewer: Viewer) -> Markup:
@@ -79,12 +79,12 @@ class Sections:
         return html
 
     def count(self, view: DayView, section: SectionView, viewer: Viewer) -> Markup:
-        """Return how many seats of a section are free."""
+        """Return the number of free seats in a section."""
         html: Markup = self._count(section.section.name, view.free_count(section, viewer.user_id))
         return html
 
     def tally(self, tally: Tally) -> Markup:
-        """Return how many seats of all that are shown are free."""
+        """Return the number of free seats in all sections shown."""
         html = self._tallies.get(tally)
         if html is None:
             html = self._tallies[tally] = Markup(self._tally.render(tally=tally))  # noqa: S704 - made by a template

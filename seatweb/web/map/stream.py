@@ -1,4 +1,4 @@
-"""The stream of a live map: server-sent events (HTML Standard, 9.2) for one browser looking at one day."""
+"""The stream of a live map: server-sent events (HTML Standard, 9.2) for one browser that shows one day."""
 
 from __future__ import annotations
 
@@ -25,48 +25,48 @@ from seatweb.web.requests import FOR_EVERYONE, PageNotFound, PageRequest, query_
 HEADERS: Final = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store, no-transform"),
-    (b"x-accel-buffering", b"no"),  # nginx would hold events back
+    (b"x-accel-buffering", b"no"),  # else nginx buffers events
 ]
 UPDATES_KEPT: Final = 64
 
 
 class Streams:
-    """Writes the events; those that many streams get are written once."""
+    """Renders the events of updates; an event that many streams send is rendered once."""
 
     def __init__(self, reader: MapReader, sections: Sections) -> None:
         self._reader = reader
         self._sections = sections
         self._kept: BoundedDict[tuple[Place, bool, str, frozenset[int]], bytes] = BoundedDict(UPDATES_KEPT)
 
-    def message(self, update: Update, place: Place, session: Session | None, *, own: bool) -> bytes:
-        """Return the event of an update; `own` when something of the viewer's is in it."""
+    def message(self, update: Update, place: Place, session: Session | None, *, personal: bool) -> bytes:
+        """Return the event for an update; `personal` if this viewer sees it differently from others."""
         key = (place, session is not None, update.view.tag, update.seats)
-        if own or update.everything:
-            return self._write(update, place, session)
+        if personal or update.everything:
+            return self._render(update, place, session)
         message = self._kept.get(key)
         if message is None:
-            message = self._kept[key] = self._write(update, place, session)
+            message = self._kept[key] = self._render(update, place, session)
         return message
 
-    def _write(self, update: Update, place: Place, session: Session | None) -> bytes:
-        now = self._reader.seen(session, place, update.view, {})
-        data = "".join(self._partials(update, now))
+    def _render(self, update: Update, place: Place, session: Session | None) -> bytes:
+        seen = self._reader.seen(session, place, update.view, {})
+        data = "".join(self._partials(update, seen))
         return event(data, id_=update.view.tag)
 
-    def _partials(self, update: Update, now: Seen) -> Iterable[str]:
-        view, viewer = update.view, now.viewer
-        for part in view.shown(now.place.section):
+    def _partials(self, update: Update, seen: Seen) -> Iterable[str]:
+        view, viewer = update.view, seen.viewer
+        for part in view.shown(seen.place.section):
             name = part.section.name
             if update.everything:
-                yield _partial(f"section-{name}", self._sections.section(view, part, now.place, viewer))
+                yield _partial(f"section-{name}", self._sections.section(view, part, seen.place, viewer))
                 continue
             changed = sorted(seat.seat.id for seat in part.seats if seat.seat.id in update.seats)
             for seat_id in changed:
-                yield _partial(f"seat-{seat_id}", self._sections.seat(view, seat_id, now.place, viewer))
+                yield _partial(f"seat-{seat_id}", self._sections.seat(view, seat_id, seen.place, viewer))
             if changed:
                 yield _partial(f"section-{name}-count", self._sections.count(view, part, viewer))
         if update.everything or update.seats:
-            yield _partial("tally", self._sections.tally(now.tally))
+            yield _partial("tally", self._sections.tally(seen.tally))
 
 
 @get("/days/{day_text:str}/live", media_type="text/event-stream", opt=FOR_EVERYONE)
@@ -78,19 +78,19 @@ async def live_map(
     streams: NamedDependency[Streams],
     day_text: FromPath[str],
 ) -> ASGIApp:
-    """Stream what changes on a day until the browser leaves, its session ends, or the process does.
+    """Stream the changes of a day until the browser disconnects, the session ends, or the process stops.
 
     Raises:
-        PageNotFound: the day cannot be booked, so nothing changes.
-        SectionNotFound: the address names one that is not there.
-        TooManyStreams, Overloaded: the browser asks again later.
+        PageNotFound: the day cannot be booked, so nothing on it changes.
+        SectionNotFound: there is no such section.
+        TooManyStreams, Overloaded: the browser tries again later.
     """
     day = read_day(day_text)
     if not window.includes(day):
         raise PageNotFound(reason="closed_day")
     place = Place(day, query_value(request, "section"))
     session = session_of(request)
-    await reader.look(None, place)  # whether the section is there
+    await reader.read(None, place)  # checks that the section exists
     since = request.headers.get("last-event-id") or query_value(request, "since") or ""
     return partial(_stream, live, streams, place, session, since)
 
@@ -106,28 +106,28 @@ async def _stream(
     send: Send,
 ) -> None:
     async with live.join(place.day, session) as channel:
-        await channel.view()  # while it can still be refused
+        await channel.view()  # raises Overloaded before the response starts
         await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
         if scope["state"].get("head"):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
         stream = _Stream(streams, live, channel, place, session, channel.number_of(since))
-        pump = asyncio.create_task(stream.run(send))
+        sending = asyncio.create_task(stream.run(send))
         try:
-            while (await receive())["type"] != "http.disconnect":  # comes with the end of our answer, too
+            while (await receive())["type"] != "http.disconnect":  # also received when our response ends
                 pass
         finally:
-            pump.cancel()
-            await asyncio.gather(pump, return_exceptions=True)
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
 
 
 class _Stream:
     """One browser's stream."""
 
-    __slots__ = ("_channel", "_live", "_mine", "_number", "_place", "_session", "_sign", "_streams", "_user_id")
+    __slots__ = ("_channel", "_live", "_mine", "_number", "_place", "_session", "_status", "_streams", "_user_id")
 
     def __init__(
-        self, streams: Streams, live: Live, channel: Channel, place: Place, session: Session | None, since: int | None
+        self, streams: Streams, live: Live, channel: Channel, place: Place, session: Session | None, number: int | None
     ) -> None:
         self._streams = streams
         self._live = live
@@ -135,12 +135,12 @@ class _Stream:
         self._place = place
         self._session = session
         self._user_id = session.user.id if session else 0
-        self._number = since
-        self._mine: tuple[int | None, int | None] | None = None  # the seats that the viewer has and holds
-        self._sign: tuple[str, int] | None = None
+        self._number = number  # of the last update that was sent
+        self._mine: tuple[int | None, int | None] | None = None  # the viewer's seats, booked and held, by id
+        self._status: tuple[str, int] | None = None
 
     async def run(self, send: Send) -> None:
-        """Send events until there is nothing more to send."""
+        """Send events until the stream ends."""
         try:
             while not self._live.closing and not self._channel.over:
                 if self._live.has_ended(self._session):
@@ -154,19 +154,19 @@ class _Stream:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _next(self) -> bytes:
-        """Return what is to be sent now, or nothing."""
+        """Return the events to send now; empty if there are none."""
         channel, messages = self._channel, []
-        sign = (channel.state, channel.heartbeats)
-        if sign != self._sign:
-            self._sign = sign
+        status = (channel.state, channel.heartbeats)
+        if status != self._status:
+            self._status = status
             messages.append(event(channel.state, name="status"))
         if self._number != channel.number or self._mine is None:
             update = await channel.update(self._number)
             view = update.view
             mine = (view.seat_of.get(self._user_id), view.held_by.get(self._user_id))
-            own = bool({*mine, *(self._mine or ())} & update.seats) or mine[1] is not None
+            personal = bool({*mine, *(self._mine or ())} & update.seats) or mine[1] is not None
             if update.everything or update.number != self._number:
-                messages.append(self._streams.message(update, self._place, self._session, own=own))
+                messages.append(self._streams.message(update, self._place, self._session, personal=personal))
             if self._session and (self._mine is None or mine[0] != self._mine[0]):
                 messages.append(event(str(mine[0] or ""), name="mine"))
             self._number, self._mine = update.number, mine
@@ -174,7 +174,7 @@ class _Stream:
 
 
 def event(data: str, *, name: str | None = None, id_: str | None = None) -> bytes:
-    """Return one event of a stream; without data it only moves the id on."""
+    """Return one event; without data and name, it only updates the browser's last event id."""
     lines = [f"id: {id_}"] if id_ else []
     if name:
         lines.append(f"event: {name}")

@@ -1,10 +1,9 @@
-"""Answers the most asked pages from what the process knows, before the framework sees the request.
+"""Answers the most requested pages from this process's caches, before the framework sees the request.
 
-The map of a day is asked for more often than all else together, and mostly by people about whom everything is known:
-whose session was looked up half a second ago, on a day that was looked at a quarter of a second ago. Such a request
-needs no waiting at all, so it is answered here: with the same functions that the controllers call, from the same
-memories, which are empty where anything may have changed. Whatever is not known, or is asked in another way, goes on
-to the controllers.
+The map of a day is requested more often than everything else together, and usually the caches have all that it needs:
+the session was read half a second ago, and the day a quarter of a second ago. Such a request has nothing to wait for.
+It is answered here, by the functions that the controllers call and from the caches that they use, which drop whatever
+may have changed. All other requests go on to the controllers (docs/decisions/0007).
 """
 
 from __future__ import annotations
@@ -34,23 +33,24 @@ from seatweb.web.requests import read_day
 
 PATH: Final = re.compile(r"/(?:days/([0-9-]{10})(?:/sections/([A-Z][A-Z0-9]{0,7}))?)?", re.ASCII)
 QUERY: Final = re.compile(rb"(?:section=([A-Z][A-Z0-9]{0,7}))?", re.ASCII)
-ADDRESSES_KEPT: Final = 1024
+URLS_KEPT: Final = 1024
 SMALLEST_COMPRESSED: Final = 500  # bytes
 HEADERS: Final = [(name.encode(), value.encode()) for name, value in PAGE_HEADERS.items()]
 
 
 class _Asked(Struct, frozen=True):
-    """What an address asks for: a day (today if None), or one section of it."""
+    """What a URL requests: a day (None: today), or one section of it."""
 
     day: date | None
     section: str | None
-    """Only this one is shown."""
+    """The only section that the page shows; None for all."""
     fragment: str | None
+    """The section that is requested as a fragment; None for a page."""
     path: str
 
 
 class WarmPages:
-    """Answers `/`, `/days/{day}` and `/days/{day}/sections/{name}` where nothing has to be asked for."""
+    """Middleware that answers `/`, `/days/{day}` and `/days/{day}/sections/{name}` if the caches have everything."""
 
     def __init__(
         self,
@@ -69,13 +69,13 @@ class WarmPages:
         self._reader = reader
         self._sections = sections
         self._day_pages = day_pages
-        self._asked: BoundedDict[tuple[str, bytes], _Asked] = BoundedDict(ADDRESSES_KEPT)
+        self._targets: BoundedDict[tuple[str, bytes], _Asked] = BoundedDict(URLS_KEPT)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI connection."""
         if scope["type"] == ScopeType.HTTP and scope["method"] == "GET":
-            asked = self._read(scope["path"], scope["query_string"])
-            if asked is not None and (answer := self._answer(scope, asked)):
+            target = self._read(scope["path"], scope["query_string"])
+            if target is not None and (answer := self._answer(scope, target)):
                 headers, body = answer
                 await send({"type": "http.response.start", "status": 200, "headers": headers})
                 await send({"type": "http.response.body", "body": body, "more_body": False})
@@ -84,66 +84,66 @@ class WarmPages:
 
     def _read(self, path: str, query: bytes) -> _Asked | None:
         key = (path, query)
-        if key in self._asked:
-            return self._asked[key]
-        asked = _read(path, query)
-        if asked is not None:
-            self._asked[key] = asked
-        return asked
+        if key in self._targets:
+            return self._targets[key]
+        target = _parse(path, query)
+        if target is not None:
+            self._targets[key] = target
+        return target
 
-    def _answer(self, scope: Scope, asked: _Asked) -> tuple[list[tuple[bytes, bytes]], bytes] | None:
-        cookies, codings = b"", b""
+    def _answer(self, scope: Scope, target: _Asked) -> tuple[list[tuple[bytes, bytes]], bytes] | None:
+        cookies, encodings = b"", b""
         for name, value in scope["headers"]:
             if name == b"cookie":
                 cookies = value
             elif name == b"accept-encoding":
-                codings = value
-            elif name == b"hx-request" and asked.fragment is None:
+                encodings = value
+            elif name == b"hx-request" and target.fragment is None:
                 return None
         identity = self._identities.of_header(cookies)
         if identity is None:
             return None
-        body = self._body(asked, identity)
+        body = self._body(target, identity)
         if body is None:
             return None
         headers = [*HEADERS, (b"content-type", b"text/html; charset=utf-8")]
         if len(body) >= SMALLEST_COMPRESSED:
-            if b"br" in codings:
+            if b"br" in encodings:
                 body = brotli.compress(body, quality=BROTLI_QUALITY)
                 headers.append((b"content-encoding", b"br"))
-            elif b"gzip" in codings:
+            elif b"gzip" in encodings:
                 body = _gzipped(body)
                 headers.append((b"content-encoding", b"gzip"))
         headers.append((b"content-length", str(len(body)).encode()))
         return headers, body
 
-    def _body(self, asked: _Asked, identity: Identity) -> bytes | None:
+    def _body(self, target: _Asked, identity: Identity) -> bytes | None:
         session: Session | None = None
         if identity.claims:
             session = self._sessions.peek(identity.claims.session_id, identity.claims.user_id)
             if session is None:
                 return None
-        place = Place(asked.day or self._window.today(), asked.section)
+        place = Place(target.day or self._window.today(), target.section)
         try:
             seen = self._reader.peek(session, place)
         except SeatwebError:
-            return None  # the controller says it better
+            return None  # the controller responds with the error
         if seen is None or seen.state != "open":
             return None
-        if asked.fragment is None:
-            return self._day_pages.render(seen, asked.path, identity.csrf_secret)
-        for section in seen.view.shown(asked.fragment):
+        if target.fragment is None:
+            return self._day_pages.render(seen, target.path, identity.csrf_secret)
+        for section in seen.view.shown(target.fragment):
             return self._sections.section(seen.view, section, place, seen.viewer).encode()
         return None
 
 
-def _read(path: str, query: bytes) -> _Asked | None:
-    """Return what a canonical address asks for."""
-    where, filtered = PATH.fullmatch(path), QUERY.fullmatch(query)
-    if where is None or filtered is None:
+def _parse(path: str, query: bytes) -> _Asked | None:
+    """Return what a URL requests; None if it is one that only the controllers handle."""
+    path_match, query_match = PATH.fullmatch(path), QUERY.fullmatch(query)
+    if path_match is None or query_match is None:
         return None
-    day, fragment = where.groups()
-    section = filtered[1].decode() if filtered[1] else None
+    day, fragment = path_match.groups()
+    section = query_match[1].decode() if query_match[1] else None
     if day is None and section:
         return None
     try:
@@ -155,5 +155,5 @@ def _read(path: str, query: bytes) -> _Asked | None:
 
 
 def _gzipped(body: bytes) -> bytes:
-    compressor = zlib.compressobj(1, wbits=31)  # 31: with gzip's header and sum
+    compressor = zlib.compressobj(1, wbits=31)  # 31: with gzip's header and checksum
     return compressor.compress(body) + compressor.flush()
