@@ -169,7 +169,7 @@ def patient_with_redis(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def patient_with_database(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lengthen the wait for a database connection, so that a rush of requests on a busy machine does not end in 503s."""
+    """Lengthen the wait for a database connection, so that a rush on a busy machine does not end in 503s."""
     monkeypatch.setattr(database, "ACQUIRE_SECONDS", 30)
 
 

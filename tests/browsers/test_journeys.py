@@ -142,7 +142,7 @@ def test_a_map_that_comes_back_from_the_browsers_memory_catches_up(
     visitor.sees(seat("A-07", "free"))
 
 
-def test_the_back_button_goes_where_one_was(open_browser: Callable[..., Page], sign_in: Callable[..., Any]) -> None:
+def test_the_back_button_goes_back_one_step(open_browser: Callable[..., Page], sign_in: Callable[..., Any]) -> None:
     page = open_browser()
     sign_in(page)
     page.open(DAY)
