@@ -11,7 +11,7 @@ DESKTOP: Final = {"width": 1280, "height": 800}
 PHONE: Final = {"width": 390, "height": 844}
 # Only colours and sizes differ between these looks; all other rules check the document, so they run once.
 VISUAL_RULES: Final = ("color-contrast", "link-in-text-block", "scrollable-region-focusable", "target-size")
-# Ends transitions from the previous look's colours. An ending one may start another in a child, hence the loop.
+# Ends transitions from the previous look's colours. Finishing one may start one in a child, hence the loop.
 END_TRANSITIONS: Final = """() => {
     for (let turn = 0; turn < 20; turn++) {
         const running = document.getAnimations().filter((one) => one instanceof CSSTransition);
