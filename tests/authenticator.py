@@ -1,4 +1,4 @@
-"""An authenticator in software: it makes passkeys and signs with them, as a browser would hand it on (WebAuthn)."""
+"""A software authenticator: it creates passkeys, signs with them, and answers as a browser would (WebAuthn)."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ class Authenticator:
         self.flags = PRESENT | VERIFIED
 
     def create(self, options: str) -> str:
-        """Return the answer to `navigator.credentials.create()`."""
-        asked = json.loads(options)
-        self.user_handle = base64url_to_bytes(asked["user"]["id"])
+        """Return the result of `navigator.credentials.create()` as JSON."""
+        request = json.loads(options)
+        self.user_handle = base64url_to_bytes(request["user"]["id"])
         numbers = self.key.public_key().public_numbers()
         public_key = {1: 2, 3: -7, -1: 1, -2: numbers.x.to_bytes(32, "big"), -3: numbers.y.to_bytes(32, "big")}
         attested = bytes(16) + struct.pack(">H", len(self.credential_id)) + self.credential_id + cbor2.dumps(public_key)
         data = self._data(self.flags | ATTESTED) + attested
-        statement = {"fmt": "none", "attStmt": {}, "authData": data}
-        return self._answer(
-            clientDataJSON=self._client_data("webauthn.create", asked["challenge"]),
-            attestationObject=cbor2.dumps(statement),
+        attestation = {"fmt": "none", "attStmt": {}, "authData": data}
+        return self._credential(
+            clientDataJSON=self._client_data("webauthn.create", request["challenge"]),
+            attestationObject=cbor2.dumps(attestation),
             transports=["internal", "hybrid", "unknown"],
         )
 
     def get(self, options: str) -> str:
-        """Return the answer to `navigator.credentials.get()`."""
+        """Return the result of `navigator.credentials.get()` as JSON."""
         self.count += 1
         client_data = self._client_data("webauthn.get", json.loads(options)["challenge"])
         data = self._data(self.flags)
         signed = data + hashlib.sha256(client_data).digest()
-        return self._answer(
+        return self._credential(
             clientDataJSON=client_data,
             authenticatorData=data,
             signature=self.key.sign(signed, ec.ECDSA(SHA256())),
@@ -61,7 +61,7 @@ class Authenticator:
     def _client_data(self, kind: str, challenge: str) -> bytes:
         return json.dumps({"type": kind, "challenge": challenge, "origin": self.origin}).encode()
 
-    def _answer(self, **response: Any) -> str:
+    def _credential(self, **response: Any) -> str:
         id_ = bytes_to_base64url(self.credential_id)
         values = {
             name: bytes_to_base64url(value) if isinstance(value, bytes) else value for name, value in response.items()

@@ -1,4 +1,4 @@
-"""Real servers for every test: one PostgreSQL and one Redis a run, with a database for each worker, reset each time."""
+"""Shared fixtures: each run starts one PostgreSQL and one Redis; each worker has a database, reset before each test."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from seatweb.storage import database
 from seatweb.storage import redis as redis_client
 from seatweb.web import rendering
 
-from tests.databases import Keeper, copied, make_template
+from tests.databases import Keeper, create_template, new_database
 from tests.support import CHEAP, Clock, Site
 
 pytest_plugins = ["tests.domain"]
@@ -35,7 +35,7 @@ SECRET = "a-secret-for-tests-only-0123456789abcdef"
 
 
 class Compiled(BytecodeCache):
-    """Templates as Jinja compiled them, in memory: else each of a thousand sites would do it anew."""
+    """Keeps compiled templates in memory, so that the thousand sites of a run do not each compile them."""
 
     def __init__(self) -> None:
         self._known: dict[str, bytes] = {}
@@ -50,16 +50,16 @@ class Compiled(BytecodeCache):
 
 vars(rendering)["Environment"] = partial(Environment, bytecode_cache=Compiled())
 
-# Fixtures that need PostgreSQL, Redis or a whole Seatweb; tests in the folders that `_is_quick` names start their own.
-SERVERS_OF_TESTS = {"_keeper", "_redis_database", "empty_database_url", "own", "browser"}
+# Fixtures that need PostgreSQL, Redis or a whole Seatweb. Tests in the folders that `_is_quick` lists start their own.
+SERVER_FIXTURES = {"_keeper", "_redis_database", "empty_database_url", "own", "browser"}
 QUICK_MODULES = {"server/test_settings.py"}
-# What bad input is chosen by: a day's tests choose the same, and the next day's others. Said first, to repeat a day.
+# The seed for choosing bad input: it changes every day. Set it to repeat an earlier day's input.
 os.environ.setdefault("SEATWEB_TEST_SEED", f"{datetime.now(UTC):%Y-%m-%d}")
 SERVERS = pytest.StashKey[ExitStack]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start the servers once, before the workers of xdist, which inherit their addresses."""
+    """Start the servers once, before the xdist workers, which inherit their addresses."""
     if hasattr(config, "workerinput") or config.option.collectonly or config.option.markexpr.startswith("quick"):
         return
     stack = config.stash[SERVERS] = ExitStack()
@@ -71,17 +71,17 @@ def pytest_configure(config: pytest.Config) -> None:
         for name, variable in (("DATABASE_URL", "SEATWEB_TEST_DATABASE_URL"), ("REDIS_URL", "SEATWEB_TEST_REDIS_URL"))
         if os.environ.get(variable)
     }
-    room = {"SEATWEB_WORKERS": 16}  # for the connections of all sites that run at once
-    values = {"SEATWEB_DATA_DIR": Path(folder), "JWT_SECRET": SecretStr(SECRET), **room, **given}
+    capacity = {"SEATWEB_WORKERS": 16}  # enough connections for all sites that run at once
+    values = {"SEATWEB_DATA_DIR": Path(folder), "JWT_SECRET": SecretStr(SECRET), **capacity, **given}
     settings = Settings.model_validate(values)
     backends = stack.enter_context(running_backends(settings))
     os.environ["SEATWEB_TEST_DATABASE_URL"] = backends.database_url
     os.environ["SEATWEB_TEST_REDIS_URL"] = backends.redis_url
-    asyncio.run(make_template(backends.database_url, ours="DATABASE_URL" not in given))
+    asyncio.run(create_template(backends.database_url, owned="DATABASE_URL" not in given))
 
 
 def pytest_report_header() -> str:
-    """Say how the bad input of this run is sent again."""
+    """Report the seed that repeats the bad input of this run."""
     return f"bad input: SEATWEB_TEST_SEED={os.environ['SEATWEB_TEST_SEED']}"
 
 
@@ -92,7 +92,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark those that need no server, and put those that run alone at the end, so that nobody waits for them before."""
+    """Mark tests that need no server, and run those marked `alone` last, so that no other test waits for them."""
     for item in items:
         if isinstance(item, pytest.Function) and _is_quick(item):
             item.add_marker("quick")
@@ -101,20 +101,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Let nothing run beside a test that is marked `alone`, in whichever worker."""
-    if "SEATWEB_TEST_FOLDER" not in os.environ:  # no server runs, and nothing that would be in anyone's way
+    """Run no other test, in any worker, during a test that is marked `alone`."""
+    if "SEATWEB_TEST_FOLDER" not in os.environ:  # no servers, so there are no tests to keep apart
         return (yield)
     folder = Path(os.environ["SEATWEB_TEST_FOLDER"])
-    with (folder / "room").open("w") as room:
-        with (folder / "door").open("w") as door:  # who waits for an empty room lets nobody in meanwhile
-            fcntl.flock(door, fcntl.LOCK_EX)
-            fcntl.flock(room, fcntl.LOCK_EX if _is_alone(item) else fcntl.LOCK_SH)
+    with (folder / "running.lock").open("w") as running:
+        with (folder / "queue.lock").open("w") as queue:  # while an `alone` test waits here, no other test starts
+            fcntl.flock(queue, fcntl.LOCK_EX)
+            fcntl.flock(running, fcntl.LOCK_EX if _is_alone(item) else fcntl.LOCK_SH)
         return (yield)
 
 
 def _is_quick(item: pytest.Function) -> bool:
     module = item.path.relative_to(Path(__file__).parent).as_posix()
-    return not SERVERS_OF_TESTS & {*item.fixturenames} and (
+    return not SERVER_FIXTURES & {*item.fixturenames} and (
         module in QUICK_MODULES or not module.startswith(("browser/", "faults/", "server/"))
     )
 
@@ -125,7 +125,7 @@ def _is_alone(item: pytest.Item) -> bool:
 
 @pytest.fixture(scope="session")
 def _keeper() -> Iterator[Keeper]:
-    """Give the database of this worker."""
+    """Yield the keeper of this worker's database."""
     keeper = Keeper(os.environ["SEATWEB_TEST_DATABASE_URL"])
     yield keeper
     keeper.close()
@@ -133,20 +133,20 @@ def _keeper() -> Iterator[Keeper]:
 
 @pytest.fixture
 def database_url(_keeper: Keeper) -> str:
-    """Give a database with the schema and the seats of a first run, and nothing of the tests before."""
+    """Return the URL of a database with the schema and a first run's seats, and nothing from earlier tests."""
     return _keeper.reset()
 
 
 @pytest.fixture
 def empty_database_url() -> Iterator[str]:
-    """Give an empty database of this test alone."""
-    with copied(os.environ["SEATWEB_TEST_DATABASE_URL"], None) as url:
+    """Yield the URL of an empty database for this test alone."""
+    with new_database(os.environ["SEATWEB_TEST_DATABASE_URL"], None) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def _redis_database() -> str:
-    """Give a numbered Redis database of this worker alone."""
+    """Return the URL of this worker's own numbered Redis database."""
     url = os.environ["SEATWEB_TEST_REDIS_URL"]
     number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) + 1
     return f"{url}?db={number}" if url.startswith("unix:") else url.rsplit("/", 1)[0] + f"/{number}"
@@ -154,7 +154,7 @@ def _redis_database() -> str:
 
 @pytest.fixture
 def redis_url(_redis_database: str) -> str:
-    """Give an empty Redis database."""
+    """Return the URL of an empty Redis database."""
     with redis.Redis.from_url(_redis_database) as client:
         client.flushdb()
     return _redis_database
@@ -162,26 +162,26 @@ def redis_url(_redis_database: str) -> str:
 
 @pytest.fixture
 def patient_with_redis(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let Redis take its time: a busy machine may keep its answer from us for longer than a site waits in service."""
+    """Lengthen the timeouts for Redis: on a busy machine, it may need longer than a site waits in production."""
     monkeypatch.setattr(redis_client, "SOCKET_SECONDS", 10)
     monkeypatch.setattr(redis_client, "CALL_SECONDS", 10)
 
 
 @pytest.fixture
 def patient_with_database(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a rush take its time, for the same reason: in service, who waits longer for a connection has to come back."""
+    """Lengthen the wait for a database connection, so that a rush on a busy machine does not end in 503s."""
     monkeypatch.setattr(database, "ACQUIRE_SECONDS", 30)
 
 
 @pytest.fixture
 def backends(database_url: str, redis_url: str) -> Backends:
-    """Give the servers of this test."""
+    """Return this test's servers."""
     return Backends(database_url=database_url, redis_url=redis_url, jwt_secret=SECRET)
 
 
 @pytest.fixture
 async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    """Give a connection to look at the tables themselves."""
+    """Yield a connection for reading the tables directly."""
     connection = await asyncpg.connect(database_url)
     yield connection
     await connection.close()
@@ -189,19 +189,19 @@ async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
 
 @pytest.fixture
 def clock() -> Clock:
-    """Give a clock that says 2026-11-23, a Monday, until it is set."""
+    """Return a clock that says 2026-11-23, a Monday, until a test sets it."""
     return Clock(date(2026, 11, 23))
 
 
 @pytest.fixture
 def hasher() -> PasswordHasher:
-    """Give what hashes passwords: cheaply, except for tests that are about them."""
+    """Return a cheap password hasher; tests about password hashing override it."""
     return CHEAP
 
 
 @pytest.fixture
 def start_site(backends: Backends, clock: Clock, hasher: PasswordHasher) -> Iterator[Callable[..., Site]]:
-    """Give a function that starts Seatweb in a thread on a free port, with other settings if wanted."""
+    """Yield a function that starts Seatweb in a thread on a free port, with any settings given."""
     with ExitStack() as stack:
 
         def start(
@@ -218,5 +218,5 @@ def start_site(backends: Backends, clock: Clock, hasher: PasswordHasher) -> Iter
 
 @pytest.fixture
 def site(start_site: Callable[..., Site]) -> Site:
-    """Give a running Seatweb."""
+    """Return a running Seatweb."""
     return start_site()

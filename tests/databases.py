@@ -1,4 +1,4 @@
-"""Databases for tests: a template, one database for each worker that is put back before each test, and copies."""
+"""Databases for tests: a template, one database per worker that is reset before each test, and new ones."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from seatweb.server.migrate import migrate
 from tests.support import run
 
 TEMPLATE = "seatweb_template"
-LARGEST = 4 * 1024 * 1024  # bytes by which a database may outgrow its template before a new copy is cheaper
+MOST_GROWTH = 4 * 1024 * 1024  # bytes; when a database has grown by more, a new copy is cheaper than deleting rows
 
-# What the schema is, except for rows: changes when someone creates, alters or drops anything, or sets an option.
-SCHEMA = """
+# A fingerprint of the schema: it changes when a test creates, alters or drops anything, or sets an option.
+FINGERPRINT = """
 select concat_ws(' ',
     (select string_agg(format('%s %s', oid, xmin), ',' order by oid) from pg_class
         where relnamespace = 'public'::regnamespace),
@@ -34,12 +34,12 @@ select concat_ws(' ',
     (select string_agg(format('%s %s', setrole, setconfig), ',') from pg_db_role_setting
         where setdatabase = (select oid from pg_database where datname = current_database())))
 """
-# Ends every other connection, and waits until it is gone with its locks and its listening.
-OTHERS = "select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = current_database() and pid <> $1"
+# Ends every other connection, and waits until its locks and LISTENs are gone as well.
+EVICT = "select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = current_database() and pid <> $1"
 
 
 class Keeper:
-    """Keeps one database, which has the schema and the rows of the template whenever a test begins."""
+    """Keeps one database, and resets it to the schema and rows of the template before each test."""
 
     def __init__(self, server: str) -> None:
         self._server = server
@@ -49,11 +49,11 @@ class Keeper:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._connection: asyncpg.Connection[Any] | None = None
-        self._schema = self._clean = ""
+        self._fingerprint = self._restore_sql = ""
         self._size = 0
 
     def reset(self) -> str:
-        """Let the database be as the template is, and return its address."""
+        """Reset the database to the template, and return its URL."""
         asyncio.run_coroutine_threadsafe(self._reset(), self._loop).result(60)
         return self.url
 
@@ -66,22 +66,22 @@ class Keeper:
 
     async def _reset(self) -> None:
         with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):  # a test may have ended our connection
-            if self._connection and await self._put_back(self._connection):
+            if self._connection and await self._restore(self._connection):
                 return
         await self._drop()
         async with connected(self._server) as connection:
             await connection.execute(f"create database {self._name} template {TEMPLATE}")
-        await self._look()
+        await self._record()
 
-    async def _put_back(self, connection: asyncpg.Connection[Any]) -> bool:
-        """Put every row back; return False when the schema was changed, or more was written than is worth deleting."""
+    async def _restore(self, connection: asyncpg.Connection[Any]) -> bool:
+        """Restore every row; return False if the schema changed or the database grew too much."""
         await connection.execute("set default_transaction_read_only = off")
-        await connection.fetch(OTHERS, connection.get_server_pid())
-        found = await connection.fetchrow(f"select ({SCHEMA}), pg_database_size(current_database())")
+        await connection.fetch(EVICT, connection.get_server_pid())
+        found = await connection.fetchrow(f"select ({FINGERPRINT}), pg_database_size(current_database())")
         assert found
-        if found[0] != self._schema or found[1] > self._size + LARGEST:
+        if found[0] != self._fingerprint or found[1] > self._size + MOST_GROWTH:
             return False
-        await connection.execute(self._clean)
+        await connection.execute(self._restore_sql)
         return True
 
     async def _drop(self) -> None:
@@ -91,11 +91,11 @@ class Keeper:
         async with connected(self._server) as connection:
             await connection.execute(f"drop database if exists {self._name} with (force)")
 
-    async def _look(self) -> None:
-        """Learn what a fresh database is, and write the statements that make it so again."""
+    async def _record(self) -> None:
+        """Record the schema and size of the new database, and build the statements that restore its rows."""
         connection = self._connection = await asyncpg.connect(self.url)
-        self._schema, self._size = (
-            await connection.fetchval(SCHEMA),
+        self._fingerprint, self._size = (
+            await connection.fetchval(FINGERPRINT),
             await connection.fetchval("select pg_database_size(current_database())"),
         )
         tables = await connection.fetch(
@@ -116,14 +116,14 @@ class Keeper:
             "select format('%I', sequencename), start_value, last_value from pg_sequences where schemaname = 'public'"
         )
         counters = [f"select setval('{name}', {last or start}, {bool(last)});" for name, start, last in sequences]
-        # As a replica: no trigger runs, among them the one that keeps the audit trail, and no foreign key is asked.
+        # In the replica role, triggers (such as the one that protects the audit trail) and foreign keys are off.
         parts = ["begin; set local session_replication_role = replica;", *delete, *insert, *counters]
-        self._clean = "\n".join([*parts, "select pg_stat_reset(); commit;"])
+        self._restore_sql = "\n".join([*parts, "select pg_stat_reset(); commit;"])
 
 
 @contextmanager
-def copied(server: str, template: str | None) -> Iterator[str]:
-    """Give a new database of a server: a copy of the template, or an empty one."""
+def new_database(server: str, template: str | None) -> Iterator[str]:
+    """Yield the URL of a new database on the server: a copy of the template, or an empty one."""
     name = f"test_{uuid4().hex}"
     run(_execute(server, f"create database {name}" + (f" template {template}" if template else "")))
     try:
@@ -132,10 +132,10 @@ def copied(server: str, template: str | None) -> Iterator[str]:
         run(_execute(server, f"drop database {name} with (force)"))
 
 
-async def make_template(server: str, *, ours: bool) -> None:
-    """Make the database that all others are copies of; of a server of `ours` a power cut may lose what tests wrote."""
+async def create_template(server: str, *, owned: bool) -> None:
+    """Create the template of all test databases; on an `owned` server, writes need not survive a power cut."""
     async with connected(server) as connection:
-        if ours:
+        if owned:
             for name in ("fsync", "synchronous_commit", "full_page_writes"):
                 await connection.execute(f"alter system set {name} = off")
             await connection.execute("select pg_reload_conf()")
@@ -145,14 +145,14 @@ async def make_template(server: str, *, ours: bool) -> None:
 
 
 def with_database(url: str, name: str) -> str:
-    """Return the address of another database of the same server."""
+    """Return the URL of another database on the same server."""
     head, _, query = url.partition("?")
     return head.rsplit("/", 1)[0] + f"/{name}" + (f"?{query}" if query else "")
 
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[asyncpg.Connection[Any]]:
-    """Give a connection, and close it."""
+    """Yield a connection, and close it afterwards."""
     connection = await asyncpg.connect(url)
     try:
         yield connection

@@ -1,4 +1,4 @@
-"""Fixtures of the domain on a real database and a real Redis, without a web server."""
+"""Fixtures for the booking domain, on a real database and a real Redis but without a web server."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def redis_client(backends: Backends) -> AsyncIterator[RedisClient]:
 
 @pytest.fixture
 def own() -> Iterator[OwnRedis]:
-    """Give a Redis of this test's own, for trouble."""
+    """Yield a Redis server that only this test uses, and so may break."""
     with running_redis() as own:
         yield own
 
@@ -64,18 +64,18 @@ def hold_store(redis_client: RedisClient, outbox: RedisOutbox) -> HoldStore:
 
 @pytest.fixture
 def limits(redis_client: RedisClient) -> Limits:
-    """Give no limits at all: they have tests of their own."""
+    """Return limits that are all off; they have tests of their own."""
     return Limits(redis_client, Rules(), KeyedHash(""), workers=1, now=lambda: datetime.now(UTC))
 
 
 @pytest.fixture
 def failed_sign_ins(database: Database) -> FailedSignIns:
-    """Give what counts no failed sign-ins."""
+    """Return a counter of failed sign-ins with its limits off."""
     return FailedSignIns(database, KeyedHash(""), per_account=None, per_address=None, now=lambda: datetime.now(UTC))
 
 
 class Process:
-    """The booking domain of one process."""
+    """The booking domain as one process runs it."""
 
     def __init__(
         self, database: Database, redis: RedisClient, outbox: RedisOutbox, clock: Clock, limits: Limits
@@ -105,7 +105,7 @@ async def process(
 async def another(
     database: Database, redis_client: RedisClient, outbox: RedisOutbox, clock: Clock, limits: Limits
 ) -> AsyncIterator[Process]:
-    """Give another process: the same database and Redis, a memory of its own."""
+    """Yield another process: the same database and Redis, but its own memory."""
     async with Process(database, redis_client, outbox, clock, limits).running() as process:
         yield process
 

@@ -32,9 +32,9 @@ from seatweb.settings import Backends, Settings, split_ring
 from seatweb.web.account.second_factor import CONFIRMED_SECONDS
 
 HTMX = {"HX-Request": "true"}
-# Nobody here speaks TLS; to read the system's certificates takes 40 ms for each visitor.
+# No test uses TLS, and reading the system's certificates takes 40 ms per visitor.
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-# For tests in which someone does more in a minute than people do.
+# For tests that send more requests per minute than people do.
 NO_LIMITS = {
     f"SEATWEB_LIMIT_{name}": "off"
     for name in (
@@ -43,14 +43,14 @@ NO_LIMITS = {
     )
 }
 
-# Hashes passwords at next to no cost, for tests in which they are not the subject.
+# Hashes passwords at almost no cost, for tests that are not about passwords.
 CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 T = TypeVar("T")
 
 
 class Clock:
-    """The day that the site takes for today."""
+    """The site's clock: says which day is today."""
 
     def __init__(self, today: date) -> None:
         self.today = today
@@ -63,7 +63,7 @@ class Clock:
 
 
 class Site:
-    """Seatweb in a thread of its own, on a free port of the loopback."""
+    """Seatweb in its own thread, on a free port of the loopback interface."""
 
     def __init__(
         self, settings: Settings, backends: Backends, clock: Clock | None, hasher: PasswordHasher = CHEAP
@@ -86,10 +86,10 @@ class Site:
                 http=BoundedHttp,
                 lifespan="on",
                 timeout_graceful_shutdown=1,
-                timeout_keep_alive=60,  # a slow test's connection must not end as it is used again
+                timeout_keep_alive=60,  # a slow test's connection must not close just as it is reused
                 access_log=False,
-                server_header=False,  # as in service
-                proxy_headers=False,  # as Seatweb runs it: who is believed is its own affair
+                server_header=False,  # as in production
+                proxy_headers=False,  # as in production: Seatweb decides itself which proxies to trust
             ),
             self._ready,
         )
@@ -124,12 +124,12 @@ class Site:
         return len(self._server.server_state.connections)
 
     def visitor(self, **options: Any) -> Visitor:
-        """Return a new visitor, with a browser of their own."""
+        """Return a new visitor with their own browser."""
         return Visitor(self.url, **options)
 
     @asynccontextmanager
     async def people(self, count: int, prefix: str = "person") -> AsyncIterator[list[Visitor]]:
-        """Yield signed-in visitors without the cost of hashing their passwords (tests of sign-in do that)."""
+        """Yield signed-in visitors without the cost of hashing passwords; the tests of sign-in hash them."""
         connection = await asyncpg.connect(self.backends.database_url)
         rows = await connection.fetch(
             """
@@ -163,26 +163,26 @@ class Site:
             await visitor.http.aclose()
 
     def confirm(self, visitor: Visitor) -> None:
-        """Let the visitor have entered their password a moment ago, without the cost of hashing it."""
+        """Make the visitor count as having just confirmed their password, without the cost of hashing it."""
         session = {"session": str(visitor.session_id)}
         cookie = self.our_cookies.of_step(CONFIRMED_AUDIENCE, session, CONFIRMED_SECONDS)
         visitor.http.cookies.set(cookie.key, str(cookie.value))
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, but told of its end by an event: by itself it looks every 0.1 s, in three places."""
+    """uvicorn, but an event stops it; on its own it polls every 0.1 s, in three places."""
 
     def __init__(self, config: uvicorn.Config, ready: threading.Event) -> None:
         super().__init__(config)
         self._ready = ready
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._ended = asyncio.Event()
+        self._stopping = asyncio.Event()
 
     def end(self) -> None:
-        """Let the server end, from another thread."""
+        """Stop the server, from another thread."""
         if self._loop:
-            with suppress(RuntimeError):  # it has ended already
-                self._loop.call_soon_threadsafe(self._ended.set)
+            with suppress(RuntimeError):  # it has stopped already
+                self._loop.call_soon_threadsafe(self._stopping.set)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
@@ -192,12 +192,12 @@ class _Server(uvicorn.Server):
             self._ready.set()
 
     async def main_loop(self) -> None:
-        while not self._ended.is_set():
-            await self.on_tick(0)  # sets the date of the answers
+        while not self._stopping.is_set():
+            await self.on_tick(0)  # updates the Date header
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._ended.wait(), 1)
+                await asyncio.wait_for(self._stopping.wait(), 1)
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - `Site` closes it
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - `Site` closes them
         """Do what uvicorn does, without its pauses."""
         for server in self.servers:
             server.close()
@@ -219,7 +219,7 @@ class Visitor:
         self.http = httpx.AsyncClient(base_url=url, timeout=30, follow_redirects=False, verify=NO_TLS, **options)
         self.user = user
         self.token = ""
-        self._token_of: str | None = None
+        self._token_session: str | None = None
 
     async def get(self, path: str, **options: Any) -> httpx.Response:
         return await self.http.get(path, **options)
@@ -233,8 +233,8 @@ class Visitor:
         return await self.http.post(path, data={"_csrf_token": await self.csrf(), **fields}, headers=HTMX)
 
     async def csrf(self) -> str:
-        """Return a token for a form; it is bound to the session."""
-        if not self.token or self.session_id != self._token_of:
+        """Return a CSRF token for forms, bound to the session."""
+        if not self.token or self.session_id != self._token_session:
             for path in ("/register", "/account", "/account/second-factor"):
                 answer = await self.get(path)
                 if answer.status_code == 200:
@@ -246,7 +246,7 @@ class Visitor:
     def use_token(self, token: str) -> None:
         """Use this token for forms until the session changes."""
         self.token = token
-        self._token_of = self.session_id
+        self._token_session = self.session_id
 
     @property
     def session_id(self) -> str | None:
@@ -275,7 +275,7 @@ def soup(response: httpx.Response | str) -> BeautifulSoup:
 
 
 def one(page: BeautifulSoup | Tag, selector: str) -> Tag:
-    """Return the only element that fits."""
+    """Return the only element that matches."""
     found = page.select(selector)
     assert len(found) == 1, f"{selector}: {len(found)} elements"
     return found[0]
@@ -297,27 +297,27 @@ def says(response: httpx.Response) -> str:
 
 
 def run(action: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end in a thread of its own: Playwright has a loop running in this one."""
+    """Run a coroutine in its own thread, since Playwright runs an event loop in this one."""
     with ThreadPoolExecutor(1) as executor:
         return executor.submit(asyncio.run, action).result()
 
 
 async def until(condition: Callable[[], Any], seconds: float = 10) -> None:
-    """Return when the condition is true."""
+    """Wait until the condition is true; fail after `seconds`."""
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.005)
 
 
 async def within(seconds: float, check: Callable[[], Awaitable[bool]]) -> None:
-    """Return when the check holds; fail when it does not in time."""
+    """Wait until the check returns true; fail after `seconds`."""
     async with asyncio.timeout(seconds):
         while not await check():
             await asyncio.sleep(0.02)
 
 
 async def until_definite(ask: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
-    """Ask, and ask again when told to, until the answer is yes or no: a refusal for want of time settles nothing."""
+    """Return the first answer that is not 503; retry as Retry-After says, since a 503 does not mean no."""
     async with asyncio.timeout(30):
         while (answer := await ask()).status_code == 503:
             await asyncio.sleep(int(answer.headers["retry-after"]))
@@ -325,11 +325,11 @@ async def until_definite(ask: Callable[[], Awaitable[httpx.Response]]) -> httpx.
 
 
 async def together(*actions: Any, at_a_time: int = 60) -> list[Any]:
-    """Run all, so many at a time, and return what each returned."""
-    places = asyncio.Semaphore(at_a_time)
+    """Run all actions, `at_a_time` at once, and return their results."""
+    slots = asyncio.Semaphore(at_a_time)
 
     async def run(action: Any) -> Any:
-        async with places:
+        async with slots:
             return await action
 
     return list(await asyncio.gather(*map(run, actions)))
@@ -342,17 +342,17 @@ def without_layers(app: Any) -> Litestar:
     return app
 
 
-async def until_blocked(database_url: str, *acting: asyncio.Future[Any]) -> None:
-    """Return when as many connections to the database wait for a lock as are `acting`, none of which is done."""
+async def until_blocked(database_url: str, *tasks: asyncio.Future[Any]) -> None:
+    """Wait until one connection per task is waiting for a database lock, and check that no task is done."""
     watcher = await asyncpg.connect(database_url)
 
-    async def waits() -> bool:
+    async def all_wait() -> bool:
         waiting = "datname = current_database() and wait_event_type = 'Lock'"
         count = await watcher.fetchval(f"select count(*) from pg_stat_activity where {waiting}")  # noqa: S608
-        return bool(count >= len(acting))
+        return bool(count >= len(tasks))
 
     try:
-        await within(10, waits)
-        assert not any(one.done() for one in acting)
+        await within(10, all_wait)
+        assert not any(task.done() for task in tasks)
     finally:
         await watcher.close()

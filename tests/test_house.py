@@ -1,4 +1,4 @@
-"""The house: imports run one way, templates parse, vendored files are what they were, nothing names a machine."""
+"""Repository rules: imports run one way, templates parse, vendored files are unmodified, pages load nothing foreign."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ TEMPLATES = sorted(path.relative_to(ROOT / "templates").as_posix() for path in (
 
 
 def test_imports_run_one_way() -> None:
-    done = subprocess.run(
+    result = subprocess.run(
         [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout
+    assert result.returncode == 0, result.stdout
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
@@ -38,13 +38,13 @@ def test_every_template_parses_and_names_files_that_exist(name: str) -> None:
     source = (ROOT / "templates" / name).read_text()
     for path in re.findall(r"static\('([^']+)'\)", source):
         assert renderer.environment.globals["static"](path)  # type: ignore[operator]
-    assert name == "components/icon.html" or "| safe" not in source  # the icons' own paths
+    assert name == "components/icon.html" or "| safe" not in source  # the SVG paths of our own icons
 
 
-def test_the_root_of_a_partial_is_named_after_its_file() -> None:
+def test_the_root_element_of_a_partial_is_named_after_its_file() -> None:
     environment = Environment(loader=FileSystemLoader(ROOT / "templates"), autoescape=True)
     for path in (ROOT / "templates/map/partials").glob("*.html"):
-        if path.stem.endswith("_result") or path.stem == "section":  # several roots; one root for each section
+        if path.stem.endswith("_result") or path.stem == "section":  # several root elements, or one per section
             continue
         assert f'id="{path.stem}"' in path.read_text(), path.name
         environment.get_template(f"map/partials/{path.name}")
@@ -57,7 +57,7 @@ def test_vendored_files_are_unmodified() -> None:
             assert hashlib.sha256(path.read_bytes()).hexdigest() in readme, path.name
 
 
-def test_the_style_sheet_names_its_font_as_the_page_preloads_it() -> None:
+def test_the_style_sheet_and_the_preload_use_the_same_font_url() -> None:
     sheet = ROOT / "static/css/seatweb.css"
     named = re.findall(r'url\("?([^")]+)\?v=([0-9a-f]+)"?\)', sheet.read_text())
     assert named
@@ -66,7 +66,7 @@ def test_the_style_sheet_names_its_font_as_the_page_preloads_it() -> None:
         assert len(fingerprint) == 12
 
 
-def test_nothing_is_loaded_from_elsewhere() -> None:
+def test_nothing_is_loaded_from_other_hosts() -> None:
     for folder in ("templates", "static/css", "static/js"):
         for path in (ROOT / folder).rglob("*.*"):
             text = re.sub(r'xmlns(:\w+)?="[^"]*"', "", path.read_text())
@@ -79,7 +79,7 @@ def test_pages_carry_no_inline_script_or_style() -> None:
         assert not re.search(r"<style|<script(?![^>]*\bsrc=)|\sstyle=|\son[a-z]+=|hx-on|\bjs:", text), path
 
 
-def test_scripts_keep_nothing_and_listen_to_no_other_window() -> None:
+def test_scripts_store_nothing_and_listen_to_no_other_window() -> None:
     for path in (ROOT / "static/js").glob("*.js"):
         text = path.read_text()
         assert not re.search(r"localStorage|sessionStorage|indexedDB|document\.cookie|caches\.", text), path
@@ -87,8 +87,8 @@ def test_scripts_keep_nothing_and_listen_to_no_other_window() -> None:
         assert not re.search(r"\beval\(|new Function|(inner|outer|Adjacent)HTML|document\.write|__proto__", text), path
 
 
-def test_what_templates_hold_may_be_swapped() -> None:
-    """What is new in a template is refused by browsers until the lists of trusted-types.js have it."""
+def test_trusted_types_allow_everything_that_templates_contain() -> None:
+    """Browsers refuse elements and attributes that the lists in trusted-types.js do not contain."""
     script = (ROOT / "static/js/trusted-types.js").read_text()
     lists = dict(re.findall(r"const (ELEMENTS|ATTRIBUTES) = words\(`([^`]+)`\)", script))
     elements, attributes = set(lists["ELEMENTS"].split()), set(lists["ATTRIBUTES"].split())
@@ -96,7 +96,7 @@ def test_what_templates_hold_may_be_swapped() -> None:
     used: set[str] = set()
     for path in (ROOT / "templates").rglob("*.html"):
         if not path.name.startswith("base"):
-            # No swap brings the head, or what stands there for browsers without scripts.
+            # Swaps never contain the head, or content for browsers without scripts.
             head = r"\{% block (?:head|scripts) %\}.*?\{% endblock %\}|<noscript>.*?</noscript>"
             text = re.sub(head, "", path.read_text(), flags=re.DOTALL)
             text = re.sub(r"\{#.*?#\}|\{%.*?%\}|\{\{.*?\}\}", "x", text, flags=re.DOTALL)
@@ -107,4 +107,4 @@ def test_what_templates_hold_may_be_swapped() -> None:
                 assert not unknown, f"{path.name}: <{tag}> {unknown}"
                 used |= names
     unused = {name for name in attributes if name.startswith("hx-")} - used
-    assert unused <= {"hx-morph-skip"}, unused  # it has no value
+    assert unused <= {"hx-morph-skip"}, unused  # an attribute without a value, which the search does not find

@@ -1,4 +1,4 @@
-"""docs/security.md: every requirement of ASVS levels 1 and 2 has its answer, and every test that it names exists."""
+"""docs/security.md: every requirement of ASVS levels 1 and 2 has an answer, and every test that it names exists."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def names_in(path: str) -> set[str]:
     return {node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))}
 
 
-def test_every_requirement_has_its_row() -> None:
+def test_every_requirement_has_a_row() -> None:
     rows = ROW.findall(DOCUMENT)
     assert Counter(level for _, _, level, _ in rows) == {"1": LEVEL_1, "2": LEVEL_2}
     assert len({id_ for id_, *_ in rows}) == len(rows)
@@ -45,7 +45,7 @@ def test_no_row_is_empty() -> None:
 def test_every_named_test_exists() -> None:
     named = NAMED.findall(DOCUMENT)
     assert len(named) > 100
-    assert len(named) == DOCUMENT.count(".py::")  # none is written in another way
+    assert len(named) == DOCUMENT.count(".py::")  # none is written in a way that NAMED misses
     for path, name in named:
         assert name in names_in(path), f"{path}::{name}"
 
@@ -74,11 +74,11 @@ def test_log_lines_are_json_in_utc_and_cannot_be_forged(log_format: str, path: s
         "configure_logging(sys.argv[1])(method='GET', path=sys.argv[2], status=404, ms=1.0)"
     )
     done = subprocess.run([sys.executable, "-c", program, log_format, path], capture_output=True, check=True, cwd=ROOT)
-    written = done.stderr.decode()
-    assert written.count("\n") == 1
-    steering = {"\r", "\x1b", "\x07"} | ({"\x9b"} if log_format == "console" else set())  # JSON is for programs
-    assert not set(written) & steering
+    output = done.stderr.decode()
+    assert output.count("\n") == 1
+    controls = {"\r", "\x1b", "\x07"} | ({"\x9b"} if log_format == "console" else set())  # only programs read JSON
+    assert not set(output) & controls
     if log_format == "json":
-        line = json.loads(written)
+        line = json.loads(output)
         assert (line["method"], line["path"], line["status"]) == ("GET", path, 404)
         assert abs((datetime.now(UTC) - datetime.fromisoformat(line["timestamp"])).total_seconds()) < 60

@@ -10,13 +10,13 @@ TODAY, LONG_AGO, TOMORROW = b"2026-11-23", b"2020-01-01", b"2026-11-24"
 TAKEN, NO_SEAT = b"7", b"999999"  # another user has booked seat 7 today and tomorrow
 # Ids start at these numbers, which are not among the bad values.
 FIRST_USER, FIRST_BOOKING, FIRST_PASSKEY = 5_000_000_011, 7_000_000_013, 6_000_000_017
-OTOWN, OWN = (b"%d" % (FIRST_BOOKING + n) for n in (0, 2))
+OTHERS_BOOKING, OWN_BOOKING = (b"%d" % (FIRST_BOOKING + n) for n in (0, 2))
 
 
 class Base(NamedTuple):
     """A well-formed request that is refused or changes nothing; the fuzzer replaces parts of it."""
 
-    says: int
+    status: int
     """The expected status."""
     path: Mapping[str, bytes] = MappingProxyType({})
     fields: Mapping[str, bytes | None] = MappingProxyType({})
@@ -24,12 +24,12 @@ class Base(NamedTuple):
     spoilers: tuple[frozenset[str], ...] = ()
     """Groups of parts that cause the refusal: at least one group stays unchanged. If empty, no change can make the
     request succeed."""
-    who: str = "user"
-    """The sender, see `state.people`."""
+    sender: str = "user"
+    """The sender, see `state.senders`."""
 
-    def is_refused_without(self, touched: frozenset[str]) -> bool:
-        """Return whether it is still refused if these parts are changed."""
-        return not self.spoilers or any(not spoiler & touched for spoiler in self.spoilers)
+    def is_still_refused(self, changed: frozenset[str]) -> bool:
+        """Return whether the request is still refused if these parts are changed."""
+        return not self.spoilers or any(not spoiler & changed for spoiler in self.spoilers)
 
 
 class Form(NamedTuple):
@@ -38,18 +38,18 @@ class Form(NamedTuple):
     bases: tuple[Base, ...]
     only_forged: str = ""
     """Why every form with a valid CSRF token succeeds; if set, only forged forms are sent."""
-    never: str = "$^"
+    avoid: str = "$^"
     """A pattern of values that could be valid by chance."""
-    again: str = ""
+    reset_sql: str = ""
     """SQL to run every few requests, to reset a counter of attempts."""
-    kept: str = ""
+    changing_table: str = ""
     """A table that may change."""
     hashes: bool = False
     """Whether each request hashes a password."""
 
 
-def _form(says: int, who: str = "user", /, **fields: bytes | None) -> Form:
-    return Form((Base(says, {}, fields, who=who),), hashes="password" in fields)
+def _form(status: int, sender: str = "user", /, **fields: bytes | None) -> Form:
+    return Form((Base(status, {}, fields, sender=sender),), hashes="password" in fields)
 
 
 def _each(*names: str) -> tuple[frozenset[str], ...]:
@@ -57,13 +57,13 @@ def _each(*names: str) -> tuple[frozenset[str], ...]:
     return tuple(frozenset({name}) for name in names)
 
 
-def _seat(says_then: int, says_taken: int, day: bytes = TODAY, **fields: bytes) -> Form:
+def _seat(past_status: int, taken_status: int, day: bytes = TODAY, **fields: bytes) -> Form:
     """Return a seat action's form, for a missing seat on a past day and for another user's seat."""
     return Form(
         (
-            Base(says_then, {"day_text": LONG_AGO, "seat_text": NO_SEAT}, {**fields}, _each("day_text", "seat_text")),
+            Base(past_status, {"day_text": LONG_AGO, "seat_text": NO_SEAT}, {**fields}, _each("day_text", "seat_text")),
             Base(
-                says_taken,
+                taken_status,
                 {"day_text": day, "seat_text": TAKEN},
                 {**fields},
                 (frozenset({"day_text", "seat_text"}),),
@@ -85,9 +85,9 @@ FORMS: Final[dict[str, Form]] = {
         422, "nobody", username=b"eve1", code=b"AAAA-BBBB", new_password=b"correct horse battery"
     ),
     "POST /login/second": Form(
-        (Base(422, {}, {"code": b"12345", "next": b"/"}, who="waiting"),),
-        never=r"(\d[\s-]*){6}",
-        again=FORGET_TRIES,
+        (Base(422, {}, {"code": b"12345", "next": b"/"}, sender="waiting"),),
+        avoid=r"(\d[\s-]*){6}",
+        reset_sql=FORGET_TRIES,
     ),
     "POST /login/second/options": _form(200, "waiting"),  # the challenge is only in a cookie
     "POST /login/second/passkey": _form(422, "waiting", credential=b"{}", next=b"/"),
@@ -102,19 +102,19 @@ FORMS: Final[dict[str, Form]] = {
     f"POST {SECOND}/confirm/options": _form(200),
     f"POST {SECOND}/confirm/passkey": _form(422, "confirming", credential=b"{}", **{"for": b"delete"}),
     f"POST {SECOND}/app": _form(303),  # without confirming the password first
-    f"POST {SECOND}/app/code": Form((Base(422, {}, {"code": b"12345"}, who="confirmed"),), never=r"(\d[\s-]*){6}"),
+    f"POST {SECOND}/app/code": Form((Base(422, {}, {"code": b"12345"}, sender="confirmed"),), avoid=r"(\d[\s-]*){6}"),
     f"POST {SECOND}/app/remove": _form(303),
     f"POST {SECOND}/passkeys/options": _form(200, "confirmed"),
     f"POST {SECOND}/passkeys": _form(422, "confirmed", credential=b"{}", name=b"Phone"),
     f"POST {SECOND}/passkeys/{{passkey_text}}/remove": Form(
-        (Base(303, {"passkey_text": b"%d" % FIRST_PASSKEY}, who="confirmed"),)
+        (Base(303, {"passkey_text": b"%d" % FIRST_PASSKEY}, sender="confirmed"),)
     ),
     f"POST {SECOND}/recovery-codes": _form(303),
-    "POST /admin/people/{user_text}/disable": Form((Base(303, {"user_text": b"1"}, who="admin"),)),
-    "POST /admin/people/{user_text}/enable": Form((Base(303, {"user_text": b"1"}, who="admin"),)),
-    "POST /admin/people/{user_text}/reset-code": Form((Base(404, {"user_text": b"1"}, who="admin"),)),
+    "POST /admin/people/{user_text}/disable": Form((Base(303, {"user_text": b"1"}, sender="admin"),)),
+    "POST /admin/people/{user_text}/enable": Form((Base(303, {"user_text": b"1"}, sender="admin"),)),
+    "POST /admin/people/{user_text}/reset-code": Form((Base(404, {"user_text": b"1"}, sender="admin"),)),
     "POST /my/bookings/{booking_text}/cancel": Form(
-        (Base(404, {"booking_text": OTOWN}, {"back": b"day", "day": TODAY}),)
+        (Base(404, {"booking_text": OTHERS_BOOKING}, {"back": b"day", "day": TODAY}),)
     ),
     "POST /days/{day_text}/any": Form(
         (
@@ -127,9 +127,9 @@ FORMS: Final[dict[str, Form]] = {
     "POST /days/{day_text}/seats/{seat_text}/hold": _seat(404, 409, token=b"no-token"),
     "POST /days/{day_text}/seats/{seat_text}/release": _seat(303, 303, token=b"no-token"),
     # Pages that not everyone may see
-    "GET /admin/people": Form((Base(200, who="admin"), Base(403))),
-    "GET /login/second": Form((Base(200, who="waiting"), Base(303, who="nobody"))),
-    f"GET {SECOND}/app": Form((Base(200, who="confirmed"), Base(303))),
+    "GET /admin/people": Form((Base(200, sender="admin"), Base(403))),
+    "GET /login/second": Form((Base(200, sender="waiting"), Base(303, sender="nobody"))),
+    f"GET {SECOND}/app": Form((Base(200, sender="confirmed"), Base(303))),
     # The JSON API
     "POST /auth/register": Form(
         (Base(422, {}, {"username": b'"x"', "password": b'""'}, _each("username", "password"), "nobody"),)
@@ -150,15 +150,15 @@ FORMS: Final[dict[str, Form]] = {
                 (frozenset({"seat_id", "booking_date"}),),
             ),
         ),
-        kept="idempotency_keys",  # an idempotency key stores refusals too
+        changing_table="idempotency_keys",  # an idempotency key stores refusals too
     ),
     "PATCH /bookings/{booking_id}": Form(
         (
-            Base(404, {"booking_id": OTOWN}, {"seat_id": NO_SEAT}, _each("booking_id", "seat_id")),
-            Base(404, {"booking_id": OWN}, {"seat_id": NO_SEAT}, _each("seat_id")),
+            Base(404, {"booking_id": OTHERS_BOOKING}, {"seat_id": NO_SEAT}, _each("booking_id", "seat_id")),
+            Base(404, {"booking_id": OWN_BOOKING}, {"seat_id": NO_SEAT}, _each("seat_id")),
         )
     ),
-    "DELETE /bookings/{booking_id}": Form((Base(404, {"booking_id": OTOWN}),)),
+    "DELETE /bookings/{booking_id}": Form((Base(404, {"booking_id": OTHERS_BOOKING}),)),
     **{
         f"{method} /{{path}}": Form((Base(404, {"path": b"nowhere"}),)) for method in ("POST", "PUT", "PATCH", "DELETE")
     },

@@ -80,10 +80,10 @@ class Line:
 
     def ask(self, attempt: Attempt) -> Answer | None:
         """Send the attempt and return the answer; None if there was none."""
-        known = self._socket is not None
+        reused = self._socket is not None
         answer = self._ask(attempt)
-        if answer is None and known and not attempt.leaves:
-            answer = self._ask(attempt)  # the connection was closed meanwhile
+        if answer is None and reused and not attempt.disconnects:
+            answer = self._ask(attempt)  # the server had closed the reused connection
         return answer
 
     def close(self) -> None:
@@ -98,7 +98,7 @@ class Line:
         keep = False
         try:
             line.sendall(attempt.sent)
-            if attempt.leaves:
+            if attempt.disconnects:
                 line.shutdown(socket.SHUT_WR)
             while reader.answer is None and (data := line.recv(262_144)):
                 reader.feed(data)

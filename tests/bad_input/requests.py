@@ -51,7 +51,7 @@ class Attempt(NamedTuple):
 
     sent: bytes
     twists: str
-    leaves: bool = False
+    disconnects: bool = False
     """Whether the client disconnects before the request is complete, so that no answer is needed."""
     last: bool = False
     """Whether the connection cannot be reused."""
@@ -76,15 +76,15 @@ class Draft:
         self.encoding = "json" if route.program else "form"
         self.body: tuple[bytes | None, bytes] | None = None
         """A complete body with its content type; replaces the fields."""
-        self.wire: Callable[[bytes, Pairs, bytes], bytes] = plainly
-        self.leaves = self.last = False
+        self.wire: Callable[[bytes, Pairs, bytes], bytes] = well_formed
+        self.disconnects = self.last = False
         self._route = route
 
-    def give(self, name: bytes, value: bytes) -> None:
+    def set_field(self, name: bytes, value: bytes) -> None:
         """Set a field."""
         self.fields = [pair for pair in self.fields if pair[0] != name] + [(name, value)]
 
-    def head(self, name: bytes, value: bytes | None) -> None:
+    def set_header(self, name: bytes, value: bytes | None) -> None:
         """Set a header, or remove it."""
         self.headers = [pair for pair in self.headers if pair[0] != name]
         if value is not None:
@@ -108,7 +108,7 @@ class Draft:
         framed = given & {b"Content-Length", b"Transfer-Encoding"}
         if with_body and not framed:
             headers.append((b"Content-Length", b"%d" % len(body)))
-        self.leaves = self.leaves or bool(framed)  # its end is ambiguous
+        self.disconnects = self.disconnects or bool(framed)  # its end is ambiguous
         self.last = self.last or bool(framed or given & {b"Upgrade", b"Expect"})
         return self.wire(b"%s %s" % (self.method, target), headers, body)
 
@@ -151,7 +151,7 @@ def multipart(fields: Pairs) -> bytes:
     return b"".join(part % (BOUNDARY, name, value) for name, value in fields)
 
 
-def plainly(line: bytes, headers: Pairs, body: bytes) -> bytes:
+def well_formed(line: bytes, headers: Pairs, body: bytes) -> bytes:
     """Return a valid HTTP/1.1 request; line breaks in header values become spaces."""
     lines = [b"%s: %s" % (name, value.replace(b"\r", b" ").replace(b"\n", b" ")) for name, value in headers]
     return b"\r\n".join([line + b" HTTP/1.1", *lines, b"", body])

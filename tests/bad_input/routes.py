@@ -28,8 +28,8 @@ PARTS: Final = {
 def table(site: Site) -> Iterator[tuple[Route, Any]]:
     """Yield every route with its form, and its handler."""
     described: dict[str, Any] = httpx.get(f"{site.url}/openapi.json").json()["paths"]
-    read = {name for path in PAGES.rglob("*.py") for name in QUERY_VALUE.findall(path.read_text())}
-    assert {"next", "section", "since", "day"} <= read
+    queries = {name for path in PAGES.rglob("*.py") for name in QUERY_VALUE.findall(path.read_text())}
+    assert {"next", "section", "since", "day"} <= queries
     for route in routes(site.settings, site.backends):
         path = re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path)
         for method in sorted({*route.methods} - {"HEAD", "OPTIONS"}):
@@ -39,10 +39,10 @@ def table(site: Site) -> Iterator[tuple[Route, Any]]:
             if form is None:
                 assert method == "GET", f"{method} {path} has no entry in tests/bad_input/forms.py"
                 parameters = {name: READ[name] for name in re.findall(r"\{(\w+)\}", path)}
-                form = Form((Base(0, parameters), Base(0, parameters, who="nobody")))
+                form = Form((Base(0, parameters), Base(0, parameters, sender="nobody")))
             program = part_of(path) == "api"
             yield (
-                Route(method, path, program, tuple(sorted(query if program else read)), form),
+                Route(method, path, program, tuple(sorted(query if program else queries)), form),
                 route.route_handler_map[method],
             )
 

@@ -24,7 +24,7 @@ TOUCHED: Final = {("sessions", "seen_at")}
 VIEWS: Final = b"view:"
 
 
-async def people(
+async def senders(
     site: Site, connection: asyncpg.Connection, ada: Visitor, grace: Visitor, root: Visitor
 ) -> dict[str, Person]:
     """Return all senders, in every step of every flow."""
@@ -49,13 +49,13 @@ async def people(
         return f"{cookie.key}={cookie.value}".encode()
 
     def person(visitor: Visitor, *cookies: bytes, bearer: str = "") -> Person:
-        own = (f"{name}={value}".encode() for name, value in visitor.http.cookies.items())
-        return Person((*own, *cookies), visitor.token.encode(), bearer.encode())
+        session_cookies = (f"{name}={value}".encode() for name, value in visitor.http.cookies.items())
+        return Person((*session_cookies, *cookies), visitor.token.encode(), bearer.encode())
 
     secret = "1" * 64
     nobody = Person((f"{our_cookies.csrf_cookie}={secret}".encode(),), csrf.token(secret).encode())
     confirmed = step(CONFIRMED_AUDIENCE, {"session": str(session.id)})
-    elsewhere = Csrf(["another-secret-another-secret-another"], our_cookies, None)
+    other_site = Csrf(["another-secret-another-secret-another"], our_cookies, None)
     in_sign_in = (step(SECOND_FACTOR_AUDIENCE, {"waiting": str(waiting)}), challenge("second", grace.user.id))
     return {
         "nobody": nobody,
@@ -65,7 +65,7 @@ async def people(
         "confirmed": person(ada, confirmed, challenge("add", user.id)),
         "confirming": person(ada, challenge("confirm", user.id)),
         "admin": person(root),
-        "stranger": Person((), elsewhere.token(f"{'0' * 64}:{session.id}").encode()),
+        "stranger": Person((), other_site.token(f"{'0' * 64}:{session.id}").encode()),
     }
 
 
@@ -79,7 +79,7 @@ async def populated(site: Site, connection: asyncpg.Connection, clock: Clock) ->
     ):
         await connection.execute(f"alter table {name} alter column id restart with {first}")
     async with site.people(3, "eve") as (grace, ada, root):
-        found = await people(site, connection, ada, grace, root)
+        found = await senders(site, connection, ada, grace, root)
         assert grace.user
         assert ada.user
         for visitor, days, seat_id in ((grace, 0, forms.TAKEN), (grace, 1, forms.TAKEN), (ada, 1, b"8")):
@@ -95,8 +95,8 @@ async def populated(site: Site, connection: asyncpg.Connection, clock: Clock) ->
         yield found
 
 
-async def everything(connection: asyncpg.Connection, redis_url: str, kept: str) -> dict[str, list[str]]:
-    """Return all data: every row of every table except `kept`, and all holds."""
+async def everything(connection: asyncpg.Connection, redis_url: str, except_table: str) -> dict[str, list[str]]:
+    """Return all data: every row of every table except `except_table`, and all holds."""
     columns = await connection.fetch(
         "select table_schema, table_name, column_name from information_schema.columns"
         " join information_schema.tables using (table_schema, table_name)"
@@ -104,7 +104,7 @@ async def everything(connection: asyncpg.Connection, redis_url: str, kept: str) 
     )
     tables: dict[str, list[str]] = {}
     for schema, name, column in columns:
-        if (name, column) not in TOUCHED and name != kept:
+        if (name, column) not in TOUCHED and name != except_table:
             tables.setdefault(f'"{schema}"."{name}"', []).append(f'"{column}"')
     assert len(tables) > 12
     found = {}
@@ -112,5 +112,5 @@ async def everything(connection: asyncpg.Connection, redis_url: str, kept: str) 
         rows = await connection.fetch(f"select r::text from (select {', '.join(names)} from {name}) r order by 1")  # noqa: S608
         found[name] = [row[0] for row in rows]
     with redis.Redis.from_url(redis_url) as client:
-        found["Redis"] = sorted(key.decode() for key in client.scan_iter() if not key.startswith(b"view:"))
+        found["Redis"] = sorted(key.decode() for key in client.scan_iter() if not key.startswith(VIEWS))
     return found

@@ -81,7 +81,7 @@ VALUES: Final[dict[str, tuple[bytes, ...]]] = {
     ),
 }  # fmt: skip
 # The most effective values; they are tried first.
-TELLING: Final = (
+TRIED_FIRST: Final = (
     b'"><bad-input onload=alert(1)>',
     b"a\0b",
     b"\xed\xa0\x80",
@@ -89,7 +89,7 @@ TELLING: Final = (
     b"9223372036854775808",
     "٧".encode(),
 )
-EVERY: Final = tuple(value for values in VALUES.values() for value in values)
+ALL_VALUES: Final = tuple(value for values in VALUES.values() for value in values)
 
 # JSON texts that replace a value or a whole body.
 DEEP: Final = 7_000
@@ -236,18 +236,18 @@ METHODS: Final = (
 )
 
 
-def anything(choose: random.Random) -> bytes:
+def random_value(rng: random.Random) -> bytes:
     """Return a random value: a changed one, a combination, or arbitrary bytes."""
-    value = choose.choice(EVERY)
-    cut = choose.randrange(len(value) + 1)
+    value = rng.choice(ALL_VALUES)
+    cut = rng.randrange(len(value) + 1)
     scripts = (range(1, 0x250), range(0x600, 0x3000), range(0xE000, 0x11000))
     makes: tuple[Callable[[], bytes], ...] = (
-        lambda: value[:400] + choose.choice(EVERY)[:400],
-        lambda: value[:cut] + choose.randbytes(1) + value[cut + 1 :],
-        lambda: value[:200] * choose.randint(2, 9),
-        lambda: choose.randbytes(choose.randint(1, 40)),
-        lambda: "".join(chr(choose.choice(choose.choice(scripts))) for _ in range(12)).encode(errors="replace"),
-        lambda: b"%d" % choose.randint(-(2**70), 2**70),
-        lambda: b"%04d-%02d-%02d" % (choose.randint(0, 10_100), choose.randint(0, 14), choose.randint(0, 33)),
+        lambda: value[:400] + rng.choice(ALL_VALUES)[:400],
+        lambda: value[:cut] + rng.randbytes(1) + value[cut + 1 :],
+        lambda: value[:200] * rng.randint(2, 9),
+        lambda: rng.randbytes(rng.randint(1, 40)),
+        lambda: "".join(chr(rng.choice(rng.choice(scripts))) for _ in range(12)).encode(errors="replace"),
+        lambda: b"%d" % rng.randint(-(2**70), 2**70),
+        lambda: b"%04d-%02d-%02d" % (rng.randint(0, 10_100), rng.randint(0, 14), rng.randint(0, 33)),
     )
-    return choose.choice(makes)()
+    return rng.choice(makes)()

@@ -1,4 +1,4 @@
-"""Chromium, and people who use it."""
+"""Fixtures: Chromium, and people who use it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ARGUMENTS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-bac
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Give Chromium, the system's where the Makefile found one."""
+    """Yield Chromium: the system's, if the Makefile found one."""
     as_root = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     with sync_playwright() as playwright:
         path = os.environ.get("SEATWEB_TEST_CHROMIUM") or None
@@ -28,7 +28,7 @@ def browser() -> Iterator[Browser]:
 
 
 class Guard:
-    """Watches what no page may do: reach another host, break the content security policy, fail in a script."""
+    """Records what no page may do: request another host, violate the content security policy, fail in a script."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -45,20 +45,20 @@ class Guard:
             self.problems.append(f"request to {request.url}")
 
     def _note(self, kind: str, text: str) -> None:
-        # A refusal (409, 422, …) is an answer like any other; Chromium writes it to the console all the same.
+        # A refusal (409, 422, …) is a normal response, but Chromium logs it to the console as an error.
         refusal = "Failed to load resource: the server responded with a status of 4" in text
         if kind in {"error", "warning"} and not refusal and not any(part in text for part in self.expected):
             self.problems.append(f"{kind}: {text}")
 
 
 def without_figtree(page: Page) -> None:
-    """Answer requests for the font with 404: the page uses the stand-in, as it does when the font arrives late."""
+    """Answer requests for the font with 404: the page uses its stand-in, as it does until the font arrives."""
     page.route("**/*.woff2*", lambda route: route.fulfill(status=404))
 
 
 @pytest.fixture
 def guard(site: Site) -> Iterator[Guard]:
-    """Give the watch over all pages of the test; it fails the test in which something happened."""
+    """Yield a guard over all pages of the test, and fail the test if the guard recorded a problem."""
     guard = Guard(site)
     yield guard
     assert guard.problems == []
@@ -66,7 +66,7 @@ def guard(site: Site) -> Iterator[Guard]:
 
 @pytest.fixture
 def open_browser(browser: Browser, site: Site, guard: Guard) -> Iterator[Callable[..., Page]]:
-    """Give a function that opens a browser of someone's own (a context) and returns its first page."""
+    """Yield a function that opens a separate browser (a context) and returns its first page."""
     with ExitStack() as stack:
 
         def open_one(**options: Any) -> Page:
@@ -82,18 +82,18 @@ def open_browser(browser: Browser, site: Site, guard: Guard) -> Iterator[Callabl
 
 @pytest.fixture(autouse=True)
 def _patient(patient_with_redis: None) -> None:
-    """Keep a site that starts beside a browser from going on without Redis, and so without holds, for a second."""
+    """Lengthen the timeouts for Redis: a site that starts beside a browser could lose Redis, and so holds, for 1 s."""
 
 
 @pytest.fixture
 def page(open_browser: Callable[..., Page]) -> Page:
-    """Give the page of a visitor on a desk."""
+    """Return a visitor's page on a desktop."""
     return open_browser()
 
 
 @pytest.fixture
 def sign_in(site: Site) -> Callable[..., User]:
-    """Give a function that makes an account and signs its user in on a page, without the forms."""
+    """Return a function that creates an account and signs its user in on a page, without the forms."""
 
     def sign_in(page: Page, username: str = "ada") -> User:
         async def make() -> tuple[User, dict[str, str]]:
@@ -112,7 +112,7 @@ def sign_in(site: Site) -> Callable[..., User]:
 
 @pytest.fixture
 def book(site: Site) -> Callable[..., str]:
-    """Give a function that lets someone else book a seat for today, and returns their name."""
+    """Return a function that books a seat today for a new user, and returns the user's name."""
     count = iter(range(1000))
 
     def book(seat_id: int, name: str | None = None) -> str:

@@ -1,4 +1,4 @@
-"""Pages for everyone: axe, sizes of targets, reflow, weight; on every page, light and dark, small and large."""
+"""Accessibility and weight of all pages: axe, target sizes, reflow, bytes; light and dark, small and large."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
-from tests.browser.axe import DESK, PHONE, axe_finds_nothing
+from tests.browser.axe import DESKTOP, PHONE, axe_finds_nothing
 from tests.browser.conftest import Guard, without_figtree
 from tests.support import Site, run
 
@@ -21,7 +21,7 @@ PAGES = {
     "one section": f"{DAY}?section=B",
     "free seat": f"{DAY}/seats/8",
     "taken seat": f"{DAY}/seats/9",
-    "beyond": "/days/2027-06-01",
+    "too far ahead": "/days/2027-06-01",
     "past": "/days/2026-11-02",
     "login": "/login",
     "register": "/register",
@@ -44,10 +44,10 @@ SIGNED_IN_PAGES = {
 
 
 @pytest.fixture
-def furnished(
+def open_busy_site(
     site: Site, sign_in: Callable[..., Any], book: Callable[[int], str], open_browser: Callable[..., Page]
 ) -> Any:
-    """Give a function that opens a browser on a site where people sit."""
+    """Return a function that opens a browser on a site with some seats taken."""
     book(9)
     book(44)
 
@@ -66,14 +66,14 @@ def furnished(
 
 
 @pytest.mark.parametrize("signed_in", [False, True], ids=["visitor", "user"])
-def test_axe_finds_nothing(furnished: Any, guard: Guard, *, signed_in: bool) -> None:
-    page = furnished(signed_in=signed_in, viewport=DESK, color_scheme="light", reduced_motion="reduce")
+def test_axe_finds_nothing_on_any_page(open_busy_site: Any, guard: Guard, *, signed_in: bool) -> None:
+    page = open_busy_site(signed_in=signed_in, viewport=DESKTOP, color_scheme="light", reduced_motion="reduce")
     for name, path in (SIGNED_IN_PAGES if signed_in else PAGES).items():
         page.goto(path)
         axe_finds_nothing(page, name)
 
 
-def test_axe_finds_nothing_for_administrators(
+def test_axe_finds_nothing_on_pages_for_administrators(
     site: Site, sign_in: Callable[..., Any], book: Callable[[int], str], open_browser: Callable[..., Page]
 ) -> None:
     book(9)
@@ -97,7 +97,7 @@ def test_axe_finds_nothing_for_administrators(
     axe_finds_nothing(page)
 
 
-def test_axe_finds_nothing_where_a_limit_is_met(browser: Browser, start_site: Any) -> None:
+def test_axe_finds_nothing_when_a_rate_limit_is_reached(browser: Browser, start_site: Any) -> None:
     site = start_site(SEATWEB_LIMIT_REGISTRATIONS="1/hour", SEATWEB_LIMIT_SIGN_IN_FAILURES_PER_ACCOUNT="1/hour")
     page = browser.new_page(base_url=site.url, reduced_motion="reduce")
 
@@ -105,7 +105,7 @@ def test_axe_finds_nothing_where_a_limit_is_met(browser: Browser, start_site: An
         page.context.clear_cookies()
         page.goto(path)
         page.get_by_label("Username").fill(name)
-        page.get_by_label("Password", exact=True).fill(f"a wrong one for {path}")
+        page.get_by_label("Password", exact=True).fill(f"a wrong password for {path}")
         with page.expect_response(lambda answer: answer.request.method == "POST"):
             page.locator("main button[type=submit]").first.click()
 
@@ -120,25 +120,25 @@ def test_axe_finds_nothing_where_a_limit_is_met(browser: Browser, start_site: An
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_chosen_seat_can_be_read_under_the_pointer(furnished: Any, scheme: str) -> None:
-    page = furnished(signed_in=True, viewport=DESK, color_scheme=scheme, reduced_motion="reduce")
+def test_the_chosen_seat_has_enough_contrast_under_the_pointer(open_busy_site: Any, scheme: str) -> None:
+    page = open_busy_site(signed_in=True, viewport=DESKTOP, color_scheme=scheme, reduced_motion="reduce")
     page.goto("/")
     for status in ("free", "taken", "mine"):
         chosen = page.locator(f"a.seat[data-status={status}]").first
         chosen.click()
         page.locator(f"#panel[data-status={status}]").wait_for()
         chosen.hover()
-        # axe leaves out what the pointer is on, so the contrast (WCAG 2, 1.4.3) is computed here.
+        # axe skips the element under the pointer, so the contrast (WCAG 2, 1.4.3) is computed here.
         contrast = chosen.evaluate(
             """element => {
                 const parse = colour => colour.match(/[0-9.]+/g).map(Number);
-                const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
+                const luminance = ([r, g, b]) => [r, g, b].map(v => v / 255)
                     .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
                     .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-                let ground = element;
-                while (parse(getComputedStyle(ground).backgroundColor)[3] === 0) ground = ground.parentElement;
-                const tones = [getComputedStyle(element).color, getComputedStyle(ground).backgroundColor]
-                    .map(colour => light(parse(colour))).sort((a, b) => b - a);
+                let behind = element;
+                while (parse(getComputedStyle(behind).backgroundColor)[3] === 0) behind = behind.parentElement;
+                const tones = [getComputedStyle(element).color, getComputedStyle(behind).backgroundColor]
+                    .map(colour => luminance(parse(colour))).sort((a, b) => b - a);
                 return (tones[0] + 0.05) / (tones[1] + 0.05);
             }"""
         )
@@ -146,9 +146,9 @@ def test_the_chosen_seat_can_be_read_under_the_pointer(furnished: Any, scheme: s
 
 
 @pytest.mark.parametrize("width", [320, 1280])
-def test_a_long_name_stays_in_its_panel(furnished: Any, book: Callable[..., str], width: int) -> None:
+def test_a_long_name_stays_in_its_panel(open_busy_site: Any, book: Callable[..., str], width: int) -> None:
     book(60, "M" * 49)
-    page = furnished(signed_in=True, viewport={"width": width, "height": 800}, color_scheme="light")
+    page = open_busy_site(signed_in=True, viewport={"width": width, "height": 800}, color_scheme="light")
     page.goto(f"{DAY}/seats/60")
     assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
     panel = page.locator("#panel").bounding_box()
@@ -169,8 +169,8 @@ def test_axe_finds_nothing_in_a_refused_form(page: Page, path: str) -> None:
     ("width", "font"),
     [(320, "figtree"), (320, "stand-in"), (390, "figtree"), (768, "figtree"), (1280, "figtree"), (2560, "figtree")],
 )
-def test_nothing_has_to_be_scrolled_sideways(furnished: Any, width: int, font: str) -> None:
-    page = furnished(signed_in=True, viewport={"width": width, "height": 800}, color_scheme="light")
+def test_no_page_scrolls_sideways(open_busy_site: Any, width: int, font: str) -> None:
+    page = open_busy_site(signed_in=True, viewport={"width": width, "height": 800}, color_scheme="light")
     if font == "stand-in":
         without_figtree(page)
     for name, path in SIGNED_IN_PAGES.items():
@@ -179,24 +179,24 @@ def test_nothing_has_to_be_scrolled_sideways(furnished: Any, width: int, font: s
         assert overflow <= 0, name
 
 
-@pytest.mark.parametrize(("options", "least"), [
+@pytest.mark.parametrize(("options", "minimum"), [
     ({"viewport": {"width": 320, "height": 700}, "has_touch": True, "is_mobile": True}, 44),
     ({"viewport": PHONE, "has_touch": True, "is_mobile": True}, 44),
-    ({"viewport": DESK}, 24),
+    ({"viewport": DESKTOP}, 24),
 ])  # fmt: skip
-def test_targets_are_large_enough(furnished: Any, options: dict[str, Any], least: int) -> None:
-    page = furnished(signed_in=True, color_scheme="light", **options)
+def test_targets_are_large_enough(open_busy_site: Any, options: dict[str, Any], minimum: int) -> None:
+    page = open_busy_site(signed_in=True, color_scheme="light", **options)
     for name, path in SIGNED_IN_PAGES.items():
         page.goto(path)
         small = page.evaluate(
-            """least => [...document.querySelectorAll('a, button, input:not([type=hidden])')].filter(element => {
+            """minimum => [...document.querySelectorAll('a, button, input:not([type=hidden])')].filter(element => {
                 const box = element.getBoundingClientRect();
                 const inText = element.closest('p') && getComputedStyle(element).display === 'inline';
-                const away = element.closest('.skip, .visually-hidden') || box.bottom < 0 || box.width <= 1;
-                return box.width && !inText && !away && (box.width < least - 0.5 || box.height < least - 0.5);
+                const hidden = element.closest('.skip, .visually-hidden') || box.bottom < 0 || box.width <= 1;
+                return box.width && !inText && !hidden && (box.width < minimum - 0.5 || box.height < minimum - 0.5);
             }).map(element => `${element.tagName} ${element.className} ${element.textContent.trim().slice(0, 20)} `
                 + JSON.stringify(element.getBoundingClientRect()))""",
-            least,
+            minimum,
         )
         assert small == [], name
 
@@ -205,15 +205,15 @@ SLOW_NETWORK = {"offline": False, "latency": 150, "downloadThroughput": 40_000, 
 
 
 @pytest.mark.parametrize(
-    ("slower", "network"), [(1, None), (8, None), (1, SLOW_NETWORK)], ids=["quick", "slow phone", "slow network"]
+    ("slowdown", "network"), [(1, None), (8, None), (1, SLOW_NETWORK)], ids=["fast", "slow phone", "slow network"]
 )
-def test_the_first_page_is_light_and_stands_still(
-    open_browser: Callable[..., Page], site: Site, slower: int, network: dict[str, Any] | None
+def test_the_first_page_is_small_and_does_not_shift(
+    open_browser: Callable[..., Page], site: Site, slowdown: int, network: dict[str, Any] | None
 ) -> None:
     page = open_browser(viewport=PHONE)
     devtools = page.context.new_cdp_session(page)
     devtools.send("Network.enable")
-    devtools.send("Emulation.setCPUThrottlingRate", {"rate": slower})
+    devtools.send("Emulation.setCPUThrottlingRate", {"rate": slowdown})
     if network:
         devtools.send("Network.emulateNetworkConditions", network)
     bytes_received: list[float] = []
@@ -229,9 +229,9 @@ def test_the_first_page_is_light_and_stands_still(
     assert sum(bytes_received) <= 60_000
 
 
-def test_status_is_told_without_colour(furnished: Any) -> None:
-    """Every status has a form of its own: what is drawn differs also when all colours are alike."""
-    page = furnished(signed_in=True, viewport=DESK, color_scheme="light", forced_colors="active")
+def test_status_is_shown_without_colour(open_busy_site: Any) -> None:
+    """Each status has its own shape, so it can be told from the others even if all colours are the same."""
+    page = open_busy_site(signed_in=True, viewport=DESKTOP, color_scheme="light", forced_colors="active")
     page.goto("/")
     shapes = {}
     for status in ("free", "mine", "taken"):

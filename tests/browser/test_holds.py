@@ -1,4 +1,4 @@
-"""Holds: the seat of an open panel is kept for a while, shown to others as being chosen, and let go by leaving."""
+"""Holds: opening a seat's panel holds it for a while, others see it as being chosen, and leaving releases it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.axe import axe_finds_nothing
 from tests.browser.conftest import Guard, without_figtree
 from tests.browser.test_journeys import DAY, announced, seat, tab_to
-from tests.browser.test_live import BROKEN, NETWORK, SECOND, STREAM, KeptBack, is_live, open_live, says_nothing
+from tests.browser.test_live import BROKEN_MS, CHANGE_MS, NETWORK, STREAM, KeptBack, is_live, open_live, stays_silent
 from tests.support import Site
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
@@ -25,7 +25,7 @@ def has_hold(page: Page) -> None:
 
 @pytest.fixture
 def ada(open_browser: Callable[..., Page], sign_in: Callable[..., Any]) -> Page:
-    """Give a signed-in user's page, on a live map."""
+    """Return a signed-in user's page with a live map."""
     page = open_browser()
     sign_in(page, "ada")
     open_live(page)
@@ -34,14 +34,14 @@ def ada(open_browser: Callable[..., Page], sign_in: Callable[..., Any]) -> Page:
 
 @pytest.fixture
 def grace(open_browser: Callable[..., Page], sign_in: Callable[..., Any]) -> Page:
-    """Give the page of another user, on a live map."""
+    """Return another user's page with a live map."""
     page = open_browser()
     sign_in(page, "grace")
     open_live(page)
     return page
 
 
-def test_choosing_holds_and_counts_down(ada: Page) -> None:
+def test_choosing_a_seat_holds_it_and_counts_down(ada: Page) -> None:
     seat(ada, "A-07", "free").click()
     has_hold(ada)
     book = ada.get_by_role("button", name="Book A-07")
@@ -49,21 +49,21 @@ def test_choosing_holds_and_counts_down(ada: Page) -> None:
     clock = ada.get_by_role("timer")
     expect(clock).to_have_text(re.compile(r"^Held for you · 1:(30|29)$"))
     expect(clock).to_have_text(re.compile(r"^Held for you · 1:2[6-8]$"))
-    says_nothing(ada)
+    stays_silent(ada)
     expect(seat(ada, "A-07", "free")).to_be_attached()  # for her it is free: she may book it
     book.click()
     expect(seat(ada, "A-07", "yours")).to_be_visible()
     expect(ada.locator("#hold")).to_have_count(0)
 
 
-def test_the_end_is_announced_once_and_the_seat_can_be_held_again(page: Page, sign_in: Callable[..., Any]) -> None:
+def test_a_hold_announces_its_end_once_and_can_be_renewed(page: Page, sign_in: Callable[..., Any]) -> None:
     page.clock.install()
     sign_in(page)
     open_live(page, f"{DAY}/seats/7")
     has_hold(page)
     page.clock.fast_forward(60_000)
     expect(page.get_by_role("timer")).to_contain_text("0:2")
-    says_nothing(page)
+    stays_silent(page)
     page.clock.fast_forward(11_000)
     announced(page, "20 seconds left for A-07.")
     page.clock.fast_forward(9_000)
@@ -79,8 +79,8 @@ def test_the_end_is_announced_once_and_the_seat_can_be_held_again(page: Page, si
 
 
 @pytest.mark.parametrize("font", ["figtree", "stand-in"])
-@pytest.mark.parametrize("options", [{}, PHONE, SMALL_PHONE], ids=["desk", "phone", "small-phone"])
-def test_nothing_moves_when_the_hold_comes_or_ends(
+@pytest.mark.parametrize("options", [{}, PHONE, SMALL_PHONE], ids=["desktop", "phone", "small-phone"])
+def test_nothing_moves_when_a_hold_starts_or_ends(
     open_browser: Callable[..., Page], sign_in: Callable[..., Any], options: dict[str, Any], font: str
 ) -> None:
     page = open_browser(**options, reduced_motion="reduce")
@@ -88,13 +88,13 @@ def test_nothing_moves_when_the_hold_comes_or_ends(
         without_figtree(page)
     page.clock.install()
     sign_in(page)
-    late = KeptBack(page, "**/hold")
+    delayed = KeptBack(page, "**/hold")
     page.goto(f"{DAY}/seats/7")
     book, panel = page.get_by_role("button", name="Book A-07"), page.locator("#panel")
     expect(book).to_be_focused()
-    late.wait()
+    delayed.wait()
     before = book.bounding_box(), panel.bounding_box()
-    late.let_through()
+    delayed.let_through()
     has_hold(page)
     expect(book).to_be_focused()
     assert (book.bounding_box(), panel.bounding_box()) == before
@@ -113,82 +113,82 @@ def escape(page: Page) -> None:
     expect(seat(page, "A-07", "free")).to_be_focused()
 
 
-def let_go(page: Page) -> None:
+def release(page: Page) -> None:
     page.get_by_role("button", name="Let go").click()
     expect(page.locator("#panel")).to_be_hidden()
     expect(page).to_have_url(re.compile(DAY + "$"))
     expect(seat(page, "A-07", "free")).to_be_focused()
 
 
-def other_day(page: Page) -> None:
+def open_other_day(page: Page) -> None:
     page.get_by_role("navigation", name="Days of this week").get_by_role("link", name=re.compile("25 November")).click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("25 November")
 
 
-def other_seat(page: Page) -> None:
+def choose_other(page: Page) -> None:
     seat(page, "D-01", "free").click()
     expect(page.locator("#hold[data-address$='/61'] .hold-now")).to_be_visible()
 
 
-def taken_seat(page: Page) -> None:
+def choose_taken(page: Page) -> None:
     seat(page, "D-20", "taken").click()
     expect(page.locator("#panel")).to_contain_text("Taken")
 
 
-def back(page: Page) -> None:
+def go_back(page: Page) -> None:
     page.go_back()
     expect(page.locator("#panel")).to_be_hidden()
 
 
-def other_page(page: Page) -> None:
+def open_other_page(page: Page) -> None:
     page.get_by_role("link", name="My bookings").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("My bookings")
 
 
-def closed_tab(page: Page) -> None:
+def close_tab(page: Page) -> None:
     page.close(run_before_unload=True)
 
 
 @pytest.mark.parametrize(
-    "leave", [close, escape, let_go, other_day, other_seat, taken_seat, back, other_page, closed_tab]
+    "leave", [close, escape, release, open_other_day, choose_other, choose_taken, go_back, open_other_page, close_tab]
 )
-def test_leaving_the_panel_lets_go(
+def test_leaving_the_panel_releases_the_seat(
     ada: Page, grace: Page, book: Callable[[int], str], leave: Callable[[Page], None]
 ) -> None:
     book(80)
     expect(seat(ada, "D-20", "taken")).to_be_attached()
     seat(ada, "A-07", "free").click()
     has_hold(ada)
-    expect(seat(grace, "A-07", "being chosen")).to_be_attached(timeout=SECOND)
+    expect(seat(grace, "A-07", "being chosen")).to_be_attached(timeout=CHANGE_MS)
     leave(ada)
-    expect(seat(grace, "A-07", "free")).to_be_attached(timeout=SECOND)
-    expect(grace.locator("[data-status=held]:not(.seat-sample)")).to_have_count(1 if leave is other_seat else 0)
-    says_nothing(grace)
+    expect(seat(grace, "A-07", "free")).to_be_attached(timeout=CHANGE_MS)
+    expect(grace.locator("[data-status=held]:not(.seat-sample)")).to_have_count(1 if leave is choose_other else 0)
+    stays_silent(grace)
 
 
-def test_coming_back_out_of_the_browsers_memory_holds_again(ada: Page, grace: Page) -> None:
+def test_returning_from_the_back_forward_cache_holds_the_seat_again(ada: Page, grace: Page) -> None:
     seat(ada, "A-07", "free").click()
     has_hold(ada)
     expect(seat(grace, "A-07", "being chosen")).to_be_attached()
     ada.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', {persisted: true}))")
-    expect(seat(grace, "A-07", "free")).to_be_attached(timeout=SECOND)
+    expect(seat(grace, "A-07", "free")).to_be_attached(timeout=CHANGE_MS)
     ada.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))")
     expect(seat(grace, "A-07", "being chosen")).to_be_attached()
     has_hold(ada)
     is_live(ada)
 
 
-def test_back_in_the_history_holds_again(ada: Page, grace: Page) -> None:
+def test_going_back_in_the_history_holds_the_seat_again(ada: Page, grace: Page) -> None:
     seat(ada, "A-07", "free").click()
     has_hold(ada)
     ada.get_by_role("link", name="My bookings").click()
     expect(seat(grace, "A-07", "free")).to_be_attached()
     ada.go_back()
     has_hold(ada)
-    expect(seat(grace, "A-07", "being chosen")).to_be_attached(timeout=SECOND)
+    expect(seat(grace, "A-07", "being chosen")).to_be_attached(timeout=CHANGE_MS)
 
 
-def test_a_seat_that_someone_else_is_choosing(ada: Page, grace: Page) -> None:
+def test_a_seat_held_by_someone_else_shows_the_time_left_and_another_seat(ada: Page, grace: Page) -> None:
     seat(ada, "A-07", "free").click()
     has_hold(ada)
     seat(grace, "A-07", "being chosen").click()
@@ -200,24 +200,24 @@ def test_a_seat_that_someone_else_is_choosing(ada: Page, grace: Page) -> None:
     close(ada)
     announced(grace, "A-07 is free again.")
     expect(grace.get_by_role("button", name="Book A-07")).to_be_visible()
-    # It came free by itself: nobody chose it, so nobody holds it.
+    # Grace did not choose it again, so she does not hold it.
     expect(grace.locator("#hold")).to_have_count(0)
     expect(seat(ada, "A-07", "free")).to_be_attached()
     grace.get_by_role("button", name="Book A-07").click()
-    expect(seat(ada, "A-07", "taken")).to_be_attached(timeout=SECOND)
+    expect(seat(ada, "A-07", "taken")).to_be_attached(timeout=CHANGE_MS)
 
 
-def test_who_comes_a_moment_too_late_is_told_at_once(ada: Page, grace: Page, guard: Guard) -> None:
+def test_a_user_who_loses_the_race_for_a_hold_is_told_at_once(ada: Page, grace: Page, guard: Guard) -> None:
     guard.expected = NETWORK
     grace.route(STREAM, lambda route: route.abort())
     grace.reload()
-    late = KeptBack(grace, "**/hold")
+    delayed = KeptBack(grace, "**/hold")
     seat(grace, "A-07", "free").click()
     expect(grace.get_by_role("button", name="Book A-07")).to_be_visible()
-    late.wait()
+    delayed.wait()
     seat(ada, "A-07", "free").click()
     has_hold(ada)
-    late.let_through()
+    delayed.let_through()
     expect(grace.get_by_role("button", name="Book A-06 instead")).to_be_focused()
     expect(grace.get_by_role("alert")).to_contain_text("A-07")
     expect(seat(grace, "A-07", "being chosen")).to_be_attached()
@@ -225,9 +225,9 @@ def test_who_comes_a_moment_too_late_is_told_at_once(ada: Page, grace: Page, gua
 
 
 def test_booking_does_not_wait_for_the_hold(ada: Page) -> None:
-    late = KeptBack(ada, "**/hold")
+    delayed = KeptBack(ada, "**/hold")
     seat(ada, "A-07", "free").click()
-    late.wait()
+    delayed.wait()
     ada.get_by_role("button", name="Book A-07").click()
     expect(seat(ada, "A-07", "yours")).to_be_visible()
     announced(ada, "A-07 is yours")
@@ -235,27 +235,27 @@ def test_booking_does_not_wait_for_the_hold(ada: Page) -> None:
 
 
 @pytest.mark.parametrize("answer", [{"status": 503, "body": "busy"}, {"status": 502, "body": "<html>"}, None])
-def test_without_a_hold_everything_works_all_the_same(ada: Page, guard: Guard, answer: dict[str, Any] | None) -> None:
+def test_booking_works_when_the_hold_fails(ada: Page, guard: Guard, answer: dict[str, Any] | None) -> None:
     guard.expected = (*NETWORK, "status of 50")
     ada.route("**/hold", lambda route: route.fulfill(**answer) if answer else route.abort())
     with ada.expect_event("requestfinished" if answer else "requestfailed", lambda request: "/hold" in request.url):
         seat(ada, "A-07", "free").click()
     expect(ada.get_by_role("button", name="Book A-07")).to_be_focused()
-    says_nothing(ada)
+    stays_silent(ada)
     ada.get_by_role("button", name="Book A-07").click()
     expect(seat(ada, "A-07", "yours")).to_be_visible()
 
 
-def test_an_answer_for_a_panel_that_was_closed_lets_go(ada: Page, grace: Page) -> None:
-    late = KeptBack(ada, "**/hold", answered=True)
+def test_a_hold_that_arrives_after_its_panel_was_closed_is_released(ada: Page, grace: Page) -> None:
+    delayed = KeptBack(ada, "**/hold", responses=True)
     seat(ada, "A-07", "free").click()
     expect(seat(grace, "A-07", "being chosen")).to_be_attached()
     close(ada)
-    late.let_through()
-    expect(seat(grace, "A-07", "free")).to_be_attached(timeout=SECOND)
+    delayed.let_through()
+    expect(seat(grace, "A-07", "free")).to_be_attached(timeout=CHANGE_MS)
 
 
-def test_walking_over_the_seats_holds_the_last_one(ada: Page, grace: Page) -> None:
+def test_choosing_several_seats_quickly_holds_only_the_last(ada: Page, grace: Page) -> None:
     for number in (6, 7, 8, 9):
         ada.locator(f"#seat-{number}").click()
     expect(ada.locator("#hold[data-address$='/9'] .hold-now")).to_be_visible()
@@ -263,34 +263,34 @@ def test_walking_over_the_seats_holds_the_last_one(ada: Page, grace: Page) -> No
     expect(seat(grace, "A-09", "being chosen")).to_be_attached()
 
 
-def test_a_look_at_how_things_are_keeps_the_hold_as_it_is(ada: Page, guard: Guard, book: Callable[[int], str]) -> None:
-    """Without a stream the page looks every four seconds; that must not begin the hold anew each time."""
+def test_polling_does_not_restart_the_hold(ada: Page, guard: Guard, book: Callable[[int], str]) -> None:
+    """Without a stream, the page polls every four seconds."""
     guard.expected = NETWORK
     ada.route(STREAM, lambda route: route.abort())
     ada.goto(f"{DAY}/seats/7")
     has_hold(ada)
     token = ada.locator("#hold").get_attribute("data-token")
     book(8)
-    expect(seat(ada, "A-08", "taken")).to_be_attached(timeout=BROKEN)
+    expect(seat(ada, "A-08", "taken")).to_be_attached(timeout=BROKEN_MS)
     assert ada.locator("#hold").get_attribute("data-token") == token
     expect(ada.get_by_role("timer")).to_contain_text("1:2")
     expect(ada.get_by_role("button", name="Book A-07")).to_be_focused()
-    says_nothing(ada)
+    stays_silent(ada)
 
 
-def test_moving_holds_too(ada: Page, grace: Page) -> None:
+def test_choosing_a_seat_to_move_to_holds_it(ada: Page, grace: Page) -> None:
     seat(ada, "A-07", "free").click()
     ada.get_by_role("button", name="Book A-07").click()
     expect(seat(ada, "A-07", "yours")).to_be_visible()
     seat(ada, "C-05", "free").click()
     has_hold(ada)
-    expect(seat(grace, "C-05", "being chosen")).to_be_attached(timeout=SECOND)
+    expect(seat(grace, "C-05", "being chosen")).to_be_attached(timeout=CHANGE_MS)
     ada.get_by_role("button", name="Move from A-07 to C-05").click()
-    expect(seat(grace, "C-05", "taken")).to_be_attached(timeout=SECOND)
+    expect(seat(grace, "C-05", "taken")).to_be_attached(timeout=CHANGE_MS)
     expect(seat(grace, "A-07", "free")).to_be_attached()
 
 
-def test_by_keyboard_alone(ada: Page, grace: Page) -> None:
+def test_holding_releasing_and_booking_by_keyboard_alone(ada: Page, grace: Page) -> None:
     tab_to(ada, seat(ada, "A-01", "free"))
     ada.keyboard.press("ArrowRight")
     ada.keyboard.press("Enter")
@@ -305,11 +305,11 @@ def test_by_keyboard_alone(ada: Page, grace: Page) -> None:
     expect(ada.get_by_role("button", name="Book A-03")).to_be_focused()
     ada.keyboard.press("Enter")
     expect(seat(ada, "A-03", "yours")).to_be_visible()
-    expect(seat(grace, "A-03", "taken")).to_be_attached(timeout=SECOND)
+    expect(seat(grace, "A-03", "taken")).to_be_attached(timeout=CHANGE_MS)
     announced(ada, "A-03 is yours")
 
 
-def test_without_scripts_nothing_of_it_is_shown(open_browser: Callable[..., Page], sign_in: Callable[..., Any]) -> None:
+def test_without_scripts_no_hold_is_shown(open_browser: Callable[..., Page], sign_in: Callable[..., Any]) -> None:
     page = open_browser(java_script_enabled=False)
     sign_in(page)
     page.goto(f"{DAY}/seats/7")
@@ -319,20 +319,20 @@ def test_without_scripts_nothing_of_it_is_shown(open_browser: Callable[..., Page
     expect(seat(page, "A-07", "yours")).to_be_visible()
 
 
-def test_a_session_that_ended_is_said_when_a_seat_is_chosen(ada: Page, guard: Guard, site: Site) -> None:
+def test_choosing_a_seat_after_the_session_ended_says_so(ada: Page, guard: Guard, site: Site) -> None:
     guard.expected = NETWORK
     ada.route(STREAM, lambda route: route.abort())
     ada.goto(DAY)
-    late = KeptBack(ada, "**/seats/7", answered=True)
+    delayed = KeptBack(ada, "**/seats/7", responses=True)
     seat(ada, "A-07", "free").click()
-    late.wait()
+    delayed.wait()
     ada.context.clear_cookies(name=re.compile("seatweb_(session|renewal)"))
-    late.let_through()
+    delayed.let_through()
     announced(ada, "You were signed out.", "alert")
     expect(ada).to_have_url(re.compile("/seats/7$"))
 
 
-def test_axe_finds_nothing_in_a_hold(open_browser: Callable[..., Page], sign_in: Callable[..., Any]) -> None:
+def test_axe_finds_nothing_while_a_seat_is_held(open_browser: Callable[..., Page], sign_in: Callable[..., Any]) -> None:
     page = open_browser(reduced_motion="reduce")
     other = open_browser(reduced_motion="reduce")
     page.clock.install()

@@ -32,14 +32,16 @@ def announced(page: Page, text: str | re.Pattern[str], role: Any = "status") -> 
 @pytest.mark.parametrize(
     "options", [{}, {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}]
 )
-def test_a_newcomer_books_a_first_seat_and_leaves(open_browser: Callable[..., Page], options: dict[str, Any]) -> None:
+def test_a_visitor_registers_books_cancels_and_signs_out(
+    open_browser: Callable[..., Page], options: dict[str, Any]
+) -> None:
     page = open_browser(**options)
     page.goto("/")
     seat(page, "A-07", "free").click()
     expect(page).to_have_url(re.compile(DAY + "/seats/7$"))
     page.get_by_role("link", name="Register", exact=True).last.click()
     register(page)
-    # Back on the seat that was chosen before there was an account.
+    # Back at the seat that they chose before they had an account.
     expect(page).to_have_url(re.compile(DAY + "/seats/7$"))
     page.get_by_role("button", name="Book A-07").click()
     expect(seat(page, "A-07", "yours")).to_be_visible()
@@ -75,7 +77,7 @@ def test_moving_and_cancelling_on_the_map(page: Page, sign_in: Callable[..., Any
     expect(page.locator("#panel")).to_be_hidden()
 
 
-def test_booking_swaps_in_place_without_loading_the_page_again(page: Page, sign_in: Callable[..., Any]) -> None:
+def test_booking_swaps_in_place_without_reloading_the_page(page: Page, sign_in: Callable[..., Any]) -> None:
     sign_in(page)
     page.goto(DAY)
     page.evaluate("window.stillHere = true")
@@ -89,7 +91,7 @@ def test_booking_swaps_in_place_without_loading_the_page_again(page: Page, sign_
     assert page.evaluate("window.stillHere") is True
 
 
-def test_the_back_button_goes_where_one_was(page: Page, sign_in: Callable[..., Any]) -> None:
+def test_the_back_button_goes_back_one_step(page: Page, sign_in: Callable[..., Any]) -> None:
     sign_in(page)
     page.goto(DAY)
     seat(page, "A-07", "free").click()
@@ -109,19 +111,19 @@ def test_the_back_button_goes_where_one_was(page: Page, sign_in: Callable[..., A
     expect(seat(page, "A-07", "yours")).to_be_visible()
 
 
-def without_news(page: Page) -> None:
-    """Let a page neither hold nor hear of changes, as while Redis is away and its network is poor."""
+def block_holds_and_streams(page: Page) -> None:
+    """Refuse holds and live streams, as if Redis were down and the network bad."""
     page.route(re.compile(r"/hold$|/live\?"), lambda route: route.fulfill(status=503, body="away"))
 
 
-def test_a_lost_race_in_two_browsers(
+def test_the_loser_of_a_race_is_offered_the_nearest_free_seat(
     open_browser: Callable[..., Page], guard: Guard, sign_in: Callable[..., Any]
 ) -> None:
     guard.expected = ("status of 503",)
     ada, grace = open_browser(), open_browser()
     for page, name in ((ada, "ada"), (grace, "grace")):
         sign_in(page, name)
-        without_news(page)
+        block_holds_and_streams(page)
         page.goto(f"{DAY}/seats/7")
         expect(page.get_by_role("button", name="Book A-07")).to_be_visible()
     grace.get_by_role("button", name="Book A-07").click()
@@ -136,7 +138,7 @@ def test_a_lost_race_in_two_browsers(
     expect(seat(ada, "A-06", "yours")).to_be_visible()
 
 
-def test_any_free_seat(page: Page, sign_in: Callable[..., Any]) -> None:
+def test_any_free_seat_books_one_in_the_shown_section(page: Page, sign_in: Callable[..., Any]) -> None:
     sign_in(page)
     page.goto(DAY + "?section=B")
     page.get_by_role("button", name="Any free seat").click()
@@ -145,7 +147,7 @@ def test_any_free_seat(page: Page, sign_in: Callable[..., Any]) -> None:
     expect(page.get_by_role("button", name="Any free seat")).to_have_count(0)
 
 
-def test_without_javascript(open_browser: Callable[..., Page]) -> None:
+def test_everything_works_without_scripts(open_browser: Callable[..., Page]) -> None:
     page = open_browser(java_script_enabled=False)
     page.goto("/")
     page.get_by_role("link", name="Register", exact=True).first.click()
@@ -178,7 +180,7 @@ def test_without_javascript(open_browser: Callable[..., Page]) -> None:
     expect(page.get_by_label("Username")).to_have_value("ADA")
 
 
-def test_a_lost_race_without_javascript(
+def test_the_loser_of_a_race_is_offered_a_seat_without_scripts(
     open_browser: Callable[..., Page], sign_in: Callable[..., Any], book: Callable[[int], str]
 ) -> None:
     page = open_browser(java_script_enabled=False)
@@ -209,7 +211,7 @@ def test_the_whole_journey_by_keyboard_alone(page: Page) -> None:
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_contain_text("23 November")
 
-    # Tab goes from section to section, arrows walk the seats inside.
+    # Tab moves between sections, arrow keys between seats.
     tab_to(page, seat(page, "A-01", "free"))
     page.keyboard.press("ArrowRight")
     expect(seat(page, "A-02", "free")).to_be_focused()
@@ -229,7 +231,7 @@ def test_the_whole_journey_by_keyboard_alone(page: Page) -> None:
     page.keyboard.press("Enter")
     expect(seat(page, "A-07", "yours")).to_be_visible()
     announced(page, "A-07 is yours")
-    # The focus stays where the eye is: in the panel.
+    # The focus stays in the panel, where the user is looking.
     assert page.evaluate("document.querySelector('#panel').contains(document.activeElement)")
     tab_to(page, page.get_by_role("button", name="Cancel booking"), presses=6)
     page.keyboard.press("Enter")
@@ -240,7 +242,7 @@ def test_the_whole_journey_by_keyboard_alone(page: Page) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text("My bookings")
 
 
-def test_arrows_go_on_to_the_next_section(page: Page) -> None:
+def test_arrow_keys_continue_into_the_next_section(page: Page) -> None:
     page.goto(DAY)
     seat(page, "A-05", "free").focus()
     page.keyboard.press("ArrowRight")
@@ -256,23 +258,23 @@ def test_a_double_click_books_once_and_shows_that_it_is_busy(
     sign_in(page)
     page.goto(f"{DAY}/seats/7")
     sent: list[str] = []
-    held: list[Route] = []
+    delayed: list[Route] = []
 
-    def hold(route: Route) -> None:
+    def delay(route: Route) -> None:
         sent.append(route.request.url)
-        held.append(route)
+        delayed.append(route)
 
-    page.route("**/book", hold)
+    page.route("**/book", delay)
     button = page.get_by_role("button", name=re.compile("Book A-07|Booking"))
     button.dblclick()
     expect(page.locator("#panel [aria-busy=true], #panel .htmx-request, #panel button:disabled").first).to_be_visible()
-    for route in held:
+    for route in delayed:
         route.continue_()
     expect(seat(page, "A-07", "yours")).to_be_visible()
     assert len(sent) == 1
 
 
-def test_when_nothing_gets_through_it_says_so_and_can_be_tried_again(
+def test_a_failed_connection_is_reported_and_booking_can_be_retried(
     page: Page, guard: Guard, sign_in: Callable[..., Any]
 ) -> None:
     guard.expected = ("ERR_", "Failed to fetch", "htmx:error")
@@ -295,7 +297,7 @@ def test_when_nothing_gets_through_it_says_so_and_can_be_tried_again(
         (200, "<p>Sign in to the airport's network</p>", "text/html"),
     ],
 )
-def test_what_a_proxy_says_does_not_replace_the_map(
+def test_a_response_from_a_proxy_does_not_replace_the_map(
     page: Page, guard: Guard, sign_in: Callable[..., Any], status: int, body: str, kind: str
 ) -> None:
     guard.expected = ("status of 502", "status of 504")
@@ -310,12 +312,12 @@ def test_what_a_proxy_says_does_not_replace_the_map(
     expect(seat(page, "A-07", "yours")).to_be_visible()
 
 
-def test_a_seat_that_went_meanwhile_is_shown_so_when_it_is_chosen(
+def test_choosing_a_seat_that_was_just_taken_shows_it_as_taken(
     page: Page, guard: Guard, sign_in: Callable[..., Any], book: Callable[..., str]
 ) -> None:
     guard.expected = ("status of 503",)
     sign_in(page)
-    without_news(page)
+    block_holds_and_streams(page)
     page.goto(DAY)
     book(7)
     seat(page, "A-07", "free").click()
@@ -323,8 +325,8 @@ def test_a_seat_that_went_meanwhile_is_shown_so_when_it_is_chosen(
     expect(seat(page, "A-07", "taken")).to_be_visible()
 
 
-def test_back_online_is_said_with_the_map_as_it_is(page: Page, guard: Guard, book: Callable[..., str]) -> None:
-    # The stream's first request may be under way as the network goes.
+def test_coming_back_online_is_announced_with_a_new_map(page: Page, guard: Guard, book: Callable[..., str]) -> None:
+    # The network may go down during the stream's first request.
     guard.expected = ("ERR_INTERNET_DISCONNECTED", "Failed to fetch")
     page.goto(DAY)
     page.context.set_offline(offline=True)
@@ -335,7 +337,7 @@ def test_back_online_is_said_with_the_map_as_it_is(page: Page, guard: Guard, boo
     expect(seat(page, "A-07", "taken")).to_be_visible()
 
 
-def test_a_session_that_ended_elsewhere_leads_to_signing_in(page: Page, sign_in: Callable[..., Any]) -> None:
+def test_booking_after_the_session_ended_leads_to_the_sign_in_page(page: Page, sign_in: Callable[..., Any]) -> None:
     sign_in(page)
     page.goto(f"{DAY}/seats/7")
     page.context.clear_cookies(name=re.compile("seatweb_(session|renewal)"))

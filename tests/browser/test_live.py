@@ -1,4 +1,4 @@
-"""The live map: two browsers side by side, and everything that can come between."""
+"""The live map: two browsers side by side, and everything that can interrupt it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tests.browser.conftest import Guard
 from tests.browser.test_journeys import DAY, announced, seat
 from tests.support import Site, Visitor, run
 
-SECOND = 1000  # within so many milliseconds others see a change
-BROKEN = 5000  # or within so many, while something is broken
+CHANGE_MS = 1000  # others see a change within this time
+BROKEN_MS = 5000  # the same, while something is broken
 STREAM = re.compile(r"/days/[0-9-]+/live\?")
-NETWORK = ("ERR_", "Failed to fetch", "htmx:error", "sse:error")  # what the browser itself writes about a cut network
+NETWORK = ("ERR_", "Failed to fetch", "htmx:error", "sse:error")  # what the console shows when the network is cut
 
 
 def is_live(page: Page, **options: Any) -> None:
@@ -28,35 +28,35 @@ def open_live(page: Page, path: str = DAY) -> None:
     is_live(page)
 
 
-def says_nothing(page: Page) -> None:
+def stays_silent(page: Page) -> None:
     expect(page.locator("#say-status p, #say-alert p")).to_have_count(0)
 
 
 class KeptBack:
-    """Keeps back what the page asks for, or the answers to it, until they are let through."""
+    """Delays the page's requests, or the responses to them, until the test lets them through."""
 
-    def __init__(self, page: Page, pattern: str, *, answered: bool = False) -> None:
+    def __init__(self, page: Page, pattern: str, *, responses: bool = False) -> None:
         self._page = page
-        self._answered = answered
-        self._kept: list[Callable[[], None]] = []
-        page.route(pattern, self._keep)
+        self._responses = responses
+        self._delayed: list[Callable[[], None]] = []
+        page.route(pattern, self._delay)
 
-    def _keep(self, route: Route) -> None:
-        if self._answered:
-            answer = route.fetch()
-            self._kept.append(lambda: route.fulfill(response=answer))
+    def _delay(self, route: Route) -> None:
+        if self._responses:
+            response = route.fetch()
+            self._delayed.append(lambda: route.fulfill(response=response))
         else:
-            self._kept.append(route.continue_)
+            self._delayed.append(route.continue_)
 
     def wait(self) -> None:
-        """Wait until there is something to let through."""
-        while not self._kept:
+        """Wait until something is delayed."""
+        while not self._delayed:
             self._page.wait_for_timeout(20)
 
     def let_through(self) -> None:
-        """Let the oldest go on its way."""
+        """Let the oldest request or response through."""
         self.wait()
-        self._kept.pop(0)()
+        self._delayed.pop(0)()
 
 
 def cancel(page: Page) -> None:
@@ -80,18 +80,18 @@ def test_another_browser_sees_choosing_booking_and_cancelling(
 
     seat(ada, "A-07", "free").click()
     expect(ada.locator(".hold-now")).to_be_visible()
-    expect(seat(grace, "A-07", "being chosen")).to_be_attached(timeout=SECOND)
+    expect(seat(grace, "A-07", "being chosen")).to_be_attached(timeout=CHANGE_MS)
     expect(grace.locator("#section-A-count")).to_have_text("19 free")
     ada.get_by_role("button", name="Book A-07").click()
     expect(seat(ada, "A-07", "yours")).to_be_visible()
-    expect(seat(grace, "A-07", "taken")).to_be_attached(timeout=SECOND)
+    expect(seat(grace, "A-07", "taken")).to_be_attached(timeout=CHANGE_MS)
     expect(grace.locator("#seat-7 .seat-initials")).to_be_attached()
     expect(grace.locator("#tally")).to_contain_text("79")
     cancel(ada)
-    expect(seat(grace, "A-07", "free")).to_be_attached(timeout=SECOND)
+    expect(seat(grace, "A-07", "free")).to_be_attached(timeout=CHANGE_MS)
     expect(grace.locator("#section-A-count")).to_have_text("20 free")
 
-    # What she was doing went on.
+    # Her focus, scroll position and open panel stay as they were.
     assert grace.evaluate("document.activeElement.id === 'seat-48' && document.activeElement.stillHere")
     assert grace.evaluate("scrollY") == scrolled
     expect(seat(grace, "C-08", "free")).to_have_attribute("tabindex", "0")
@@ -99,11 +99,11 @@ def test_another_browser_sees_choosing_booking_and_cancelling(
     expect(grace.get_by_role("button", name="Book C-05")).to_be_visible()
     expect(grace.locator(".hold-now")).to_be_visible()
     assert int(grace.locator("#section-A").get_attribute("data-generation") or "") >= generation + 2
-    # It is nothing that she has to be told.
-    says_nothing(grace)
+    # Other people's changes are not announced.
+    stays_silent(grace)
 
 
-def test_the_chosen_seat_is_taken_and_free_again(
+def test_an_open_panel_follows_its_seat_until_it_is_free_again(
     open_browser: Callable[..., Page], sign_in: Callable[..., Any]
 ) -> None:
     ada, visitor = open_browser(), open_browser()
@@ -113,10 +113,10 @@ def test_the_chosen_seat_is_taken_and_free_again(
     open_live(ada, f"{DAY}/seats/7")
     announced(visitor, "A-07 is being chosen by someone else. A-06 is free.", "alert")
     expect(visitor.locator("#panel")).to_contain_text("Being chosen by someone else · up to 1:")
-    # What can be done now is another thing, so it does not lie under the finger that was about to press.
+    # The panel's action has changed, so it does not get the focus: someone may be about to press a key.
     expect(visitor.locator("#panel-name")).to_be_focused()
     ada.get_by_role("button", name="Book A-07").click()
-    expect(visitor.locator("#panel")).to_contain_text("Taken", timeout=SECOND)
+    expect(visitor.locator("#panel")).to_contain_text("Taken", timeout=CHANGE_MS)
     expect(visitor.get_by_role("link", name="See A-06")).to_be_visible()
     expect(visitor).to_have_url(re.compile("/seats/7$"))
     cancel(ada)
@@ -124,7 +124,7 @@ def test_the_chosen_seat_is_taken_and_free_again(
     expect(visitor.get_by_role("link", name="Sign in to book A-07")).to_be_visible()
 
 
-def test_a_user_whose_hold_moved_on_is_told_that_the_chosen_seat_is_gone(
+def test_a_user_whose_hold_moved_to_another_tab_is_told_that_the_first_seat_was_taken(
     open_browser: Callable[..., Page], sign_in: Callable[..., Any], book: Callable[[int], str]
 ) -> None:
     first = open_browser()
@@ -142,7 +142,7 @@ def test_a_user_whose_hold_moved_on_is_told_that_the_chosen_seat_is_gone(
     expect(seat(first, "A-06", "yours")).to_be_visible()
 
 
-def test_two_tabs_of_one_user_agree(page: Page, sign_in: Callable[..., Any]) -> None:
+def test_two_tabs_of_one_user_stay_in_sync(page: Page, sign_in: Callable[..., Any]) -> None:
     sign_in(page)
     open_live(page)
     other = page.context.new_page()
@@ -150,7 +150,7 @@ def test_two_tabs_of_one_user_agree(page: Page, sign_in: Callable[..., Any]) -> 
     seat(page, "A-07", "free").click()
     page.get_by_role("button", name="Book A-07").click()
     expect(seat(page, "A-07", "yours")).to_be_visible()
-    expect(seat(other, "A-07", "yours")).to_be_visible(timeout=SECOND)
+    expect(seat(other, "A-07", "yours")).to_be_visible(timeout=CHANGE_MS)
     expect(other.locator("#ticket")).to_contain_text("A-07")
     expect(other.locator("#any")).to_have_count(0)
     expect(other.get_by_role("button", name="Move from A-07 to C-05")).to_be_visible()
@@ -162,11 +162,11 @@ def test_two_tabs_of_one_user_agree(page: Page, sign_in: Callable[..., Any]) -> 
     expect(page.locator("#any")).to_be_attached()
 
 
-def test_signing_out_elsewhere_is_said_and_ends_the_stream(page: Page, sign_in: Callable[..., Any]) -> None:
+def test_signing_out_in_another_tab_is_announced_and_ends_the_stream(page: Page, sign_in: Callable[..., Any]) -> None:
     sign_in(page)
     open_live(page)
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url) if STREAM.search(request.url) else None)
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url) if STREAM.search(request.url) else None)
     other = page.context.new_page()
     other.goto("/account")
     other.get_by_role("main").get_by_role("button", name="Sign out", exact=True).click()
@@ -174,41 +174,41 @@ def test_signing_out_elsewhere_is_said_and_ends_the_stream(page: Page, sign_in: 
     expect(page.locator(".live")).to_be_hidden()
     page.get_by_role("alert").get_by_role("link", name="Sign in again").click()
     expect(page).to_have_url(re.compile(r"/login\?next=(%2F|/)days"))
-    assert asked == []
+    assert requested == []
 
 
-def test_the_stream_of_another_day_and_of_a_section(page: Page, site: Site, book: Callable[[int], str]) -> None:
+def test_the_stream_follows_the_day_and_section_on_the_page(page: Page, site: Site, book: Callable[[int], str]) -> None:
     open_live(page)
     page.get_by_role("navigation", name="Days of this week").get_by_role("link", name=re.compile("24 November")).click()
     expect(page.locator("#live-2026-11-24[data-live=live]")).to_be_attached()
 
-    async def tomorrow() -> None:
+    async def book_tomorrow() -> None:
         async with site.people(1, prefix="tomorrow") as (visitor,):
             assert (await visitor.book(site.clock.ahead(1), 7)).status_code == 303
 
     book(8)
-    run(tomorrow())
-    expect(seat(page, "A-07", "taken")).to_be_attached(timeout=SECOND)
+    run(book_tomorrow())
+    expect(seat(page, "A-07", "taken")).to_be_attached(timeout=CHANGE_MS)
     expect(seat(page, "A-08", "free")).to_be_attached()
     page.goto(f"{DAY}?section=B")
     expect(page.locator("#live-2026-11-23-B[data-live=live]")).to_be_attached()
     book(27)
-    expect(seat(page, "B-07", "taken")).to_be_attached(timeout=SECOND)
+    expect(seat(page, "B-07", "taken")).to_be_attached(timeout=CHANGE_MS)
     expect(page.locator("#tally")).to_contain_text("19 seats free in B")
     expect(page.locator("#seat-27")).to_have_attribute("href", f"{DAY}/seats/27?section=B")
-    says_nothing(page)
+    stays_silent(page)
 
 
-def test_after_a_cut_of_the_network_it_catches_up(page: Page, guard: Guard, book: Callable[[int], str]) -> None:
+def test_the_map_catches_up_after_a_network_failure(page: Page, guard: Guard, book: Callable[[int], str]) -> None:
     guard.expected = NETWORK
     page.clock.install()
     open_live(page)
     book(7)
-    expect(seat(page, "A-07", "taken")).to_be_attached(timeout=SECOND)
-    tag: list[str | None] = []
+    expect(seat(page, "A-07", "taken")).to_be_attached(timeout=CHANGE_MS)
+    event_ids: list[str | None] = []
     page.on(
         "request",
-        lambda request: tag.append(request.headers.get("last-event-id")) if STREAM.search(request.url) else None,
+        lambda request: event_ids.append(request.headers.get("last-event-id")) if STREAM.search(request.url) else None,
     )
     page.context.set_offline(offline=True)
     expect(page.locator(".live")).to_have_attribute("data-live", "catching-up")
@@ -217,10 +217,10 @@ def test_after_a_cut_of_the_network_it_catches_up(page: Page, guard: Guard, book
     page.clock.run_for(10_000)
     expect(seat(page, "A-08", "free")).to_be_attached()
     page.context.set_offline(offline=False)
-    expect(seat(page, "A-08", "taken")).to_be_attached(timeout=SECOND)
+    expect(seat(page, "A-08", "taken")).to_be_attached(timeout=CHANGE_MS)
     expect(seat(page, "C-20", "taken")).to_be_attached()
     is_live(page)
-    assert re.search("A:[0-9]+.*h:", tag[-1] or "")
+    assert re.search("A:[0-9]+.*h:", event_ids[-1] or "")
 
 
 @pytest.mark.parametrize(
@@ -232,9 +232,9 @@ def test_after_a_cut_of_the_network_it_catches_up(page: Page, guard: Guard, book
         {"status": 200, "content_type": "text/html", "body": "<p id=map>Sign in to the airport's network</p>"},
         None,
     ],
-    ids=["busy", "too many", "proxy", "captive portal", "network"],
+    ids=["busy", "too many", "proxy", "captive portal", "no network"],
 )
-def test_without_a_stream_it_looks_by_itself_and_tries_again(
+def test_without_a_stream_the_page_polls_and_retries(
     page: Page, guard: Guard, book: Callable[[int], str], answer: dict[str, Any] | None
 ) -> None:
     guard.expected = (*NETWORK, "status of 50")
@@ -250,17 +250,17 @@ def test_without_a_stream_it_looks_by_itself_and_tries_again(
     seat(page, "C-08", "free").focus()
     book(7)
     expect(page.locator(".live").get_by_text("Catching up")).to_be_visible()
-    expect(seat(page, "A-07", "taken")).to_be_attached(timeout=BROKEN)
+    expect(seat(page, "A-07", "taken")).to_be_attached(timeout=BROKEN_MS)
     expect(seat(page, "C-08", "free")).to_be_focused()
-    says_nothing(page)
+    stays_silent(page)
     page.unroute(STREAM)
     is_live(page, timeout=20_000)
     expect(page.locator(".live").get_by_text("Live", exact=True)).to_be_attached()
     book(8)
-    expect(seat(page, "A-08", "taken")).to_be_attached(timeout=SECOND)
+    expect(seat(page, "A-08", "taken")).to_be_attached(timeout=CHANGE_MS)
 
 
-def test_a_stream_that_fell_silent_is_opened_anew(page: Page) -> None:
+def test_a_silent_stream_is_reopened(page: Page) -> None:
     page.clock.install()
     open_live(page)
     with page.expect_request(STREAM):
@@ -278,7 +278,9 @@ def hide(page: Page, *, hidden: bool) -> None:
     )
 
 
-def test_a_tab_in_the_background_pauses(page: Page, sign_in: Callable[..., Any], book: Callable[[int], str]) -> None:
+def test_a_background_tab_pauses_and_catches_up(
+    page: Page, sign_in: Callable[..., Any], book: Callable[[int], str]
+) -> None:
     sign_in(page)
     open_live(page)
     other = page.context.new_page()
@@ -291,12 +293,12 @@ def test_a_tab_in_the_background_pauses(page: Page, sign_in: Callable[..., Any],
     expect(seat(other, "C-05", "yours")).to_be_visible()
     expect(seat(page, "A-07", "free")).to_be_attached()
     hide(page, hidden=False)
-    expect(seat(page, "A-07", "taken")).to_be_attached(timeout=SECOND)
+    expect(seat(page, "A-07", "taken")).to_be_attached(timeout=CHANGE_MS)
     expect(page.locator("#ticket")).to_contain_text("C-05")
     is_live(page)
 
 
-def test_a_page_of_today_goes_on_to_the_next_day(page: Page, site: Site) -> None:
+def test_todays_page_moves_on_to_the_new_day(page: Page, site: Site) -> None:
     open_live(page, "/")
     expect(page.get_by_role("heading", level=1)).to_contain_text("23 November")
     hide(page, hidden=True)
@@ -306,38 +308,38 @@ def test_a_page_of_today_goes_on_to_the_next_day(page: Page, site: Site) -> None
     is_live(page)
 
 
-def test_an_answer_that_was_overtaken_does_not_stay(page: Page, book: Callable[[int], str]) -> None:
-    """The answer to choosing a seat was made before a booking, and arrives after the news of it."""
+def test_a_late_response_does_not_undo_a_newer_event(page: Page, book: Callable[[int], str]) -> None:
+    """The response to choosing a seat is rendered before a booking, and arrives after the event about that booking."""
     open_live(page)
-    late = KeptBack(page, "**/seats/45", answered=True)
+    delayed = KeptBack(page, "**/seats/45", responses=True)
     seat(page, "C-05", "free").click()
-    late.wait()
+    delayed.wait()
     book(7)
     expect(seat(page, "A-07", "taken")).to_be_attached()
-    with page.expect_request(STREAM):  # it asks for what that answer does not know
-        late.let_through()
+    with page.expect_request(STREAM):  # the page fetches what that response lacks
+        delayed.let_through()
     expect(page.get_by_role("link", name="Sign in to book C-05")).to_be_visible()
-    expect(seat(page, "A-07", "taken")).to_be_attached(timeout=SECOND)
+    expect(seat(page, "A-07", "taken")).to_be_attached(timeout=CHANGE_MS)
     is_live(page)
 
 
-def test_a_look_that_was_overtaken_does_not_lead_back(page: Page, guard: Guard) -> None:
-    """Without a stream the page looks for itself; meanwhile its user goes to another day."""
+def test_a_late_poll_does_not_lead_back_to_the_previous_day(page: Page, guard: Guard) -> None:
+    """Without a stream the page polls; before the response arrives, its user goes to another day."""
     guard.expected = NETWORK
     page.route(STREAM, lambda route: route.abort("connectionfailed"))
     page.goto(DAY)
-    late = KeptBack(page, f"**{DAY}", answered=True)
-    late.wait()
+    delayed = KeptBack(page, f"**{DAY}", responses=True)
+    delayed.wait()
     page.get_by_label("Go to").fill("2026-12-01")
     expect(page.get_by_role("heading", level=1)).to_contain_text("1 December")
     with page.expect_event("requestfinished", lambda request: request.url.endswith(DAY)):
-        late.let_through()
-    with page.expect_request("**/days/2026-12-01"):  # the next look
+        delayed.let_through()
+    with page.expect_request("**/days/2026-12-01"):  # the next poll
         pass
     expect(page.get_by_role("heading", level=1)).to_contain_text("1 December")
 
 
-def test_a_full_day_offers_no_seat_and_then_one_again(page: Page, site: Site, sign_in: Callable[..., Any]) -> None:
+def test_any_free_seat_is_offered_only_while_one_is_free(page: Page, site: Site, sign_in: Callable[..., Any]) -> None:
     sign_in(page)
     open_live(page)
     expect(page.get_by_role("button", name="Any free seat")).to_be_visible()
@@ -351,13 +353,13 @@ def test_a_full_day_offers_no_seat_and_then_one_again(page: Page, site: Site, si
             assert path
             return path[1], visitors[6]
 
-    path, sitter = run(fill())
+    path, occupant = run(fill())
     expect(page.locator("#tally")).to_contain_text("Full")
     expect(page.get_by_role("button", name="Any free seat")).to_be_hidden()
 
     async def cancel_one() -> None:
-        visitor = site.visitor(cookies=sitter.http.cookies)
-        visitor.use_token(sitter.token)
+        visitor = site.visitor(cookies=occupant.http.cookies)
+        visitor.use_token(occupant.token)
         assert (await visitor.post(path)).status_code == 303
 
     run(cancel_one())
@@ -366,7 +368,7 @@ def test_a_full_day_offers_no_seat_and_then_one_again(page: Page, site: Site, si
     expect(seat(page, "A-07", "yours")).to_be_visible()
 
 
-def test_the_date_field_in_use_is_left_alone(page: Page, sign_in: Callable[..., Any]) -> None:
+def test_updates_leave_a_focused_date_field_alone(page: Page, sign_in: Callable[..., Any]) -> None:
     sign_in(page)
     open_live(page)
     page.get_by_label("Go to").focus()
@@ -381,7 +383,7 @@ def test_the_date_field_in_use_is_left_alone(page: Page, sign_in: Callable[..., 
     expect(page.locator("#ticket")).to_contain_text("A-07")
 
 
-def test_back_and_forward_keep_one_stream(page: Page, book: Callable[[int], str]) -> None:
+def test_going_back_leaves_a_single_stream_open(page: Page, book: Callable[[int], str]) -> None:
     open_live(page)
     open_streams: set[Any] = set()
     context: BrowserContext = page.context
@@ -400,16 +402,16 @@ def test_back_and_forward_keep_one_stream(page: Page, book: Callable[[int], str]
     page.go_back()
     expect(page.locator("#live-2026-11-23[data-live=live]")).to_be_attached()
     book(7)
-    expect(seat(page, "A-07", "taken")).to_be_attached(timeout=SECOND)
+    expect(seat(page, "A-07", "taken")).to_be_attached(timeout=CHANGE_MS)
     assert len(open_streams) == 1
 
 
-def test_the_sign_is_no_live_region_and_needs_scripts(open_browser: Callable[..., Page]) -> None:
+def test_the_live_indicator_is_not_a_live_region_and_needs_scripts(open_browser: Callable[..., Page]) -> None:
     page = open_browser()
     open_live(page)
-    sign = page.locator(".live")
-    expect(sign.get_by_text("Live", exact=True)).to_be_visible()
-    assert sign.evaluate("element => !element.closest('[role=status], [role=alert], [aria-live]')")
-    without = open_browser(java_script_enabled=False)
-    without.goto(f"{DAY}/seats/7")
-    expect(without.locator(".live")).to_be_hidden()
+    indicator = page.locator(".live")
+    expect(indicator.get_by_text("Live", exact=True)).to_be_visible()
+    assert indicator.evaluate("element => !element.closest('[role=status], [role=alert], [aria-live]')")
+    without_scripts = open_browser(java_script_enabled=False)
+    without_scripts.goto(f"{DAY}/seats/7")
+    expect(without_scripts.locator(".live")).to_be_hidden()

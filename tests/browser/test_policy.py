@@ -1,4 +1,4 @@
-"""The browser's own defences: no page breaks the content security policy, and nothing that was slipped in runs."""
+"""Defences in the browser: no page breaks the content security policy, and injected markup does not run."""
 
 from __future__ import annotations
 
@@ -13,71 +13,71 @@ from tests.browser.conftest import Guard
 from tests.browser.test_for_everyone import DAY, PAGES, SIGNED_IN_PAGES
 from tests.support import Site
 
-# What breaks the policy is told to the page. Written to the console, it fails the test (see Guard).
+# Logs policy violations to the console, where they fail the test (see Guard).
 LISTEN = """document.addEventListener("securitypolicyviolation", (event) =>
     console.error(`POLICY ${event.effectiveDirective} ${event.blockedURI} ${event.sample}`))"""
 
-MARK = '<p class="panel-status">'  # in the answer that opens a seat's panel
+MARK = '<p class="panel-status">'  # in the response that opens a seat's panel; attacks are injected before it
 
-# What htmx says of the check, and Chromium of attributes that it met while nothing could run.
+# What htmx logs about a refusal, and Chromium about attributes that it parses where nothing can run.
 REFUSED = ("in an answer", "violates the following Content Security Policy")
 
 ATTACKS = {
-    "a failing picture": '<img src="/nowhere" onerror="window.hacked = 1">',
-    "a picture that loads": '<img src="/static/icons/favicon.svg" onload="window.hacked = 1">',
+    "an image that fails to load": '<img src="/nowhere" onerror="window.hacked = 1">',
+    "an image that loads": '<img src="/static/icons/favicon.svg" onload="window.hacked = 1">',
     "a script": "<script>window.hacked = 1</script>",
-    "a script of ours, again": '<script src="/static/js/hold.js"></script>',
+    "one of our own scripts": '<script src="/static/js/hold.js"></script>',
     "a module": '<script type="module">window.hacked = 1</script>',
-    "htmx's own code": '<p hx-on:htmx:after:process="window.hacked = 1">.</p>',
-    "htmx's own code, short": '<p hx-on::after:process="window.hacked = 1">.</p>',
-    "htmx's own code, the other prefix": '<p data-hx-on:click="window.hacked = 1">.</p>',
-    "a filter of a trigger": '<p hx-get="/" hx-trigger="load[window.hacked = 1]">.</p>',
-    "values that are code": '<p hx-get="/" hx-trigger="load" hx-vals="js:{a: window.hacked = 1}">.</p>',
-    "an action that is code": '<p hx-get="js:window.hacked = 1" hx-trigger="load">.</p>',
-    "an address that is code": '<a href="javascript:window.hacked = 1" autofocus>.</a>',
-    "an address that is code, hidden": '<a href=" java&#9;script:window.hacked = 1">.</a>',
-    "a form for elsewhere": '<form action="https://elsewhere.example/"><input name="password"></form>',
-    "a button for elsewhere": '<form><button formaction="//elsewhere.example/">.</button></form>',
-    "a link to elsewhere in disguise": '<a href="/&#9;/elsewhere.example">.</a>',
-    "a request to elsewhere": '<p hx-get="https://elsewhere.example/" hx-trigger="load">.</p>',
+    "htmx inline code": '<p hx-on:htmx:after:process="window.hacked = 1">.</p>',
+    "htmx inline code, short form": '<p hx-on::after:process="window.hacked = 1">.</p>',
+    "htmx inline code, data prefix": '<p data-hx-on:click="window.hacked = 1">.</p>',
+    "a trigger filter": '<p hx-get="/" hx-trigger="load[window.hacked = 1]">.</p>',
+    "code in hx-vals": '<p hx-get="/" hx-trigger="load" hx-vals="js:{a: window.hacked = 1}">.</p>',
+    "code in hx-get": '<p hx-get="js:window.hacked = 1" hx-trigger="load">.</p>',
+    "a javascript: URL": '<a href="javascript:window.hacked = 1" autofocus>.</a>',
+    "an obfuscated javascript: URL": '<a href=" java&#9;script:window.hacked = 1">.</a>',
+    "a form to another host": '<form action="https://elsewhere.example/"><input name="password"></form>',
+    "a button to another host": '<form><button formaction="//elsewhere.example/">.</button></form>',
+    "a disguised link to another host": '<a href="/&#9;/elsewhere.example">.</a>',
+    "a request to another host": '<p hx-get="https://elsewhere.example/" hx-trigger="load">.</p>',
     "a frame": '<iframe srcdoc="<script>parent.hacked = 1</script>"></iframe>',
-    "a frame with an address": '<iframe src="javascript:parent.hacked = 1"></iframe>',
+    "a frame with a javascript: URL": '<iframe src="javascript:parent.hacked = 1"></iframe>',
     "an object": '<object data="data:text/html,<script>1</script>"></object>',
-    "another base": '<base href="https://elsewhere.example/">',
-    "a way away": '<meta http-equiv="refresh" content="0;url=/nowhere">',
-    "a style": "<style>body { display: none }</style>",
-    "a style on an element": '<p style="position: fixed; inset: 0">.</p>',
+    "a base element": '<base href="https://elsewhere.example/">',
+    "a redirect": '<meta http-equiv="refresh" content="0;url=/nowhere">',
+    "a style element": "<style>body { display: none }</style>",
+    "a style attribute": '<p style="position: fixed; inset: 0">.</p>',
     "a style sheet": '<link rel="stylesheet" href="/static/css/docs.css">',
-    "a drawing that moves": '<svg><animate onbegin="window.hacked = 1" attributeName="x" dur="1s"/></svg>',
-    "a link that becomes code": '<svg><a><set attributeName="href" to="javascript:window.hacked = 1"/></a></svg>',
+    "an SVG animation": '<svg><animate onbegin="window.hacked = 1" attributeName="x" dur="1s"/></svg>',
+    "an SVG link that becomes code": '<svg><a><set attributeName="href" to="javascript:window.hacked = 1"/></a></svg>',
     "a foreign object": '<svg><foreignObject><img src="x" onerror="window.hacked = 1"></foreignObject></svg>',
-    "another drawing": '<svg><use href="data:image/svg+xml,<svg id=x/>#x"/></svg>',
-    "hidden in a template": '<template><img src="x" onerror="window.hacked = 1"></template>',
-    "in a closed shadow": '<p><template shadowrootmode="closed"><img onerror="window.hacked = 1"></template></p>',
-    "hidden in a shadow": '<div><template shadowrootmode="open"><img onerror="window.hacked = 1"></template></div>',
-    "hidden in a comment": '<math><mtext><table><mglyph><style><!--</style><img title="--&gt;&lt;img onerror=1&gt;">',
-    "hidden where scripts are off": '<noscript><p title="</noscript><img src=x onerror=1>"></noscript>',
+    "an SVG in a data: URL": '<svg><use href="data:image/svg+xml,<svg id=x/>#x"/></svg>',
+    "in a template": '<template><img src="x" onerror="window.hacked = 1"></template>',
+    "in a closed shadow root": '<p><template shadowrootmode="closed"><img onerror="window.hacked = 1"></template></p>',
+    "in an open shadow root": '<div><template shadowrootmode="open"><img onerror="window.hacked = 1"></template></div>',
+    "in a comment": '<math><mtext><table><mglyph><style><!--</style><img title="--&gt;&lt;img onerror=1&gt;">',
+    "in noscript": '<noscript><p title="</noscript><img src=x onerror=1>"></noscript>',
     "in capital letters": '<IMG SRC="x" ONERROR="window.hacked = 1">',
-    "an element of its own": '<p is="x-y">.</p><x-y></x-y>',
+    "a custom element": '<p is="x-y">.</p><x-y></x-y>',
 }  # fmt: skip
 
 
-def slip(what: str, html: str) -> str:
+def inject(markup: str, html: str) -> str:
     assert MARK in html
-    return html.replace(MARK, what + MARK, 1)
+    return html.replace(MARK, markup + MARK, 1)
 
 
-def alter(place: BrowserContext | Page, path: str, change: Callable[[str], str]) -> None:
-    """Let every answer to htmx from that address arrive changed, as if our server had been talked into it."""
+def alter(target: BrowserContext | Page, path: str, change: Callable[[str], str]) -> None:
+    """Alter every response to htmx from this path, as if our server had been tricked into sending it."""
 
-    def changed(route: Route) -> None:
+    def fulfill_changed(route: Route) -> None:
         if route.request.headers.get("hx-request") != "true":
             route.fallback()
             return
         answer = route.fetch()
         route.fulfill(response=answer, body=change(answer.text()))
 
-    place.route(re.compile(re.escape(path)), changed)
+    target.route(re.compile(re.escape(path)), fulfill_changed)
 
 
 def test_no_page_breaks_the_policy(
@@ -97,13 +97,13 @@ def test_no_page_breaks_the_policy(
             page.evaluate("document.fonts.ready")
         page.goto("/")
         page.locator(".live[data-live=live]").wait_for()
-        book(44 + signed_in)  # the map changes by itself
+        book(44 + signed_in)  # the map updates by itself
         page.locator(f"#seat-{44 + signed_in}[data-status=taken]").wait_for()
         page.locator("#seat-10").click()
         page.locator("#panel[data-seat-id='10']").wait_for()
         page.locator("#step-next").click()
         page.locator("#day[data-day='2026-11-24']").wait_for()
-        page.go_back()  # htmx asks for the whole page, and puts its body here
+        page.go_back()  # htmx requests the whole page and swaps in its body
         page.locator("#panel[data-seat-id='10']").wait_for()
         if signed_in:
             page.route(re.compile("/move"), lambda route: route.continue_(post_data="token=none"))
@@ -111,7 +111,7 @@ def test_no_page_breaks_the_policy(
             page.locator("#say-alert > p").wait_for()
 
 
-def test_a_report_would_be_seen(page: Page, guard: Guard) -> None:
+def test_a_policy_violation_would_be_noticed(page: Page, guard: Guard) -> None:
     """The test above can fail."""
     page.add_init_script(LISTEN)
     page.goto("/")
@@ -121,38 +121,38 @@ def test_a_report_would_be_seen(page: Page, guard: Guard) -> None:
     guard.problems.clear()
 
 
-def test_what_was_slipped_into_an_answer_is_refused_whole(page: Page, guard: Guard) -> None:
+def test_a_response_with_injected_markup_is_refused_whole(page: Page, guard: Guard) -> None:
     guard.expected = REFUSED
     page.goto(DAY)
     page.evaluate("window.hacked = 0")
     alert = page.locator("#say-alert")
     for name, attack in ATTACKS.items():
-        alter(page, f"{DAY}/seats/8", partial(slip, attack))
+        alter(page, f"{DAY}/seats/8", partial(inject, attack))
         page.locator("#seat-8").click()
         expect(alert, name).to_contain_text("not Seatweb's own")
-        assert page.locator("#panel[data-seat-id]").count() == 0, name  # nothing of it is shown
+        assert page.locator("#panel[data-seat-id]").count() == 0, name  # no part of it is shown
         assert page.url.endswith(DAY), name
         assert page.evaluate("window.hacked") == 0, name
         page.unroute_all()
         page.locator(".say-dismiss").click()
         expect(alert).to_be_empty()
     page.locator("#seat-8").click()
-    page.locator("#panel[data-seat-id='8']").wait_for()  # and all goes on
+    page.locator("#panel[data-seat-id='8']").wait_for()  # the page still works
 
 
-def test_what_is_ours_is_taken(page: Page) -> None:
-    """The test above can fail: the same way lets through what runs nothing."""
+def test_a_response_with_harmless_markup_is_accepted(page: Page) -> None:
+    """The test above can fail: the same route lets harmless markup through."""
     page.goto(DAY)
-    harmless = '<p id="slipped" class="x" title="&lt;script&gt;">a <b>b</b> <a href="/docs">c</a></p>'
-    alter(page, f"{DAY}/seats/8", partial(slip, harmless))
+    harmless = '<p id="injected" class="x" title="&lt;script&gt;">a <b>b</b> <a href="/docs">c</a></p>'
+    alter(page, f"{DAY}/seats/8", partial(inject, harmless))
     page.locator("#seat-8").click()
-    expect(page.locator("#panel #slipped")).to_have_text("a b c")
+    expect(page.locator("#panel #injected")).to_have_text("a b c")
 
 
-def test_what_was_slipped_into_the_stream_is_refused(page: Page, guard: Guard) -> None:
+def test_markup_injected_into_the_stream_is_refused(page: Page, guard: Guard) -> None:
     guard.expected = REFUSED
-    picture = '<img id="slipped" src="x" onerror="window.hacked = 1">'
-    attack = f'<hx-partial hx-target="#side" hx-swap="beforeend">{picture}</hx-partial>'
+    image = '<img id="injected" src="x" onerror="window.hacked = 1">'
+    attack = f'<hx-partial hx-target="#side" hx-swap="beforeend">{image}</hx-partial>'
     streams: list[str] = []
 
     def stream(route: Route) -> None:
@@ -163,7 +163,7 @@ def test_what_was_slipped_into_the_stream_is_refused(page: Page, guard: Guard) -
     page.route(re.compile(r"/live\?"), stream)
     with page.expect_console_message(lambda message: "in an answer" in message.text):
         page.goto("/")
-    assert page.locator("#slipped").count() == 0
+    assert page.locator("#injected").count() == 0
     assert page.evaluate("window.hacked") is None
 
 
@@ -186,42 +186,42 @@ SINKS = [
 ]
 
 
-def test_no_text_becomes_code_by_another_way(page: Page, guard: Guard) -> None:
+def test_no_other_sink_turns_text_into_code(page: Page, guard: Guard) -> None:
     guard.expected = ("Content Security Policy", "TrustedHTML", "TrustedScript", "violates the following")
     page.goto("/")
     for sink in SINKS:
-        # Later, since DevTools let what they run themselves use eval.
-        came = page.evaluate(
+        # In a timer, since DevTools allow eval in the code that they run directly.
+        outcome = page.evaluate(
             "new Promise((done) => setTimeout(() => { try {"
             f" {sink}; done('done') }} catch (error) {{ done(`${{error}}`) }} }}))"
         )
-        assert re.search("Trusted|[Pp]olicy|in an answer", came), f"{sink}: {came}"
+        assert re.search("Trusted|[Pp]olicy|in an answer", outcome), f"{sink}: {outcome}"
         assert page.evaluate("window.hacked") is None, sink
 
 
-def test_the_check_holds_where_trusted_types_are_not_known(page: Page, guard: Guard) -> None:
-    """As in browsers before Firefox 148 and Safari 26: htmx is handed the same check."""
+def test_the_check_works_without_trusted_types(page: Page, guard: Guard) -> None:
+    """As in browsers older than Firefox 148 and Safari 26, where htmx gets the same check."""
     guard.expected = REFUSED
 
-    def without(route: Route) -> None:
+    def without_trusted_types(route: Route) -> None:
         answer = route.fetch()
         headers = dict(answer.headers)
         headers["content-security-policy"] = headers["content-security-policy"].partition("; require-trusted")[0]
         route.fulfill(response=answer, headers=headers)
 
-    page.route(re.compile(f"{DAY}$"), without)
+    page.route(re.compile(f"{DAY}$"), without_trusted_types)
     page.add_init_script("delete window.trustedTypes; window.hacked = 0")
     page.goto(DAY)
     assert page.evaluate("typeof trustedTypes") == "undefined"
     page.locator("#seat-9").click()
     page.locator("#panel[data-seat-id='9']").wait_for()
-    alter(page, f"{DAY}/seats/8", partial(slip, ATTACKS["a failing picture"]))
+    alter(page, f"{DAY}/seats/8", partial(inject, ATTACKS["an image that fails to load"]))
     page.locator("#seat-8").click()
     expect(page.locator("#say-alert")).to_contain_text("not Seatweb's own")
     assert page.evaluate("window.hacked") == 0
 
 
-def test_a_changed_script_is_not_run(page: Page, guard: Guard) -> None:
+def test_a_modified_script_is_not_run(page: Page, guard: Guard) -> None:
     guard.expected = ("integrity",)
     page.route(
         re.compile("/static/js/hold.js|/static/js/live.js"),

@@ -1,4 +1,4 @@
-"""Passkeys in Chromium, with its virtual authenticator; and the pages of the second factor for everyone."""
+"""Passkeys in Chromium, with its virtual authenticator, and the accessibility of the second-factor pages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, CDPSession, Page, expect
 
-from tests.browser.axe import DESK, PHONE
+from tests.browser.axe import DESKTOP, PHONE
 from tests.browser.conftest import Guard
 from tests.support import Site
 
@@ -22,7 +22,7 @@ PASSWORD = "correct horse battery"
 
 
 class Device:
-    """The authenticator of a browser: Chromium's own, steered by its protocol."""
+    """Chromium's virtual authenticator, controlled over the DevTools protocol."""
 
     def __init__(self, page: Page) -> None:
         self.cdp: CDPSession = page.context.new_cdp_session(page)
@@ -44,14 +44,14 @@ class Device:
         ]
         return found
 
-    def unlocks(self, *, right: bool) -> None:
-        """Let the owner's fingerprint be right, or wrong."""
-        self.cdp.send("WebAuthn.setUserVerified", {"authenticatorId": self.id, "isUserVerified": right})
+    def verify_user(self, *, success: bool) -> None:
+        """Make user verification, such as a fingerprint, succeed or fail from now on."""
+        self.cdp.send("WebAuthn.setUserVerified", {"authenticatorId": self.id, "isUserVerified": success})
 
 
 @pytest.fixture
 def guard(site: Site) -> Iterator[Guard]:
-    """Give the watch over pages that are opened as `localhost`, where passkeys work."""
+    """Yield a guard over pages that are opened at `localhost`, where passkeys work."""
     site.url = site.url.replace("127.0.0.1", "localhost")
     guard = Guard(site)
     yield guard
@@ -60,7 +60,7 @@ def guard(site: Site) -> Iterator[Guard]:
 
 @pytest.fixture
 def ada(page: Page) -> Page:
-    """Give the page of someone who registered."""
+    """Return the page of a user who has just registered."""
     page.goto("/register")
     page.get_by_label("Username").fill("ada")
     page.get_by_label("Password", exact=True).fill(PASSWORD)
@@ -81,8 +81,8 @@ def add_passkey(page: Page, name: str = "My laptop") -> None:
     page.get_by_role("button", name="Add a passkey").click()
 
 
-def code_before(app: pyotp.TOTP) -> str:
-    """Return the code of the time-step before this one, early enough in this one for it to be taken."""
+def previous_code(app: pyotp.TOTP) -> str:
+    """Return the code of the previous time step, early enough in the current one to be accepted."""
     while time.time() % 30 > 25:
         time.sleep(0.1)
     return app.at(int(time.time()) - 30)
@@ -117,8 +117,8 @@ def test_a_passkey_is_added_and_signs_in_without_a_password(ada: Page) -> None:
     assert device.passkeys[0]["signCount"] > passkey["signCount"]
 
 
-@pytest.mark.parametrize("viewport", [PHONE, DESK], ids=["phone", "desk"])
-def test_where_everyone_needs_one_it_is_added_right_after_registering(
+@pytest.mark.parametrize("viewport", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_a_required_passkey_is_added_right_after_registering(
     browser: Browser, start_site: Callable[..., Site], viewport: Any
 ) -> None:
     site = start_site(SEATWEB_SECOND_FACTOR="everyone")
@@ -134,7 +134,7 @@ def test_where_everyone_needs_one_it_is_added_right_after_registering(
     page.get_by_role("button", name="Register").click()
     page.get_by_text("Everyone needs one here").wait_for()
     assert Axe().run(page).violations_count == 0
-    page.get_by_role("link", name="Seatweb").first.click()  # it can be left, but opens nothing
+    page.get_by_role("link", name="Seatweb").first.click()  # leaving the page does not sign in
     page.get_by_role("link", name="Sign in").first.click()
     page.get_by_text("Everyone needs one here").wait_for()
     add_passkey(page)
@@ -149,7 +149,7 @@ def test_where_everyone_needs_one_it_is_added_right_after_registering(
     assert guard.problems == []
 
 
-def test_a_passkey_after_the_password_and_to_make_changes(ada: Page) -> None:
+def test_a_passkey_completes_a_sign_in_and_confirms_changes(ada: Page) -> None:
     Device(ada)
     confirm(ada)
     add_passkey(ada)
@@ -162,14 +162,14 @@ def test_a_passkey_after_the_password_and_to_make_changes(ada: Page) -> None:
     ada.get_by_role("heading", name="One more step").wait_for()
     ada.get_by_role("button", name="Use a passkey").click()
     ada.get_by_role("link", name="On", exact=True).click()
-    # The proof of before was for the session of before.
+    # The earlier confirmation counted for the earlier session only.
     ada.get_by_role("button", name="Use a passkey").click()
     ada.get_by_role("button", name="Remove My laptop").click()
     expect(ada.get_by_text("The passkey is removed")).to_be_visible()
     expect(ada.get_by_text("Off.")).to_be_visible()
 
 
-def test_a_passkey_lets_its_user_go_on_to_delete_the_account(ada: Page) -> None:
+def test_a_passkey_confirms_the_user_before_the_account_is_deleted(ada: Page) -> None:
     Device(ada)
     confirm(ada)
     add_passkey(ada)
@@ -186,7 +186,7 @@ def test_a_passkey_lets_its_user_go_on_to_delete_the_account(ada: Page) -> None:
     expect(ada.get_by_text("Your account is deleted")).to_be_visible()
 
 
-def test_a_second_passkey_on_the_same_device_is_refused_in_words(ada: Page) -> None:
+def test_a_second_passkey_on_the_same_device_is_refused_with_a_message(ada: Page) -> None:
     device = Device(ada)
     confirm(ada)
     add_passkey(ada)
@@ -197,23 +197,23 @@ def test_a_second_passkey_on_the_same_device_is_refused_in_words(ada: Page) -> N
     assert len(device.passkeys) == 1
 
 
-def test_a_device_that_is_not_unlocked_signs_nobody_in(ada: Page) -> None:
+def test_a_failed_user_verification_does_not_sign_in(ada: Page) -> None:
     device = Device(ada)
     confirm(ada)
     add_passkey(ada)
     ada.get_by_role("link", name="I have kept them").click()
     sign_out(ada)
-    device.unlocks(right=False)
+    device.verify_user(success=False)
     ada.goto("/login")
     button = ada.get_by_role("button", name="Sign in with a passkey")
     button.click()
     expect(ada.get_by_role("alert").filter(has_text="No passkey was used")).to_be_visible()
-    device.unlocks(right=True)
+    device.verify_user(success=True)
     button.click()
     expect(ada.get_by_role("link", name="Account of ada")).to_be_visible()
 
 
-def test_a_passkey_that_was_removed_says_so(ada: Page) -> None:
+def test_signing_in_with_a_removed_passkey_says_that_it_is_unknown(ada: Page) -> None:
     Device(ada)
     confirm(ada)
     add_passkey(ada)
@@ -226,8 +226,8 @@ def test_a_passkey_that_was_removed_says_so(ada: Page) -> None:
     expect(ada.get_by_role("alert").filter(has_text="not known here")).to_be_visible()
 
 
-def test_a_browser_that_cannot_read_the_json_of_webauthn(ada: Page) -> None:
-    """The way of browsers from before 2024 or 2025, by our own reading and writing."""
+def test_passkeys_work_in_browsers_without_webauthn_json(ada: Page) -> None:
+    """In browsers from before 2024 or 2025, our own script converts the JSON."""
     Device(ada)
     ada.add_init_script(
         "delete PublicKeyCredential.parseCreationOptionsFromJSON;"
@@ -244,11 +244,11 @@ def test_a_browser_that_cannot_read_the_json_of_webauthn(ada: Page) -> None:
     expect(ada.get_by_role("link", name="Account of ada")).to_be_visible()
 
 
-def test_by_keyboard_alone_with_an_app(ada: Page) -> None:
+def test_an_app_is_added_and_used_by_keyboard_alone(ada: Page) -> None:
     confirm(ada)
     ada.get_by_role("button", name="Add an app").press("Enter")
     app = pyotp.TOTP(ada.locator(".enrol-key code").inner_text().replace(" ", ""))
-    ada.get_by_role("textbox", name="Code").fill(code_before(app))
+    ada.get_by_role("textbox", name="Code").fill(previous_code(app))
     ada.keyboard.press("Enter")
     expect(ada.locator(".codes li")).to_have_count(10)
     sign_out(ada)
@@ -263,25 +263,25 @@ def test_by_keyboard_alone_with_an_app(ada: Page) -> None:
     expect(ada.get_by_role("link", name="Account of ada")).to_be_visible()
 
 
-def test_without_scripts_no_button_is_shown_that_does_nothing(open_browser: Callable[..., Page]) -> None:
+def test_without_scripts_no_passkey_button_is_shown(open_browser: Callable[..., Page]) -> None:
     page = open_browser(java_script_enabled=False)
     page.goto("/login")
     expect(page.get_by_role("button", name="Sign in", exact=True)).to_be_visible()
     expect(page.get_by_role("button", name=re.compile("passkey"))).to_have_count(0)
 
 
-# For everyone
+# Accessibility
 
 
 def walk(page: Page) -> Iterator[str]:
-    """Go through the pages of the second factor, and tell where we are."""
+    """Go through the second-factor pages, and yield a name for each."""
     yield "off"
     page.get_by_label("Password", exact=True).fill("wrong")
     page.get_by_role("button", name="Go on").click()
     page.get_by_text("That is not your password").wait_for()
     yield "a wrong password"
     confirm(page)
-    yield "to be changed"
+    yield "confirmed"
     page.get_by_role("button", name="Add an app").click()
     page.get_by_role("heading", name="Add an authenticator app").wait_for()
     secret = page.locator(".enrol-key code").inner_text().replace(" ", "")
@@ -319,8 +319,8 @@ def walk(page: Page) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("viewport", [PHONE, DESK], ids=["phone", "desk"])
-def test_axe_finds_nothing(open_browser: Callable[..., Page], viewport: Any, scheme: Any) -> None:
+@pytest.mark.parametrize("viewport", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_axe_finds_nothing_on_any_step(open_browser: Callable[..., Page], viewport: Any, scheme: Any) -> None:
     touch = {"has_touch": True, "is_mobile": True} if viewport is PHONE else {}
     page = open_browser(viewport=viewport, color_scheme=scheme, reduced_motion="reduce", **touch)
     page.goto("/register?next=/account/second-factor")
@@ -329,19 +329,19 @@ def test_axe_finds_nothing(open_browser: Callable[..., Page], viewport: Any, sch
     page.get_by_role("button", name="Register").click()
     page.wait_for_url(f"**{PAGE}")
     Device(page)
-    axe, least = Axe(), 44 if touch else 24
+    axe, minimum = Axe(), 44 if touch else 24
     for name in walk(page):
         results = axe.run(page, options={"resultTypes": ["violations", "incomplete"]})
         assert results.violations_count == 0, f"{name}: {results.generate_report()}"
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
         small = page.evaluate(
-            """least => [...document.querySelectorAll('main a, main button, main input:not([type=hidden])')]
+            """minimum => [...document.querySelectorAll('main a, main button, main input:not([type=hidden])')]
                 .filter(element => {
                     const box = element.getBoundingClientRect();
                     const inText = element.closest('p') && getComputedStyle(element).display === 'inline';
-                    const away = box.width <= 1 || element.matches('.visually-hidden');
-                    return !away && !inText && (box.width < least - 0.5 || box.height < least - 0.5);
+                    const hidden = box.width <= 1 || element.matches('.visually-hidden');
+                    return !hidden && !inText && (box.width < minimum - 0.5 || box.height < minimum - 0.5);
                 }).map(element => element.outerHTML)""",
-            least,
+            minimum,
         )
         assert small == [], name

@@ -1,4 +1,4 @@
-"""People who use Seatweb in Firefox and in WebKit."""
+"""Fixtures: Firefox, WebKit, and people who use Seatweb in them."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from tests.browsers.drivers import Firefox, WebKit, display
 from tests.browsers.page import Page
 from tests.support import Site, run
 
-PHONE, DESK = (390, 844), (1280, 800)
+PHONE, DESKTOP = (390, 844), (1280, 800)
 
 
 @pytest.fixture(autouse=True)
 def _patient(patient_with_redis: None) -> None:
-    """Keep a site that starts beside a browser from going on without Redis, and so without holds, for a second."""
+    """Lengthen the timeouts for Redis: a site that starts beside a browser could lose Redis, and so holds, for 1 s."""
 
 
 @pytest.fixture(scope="session")
 def screen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Give the name of a display, where WebKit opens its windows."""
+    """Yield the name of the X display on which WebKit opens its windows."""
     with display(tmp_path_factory.mktemp("display")) as name:
         yield name
 
 
 @pytest.fixture(params=["firefox", "webkit"])
 def browser(request: pytest.FixtureRequest) -> Callable[[Path], Firefox | WebKit]:
-    """Give a function that returns a browser which keeps its files in a folder."""
+    """Return a function that takes a folder and returns a browser that keeps its files there."""
     if request.param == "firefox":
         return Firefox
     name = request.getfixturevalue("screen")
@@ -41,11 +41,11 @@ def browser(request: pytest.FixtureRequest) -> Callable[[Path], Firefox | WebKit
 def open_browser(
     browser: Callable[[Path], Firefox | WebKit], site: Site, tmp_path: Path
 ) -> Iterator[Callable[..., Page]]:
-    """Give a function that starts a browser for one person and returns its page; no console may have complained."""
+    """Yield a function that starts one person's browser and returns its page; fail if a console shows a problem."""
     problems: list[str] = []
     with ExitStack() as stack:
 
-        def open_one(size: tuple[int, int] = DESK, *, javascript: bool = True) -> Page:
+        def open_one(size: tuple[int, int] = DESKTOP, *, javascript: bool = True) -> Page:
             one = browser(tmp_path / f"browser-{len(list(tmp_path.iterdir()))}")
             driver = stack.enter_context(one.open(javascript=javascript))
             stack.callback(lambda: problems.extend(one.problems(driver)))
@@ -59,7 +59,7 @@ def open_browser(
 
 @pytest.fixture
 def sign_in(site: Site) -> Callable[..., User]:
-    """Give a function that makes an account and signs its user in on a page, without the forms."""
+    """Return a function that creates an account and signs its user in on a page, without the forms."""
 
     def sign_in(page: Page, username: str = "ada") -> User:
         async def make() -> tuple[User, dict[str, str]]:
@@ -68,7 +68,7 @@ def sign_in(site: Site) -> Callable[..., User]:
                 return visitor.user, {str(name): str(value) for name, value in visitor.http.cookies.items()}
 
         user, cookies = run(make())
-        page.open("/login")  # a browser takes cookies only for the site where it is
+        page.open("/login")  # a browser accepts cookies only for the site that it shows
         for name, value in cookies.items():
             page.driver.add_cookie({"name": name, "value": value, "path": "/", "httpOnly": True})
         return user

@@ -1,4 +1,4 @@
-"""Firefox and WebKit as Debian packages them. Each person gets a browser process of their own, stopped by its id."""
+"""Firefox and WebKit as Debian packages them. Each person gets their own browser process, stopped by its ID."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from selenium.webdriver.remote.remote_connection import RemoteConnection
 
 from tests.browsers.marionette import MarionetteConnection
 
-PATIENCE = 30  # seconds for whatever a browser does; a busy machine takes its time
-# MiniBrowser's window cannot be narrower than its toolbar: 447 pixels, and a phone has 390. This makes it small.
+TIMEOUT_SECONDS = 30  # for any action of a browser; generous, since the machine may be busy
+# MiniBrowser's window cannot be narrower than its toolbar, 447 pixels, but a phone has 390. This narrows the toolbar.
 NARROW_TOOLBAR = "* { padding: 0; margin: 0; min-width: 0; border-width: 0; }"
-# Firefox's window is at least 450 pixels wide, unless its own page, of which it is made, says otherwise.
+# Firefox's window is at least 450 pixels wide, unless the page that its interface consists of says otherwise.
 NARROW_WINDOW = "document.documentElement.style.setProperty('min-width', '0', 'important')"
-# A part of Firefox asks its makers what to try out; and Firefox breaks off the live map's stream before it tells a page
-# that it is being left, which htmx writes to the console.
+# Firefox asks Mozilla about experiments; and when the user leaves a page, it cuts off the live map's stream before it
+# tells the page, so htmx logs an error.
 EXPECTED = re.compile("RSLoader|htmx:sse:error: Error in input stream")
 PREFERENCES = {
-    "devtools.console.stdout.content": True,  # what scripts write to the console goes into the log
-    "marionette.port": 0,  # a free one, written into the profile
-    "services.settings.server": "data:,",  # it asks no host but the site
+    "devtools.console.stdout.content": True,  # write console messages from scripts to the log
+    "marionette.port": 0,  # any free port; Firefox writes its number into the profile
+    "services.settings.server": "data:,",  # contact no host except the site
     "datareporting.policy.dataSubmissionEnabled": False,
     "app.update.disabledForTesting": True,
     "network.captive-portal-service.enabled": False,
@@ -43,32 +43,32 @@ PREFERENCES = {
 
 
 def wait_until(condition: Callable[[], Any], what: str) -> Any:
-    """Return what the condition gives once it is true, and fail when it is not in time."""
-    end = time.monotonic() + PATIENCE
+    """Return the condition's value once it is true; raise TimeoutError if that takes too long."""
+    end = time.monotonic() + TIMEOUT_SECONDS
     while not (value := condition()):
         if time.monotonic() > end:
-            raise TimeoutError(f"{what}: not within {PATIENCE} seconds")
+            raise TimeoutError(f"not within {TIMEOUT_SECONDS} seconds: {what}")
         time.sleep(0.02)
     return value
 
 
 def resize(driver: Remote, width: int, height: int) -> None:
-    """Make the window so large that the page in it has this size."""
-    around = [0, 0]
+    """Resize the window so that the page in it has this size."""
+    border = [0, 0]
 
-    def fits() -> bool:
-        driver.set_window_rect(0, 0, width + around[0], height + around[1])
+    def has_size() -> bool:
+        driver.set_window_rect(0, 0, width + border[0], height + border[1])
         inner = driver.execute_script("return [innerWidth, innerHeight]")
         outer = driver.get_window_rect()
-        around[:] = outer["width"] - inner[0], outer["height"] - inner[1]
+        border[:] = outer["width"] - inner[0], outer["height"] - inner[1]
         return bool(inner == [width, height])
 
-    wait_until(fits, f"a page of {width} by {height} pixels")
+    wait_until(has_size, f"a page of {width} by {height} pixels")
 
 
 @contextmanager
 def running(*command: str, log: Path, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program and what it starts, in a process group of its own, until the block ends."""
+    """Run a program in its own process group, and end the group when the block ends."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, **options
@@ -79,21 +79,21 @@ def running(*command: str, log: Path, **options: Any) -> Iterator[subprocess.Pop
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         try:
-            process.wait(PATIENCE)
+            process.wait(TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 
 class Firefox:
-    """Starts stock Firefox without a window."""
+    """Starts a stock Firefox without a window."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     @contextmanager
     def open(self, *, javascript: bool = True) -> Iterator[Remote]:
-        """Start a browser with a profile of its own."""
+        """Start a browser with its own profile."""
         self.folder.mkdir()
         preferences = {**PREFERENCES, "javascript.enabled": javascript}
         lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in preferences.items()]
@@ -106,35 +106,35 @@ class Firefox:
         environment = {**os.environ, "MOZ_CRASHREPORTER_DISABLE": "1", "HOME": str(self.folder)}
         with running(*command, log=self.folder / "log", env=environment) as process:
 
-            def given_port() -> str:
+            def chosen_port() -> str:
                 assert process.poll() is None, (self.folder / "log").read_text()
                 return port.read_text() if port.exists() else ""
 
-            connection = MarionetteConnection(int(wait_until(given_port, "Firefox started")), PATIENCE)
+            connection = MarionetteConnection(int(wait_until(chosen_port, "Firefox started")), TIMEOUT_SECONDS)
             driver = Remote(connection, options=FirefoxOptions())
             try:
-                self._in_its_own_page(driver, NARROW_WINDOW)
+                self._in_interface(driver, NARROW_WINDOW)
                 yield driver
             finally:
                 driver.quit()
 
     def problems(self, driver: Remote) -> list[str]:
-        """Return the errors in Firefox's console that are about pages; the rest is about itself.
+        """Return the errors in Firefox's console that are about pages; the others are about Firefox itself.
 
-        Warnings are left out: most tell that something came late.
+        Warnings are left out: most say that something loaded late.
         """
         script = """
             return Services.console.getMessageArray()
                 .filter((one) => one instanceof Ci.nsIScriptError && one.logLevel === Ci.nsIConsoleMessage.error)
                 .map((one) => [one.sourceName, one.errorMessage, one.category]);
         """
-        messages = self._in_its_own_page(driver, script)
+        messages = self._in_interface(driver, script)
         found = [f"{kind}: {text} ({source})" for source, text, kind in messages if "http://" in source + text]
         lines = (self.folder / "log").read_text(errors="replace").splitlines()
         return found + [line for line in lines if line.startswith("console.error: ") and not EXPECTED.search(line)]
 
-    def _in_its_own_page(self, driver: Remote, script: str) -> Any:
-        """Run a script in the page that Firefox's window is made of, and return what it returns."""
+    def _in_interface(self, driver: Remote, script: str) -> Any:
+        """Run a script in the page that Firefox's interface consists of, and return its result."""
         connection: Any = driver.command_executor
         connection.send("Marionette:SetContext", {"value": "chrome"})
         error, answer = connection.send("WebDriver:ExecuteScript", {"script": script, "args": []})
@@ -144,7 +144,7 @@ class Firefox:
 
 
 class WebKit:
-    """Starts WebKitGTK's MiniBrowser on a display without a screen."""
+    """Starts WebKitGTK's MiniBrowser on a virtual display."""
 
     def __init__(self, folder: Path, display: str) -> None:
         self.folder = folder
@@ -161,7 +161,7 @@ class WebKit:
 
     @contextmanager
     def open(self, *, javascript: bool = True) -> Iterator[Remote]:
-        """Start a browser that keeps nothing, and its driver: one can drive only one."""
+        """Start a browser that stores nothing, and a driver for it; a driver can control only one browser."""
         style = self.folder / "gtk-3.0" / "gtk.css"
         style.parent.mkdir(parents=True)
         style.write_text(NARROW_TOOLBAR)
@@ -171,7 +171,7 @@ class WebKit:
 
             def answers() -> bool:
                 assert process.poll() is None, self.log.read_text()
-                with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=PATIENCE):
+                with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_SECONDS):
                     return True
                 return False
 
@@ -181,7 +181,7 @@ class WebKit:
             options.overlay_scrollbars_enabled = False
             options.add_argument("--automation")
             options.add_argument(f"--enable-javascript={str(javascript).lower()}")
-            address = ClientConfig(f"http://127.0.0.1:{port}", timeout=4 * PATIENCE)
+            address = ClientConfig(f"http://127.0.0.1:{port}", timeout=4 * TIMEOUT_SECONDS)
             driver = Remote(RemoteConnection(client_config=address), options=options)
             try:
                 yield driver
@@ -190,25 +190,25 @@ class WebKit:
                     driver.quit()
 
     def problems(self, _driver: Remote) -> list[str]:
-        """Return nothing: where WebKit is driven, nobody can read its console. `load` can."""
+        """Return nothing: the console of a WebKit under automation cannot be read. `load` can read it."""
         return []
 
     def load(self, address: str) -> str:
-        """Load a page in a browser that nobody drives, and return what it wrote to its console until it was there."""
+        """Load a page in a browser without automation, and return what it wrote to its console while loading."""
         self.folder.mkdir(exist_ok=True)
         command = (mini_browser(), "--enable-write-console-messages-to-stdout=true", "--exit-after-load", address)
         with running(*command, log=self.log, env=self.environment) as process:
-            process.wait(PATIENCE)
+            process.wait(TIMEOUT_SECONDS)
         return self.log.read_text(errors="replace")
 
 
 def firefox() -> str:
-    """Return the name of Firefox here: Debian has its long-term release."""
+    """Return the name of Firefox's command: Debian packages the extended support release."""
     return next(name for name in ("firefox-esr", "firefox") if shutil.which(name))
 
 
 def mini_browser() -> str:
-    """Return where the system keeps WebKitGTK's MiniBrowser, which is on nobody's PATH."""
+    """Return the path of WebKitGTK's MiniBrowser, which is not on the PATH."""
     found = sorted(
         path for folder in ("lib", "libexec", "lib64") for path in Path("/usr", folder).glob("**/MiniBrowser")
     )
@@ -219,7 +219,7 @@ def mini_browser() -> str:
 
 @contextmanager
 def display(folder: Path) -> Iterator[str]:
-    """Run a display without a screen, and give its name."""
+    """Run a virtual display (Xvfb), and yield its name."""
     if sys.platform != "linux":
         raise OSError("WebKitGTK runs on Linux only.")
     reading, writing = os.pipe()

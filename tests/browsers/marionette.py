@@ -1,7 +1,7 @@
 """Selenium's commands for a stock Firefox, without geckodriver, which Debian does not package.
 
-Firefox itself speaks Marionette: the commands of WebDriver as JSON over a socket, each message led by its length.
-geckodriver only translates HTTP to it; so does the class here, without the HTTP.
+Firefox itself speaks Marionette: WebDriver's commands as JSON over a socket, each message prefixed with its length.
+geckodriver only translates from HTTP to Marionette; this module sends Selenium's commands as Marionette directly.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ REQUEST, ANSWER = 0, 1
 
 
 class MarionetteConnection(RemoteConnection):
-    """Carries the commands of one Selenium driver to one Firefox."""
+    """Sends one Selenium driver's commands to one Firefox."""
 
     def __init__(self, port: int, timeout: float) -> None:
         super().__init__(client_config=ClientConfig(remote_server_addr=""))
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
         self._file = self._socket.makefile("rb")
         self._count = 0
-        self._read()  # Firefox introduces itself
+        self._read()  # Firefox's greeting
 
     def execute(self, command: str, params: dict[str, Any]) -> dict[str, Any]:
-        """Send a command of Selenium's, and return the answer in the form that Selenium expects."""
+        """Send a Selenium command, and return the answer in the form that Selenium expects."""
         fields = {name: value for name, value in params.items() if name != "sessionId"}
         if command == Command.NEW_SESSION:
             fields = {}
@@ -64,7 +64,7 @@ class MarionetteConnection(RemoteConnection):
         return {"value": value["value"] if isinstance(value, dict) and value.keys() == {"value"} else value}
 
     def send(self, command: str, fields: dict[str, Any]) -> tuple[dict[str, Any] | None, Any]:
-        """Send a command of Marionette's, and return the error, if any, and the value."""
+        """Send a Marionette command, and return the error, if any, and the value."""
         self._count += 1
         message = json.dumps([REQUEST, self._count, command, fields]).encode()
         self._socket.sendall(b"%d:%b" % (len(message), message))
@@ -76,11 +76,11 @@ class MarionetteConnection(RemoteConnection):
         length = b""
         while (character := self._file.read(1)) != b":":
             if not character:
-                raise ConnectionError("Firefox has gone")
+                raise ConnectionError("Firefox closed the connection")
             length += character
         return json.loads(self._file.read(int(length)))
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         self._file.close()
         self._socket.close()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from selenium.webdriver.common.keys import Keys
 
-from tests.browsers.conftest import DESK, PHONE
+from tests.browsers.conftest import DESKTOP, PHONE
 from tests.browsers.drivers import WebKit
 from tests.browsers.page import Page, button, field, in_main, link, says, seat
 from tests.support import Site
@@ -33,8 +33,8 @@ def is_live(page: Page) -> None:
     page.has(".live[data-live=live]")
 
 
-@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
-def test_a_newcomer_registers_books_a_first_seat_cancels_and_leaves(
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_a_visitor_registers_books_cancels_and_signs_out(
     open_browser: Callable[..., Page], size: tuple[int, int]
 ) -> None:
     page = open_browser(size)
@@ -43,7 +43,7 @@ def test_a_newcomer_registers_books_a_first_seat_cancels_and_leaves(
     page.is_at(f"{DAY}/seats/7")
     page.click("//*[@id='panel']" + link("Register"))
     register(page)
-    # Back on the seat that was chosen before there was an account.
+    # Back at the seat that they chose before they had an account.
     page.is_at(f"{DAY}/seats/7")
     page.click(button("Book A-07"))
     page.sees(seat("A-07", "yours"))
@@ -75,10 +75,10 @@ def test_moving_and_cancelling_on_the_map(open_browser: Callable[..., Page], sig
     page.sees(seat("C-03", "free"))
     page.sees(says("C-03 is free again"))
     page.sees_no("#panel")
-    assert page.run("return window.stillHere") is True  # the page was never loaded anew
+    assert page.run("return window.stillHere") is True  # the page was never reloaded
 
 
-def test_two_people_side_by_side_see_each_other_choose_book_and_cancel(
+def test_two_users_see_each_other_choose_book_and_cancel(
     open_browser: Callable[..., Page], sign_in: Callable[..., Any]
 ) -> None:
     ada, grace = open_browser(), open_browser()
@@ -90,7 +90,7 @@ def test_two_people_side_by_side_see_each_other_choose_book_and_cancel(
     ada.click(seat("A-07", "free"))
     ada.reads(".hold-now", "Held for you")
     grace.sees(seat("A-07", "being chosen"))
-    ada.click(link("Close seat A-07"))  # lets go of it
+    ada.click(link("Close seat A-07"))  # releases it
     grace.sees(seat("A-07", "free"))
     book(ada, "A-07")
     grace.sees(seat("A-07", "taken"))
@@ -99,10 +99,10 @@ def test_two_people_side_by_side_see_each_other_choose_book_and_cancel(
     grace.sees(seat("A-07", "free"))
     grace.reads("#tally", "80")
     assert grace.run("return window.stillHere") is True
-    grace.sees_no(says(""))  # it is nothing that she has to be told
+    grace.sees_no(says(""))  # other people's changes are not announced
 
 
-def test_whoever_leaves_for_another_page_lets_go_of_the_seat_and_holds_it_again_on_the_way_back(
+def test_leaving_the_page_releases_the_seat_and_going_back_holds_it_again(
     open_browser: Callable[..., Page], sign_in: Callable[..., Any]
 ) -> None:
     ada, grace = open_browser(), open_browser()
@@ -124,7 +124,7 @@ def test_whoever_leaves_for_another_page_lets_go_of_the_seat_and_holds_it_again_
     grace.sees(seat("A-07", "taken"))
 
 
-def test_a_map_that_comes_back_from_the_browsers_memory_catches_up(
+def test_a_map_from_the_back_forward_cache_catches_up(
     open_browser: Callable[..., Page], sign_in: Callable[..., Any]
 ) -> None:
     ada, visitor = open_browser(), open_browser()
@@ -142,7 +142,7 @@ def test_a_map_that_comes_back_from_the_browsers_memory_catches_up(
     visitor.sees(seat("A-07", "free"))
 
 
-def test_the_back_button_goes_where_one_was(open_browser: Callable[..., Page], sign_in: Callable[..., Any]) -> None:
+def test_the_back_button_goes_back_one_step(open_browser: Callable[..., Page], sign_in: Callable[..., Any]) -> None:
     page = open_browser()
     sign_in(page)
     page.open(DAY)
@@ -168,7 +168,7 @@ def test_the_whole_journey_by_keyboard_alone(open_browser: Callable[..., Page]) 
     page.press("correct horse battery", Keys.ENTER)
     page.reads("h1", "23 November")
 
-    # Tab goes from section to section, arrows walk the seats inside.
+    # Tab moves between sections, arrow keys between seats.
     page.tab_to(seat("A-01", "free"))
     page.press(Keys.ARROW_RIGHT)
     page.has_focus(seat("A-02", "free"))
@@ -188,8 +188,8 @@ def test_the_whole_journey_by_keyboard_alone(open_browser: Callable[..., Page]) 
     page.press(Keys.ENTER)
     page.sees(seat("A-07", "yours"))
     page.sees(says("A-07 is yours"))
-    page.has_focus("#panel-name")  # the focus stays where the eye is
-    # Back to the map; forwards the way leads through the browser's own buttons, where Firefox's driver loses it.
+    page.has_focus("#panel-name")  # the focus stays where the user is looking
+    # Shift+Tab back to the map: Tab leads through the browser's own buttons, where Firefox's driver loses track.
     page.tab_to(seat("C-01", "free"), back=True, presses=10)
     page.press(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ENTER)
     page.has_focus(button("Move from A-07 to C-03"))
@@ -234,27 +234,27 @@ def test_everything_works_without_javascript(open_browser: Callable[..., Page]) 
     assert page.sees(field("Username")).get_property("value") == "ADA"
 
 
-def test_the_address_of_a_seat_shows_the_seat_and_scrolls_no_further_than_that(
+def test_the_url_of_a_seat_scrolls_only_as_far_as_needed_to_show_it(
     open_browser: Callable[..., Page],
 ) -> None:
-    """On the first page of a visit the scripts may be there before the style sheet, as in WebKit."""
-    desk, phone = open_browser(DESK), open_browser(PHONE)
-    desk.open(f"{DAY}/seats/7")
-    is_live(desk)
-    assert desk.run("return scrollY") == 0
+    """On the first page of a visit, scripts may run before the style sheet has loaded, as in WebKit."""
+    desktop, phone = open_browser(DESKTOP), open_browser(PHONE)
+    desktop.open(f"{DAY}/seats/7")
+    is_live(desktop)
+    assert desktop.run("return scrollY") == 0
     phone.open(f"{DAY}/seats/60")
     is_live(phone)
-    clear_of_the_panel = """
+    seat_is_above_panel = """
         const [seat, panel] = ["#seat-60", "#panel"].map((one) => document.querySelector(one).getBoundingClientRect());
         return seat.top >= 0 && seat.bottom <= panel.top;
     """
-    phone.wait(lambda: phone.run(clear_of_the_panel), "the seat is above the panel")
+    phone.wait(lambda: phone.run(seat_is_above_panel), "the seat is above the panel")
 
 
 @pytest.mark.parametrize("path", ["/", f"{DAY}/seats/7", "/login", "/register", "/docs"])
-def test_webkit_finds_nothing_to_complain_about(site: Site, screen: str, tmp_path: Path, path: str) -> None:
-    """Firefox's console is read after every journey; WebKit's only where nobody drives it."""
-    written = WebKit(tmp_path / "browser", screen).load(site.url + path)
-    complaints = [line for line in written.splitlines() if "CONSOLE" in line]
-    # This build has no web app manifests, and so does not know the part of the policy that is about them.
-    assert [line for line in complaints if "'manifest-src'" not in line] == []
+def test_webkit_logs_no_problem(site: Site, screen: str, tmp_path: Path, path: str) -> None:
+    """Firefox's console is checked after every journey; WebKit's can only be read without automation."""
+    console = WebKit(tmp_path / "browser", screen).load(site.url + path)
+    messages = [line for line in console.splitlines() if "CONSOLE" in line]
+    # This build does not support web app manifests, so it does not know the policy's directive for them.
+    assert [line for line in messages if "'manifest-src'" not in line] == []

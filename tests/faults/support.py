@@ -1,4 +1,4 @@
-"""What tests of trouble share: a Redis that can be stopped, and the streams of live maps."""
+"""What the fault tests share: a Redis that can be stopped, and the streams of live maps."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from seatweb.settings import Backends
 
 from tests.support import Site, Visitor, one, soup
 
-SECONDS = 1.0  # within so many others see a change
-BROKEN_SECONDS = 5.0  # or within so many while something is broken
-HEALED_SECONDS = 2.0  # so long after a fault everything works again
+SECONDS = 1.0  # others see a change within this time
+BROKEN_SECONDS = 5.0  # the same, while something is broken
+HEALED_SECONDS = 2.0  # after a fault, everything works again within this time
 PAUSE_SECONDS = 2
 
 
 class OwnRedis:
-    """A Redis of one test, that can be killed, frozen, filled and emptied."""
+    """A Redis server for one test, which can kill, freeze, fill and empty it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -65,11 +65,11 @@ class OwnRedis:
         self.store.client_pause(PAUSE_SECONDS * 1000)
 
     def unpause(self) -> None:
-        """Wait for the end of the pause: until then nothing is answered, CLIENT UNPAUSE included."""
+        """Wait until the pause ends; until then, Redis answers nothing, not even CLIENT UNPAUSE."""
         self.store.ping()
 
     def fill(self) -> None:
-        """Let it take nothing more."""
+        """Make Redis refuse to store anything more."""
         self.store.config_set("maxmemory-policy", "noeviction")
         self.store.config_set("maxmemory", "1")
 
@@ -88,7 +88,7 @@ class OwnRedis:
 
 @contextmanager
 def running_redis() -> Iterator[OwnRedis]:
-    """Give a Redis of one's own."""
+    """Yield a Redis server that nobody else uses."""
     folder = Path(tempfile.mkdtemp(prefix="seatweb-redis-"))
     (folder / SOCKETS).mkdir()
     own = OwnRedis(folder)
@@ -101,7 +101,7 @@ def running_redis() -> Iterator[OwnRedis]:
         shutil.rmtree(folder)
 
 
-# What can happen to a Redis, and what mends it.
+# What can happen to Redis, and what repairs it.
 FAULTS: dict[str, tuple[Callable[[OwnRedis], None], Callable[[OwnRedis], None]]] = {
     "killed": (OwnRedis.kill, OwnRedis.start),
     "stopped": (OwnRedis.freeze, OwnRedis.thaw),
@@ -115,20 +115,20 @@ def with_redis(backends: Backends, url: str) -> Backends:
 
 
 def at(site: Site, visitor: Visitor) -> Visitor:
-    """Send the browser to another process from now on, with its cookies, as a load balancer may."""
+    """Send the visitor's requests to another process from now on, with their cookies, as a load balancer may."""
     visitor.http.base_url = httpx.URL(site.url)
     return visitor
 
 
 async def hold(visitor: Visitor, day: date, seat_id: int, **fields: str) -> str:
-    """Choose a seat, and return the token of the hold ("" when nothing is held)."""
+    """Hold a seat, and return the token of the hold; empty if the seat could not be held."""
     answer = await visitor.post_htmx(f"/days/{day}/seats/{seat_id}/hold", **fields)
     assert answer.status_code == 200, answer.text
     return str(one(soup(answer), "#hold").get("data-token", ""))
 
 
 class Event(NamedTuple):
-    """One event of a stream; an unnamed one has the seats, counts and tally that changed."""
+    """One event of a stream; an event without a name carries the seats and counts that changed."""
 
     name: str
     data: str
@@ -137,29 +137,29 @@ class Event(NamedTuple):
 
     @property
     def targets(self) -> list[str]:
-        """What the event replaces on the page."""
+        """The elements that the event replaces on the page, as CSS selectors."""
         return [str(partial["hx-target"]) for partial in soup(self.data).select("hx-partial")]
 
     def status(self, seat_id: int) -> str | None:
-        """What the event says of a seat, None if nothing."""
+        """The seat's status in the event; None if the seat is not in it."""
         found = re.search(rf'id="seat-{seat_id}"[^>]* data-status="(\w+)"', self.data)
         return found[1] if found else None
 
 
 class Stream:
-    """A live map as one browser gets it; what was asked for once is not found again."""
+    """A live map as one browser receives it; `says` and `shows` find each event only once."""
 
     def __init__(self, response: httpx.Response) -> None:
         self.response = response
-        self.words: list[Event] = []  # the named events
-        self.changes: list[Event] = []  # what was said of seats
+        self.named: list[Event] = []
+        self.changes: list[Event] = []  # the unnamed events
         self.ended = False
         self.broken = False
-        self._known = {"words": 0, "changes": 0}
+        self._consumed = {"named": 0, "changes": 0}
 
     @property
     def events(self) -> list[Event]:
-        return [*self.words, *self.changes]
+        return [*self.named, *self.changes]
 
     async def listen(self) -> None:
         fields: dict[str, str] = {}
@@ -170,7 +170,7 @@ class Stream:
                     fields[name] = f"{fields[name]}\n{value}" if name in fields else value
                 elif fields:
                     name, data, id_ = (fields.get(name, "") for name in ("event", "data", "id"))
-                    (self.words if name else self.changes).append(Event(name, data, id_, time.monotonic()))
+                    (self.named if name else self.changes).append(Event(name, data, id_, time.monotonic()))
                     fields = {}
         except httpx.HTTPError:
             self.broken = True
@@ -178,25 +178,25 @@ class Stream:
 
     async def says(self, name: str, data: str, seconds: float = SECONDS) -> Event:
         """Return the next event with this name and data."""
-        return await self._hears("words", lambda event: (event.name, event.data) == (name, data), seconds)
+        return await self._next("named", lambda event: (event.name, event.data) == (name, data), seconds)
 
     async def shows(self, seat_id: int, status: str, seconds: float = SECONDS) -> Event:
-        """Return the next event that shows the seat so."""
-        return await self._hears("changes", lambda event: event.status(seat_id) == status, seconds)
+        """Return the next event that shows the seat with this status."""
+        return await self._next("changes", lambda event: event.status(seat_id) == status, seconds)
 
-    async def _hears(self, kind: Literal["words", "changes"], wanted: Callable[[Event], bool], seconds: float) -> Event:
+    async def _next(self, kind: Literal["named", "changes"], matches: Callable[[Event], bool], seconds: float) -> Event:
         events: list[Event] = getattr(self, kind)
-        heard, deadline = self._known[kind], time.monotonic() + seconds
+        position, deadline = self._consumed[kind], time.monotonic() + seconds
         while True:
             ended = self.ended
-            for number in range(heard, len(events)):
-                if wanted(events[number]):
-                    self._known[kind] = number + 1
+            for number in range(position, len(events)):
+                if matches(events[number]):
+                    self._consumed[kind] = number + 1
                     return events[number]
-            heard = len(events)
-            since = events[self._known[kind] :]
-            assert not ended, f"the stream ended; heard: {since}"
-            assert time.monotonic() < deadline, f"not heard in {seconds} s; heard: {since}"
+            position = len(events)
+            since = events[self._consumed[kind] :]
+            assert not ended, f"the stream ended; received: {since}"
+            assert time.monotonic() < deadline, f"not received in {seconds} s; received: {since}"
             await asyncio.sleep(0.005)
 
 
@@ -204,7 +204,7 @@ class Stream:
 async def live(
     visitor: Visitor, day: date, *, since: str = "", last_id: str = "", section: str = ""
 ) -> AsyncIterator[Stream]:
-    """Yield the live map of a day, from where `since` or `last_id` says: else from how it is now."""
+    """Yield the live map of a day: changes after `since` or `last_id`, or else from now on."""
     since = since or ("" if last_id else await tag_of(visitor, day))
     given = {"since": since, "section": section}
     async with visitor.http.stream(
@@ -219,7 +219,7 @@ async def live(
         reader = asyncio.create_task(stream.listen())
         try:
             async with asyncio.timeout(5):
-                while not stream.words:
+                while not stream.named:
                     await asyncio.sleep(0.005)
             yield stream
         finally:
@@ -229,6 +229,6 @@ async def live(
 
 
 async def tag_of(visitor: Visitor, day: date) -> str:
-    """Return the state of the day as the visitor's page shows it."""
+    """Return the tag of the day's state that the visitor's page shows."""
     address = str(one(soup(await visitor.get(f"/days/{day}")), ".live")["hx-sse:connect"])
     return address.partition("since=")[2].partition("&")[0]

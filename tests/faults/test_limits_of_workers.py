@@ -1,4 +1,4 @@
-"""With four worker processes, ten failed sign-ins are ten of all together, with and without Redis."""
+"""Four worker processes together allow ten failed sign-ins, with and without Redis."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def guess(url: str, name: str) -> httpx.Response:
 async def guesses(url: str, times: int, name: str) -> list[httpx.Response]:
     found = await together(*(guess(url, name) for _ in range(times)), at_a_time=40)
     workers = {answer.headers["x-request-id"][:8] for answer in found}
-    assert len(workers) > 1, "one worker took them all"
+    assert len(workers) > 1, "one worker handled all requests"
     return found
 
 
@@ -53,9 +53,9 @@ async def test_the_limit_of_ten_failed_sign_ins_is_shared_by_all_workers(data: P
                 assert (await http.post("/bookings", json={"seat_id": 7}, headers=headers)).status_code == 201
             finally:
                 valkey.resume()
-        assert await asyncio.to_thread(_all_live, seatweb)
+        assert await asyncio.to_thread(_all_running, seatweb)
 
 
-def _all_live(seatweb: Seatweb) -> bool:
-    wait_for(lambda: seatweb.get("/health").json()["redis"] == "ok", "Redis being there again")
+def _all_running(seatweb: Seatweb) -> bool:
+    wait_for(lambda: seatweb.get("/health").json()["redis"] == "ok", "the return of Redis")
     return all(isinstance(one, psutil.Process) and one.is_running() for one in seatweb.family())

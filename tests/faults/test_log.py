@@ -16,13 +16,13 @@ from tests.support import Visitor, one, soup
 pytestmark = pytest.mark.alone
 __all__ = ["data"]
 
-PASSWORD, NEW = "a very secret battery", "another secret staple"
+PASSWORD, NEW_PASSWORD = "a very secret battery", "another secret staple"
 
 
 async def test_no_log_line_holds_a_secret(data: Path) -> None:
     with Seatweb(data, SEATWEB_LOG_FORMAT="json") as site:
         site.ready()
-        visitor, secrets = Visitor(f"http://127.0.0.1:{site.port}"), {PASSWORD, NEW}
+        visitor, secrets = Visitor(f"http://127.0.0.1:{site.port}"), {PASSWORD, NEW_PASSWORD}
 
         def remember(answer: httpx.Response) -> httpx.Response:
             for cookie in visitor.http.cookies.jar:
@@ -35,10 +35,10 @@ async def test_no_log_line_holds_a_secret(data: Path) -> None:
         for path in ("/", "/account", "/account/password", "/account/second-factor", "/my/bookings", "/nowhere"):
             remember(await visitor.get(path))
         remember(await visitor.post("/days/2020-01-01/seats/7/book"))
-        remember(await visitor.post("/account/password", password="wrong secret", new_password=NEW))
-        remember(await visitor.post("/account/password", password=PASSWORD, new_password=NEW))
+        remember(await visitor.post("/account/password", password="wrong secret", new_password=NEW_PASSWORD))
+        remember(await visitor.post("/account/password", password=PASSWORD, new_password=NEW_PASSWORD))
         secrets.add("wrong secret")
-        remember(await visitor.post("/account/second-factor/confirm", password=NEW))
+        remember(await visitor.post("/account/second-factor/confirm", password=NEW_PASSWORD))
         remember(await visitor.post("/account/second-factor/app"))
         page = remember(await visitor.get("/account/second-factor/app"))
         key = re.sub(r"\s", "", one(soup(page), ".enrol-key code").get_text())
@@ -47,7 +47,7 @@ async def test_no_log_line_holds_a_secret(data: Path) -> None:
         done = remember(await visitor.post("/account/second-factor/app/code", code=code))
         assert done.status_code in {200, 303}
         remember(await visitor.get("/account/data"))
-        token = (await visitor.http.post("/auth/login", json={"username": "ada", "password": NEW})).text
+        token = (await visitor.http.post("/auth/login", json={"username": "ada", "password": NEW_PASSWORD})).text
         assert "second_factor_needed" in token
         registered = await visitor.http.post("/auth/register", json={"username": "grace", "password": PASSWORD})
         bearer = registered.json()["access_token"]
@@ -58,7 +58,7 @@ async def test_no_log_line_holds_a_secret(data: Path) -> None:
         await visitor.get("/", headers={"x-anything": "a-header-of-mine"})
         await visitor.get("/?q=a-query-of-mine")
         secrets.update({"a-header-of-mine", "a-query-of-mine"})
-        await visitor.post("/account/second-factor/confirm", password=NEW, code="000000")
+        await visitor.post("/account/second-factor/confirm", password=NEW_PASSWORD, code="000000")
         remember(await visitor.post("/logout"))
         await visitor.post("/login", username="ada", password="a guessed secret")
         await visitor.post("/login", username="name-or-password", password=PASSWORD)

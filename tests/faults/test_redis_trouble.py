@@ -40,7 +40,7 @@ PAGE_SECONDS = 1.0  # once the breaker is open
 BUSY_SECONDS = 1.2  # until a request without a connection is refused: 1 s, plus time for a slow machine
 ALL_FAULTS = FAULTS | {"emptied": (OwnRedis.flush, OwnRedis.flush), "full": (OwnRedis.fill, OwnRedis.make_room)}
 PEOPLE = 60
-FEW = 12  # seats that all people want
+SEATS = 12  # seats that all people want
 
 
 @pytest.fixture
@@ -96,15 +96,15 @@ def shown(stream: Stream) -> set[int]:
 async def test_a_race_for_seats_during_a_redis_fault_has_one_winner_per_seat(
     start: Callable[..., Site], own: OwnRedis, clock: Clock, connection: asyncpg.Connection, fault: str
 ) -> None:
-    breaks, heals = ALL_FAULTS[fault]
+    inject, repair = ALL_FAULTS[fault]
     broken = asyncio.Event()
     site, another = start(), start()
 
-    async def comes(visitor: Visitor, number: int) -> list[tuple[float, httpx.Response]]:
+    async def visit(visitor: Visitor, number: int) -> list[tuple[float, httpx.Response]]:
         """View the map, hold, book, view again: before, during or after the fault."""
         if number >= PEOPLE // 2:
             await broken.wait()
-        seat = f"/days/{DAY}/seats/{number % FEW + 1}"
+        seat = f"/days/{DAY}/seats/{number % SEATS + 1}"
         requests = (
             partial(visitor.get, seat),
             partial(visitor.post_htmx, f"{seat}/hold"),
@@ -113,37 +113,37 @@ async def test_a_race_for_seats_during_a_redis_fault_has_one_winner_per_seat(
         )
         return [await slowest(request) for request in requests]
 
-    async def strikes() -> None:
+    async def break_redis() -> None:
         async with asyncio.timeout(10):
             while not await connection.fetchval("select exists(select from bookings)"):
                 await asyncio.sleep(0)
-        breaks(own)
+        inject(own)
         broken.set()
 
     async with site.people(PEOPLE) as people, live(another.visitor(), DAY) as stream:
-        striking = asyncio.create_task(strikes())
-        answers = await asyncio.gather(*map(comes, people, range(PEOPLE)))
-        await striking
+        breaking = asyncio.create_task(break_redis())
+        answers = await asyncio.gather(*map(visit, people, range(PEOPLE)))
+        await breaking
         assert max(seconds for each in answers for seconds, _ in each) < ANSWER_SECONDS
         assert {answer.status_code for each in answers for _, answer in each} <= {200, 303, 409}
         winners = [number for number, (_, _, (_, booking), _) in enumerate(answers) if booking.status_code == 303]
         rows = await connection.fetch("select seat_id, user_id from bookings order by user_id")
         assert [(row["seat_id"], row["user_id"]) for row in rows] == [
-            (number % FEW + 1, person.user.id) for number in winners if (person := people[number]).user
+            (number % SEATS + 1, person.user.id) for number in winners if (person := people[number]).user
         ]
-        assert {row["seat_id"] for row in rows} == {*range(1, FEW + 1)}  # no seat is left free
+        assert {row["seat_id"] for row in rows} == {*range(1, SEATS + 1)}  # no seat is left free
 
         views = await together(*(timed(visitor.get(f"/days/{DAY}")) for visitor in people[:20]))
         assert max(seconds for seconds, _ in views) < PAGE_SECONDS
         losers = [visitor for number, visitor in enumerate(people) if number not in winners]
         assert (await timed(losers[0].book(DAY, 80)))[0] < PAGE_SECONDS
 
-        heals(own)
+        repair(own)
         healed = time.monotonic()
-        await held_soon(losers[1], FEW + 1, healed)
-        holds = await together(*(hold(visitor, DAY, seat) for seat, visitor in enumerate(losers[1:], FEW + 1)))
+        await held_soon(losers[1], SEATS + 1, healed)
+        holds = await together(*(hold(visitor, DAY, seat) for seat, visitor in enumerate(losers[1:], SEATS + 1)))
         assert all(holds)
-        booked = await together(*(visitor.book(DAY, seat) for seat, visitor in enumerate(losers[1:], FEW + 1)))
+        booked = await together(*(visitor.book(DAY, seat) for seat, visitor in enumerate(losers[1:], SEATS + 1)))
         assert {answer.status_code for answer in booked} == {303}
         taken = {row["seat_id"] for row in await connection.fetch("select seat_id from bookings")}
         assert len(taken) == PEOPLE
@@ -156,7 +156,7 @@ async def test_no_hold_outlasts_a_redis_outage(start: Callable[..., Site], own: 
         token = await hold(ada, DAY, 7)
         await hold(grace, DAY, 8)
         own.freeze()
-        assert await hold(mary, DAY, 9) == ""  # Redis runs it later, although its caller was refused
+        assert await hold(mary, DAY, 9) == ""  # Redis runs it later, although the caller was refused
         await ada.post(f"/days/{DAY}/seats/7/release", token=token)
         assert (await grace.book(DAY, 10)).status_code == 303
         own.thaw()
@@ -194,7 +194,7 @@ async def test_a_redis_that_starts_late_is_used(start: Callable[..., Site], own:
     own.kill()
     site, another = start(), start()
     async with site.people(2) as (ada, grace), live(another.visitor(), DAY) as stream:
-        assert (stream.words[0].name, stream.words[0].data) == ("status", "catching-up")
+        assert (stream.named[0].name, stream.named[0].data) == ("status", "catching-up")
         assert await hold(ada, DAY, 7) == ""
         own.start()
         await held_soon(ada, 7, time.monotonic())

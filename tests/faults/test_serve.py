@@ -107,18 +107,18 @@ class Seatweb:
     def refused(self) -> str:
         """Wait until it fails, and return its error messages."""
         assert self.process.wait(20) != 0
-        said = self.err.read_text()
-        assert "Traceback" not in said
+        err = self.err.read_text()
+        assert "Traceback" not in err
         assert self.out.read_text() == ""
-        return said
+        return err
 
     def ends(self, by: Callable[[], None], *, or_by_alarm: bool = False) -> None:
         """Check that it and all its processes end cleanly and in time after `by`."""
         family = self.family()
         started = time.monotonic()
         by()
-        well = {0, -signal.SIGALRM} if or_by_alarm else {0}
-        assert self.process.wait(20) in well, self.err.read_text()
+        success = {0, -signal.SIGALRM} if or_by_alarm else {0}
+        assert self.process.wait(20) in success, self.err.read_text()
         assert time.monotonic() - started < END_SECONDS
         wait_for(lambda: all(map(is_gone, family)), "the end of all processes", seconds=5 if or_by_alarm else 1)
         assert "Traceback" not in self.err.read_text()
@@ -230,9 +230,9 @@ def test_the_death_of_an_embedded_server_is_reported_and_stops_seatweb(data: Pat
         victim = next(each for each in family if each.name() == server and each.ppid() == site.process.pid)
         victim.kill()
         assert site.process.wait(20) == 1
-        said = site.err.read_text()
-        assert "Traceback" not in said
-        line = said.splitlines()[-1]
+        err = site.err.read_text()
+        assert "Traceback" not in err
+        line = err.splitlines()[-1]
         assert ("PostgreSQL" if server == "postgres" else "Valkey") in line
         assert "ended by itself" in line
         wait_for(lambda: all(map(is_gone, family)), "the end of all processes", seconds=5)
@@ -256,8 +256,8 @@ def test_a_busy_port_is_reported_before_anything_starts(data: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with Seatweb(data, SEATWEB_PORT=str(port)) as site:
-            said = site.refused()
-            assert said == (
+            err = site.refused()
+            assert err == (
                 f"seatweb: port {port} on 127.0.0.1 is in use by another program; choose another with SEATWEB_PORT\n"
             )
             assert site.process.returncode == 1
@@ -268,9 +268,9 @@ def test_a_second_seatweb_on_the_same_folder_is_refused(data: Path) -> None:
     with Seatweb(data) as first:
         first.ready()
         with Seatweb(data) as second:
-            said = second.refused()
+            err = second.refused()
             assert (
-                said == f"seatweb: the data folder {data} is in use by another Seatweb (process {first.process.pid})\n"
+                err == f"seatweb: the data folder {data} is in use by another Seatweb (process {first.process.pid})\n"
             )
         assert first.get("/health/live").status_code == 200
 
@@ -288,8 +288,8 @@ def test_a_second_seatweb_on_the_same_folder_is_refused(data: Path) -> None:
 )
 def test_invalid_settings_are_reported_by_name(data: Path, environment: dict[str, str], expected: str) -> None:
     with Seatweb(data, **environment) as site:
-        said = site.refused()
-        assert re.fullmatch(rf"(seatweb: .*\n)*seatweb: .*{expected}.*\n(seatweb: .*\n)*", said)
+        err = site.refused()
+        assert re.fullmatch(rf"(seatweb: .*\n)*seatweb: .*{expected}.*\n(seatweb: .*\n)*", err)
         assert site.process.returncode == 2
     assert not data.exists()
 
@@ -304,16 +304,16 @@ def test_an_address_of_another_host_is_reported(data: Path, no_database: str, ho
 @pytest.mark.parametrize("command", ["serve", "migrate"])
 def test_an_unreachable_database_is_reported_in_one_line(data: Path, no_database: str, command: str) -> None:
     with Seatweb(data, command, DATABASE_URL=no_database, JWT_SECRET=STRONG_SECRET) as site:
-        said = [line for line in site.refused().splitlines() if line.startswith("seatweb: ")]
-        assert len(said) == 1
-        assert "wrong" not in said[0], "the password"
+        err = [line for line in site.refused().splitlines() if line.startswith("seatweb: ")]
+        assert len(err) == 1
+        assert "wrong" not in err[0], "the password is shown"
         assert site.process.returncode == 1
 
 
 def test_an_unreachable_redis_is_reported_in_one_line(data: Path) -> None:
     with Seatweb(data, REDIS_URL=f"redis://127.0.0.1:{free_port()}/0") as site:
-        said = [line for line in site.refused().splitlines() if line.startswith("seatweb: ")]
-        assert len(said) == 1
+        err = [line for line in site.refused().splitlines() if line.startswith("seatweb: ")]
+        assert len(err) == 1
         assert site.process.returncode == 1
 
 

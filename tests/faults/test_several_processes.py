@@ -230,11 +230,11 @@ async def test_a_cached_page_equals_the_rendered_page_for_each_viewer(site: Site
             for cookie in [cookie for cookie in visitor.http.cookies.jar if cookie.name == "seatweb_changed"]:
                 visitor.http.cookies.jar.clear(cookie.domain, cookie.path, cookie.name)
         for path in ("/", f"/days/{DAY}", f"/days/{DAY}?section=A", f"/days/{DAY}/sections/A"):
-            around = path + ("&x=1" if "?" in path else "?x=1")
-            made = [await visitor.get(around) for visitor in viewers]
+            uncached_path = path + ("&x=1" if "?" in path else "?x=1")
+            rendered = [await visitor.get(uncached_path) for visitor in viewers]
             for _ in range(2):
-                remembered = await together(*(visitor.get(path) for visitor in viewers))
-                assert list(map(without_tokens, remembered)) == list(map(without_tokens, made))
+                cached = await together(*(visitor.get(path) for visitor in viewers))
+                assert list(map(without_tokens, cached)) == list(map(without_tokens, rendered))
         tokens = {str(one(soup(await ada.get("/")), "#any input, form[action='/logout'] input")["value"]) for _ in "12"}
         assert len(tokens) == 2
         await eve.book(clock.today, 10)
@@ -346,8 +346,8 @@ async def test_all_workers_stream_a_booking_and_end_their_streams_in_time(data: 
         ada = Visitor(url)
         await ada.register("ada")
         today = date.fromisoformat(str(one(soup(await ada.get("/")), "#day")["data-day"]))
-        with socket.create_connection(("127.0.0.1", serving.port)) as deaf:
-            deaf.sendall(f"GET /days/{today}/live HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        with socket.create_connection(("127.0.0.1", serving.port)) as silent_client:
+            silent_client.sendall(f"GET /days/{today}/live HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             async with many_streams(url, today, 12) as streams:
                 assert (await ada.book(today, 7)).status_code == 303
                 await asyncio.gather(*(stream.shows(7, "taken") for stream in streams))

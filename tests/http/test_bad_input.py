@@ -31,7 +31,7 @@ from tests.bad_input.line import Answer, Line
 from tests.bad_input.requests import Attempt, Route
 from tests.bad_input.routes import PARTS, part_of, table
 from tests.bad_input.state import everything, populated
-from tests.bad_input.twists import People, attempts, sound
+from tests.bad_input.twists import People, attempts, unchanged
 from tests.bad_input.values import MARK, SUM
 from tests.http.test_headers import Asked, check
 from tests.support import NO_LIMITS, Clock, Site, within
@@ -58,16 +58,16 @@ def test_every_field_of_every_form_is_known(site: Site) -> None:
         if handler.parsed_data_field:
             fields = {*handler.parsed_data_field.annotation.__struct_fields__}
         assert fields <= {*route.fields}, (
-            f"{route.name} reads {fields - {*route.fields}}, which its entry does not tell"
+            f"{route.name} reads {fields - {*route.fields}}, which its entry does not list"
         )
-    assert seen >= {*FORMS}, f"{ {*FORMS} - seen } are no routes any more"
+    assert seen >= {*FORMS}, f"{ {*FORMS} - seen } are no longer routes"
     assert len(seen) > 70
 
 
 # What must hold for every answer
 
 
-def look(route: Route, attempt: Attempt, answer: Answer) -> None:
+def check_answer(route: Route, attempt: Attempt, answer: Answer) -> None:
     """Fail if this answer is not acceptable."""
     status, headers, body = answer.status, answer.headers, answer.body
     assert status < 500, "server error"
@@ -88,12 +88,12 @@ def look(route: Route, attempt: Attempt, answer: Answer) -> None:
     if status >= 400 and kind == PROBLEM_JSON and not attempt.bodiless:
         assert json.loads(body)["status"] == status
     elif status >= 400 and not bad_host:
-        assert kind in {"text/html", PROBLEM_JSON}, f"{kind} is no answer for people"
+        assert kind in {"text/html", PROBLEM_JSON}, f"{kind} is not an answer for people"
     if status >= 400 and route.program and not route.form.bases[0].path:
-        assert kind == PROBLEM_JSON or bad_host or attempt.last, f"{kind} is no answer for programs"
+        assert kind == PROBLEM_JSON or bad_host or attempt.last, f"{kind} is not an answer for programs"
 
 
-def wrong_in(log: str) -> list[str]:
+def errors_in(log: str) -> list[str]:
     """Return the log lines that report an error in Seatweb."""
     levels = ('"level":"error"', '"level":"critical"', "Traceback")
     return [line[:3000] for line in log.splitlines() if any(level in line for level in levels)]
@@ -106,21 +106,21 @@ def line_to(site: Site) -> Line:
 def send(site: Site, route: Route, batch: list[Attempt]) -> tuple[Counter[int], list[str]]:
     """Send the batch; return the answers' statuses, and descriptions of problems."""
     seen: Counter[int] = Counter()
-    wrong: list[str] = []
+    problems: list[str] = []
     line = line_to(site)
     for attempt in batch:
         answer: Answer | None = None
         try:
             answer = line.ask(attempt)
             seen[answer.status if answer else 0] += 1
-            assert answer or attempt.leaves, "no answer"
+            assert answer or attempt.disconnects, "no answer"
             if answer:
-                look(route, attempt, answer)
+                check_answer(route, attempt, answer)
         except (AssertionError, OSError, ValueError, LookupError) as error:
-            told = f"{answer.status} {answer.body[:300]!r}" if answer else ""
-            wrong.append(f"{route.name}: {attempt.twists}\n{error!r}\n{attempt.sent[:1500]!r}\n{told}")
+            received = f"{answer.status} {answer.body[:300]!r}" if answer else ""
+            problems.append(f"{route.name}: {attempt.twists}\n{error!r}\n{attempt.sent[:1500]!r}\n{received}")
     line.close()
-    return seen, wrong
+    return seen, problems
 
 
 def distinct(route: Route, everyone: People, host: bytes, count: int) -> Iterator[Attempt]:
@@ -145,40 +145,39 @@ async def test_bad_input_is_refused_and_changes_nothing(
 ) -> None:
     site = start_site(**NO_LIMITS, SEATWEB_LOG_FORMAT="json")
     host = site.url.removeprefix("http://").replace("127.0.0.1", "localhost").encode()  # where passkeys work
-    figures: list[str] = []
-    wrong: list[str] = []
+    statistics: list[str] = []
+    problems: list[str] = []
     async with populated(site, connection, clock) as everyone:
         for route in [route for route, _ in table(site) if part_of(route.path) == part]:
-            began, form = time.perf_counter(), route.form
-            before = await everything(connection, site.backends.redis_url, form.kept)
+            started, form = time.perf_counter(), route.form
+            before = await everything(connection, site.backends.redis_url, form.changing_table)
             if not form.only_forged:
-                for base, attempt in sound(route, everyone, host):
+                for base, attempt in unchanged(route, everyone, host):
                     seen, found = await asyncio.to_thread(send, site, route, [attempt])
-                    wrong += found
-                    if base.says and not seen[base.says]:
-                        wrong.append(f"{route.name} says {dict(seen)} before anything is twisted, not {base.says}")
+                    problems += found
+                    if base.status and not seen[base.status]:
+                        problems.append(f"{route.name} answers {dict(seen)} unchanged, not {base.status}")
             statuses: Counter[int] = Counter()
             requests = distinct(route, everyone, host, CASES or EACH)
-            while batch := list(islice(requests, AT_ONCE if form.again else 200)):
-                if form.again:
-                    await connection.execute(form.again)
-                parts = [batch] if form.again else [batch[start::LINES] for start in range(LINES)]
+            while batch := list(islice(requests, AT_ONCE if form.reset_sql else 200)):
+                if form.reset_sql:
+                    await connection.execute(form.reset_sql)
+                parts = [batch] if form.reset_sql else [batch[start::LINES] for start in range(LINES)]
                 for seen, found in await asyncio.gather(*(asyncio.to_thread(send, site, route, one) for one in parts)):
                     statuses += seen
-                    wrong += found
-            if form.again:
-                await connection.execute(form.again)
-            after = await everything(connection, site.backends.redis_url, form.kept)
+                    problems += found
+            if form.reset_sql:
+                await connection.execute(form.reset_sql)
+            after = await everything(connection, site.backends.redis_url, form.changing_table)
             for name in before.keys() | after.keys():
                 changed = set(before.get(name, [])) ^ set(after.get(name, []))
-                wrong += [f"{route.name} changed {name}: {sorted(changed)[:5]}"] if changed else []
-            wrong += [f"{route.name} logged {line}" for line in wrong_in(capsys.readouterr().err)]
-            told = ", ".join(f"{times} x {status or 'no answer'}" for status, times in sorted(statuses.items()))
-            figures.append(f"{route.name}: {statuses.total()} in {time.perf_counter() - began:.1f} s: {told}")
-    sys.stdout.write("\n".join(figures))
-    assert not wrong, (
-        f"{len(wrong)} wrong answers, SEATWEB_TEST_SEED={os.environ['SEATWEB_TEST_SEED']}\n\n" + "\n\n".join(wrong[:12])
-    )
+                problems += [f"{route.name} changed {name}: {sorted(changed)[:5]}"] if changed else []
+            problems += [f"{route.name} logged {line}" for line in errors_in(capsys.readouterr().err)]
+            counts = ", ".join(f"{times} x {status or 'no answer'}" for status, times in sorted(statuses.items()))
+            statistics.append(f"{route.name}: {statuses.total()} in {time.perf_counter() - started:.1f} s: {counts}")
+    sys.stdout.write("\n".join(statistics))
+    seed = f"SEATWEB_TEST_SEED={os.environ['SEATWEB_TEST_SEED']}"
+    assert not problems, f"{len(problems)} problems, {seed}\n\n" + "\n\n".join(problems[:12])
 
 
 @pytest.mark.parametrize("path", ["/days/2026-11-23/any", "/bookings", "/nowhere"])
@@ -188,7 +187,7 @@ async def test_a_client_that_disconnects_early_is_not_logged_as_an_error(
     site = start_site(SEATWEB_LOG_FORMAT="json")
     kind = "application/json" if path == "/bookings" else "application/x-www-form-urlencoded"
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: 50\r\n\r\na=b"
-    await asyncio.to_thread(line_to(site).ask, Attempt(head.encode(), "leaves", leaves=True))
+    await asyncio.to_thread(line_to(site).ask, Attempt(head.encode(), "disconnects", disconnects=True))
     log = ""
 
     async def is_logged() -> bool:
@@ -197,7 +196,7 @@ async def test_a_client_that_disconnects_early_is_not_logged_as_an_error(
         return f'"path":"{path}"' in log
 
     await within(5, is_logged)
-    assert wrong_in(log) == []
+    assert errors_in(log) == []
     assert '"status":4' in log
 
 
@@ -205,16 +204,16 @@ async def test_an_id_beyond_bigint_is_not_found(
     start_site: Callable[..., Site], connection: asyncpg.Connection, clock: Clock
 ) -> None:
     site = start_site()
-    odd = []
+    unexpected = []
     async with populated(site, connection, clock) as everyone:
         for route, _ in table(site):
             base = route.form.bases[0]
             for name in {"user_text", "passkey_text", "booking_text", "seat_text", "booking_id"} & {*base.path}:
                 for number in (2**63, 10**19 - 1):
-                    too_far = base._replace(path={**base.path, name: b"%d" % number})
-                    asked = route._replace(form=Form((too_far,)))
-                    ((_, attempt),) = sound(asked, everyone, b"localhost")
-                    seen, _ = await asyncio.to_thread(send, site, asked, [attempt])
+                    too_large = base._replace(path={**base.path, name: b"%d" % number})
+                    changed_route = route._replace(form=Form((too_large,)))
+                    ((_, attempt),) = unchanged(changed_route, everyone, b"localhost")
+                    seen, _ = await asyncio.to_thread(send, site, changed_route, [attempt])
                     if seen != {404: 1}:
-                        odd.append((route.name, number, seen))
-    assert odd == []
+                        unexpected.append((route.name, number, seen))
+    assert unexpected == []

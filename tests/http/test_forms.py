@@ -51,7 +51,7 @@ async def test_the_refusal_does_not_wait_for_the_body(site: Site) -> None:
 async def test_a_refused_form_gets_a_page_that_says_what_to_do(site: Site) -> None:
     headers = {"Content-Type": "text/plain"}
     answer = await site.visitor().http.post("/login", content=b"a", headers=headers)
-    check(answer, "no form")
+    check(answer, "a refused form")
     assert one(soup(answer), "h1").get_text(strip=True) == "This form cannot be read"
     partial = await site.visitor().http.post("/login", content=b"a", headers=headers | HTMX)
     assert partial.status_code == 415
@@ -69,14 +69,14 @@ async def test_an_ambiguous_or_far_too_long_form_is_refused(
     body = f"_csrf_token={token}&username=ada&password=correct horse battery&{more}"
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     assert (await visitor.http.post("/register", content=body.encode(), headers=headers)).status_code == 422
-    no_text = f"_csrf_token={token}&username=ada&password=".encode() + b"\xff"
-    assert (await visitor.http.post("/register", content=no_text, headers=headers)).status_code == 422
+    not_utf8 = f"_csrf_token={token}&username=ada&password=".encode() + b"\xff"
+    assert (await visitor.http.post("/register", content=not_utf8, headers=headers)).status_code == 422
     assert await connection.fetchval("select count(*) from users") == 0
 
 
 async def test_passwords_are_not_cached_with_forms(site: Site) -> None:
     visitor = site.visitor()
     await visitor.register("ada")
-    from litestar._parsers import parse_url_encoded_form_data  # noqa: PLC0415 - the cache that is meant
+    from litestar._parsers import parse_url_encoded_form_data  # noqa: PLC0415 - the cache in question
 
     assert parse_url_encoded_form_data.cache_info().currsize == 0

@@ -56,7 +56,7 @@ def requests(found: list[HTTPRoute]) -> Iterator[Asked]:
                 yield Asked(method, path, JSON)
 
 
-def beyond_the_routes() -> Iterator[Asked]:
+def extra_requests() -> Iterator[Asked]:
     yield Asked("GET", "/nowhere", {})
     yield Asked("GET", "/nowhere", HTMX)
     yield Asked("DELETE", "/nowhere", {})
@@ -67,7 +67,7 @@ def beyond_the_routes() -> Iterator[Asked]:
     yield Asked("GET", "/days/2026-13-45", {})
     yield Asked("GET", "/days/2030-01-01/seats/1", {})
     yield Asked("GET", "/days/2026-11-23/live", {})  # a stream
-    yield Asked("GET", "/", {"host": "a:b"})  # a host that cannot exist
+    yield Asked("GET", "/", {"host": "a:b"})  # an invalid host
 
 
 def check(asked: Asked, answer: httpx.Response, *, https: bool) -> None:
@@ -88,11 +88,11 @@ def check(asked: Asked, answer: httpx.Response, *, https: bool) -> None:
         assert kind, where
     if kind.startswith("text/"):
         assert "charset=utf-8" in headers["content-type"] or asked.path.startswith("/static/"), where
-    kept = headers["cache-control"]
+    cache_control = headers["cache-control"]
     if not asked.path.startswith(PUBLIC) or answer.status_code >= 400:
-        assert "no-store" in kept or kept == "private, no-cache", where
+        assert "no-store" in cache_control or cache_control == "private, no-cache", where
     if kind == "text/html" or answer.status_code in {301, 302, 303, 307}:
-        assert "no-store" in kept, where
+        assert "no-store" in cache_control, where
     # The policy's 'self' must allow only static/ as a source of scripts and styles: nothing else has such a type.
     assert asked.path.startswith("/static/") or not re.search("script|css|wasm", kind), where
     if kind != "text/html":
@@ -131,7 +131,7 @@ async def test_every_response_of_every_route_has_security_headers(
     statuses: set[int] = set()
     nobody = site.visitor()
     async with site.people(1) as (ada,):
-        for asked in [*requests(found), *beyond_the_routes()]:
+        for asked in [*requests(found), *extra_requests()]:
             for visitor, body in ((nobody, b""), (ada, b""), (ada, b"x" * 70_000)):
                 if body and asked.method not in {"POST", "PATCH", "PUT"}:
                     continue
@@ -143,10 +143,10 @@ async def test_every_response_of_every_route_has_security_headers(
 
 async def test_every_cookie_is_bound_to_the_host(start_site: Callable[..., Site]) -> None:
     visitor = start_site(SEATWEB_PUBLIC_URL=HTTPS).visitor()
-    carried: dict[str, str] = {}  # sent by hand: the client sends Secure cookies over https only
+    jar: dict[str, str] = {}  # sent by hand: the client sends Secure cookies over https only
 
     async def ask_with_cookies(path: str, form: dict[str, str] | None = None) -> httpx.Response:
-        headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in carried.items())}
+        headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in jar.items())}
         answer = await visitor.http.request("POST" if form else "GET", path, data=form, headers=headers)
         for line in answer.headers.get_list("set-cookie"):
             name, _, value = line.partition(";")[0].partition("=")
@@ -156,7 +156,7 @@ async def test_every_cookie_is_bound_to_the_host(start_site: Callable[..., Site]
             assert not any(attribute.startswith("domain") for attribute in attributes), line
             others = [other for key, other in answer.headers.multi_items() if key != "set-cookie"]
             assert len(value) < 16 or not any(value in other for other in others), line
-            carried[name] = value
+            jar[name] = value
         return answer
 
     account = {"username": "ada", "password": "correct horse battery"}
@@ -166,7 +166,7 @@ async def test_every_cookie_is_bound_to_the_host(start_site: Callable[..., Site]
         answer = await ask_with_cookies(path, {"_csrf_token": token, **fields})
         assert answer.status_code == 303, path
     assert {"__Host-seatweb_csrf", "__Host-seatweb_session", "__Host-seatweb_notice", "__Host-seatweb_changed"} <= set(
-        carried
+        jar
     )
 
 
@@ -182,23 +182,23 @@ async def raw(site: Site, request: bytes) -> bytes:
 
 async def test_a_request_with_ambiguous_framing_is_refused(site: Site) -> None:
     hidden = b"GET /account HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    for both in (
+    for lines in (
         b"Content-Length: %d\r\nTransfer-Encoding: chunked" % (5 + len(hidden)),
         b"Content-Length: 5\r\nContent-Length: %d" % (5 + len(hidden)),
         b"Transfer-Encoding: chunked, identity",
         b"Transfer-Encoding : chunked",
         b"Content-Length: +5",
     ):
-        answer = await raw(site, b"POST /login HTTP/1.1\r\nHost: localhost\r\n" + both + b"\r\n\r\n0\r\n\r\n" + hidden)
-        assert answer.count(b"HTTP/1.1 ") == 1, both  # the smuggled request was not answered
-        assert answer.startswith(b"HTTP/1.1 400"), both
+        answer = await raw(site, b"POST /login HTTP/1.1\r\nHost: localhost\r\n" + lines + b"\r\n\r\n0\r\n\r\n" + hidden)
+        assert answer.count(b"HTTP/1.1 ") == 1, lines  # the smuggled request was not answered
+        assert answer.startswith(b"HTTP/1.1 400"), lines
 
 
 async def test_trace_and_connect_are_not_answered(site: Site) -> None:
     for method in ("TRACE", "CONNECT", "TRACK"):
-        answer = await site.visitor().http.request(method, "/account", headers={"X-Secret": "told"})
+        answer = await site.visitor().http.request(method, "/account", headers={"X-Secret": "echoed-value"})
         assert answer.status_code in {400, 405}, method
-        assert "told" not in answer.text, method
+        assert "echoed-value" not in answer.text, method
 
 
 async def test_a_new_site_has_no_default_accounts(connection: asyncpg.Connection) -> None:

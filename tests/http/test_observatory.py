@@ -20,16 +20,16 @@ from bs4 import BeautifulSoup
 from tests.support import Site
 
 HTTPS: Final = "https://seats.example.org"
-SIX_MONTHS: Final = 15_552_000  # seconds; the Observatory's own "white lie"
+SIX_MONTHS: Final = 15_552_000  # seconds; 180 days, as the Observatory counts them
 BROAD: Final = {"ftp:", "http:", "https:", "*", "http://*", "http://*.*", "https://*", "https://*.*"}
 PLAIN: Final = ("http:", "ftp:")
 INLINE: Final = {"'unsafe-inline'", "data:"}
-MOST: Final = {
+MAXIMUM: Final = {
     "content-security-policy": 10, "cookies": 5, "cors": 0, "redirection": 0, "referrer-policy": 5,
     "strict-transport-security": 5, "subresource-integrity": 5, "x-content-type-options": 0, "x-frame-options": 5,
     "cross-origin-resource-policy": 10, "cross-origin-opener-policy": 10, "cross-origin-embedder-policy": 10,
 }  # fmt: skip
-CLASSIC: Final = MOST.keys() - {"cross-origin-opener-policy", "cross-origin-embedder-policy"}
+CLASSIC: Final = MAXIMUM.keys() - {"cross-origin-opener-policy", "cross-origin-embedder-policy"}
 
 Points = dict[str, int]
 
@@ -50,8 +50,8 @@ def content_security_policy(headers: httpx.Headers) -> int:
     active = [source for name, sources in policy.items() if name not in passive for source in sources]
     if script & (BROAD | INLINE) or objects & BROAD or any(source.startswith(PLAIN) for source in active):
         return -20
-    shown = [source for name in passive for source in policy.get(name, policy.get("default-src", set()))]
-    if "'unsafe-eval'" in script | style or any(source.startswith(PLAIN) for source in shown):
+    passive_sources = [source for name in passive for source in policy.get(name, policy.get("default-src", set()))]
+    if "'unsafe-eval'" in script | style or any(source.startswith(PLAIN) for source in passive_sources):
         return -10
     if style & (BROAD | INLINE):
         return 0
@@ -152,23 +152,23 @@ def points(answer: httpx.Response, origin: str = "https://observatory.example") 
     }
 
 
-def score(given: Points) -> int:
-    least = 100 + sum(value for value in given.values() if value < 0)
-    return max(0, 100 + sum(given.values()) if least >= 90 else least)
+def score(earned: Points) -> int:
+    penalized = 100 + sum(value for value in earned.values() if value < 0)
+    return max(0, 100 + sum(earned.values()) if penalized >= 90 else penalized)
 
 
-async def look(site: Site, path: str) -> httpx.Response:
+async def get(site: Site, path: str) -> httpx.Response:
     return await site.visitor().get(path, headers={"Origin": "https://observatory.example"})
 
 
 @pytest.mark.parametrize("path", ["/", "/days/2026-11-23/seats/8", "/login", "/register", "/docs"])
 async def test_pages_get_the_full_score_except_for_preloading(start_site: Callable[..., Site], path: str) -> None:
-    answer = await look(start_site(SEATWEB_PUBLIC_URL=HTTPS, SEATWEB_CORS_ORIGINS="https://intranet.example.org"), path)
+    answer = await get(start_site(SEATWEB_PUBLIC_URL=HTTPS, SEATWEB_CORS_ORIGINS="https://intranet.example.org"), path)
     assert answer.status_code == 200
-    given = points(answer)
-    assert [name for name, most in MOST.items() if given[name] < most] == ["strict-transport-security"]
-    assert score({name: given[name] for name in CLASSIC}) == 140  # of 145
-    assert score(given) == 160  # of 165
+    earned = points(answer)
+    assert [name for name, most in MAXIMUM.items() if earned[name] < most] == ["strict-transport-security"]
+    assert score({name: earned[name] for name in CLASSIC}) == 140  # of 145
+    assert score(earned) == 160  # of 165
 
 
 async def test_pages_for_returning_visitors_keep_the_score(start_site: Callable[..., Site]) -> None:
@@ -214,7 +214,7 @@ WEAKER: Final = [
 async def test_weaker_headers_lower_the_score(
     start_site: Callable[..., Site], header: str, value: str | None, expected: int
 ) -> None:
-    answer = await look(start_site(SEATWEB_PUBLIC_URL=HTTPS), "/")
+    answer = await get(start_site(SEATWEB_PUBLIC_URL=HTTPS), "/")
     answer.headers.pop(header, None)
     if value is not None:
         answer.headers[header] = value
@@ -228,7 +228,7 @@ async def test_weaker_headers_lower_the_score(
 async def test_cors_with_credentials_for_everyone_costs_the_most(
     start_site: Callable[..., Site], headers: dict[str, str], expected: int
 ) -> None:
-    answer = await look(start_site(SEATWEB_PUBLIC_URL=HTTPS), "/")
+    answer = await get(start_site(SEATWEB_PUBLIC_URL=HTTPS), "/")
     answer.headers.update(headers)
     assert score(points(answer)) == expected
 

@@ -57,7 +57,7 @@ async def test_an_answer_before_the_body_announces_the_close(site: Site) -> None
 
 
 @pytest.mark.parametrize("refused", ["404", "413", "431"])
-async def test_a_client_that_keeps_dripping_is_disconnected(
+async def test_a_client_that_keeps_sending_is_disconnected(
     site: Site, monkeypatch: pytest.MonkeyPatch, refused: str
 ) -> None:
     monkeypatch.setattr(BoundedHttp, "linger_seconds", 0.1)
