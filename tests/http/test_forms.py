@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from tests.support import HTMX, Site, one, says, soup
-from tests.web.test_html import check
+from tests.web.test_html import check_html
 
 # A part with a charset that Python decodes in quadratic time.
 SLOW = b"xn--" + ("\u0301\u0316" * 30_000).encode("punycode")
@@ -51,7 +51,7 @@ async def test_the_refusal_does_not_wait_for_the_body(site: Site) -> None:
 async def test_a_refused_form_gets_a_page_that_says_what_to_do(site: Site) -> None:
     headers = {"Content-Type": "text/plain"}
     answer = await site.visitor().http.post("/login", content=b"a", headers=headers)
-    check(answer, "a refused form")
+    check_html(answer, "a refused form")
     assert one(soup(answer), "h1").get_text(strip=True) == "This form cannot be read"
     partial = await site.visitor().http.post("/login", content=b"a", headers=headers | HTMX)
     assert partial.status_code == 415

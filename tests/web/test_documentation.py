@@ -1,4 +1,4 @@
-"""The documentation page says all that the OpenAPI document says, and every problem leads to its explanation."""
+"""The documentation page shows everything in the OpenAPI document, and every problem links to its explanation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from seatweb.web.api_docs import documentation_page
 from tests.support import Clock, Site, one, soup
 
 
-async def read(site: Site) -> tuple[dict[str, Any], Tag]:
+async def document_and_page(site: Site) -> tuple[dict[str, Any], Tag]:
     visitor = site.visitor()
     document = (await visitor.get("/openapi.json")).json()
     answer = await visitor.get("/docs")
@@ -26,20 +26,20 @@ async def read(site: Site) -> tuple[dict[str, Any], Tag]:
     return document, one(soup(answer), "main")
 
 
-def every_error() -> set[type[SeatwebError]]:
+def error_classes() -> set[type[SeatwebError]]:
     for module in pkgutil.walk_packages(seatweb.__path__, "seatweb."):
         if not module.name.endswith("__main__"):
             import_module(module.name)
-    found, waiting = set[type[SeatwebError]](), [SeatwebError]
-    while waiting:
-        subclasses = [error for error in waiting.pop().__subclasses__() if error.__module__.startswith("seatweb.")]
+    found, pending = set[type[SeatwebError]](), [SeatwebError]
+    while pending:
+        subclasses = [error for error in pending.pop().__subclasses__() if error.__module__.startswith("seatweb.")]
         found.update(error for error in subclasses if error.code != SeatwebError.code)
-        waiting.extend(subclasses)
+        pending.extend(subclasses)
     return found
 
 
-async def test_every_operation_and_answer_is_on_the_page(site: Site) -> None:
-    document, page = await read(site)
+async def test_the_page_shows_every_operation_and_response(site: Site) -> None:
+    document, page = await document_and_page(site)
     seen = set()
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
@@ -59,36 +59,36 @@ async def test_every_operation_and_answer_is_on_the_page(site: Site) -> None:
     assert seen == set(OPERATIONS)
 
 
-async def test_every_answer_is_explained_with_its_problems(site: Site) -> None:
-    document, page = await read(site)
+async def test_every_response_is_described_and_links_to_its_problems(site: Site) -> None:
+    document, page = await document_and_page(site)
     for methods in document["paths"].values():
         for operation in methods.values():
             article = one(page, f"#{operation['operationId']}").find_parent("article")
             assert article
             linked = {str(link["href"]).removeprefix("#") for link in article.select(".api-refusals a")}
-            given = set()
+            documented = set()
             for status, answer in operation["responses"].items():
                 assert answer["description"]
                 content = answer.get("content", {})
                 if "application/problem+json" in content:
                     examples = content["application/problem+json"]["examples"]
-                    given.update(examples)
+                    documented.update(examples)
                     assert all(str(example["value"]["status"]) == status for example in examples.values())
                 elif content:
                     assert content["application/json"]["examples"]
-            assert linked == given
+            assert linked == documented
 
 
-async def test_every_field_of_every_shape_is_on_the_page(site: Site) -> None:
-    document, page = await read(site)
-    named = {element.get_text().rpartition(".")[2] for element in page.select("th code")}
-    for name, shape in document["components"]["schemas"].items():
-        assert set(shape.get("properties", {})) <= named, name
+async def test_the_page_shows_every_field_of_every_schema(site: Site) -> None:
+    document, page = await document_and_page(site)
+    names = {element.get_text().rpartition(".")[2] for element in page.select("th code")}
+    for name, schema in document["components"]["schemas"].items():
+        assert set(schema.get("properties", {})) <= names, name
 
 
-async def test_every_code_of_the_code_base_has_its_anchor(site: Site) -> None:
-    document, page = await read(site)
-    codes = {error.code for error in every_error()} | {error.code for error in REFUSALS.values()} | {"internal_error"}
+async def test_every_error_code_has_an_anchor(site: Site) -> None:
+    document, page = await document_and_page(site)
+    codes = {error.code for error in error_classes()} | {error.code for error in REFUSALS.values()} | {"internal_error"}
     assert codes == set(ADVICE) == set(problems())
     for code in codes:
         assert code in one(page, f"dl #{code}").get_text()
@@ -96,10 +96,10 @@ async def test_every_code_of_the_code_base_has_its_anchor(site: Site) -> None:
     assert all(inspect.cleandoc(problem["description"]) for problem in document["x-problems"])
 
 
-async def test_every_type_that_the_api_gives_leads_to_an_anchor(site: Site, clock: Clock) -> None:
-    _, page = await read(site)
+async def test_the_type_of_every_problem_links_to_an_anchor(site: Site, clock: Clock) -> None:
+    _, page = await document_and_page(site)
     visitor = site.visitor()
-    json = {"content-type": "application/json"}
+    json_type = {"content-type": "application/json"}
     john = {"username": "john", "password": "secret"}
     token = (await visitor.http.post("/auth/register", json=john)).json()["access_token"]
     bearer = {"authorization": f"Bearer {token}"}
@@ -110,11 +110,11 @@ async def test_every_type_that_the_api_gives_leads_to_an_anchor(site: Site, cloc
         await visitor.get("/seats/nowhere"),
         await visitor.get("/bookings?limit=many", headers=bearer),
         await visitor.http.put("/bookings", headers=bearer),
-        await visitor.http.post("/auth/login", content="{", headers=json),
+        await visitor.http.post("/auth/login", content="{", headers=json_type),
         await visitor.http.post("/auth/login", content="a=b"),
         await visitor.http.post("/auth/login", json=john | {"password": "wrong"}),
         await visitor.http.post("/auth/register", json=john),
-        await visitor.http.post("/auth/register", content=b"x" * 100_000, headers=json),
+        await visitor.http.post("/auth/register", content=b"x" * 100_000, headers=json_type),
         await visitor.http.post("/bookings", json={"seat_id": 2}, headers=bearer),
         await visitor.http.post("/bookings", json={"seat_id": 0}, headers=bearer),
         await visitor.http.post(
@@ -131,14 +131,14 @@ async def test_every_type_that_the_api_gives_leads_to_an_anchor(site: Site, cloc
     assert len({answer.json()["code"] for answer in refusals}) == len(refusals)
 
 
-async def test_every_link_on_the_page_leads_somewhere(site: Site) -> None:
-    _, page = await read(site)
+async def test_every_link_within_the_page_has_a_target(site: Site) -> None:
+    _, page = await document_and_page(site)
     for link in page.select("a[href^='#']"):
         assert one(page, str(link["href"]))
 
 
-async def test_commands_name_the_public_address(site: Site) -> None:
-    document, _ = await read(site)
+async def test_example_commands_use_the_public_url(site: Site) -> None:
+    document, _ = await document_and_page(site)
     page = documentation_page(document, "https://seats.example.org")
-    commands = [request.text for group in page.groups for one in group.operations for request in one.requests]
+    commands = [request.text for group in page.groups for item in group.operations for request in item.requests]
     assert all("https://seats.example.org/" in command for command in commands)

@@ -1,4 +1,4 @@
-"""Pages are closed: only signed-in users get one, unless its route says that it is for everyone."""
+"""Pages are for signed-in users only, unless their route says that it is for everyone."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ async def new_form() -> str:
     return "for signed-in users"
 
 
-async def test_a_new_page_is_closed_until_it_says_otherwise(
+async def test_a_new_page_requires_signing_in_by_default(
     start_site: Callable[..., Site], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, handler in (("documentation", new_page), ("missing", new_form)):
         monkeypatch.setattr(app, name, handler)
     site = start_site()
     async with site.people(1) as (ada,):
-        nobody = site.visitor()
-        assert (await nobody.get("/new-page")).headers["location"] == "/login?next=/new-page"
-        assert (await nobody.post("/new-form")).headers["location"].startswith("/login?next=")
+        visitor = site.visitor()
+        assert (await visitor.get("/new-page")).headers["location"] == "/login?next=/new-page"
+        assert (await visitor.post("/new-form")).headers["location"].startswith("/login?next=")
         assert (await ada.get("/new-page")).text == (await ada.post("/new-form")).text == "for signed-in users"

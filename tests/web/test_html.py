@@ -1,4 +1,4 @@
-"""Every page is valid HTML, as a browser gets it and as htmx gets it."""
+"""Every page is valid HTML, as a full page and as a partial for htmx."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ PATHS = {
     "login": "/login?next=/days/2026-11-23%3Fa%3D%22%3E",
     "register": "/register",
     "documentation": "/docs",
-    "nowhere": "/nowhere%3Cscript%3E",
+    "an unknown path": "/nowhere%3Cscript%3E",
 }
 
 
-def check(answer: httpx.Response, name: str) -> None:
+def check_html(answer: httpx.Response, name: str) -> None:
     parser = html5lib.HTMLParser(strict=False, namespaceHTMLElements=False)
     if "<html" in answer.text:
         parser.parse(answer.text)
     else:
         parser.parseFragment(answer.text)
-    mistakes = [(position, code) for position, code, _ in parser.errors]
-    assert mistakes == [], f"{name}: {mistakes}"
+    errors = [(position, code) for position, code, _ in parser.errors]
+    assert errors == [], f"{name}: {errors}"
     page = soup(answer)
     ids = Counter(str(element["id"]) for element in page.select("[id]"))
-    assert [one for one, count in ids.items() if count > 1] == [], name
+    assert [id_ for id_, count in ids.items() if count > 1] == [], name
     if "<html" not in answer.text:
-        return  # what a partial refers to may stand in the page
+        return  # a partial may refer to elements of the page
     for attribute in ("for", "aria-labelledby", "aria-describedby", "aria-controls"):
         for element in page.select(f"[{attribute}]"):
             for reference in str(element[attribute]).split():
@@ -65,21 +65,21 @@ async def test_every_page_is_valid(site: Site, clock: Clock, connection: object,
         for name, path in PATHS.items():
             answer = await visitor.get(path)
             if answer.status_code != 303:
-                check(answer, name)
+                check_html(answer, name)
             assert "<s>" not in answer.text
-            part = await visitor.get(path, headers=HTMX)
-            if part.text:
-                check(part, f"{name} for htmx")
+            partial = await visitor.get(path, headers=HTMX)
+            if partial.text:
+                check_html(partial, f"{name} for htmx")
 
 
 async def test_every_answer_to_a_form_is_valid(site: Site, clock: Clock) -> None:
     async with site.people(2) as (ada, grace):
         await grace.book(clock.today, 43)
         for post in (ada.post, ada.post_htmx):
-            check(await post(f"{DAY}/seats/43/book"), "a lost race")
-            check(await post(f"{DAY}/seats/999/book"), "no such seat")
-            check(await post("/days/2030-01-01/any"), "too far ahead")
-        check(await ada.post_htmx(f"{DAY}/seats/7/book"), "booked")
-        check(await ada.post_htmx(f"{DAY}/seats/8/move"), "moved")
-        check(await ada.post("/register", username='"><script>', password=""), "a refused form")
-        check(await ada.post("/login", username='"><script>', password="x"), "a refused sign-in")
+            check_html(await post(f"{DAY}/seats/43/book"), "a lost race")
+            check_html(await post(f"{DAY}/seats/999/book"), "no such seat")
+            check_html(await post("/days/2030-01-01/any"), "too far ahead")
+        check_html(await ada.post_htmx(f"{DAY}/seats/7/book"), "booked")
+        check_html(await ada.post_htmx(f"{DAY}/seats/8/move"), "moved")
+        check_html(await ada.post("/register", username='"><script>', password=""), "a refused form")
+        check_html(await ada.post("/login", username='"><script>', password="x"), "a refused sign-in")

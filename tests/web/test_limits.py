@@ -1,4 +1,4 @@
-"""Limits as people meet them: a page that says when, the form as it was, and nobody who is signed in thrown out."""
+"""Limits on pages: a refusal says when to try again and keeps what was typed; signed-in users stay signed in."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from seatweb.settings import Backends
 from tests.support import HTMX, NO_LIMITS, Clock, Site, Visitor, one, says, soup, together, within
 
 DAY = "2026-11-23"
-WORDS = re.compile(r"Too many attempts\. Try again at (\d\d:\d\d)( tomorrow)?, in (\d+) (minute|hour)s?\.")
+MESSAGE = re.compile(r"Too many attempts\. Try again at (\d\d:\d\d)( tomorrow)?, in (\d+) (minute|hour)s?\.")
 
 
 def refused(answer: httpx.Response, seconds: int = 3600) -> str:
-    """Return the words of a refusal that says when to come again, in the header and to people."""
+    """Return the message of a 429, after checking that it and Retry-After say when to try again."""
     assert answer.status_code == 429, answer.text
     wait = int(answer.headers["retry-after"])
     assert 0 < wait <= seconds
-    words = says(answer)
+    message = says(answer)
     if wait < 60:
-        assert re.search(r"Too many attempts\. Try again in \d+ seconds?\.", words), words
-        return words
-    match = WORDS.search(words)
-    assert match, words
-    at = datetime.now(UTC) + timedelta(seconds=wait)
-    assert match[1] in {f"{at + timedelta(minutes=n):%H:%M}" for n in (0, 1)}
-    return words
+        assert re.search(r"Too many attempts\. Try again in \d+ seconds?\.", message), message
+        return message
+    match = MESSAGE.search(message)
+    assert match, message
+    end = datetime.now(UTC) + timedelta(seconds=wait)
+    assert match[1] in {f"{end + timedelta(minutes=n):%H:%M}" for n in (0, 1)}
+    return message
 
 
 @pytest.mark.parametrize("name", ["ada", "nobody at all"])
-async def test_an_account_has_ten_wrong_passwords_an_hour_whether_it_exists_or_not(site: Site, name: str) -> None:
+async def test_a_username_has_ten_failed_sign_ins_an_hour_whether_it_exists_or_not(site: Site, name: str) -> None:
     ada, guesser = site.visitor(), site.visitor()
     await ada.register("ada")
     await guesser.csrf()
@@ -46,34 +46,34 @@ async def test_an_account_has_ten_wrong_passwords_an_hour_whether_it_exists_or_n
     for answer in answers:
         if answer.status_code == 429:
             refused(answer)
-    page = await guesser.login(name.upper())  # with the right password, too
+    page = await guesser.login(name.upper())  # even with the right password
     refused(page)
     form = soup(page)
     assert one(form, "form[action='/login'] input[name=username]")["value"] == name.upper()
     assert not one(form, "input[name=password]").get("value")
-    assert not form.select("[aria-invalid]")  # nothing is wrong with what was typed
+    assert not form.select("[aria-invalid]")  # the input is valid
     assert page.headers["cache-control"] == "no-store"
     refused(await guesser.http.post("/login", data={"_csrf_token": guesser.token, "username": name}, headers=HTMX))
     assert len(soup(page).select("[role=alert]")) >= 1
-    # Who is signed in stays so, and can do everything.
+    # Signed-in users and other names are not limited.
     assert (await ada.get("/account")).status_code == 200
     assert (await ada.post(f"/days/{DAY}/seats/7/book")).status_code == 303
     assert (await site.visitor().register("grace")).status_code == 303
 
 
-@pytest.mark.parametrize("written", ["{}", "\x01{}", "user {}"])
-async def test_no_username_spends_the_tries_of_another_s_own_password(
-    site: Site, connection: asyncpg.Connection, written: str
+@pytest.mark.parametrize("pattern", ["{}", "\x01{}", "user {}"])
+async def test_no_username_exhausts_another_users_password_confirmations(
+    site: Site, connection: asyncpg.Connection, pattern: str
 ) -> None:
     ada, guesser = site.visitor(), site.visitor()
     await ada.register("ada")
-    name = written.format(await connection.fetchval("select id from users"))
+    name = pattern.format(await connection.fetchval("select id from users"))
     assert {(await guesser.login(name, "wrong")).status_code for _ in range(12)} == {422, 429}
-    change = {"password": "correct horse battery", "new_password": "another horse battery"}
-    assert (await ada.post("/account/password", **change)).status_code == 303
+    fields = {"password": "correct horse battery", "new_password": "another horse battery"}
+    assert (await ada.post("/account/password", **fields)).status_code == 303
 
 
-async def test_unknown_and_known_are_told_the_same(site: Site) -> None:
+async def test_known_and_unknown_usernames_get_the_same_refusal(site: Site) -> None:
     await site.visitor().register("ada")
     pages = []
     for name in ("ada", "eve"):
@@ -87,7 +87,7 @@ async def test_unknown_and_known_are_told_the_same(site: Site) -> None:
     assert pages[0] == pages[1]
 
 
-async def test_an_address_has_thirty_a_minute(site: Site) -> None:
+async def test_an_address_has_thirty_failed_sign_ins_a_minute(site: Site) -> None:
     visitor = site.visitor()
     await visitor.csrf()
     answers = [await visitor.login(f"user {n}", "wrong") for n in range(31)]
@@ -95,7 +95,7 @@ async def test_an_address_has_thirty_a_minute(site: Site) -> None:
     refused(answers[-1], 60)
 
 
-async def test_a_right_password_costs_nothing_and_forgives_nothing(site: Site) -> None:
+async def test_a_correct_password_neither_counts_nor_resets_the_count(site: Site) -> None:
     await site.visitor().register("ada")
     for _ in range(9):
         assert (await site.visitor().login("ada", "wrong")).status_code == 422
@@ -105,10 +105,12 @@ async def test_a_right_password_costs_nothing_and_forgives_nothing(site: Site) -
     refused(await site.visitor().login("ada"))
 
 
-async def test_registrations_of_an_address(start_site: Callable[..., Site], connection: asyncpg.Connection) -> None:
+async def test_registrations_are_limited_by_address(
+    start_site: Callable[..., Site], connection: asyncpg.Connection
+) -> None:
     site = start_site(SEATWEB_LIMIT_REGISTRATIONS="3/day", SEATWEB_TRUSTED_PROXIES="127.0.0.1")
     visitor = site.visitor()
-    assert (await visitor.register("x")).status_code == 422  # what cannot be used is no attempt
+    assert (await visitor.register("x")).status_code == 422  # invalid input does not count
     for n in range(3):
         assert (await site.visitor().register(f"user {n}")).status_code == 303
     page = await visitor.register("ada")
@@ -119,7 +121,7 @@ async def test_registrations_of_an_address(start_site: Callable[..., Site], conn
     assert (await elsewhere.register("ada")).status_code == 303
 
 
-async def test_a_header_of_a_stranger_is_not_believed(start_site: Callable[..., Site]) -> None:
+async def test_x_forwarded_for_from_an_untrusted_peer_is_ignored(start_site: Callable[..., Site]) -> None:
     site = start_site(SEATWEB_LIMIT_REGISTRATIONS="1/day")
     assert (await site.visitor(headers={"x-forwarded-for": "198.51.100.1"}).register("ada")).status_code == 303
     for header in ("198.51.100.2", "", ",,,", "unknown", "a" * 5000, "::1, ::2"):
@@ -127,16 +129,16 @@ async def test_a_header_of_a_stranger_is_not_believed(start_site: Callable[..., 
 
 
 @pytest.mark.parametrize("how", ["plain", "htmx"])
-async def test_bookings_and_moves_of_a_user(
+async def test_bookings_and_moves_are_limited_by_user(
     start_site: Callable[..., Site], connection: asyncpg.Connection, clock: Clock, how: str
 ) -> None:
     site = start_site(SEATWEB_LIMIT_BOOKINGS="3/hour")
     async with site.people(2) as (ada, grace):
         post = ada.post if how == "plain" else ada.post_htmx
-        done = 303 if how == "plain" else 200
-        assert (await post(f"/days/{DAY}/seats/7/book")).status_code == done
-        assert (await post(f"/days/{DAY}/seats/8/move")).status_code == done
-        assert (await post(f"/days/{clock.ahead(1)}/any")).status_code == done
+        success = 303 if how == "plain" else 200
+        assert (await post(f"/days/{DAY}/seats/7/book")).status_code == success
+        assert (await post(f"/days/{DAY}/seats/8/move")).status_code == success
+        assert (await post(f"/days/{clock.ahead(1)}/any")).status_code == success
         for path in (
             f"/days/{clock.ahead(2)}/seats/9/book",
             f"/days/{DAY}/seats/9/move",
@@ -146,16 +148,16 @@ async def test_bookings_and_moves_of_a_user(
             refused(answer)
             assert one(soup(answer), "#say-alert").get_text(strip=True).startswith("Too many attempts.")
             assert ("<html" in answer.text) == (how == "plain")
-            assert len(soup(answer).select("[data-seat-id]")) >= 80  # the map as it is
+            assert len(soup(answer).select("[data-seat-id]")) >= 80  # the current map
         assert await connection.fetchval("select count(*) from bookings where status = 'confirmed'") == 2
-        # Everything else goes on, for everyone.
+        # The user's other actions and other users are not limited.
         booking = await connection.fetchval("select id from bookings where seat_id = 8")
         assert (await ada.post(f"/my/bookings/{booking}/cancel")).status_code == 303
         assert (await grace.book(clock.today, 7)).status_code == 303
 
 
-async def test_holds_of_a_user(start_site: Callable[..., Site]) -> None:
-    """The panel stays as it is, so it does not ask again by itself; booking needs no hold."""
+async def test_holds_are_limited_by_user(start_site: Callable[..., Site]) -> None:
+    """The panel is not swapped, so it does not request the hold again; booking needs no hold."""
     site = start_site(SEATWEB_LIMIT_HOLDS="2/minute")
     async with site.people(1) as (ada,):
         for seat_id in (7, 8):
@@ -171,64 +173,64 @@ async def test_holds_of_a_user(start_site: Callable[..., Site]) -> None:
         assert (await ada.post(f"/days/{DAY}/seats/9/book")).status_code == 303
 
 
-async def test_one_click_each_meets_no_limit(site: Site, clock: Clock) -> None:
-    """A flash sale from one address: 150 users, 80 seats, one click each."""
+async def test_one_click_per_user_is_never_limited(site: Site, clock: Clock) -> None:
+    """150 users behind one address want 80 seats, with one click each."""
     async with site.people(150) as people:
         answers = await together(*(visitor.book(clock.today, n % 80 + 1) for n, visitor in enumerate(people)))
         assert set(Counter(answer.status_code for answer in answers)) <= {303, 409, 503}
 
 
-async def ask_four(sites: list[Site], visitors: list[Visitor], name: str) -> Counter[int]:
-    turns = [visitors[n % len(sites)].login(name, "wrong") for n in range(60)]
-    return Counter(answer.status_code for answer in await together(*turns))
+async def guess_sixty_times(sites: list[Site], visitors: list[Visitor], name: str) -> Counter[int]:
+    guesses = [visitors[n % len(sites)].login(name, "wrong") for n in range(60)]
+    return Counter(answer.status_code for answer in await together(*guesses))
 
 
-async def test_four_replicas_let_ten_in(start_site: Callable[..., Site]) -> None:
+async def test_four_replicas_share_the_limit_of_ten_failed_sign_ins(start_site: Callable[..., Site]) -> None:
     sites = [start_site(SEATWEB_WORKERS=4) for _ in range(4)]
     visitors = [site.visitor() for site in sites]
     await asyncio.gather(*(visitor.csrf() for visitor in visitors))
-    assert await ask_four(sites, visitors, "ada") == {422: 10, 429: 50}
+    assert await guess_sixty_times(sites, visitors, "ada") == {422: 10, 429: 50}
 
 
-async def test_without_redis_failed_sign_ins_count_as_exactly_and_everything_works(
+async def test_without_redis_failed_sign_ins_are_counted_exactly_and_everything_works(
     start_site: Callable[..., Site], backends: Backends
 ) -> None:
-    away = Backends(
+    without_redis = Backends(
         database_url=backends.database_url, redis_url="redis://127.0.0.1:1/0", jwt_secret=backends.jwt_secret
     )
-    sites = [start_site(with_backends=away, SEATWEB_WORKERS=4) for _ in range(4)]
+    sites = [start_site(with_backends=without_redis, SEATWEB_WORKERS=4) for _ in range(4)]
     visitors = [site.visitor() for site in sites]
     await visitors[0].register("ada")
     assert (await visitors[0].get("/account")).status_code == 200
     guessers = [site.visitor() for site in sites]
     await asyncio.gather(*(visitor.csrf() for visitor in guessers))
-    assert await ask_four(sites, guessers, "ada") == {422: 10, 429: 50}
+    assert await guess_sixty_times(sites, guessers, "ada") == {422: 10, 429: 50}
     assert (await visitors[0].book(sites[0].clock.today, 7)).status_code == 303
     assert (await visitors[0].get("/account")).status_code == 200
 
 
-async def test_many_right_sign_ins_from_elsewhere_keep_nobody_out(
+async def test_many_correct_sign_ins_from_elsewhere_lock_nobody_out(
     start_site: Callable[..., Site], connection: asyncpg.Connection
 ) -> None:
-    """Two addresses, two accounts each, ten right sign-ins of each at once: more than can wait."""
+    """Two addresses with two accounts each send ten correct sign-ins per account at once, more than the queue holds."""
     site = start_site(with_hasher=HASHER, SEATWEB_TRUSTED_PROXIES="127.0.0.1", **NO_LIMITS)
 
-    def at(address: str) -> Visitor:
+    def visitor_at(address: str) -> Visitor:
         return site.visitor(headers={"X-Forwarded-For": address})
 
-    ada = at("192.0.2.9")
+    ada = visitor_at("192.0.2.9")
     for name in ("ada", "greedy 1", "greedy 2", "greedy 3", "greedy 4"):
-        await at("192.0.2.9").register(name)
-    greedy = [(at(f"192.0.2.{number % 2}"), f"greedy {number}") for number in (1, 2, 3, 4)]
+        await visitor_at("192.0.2.9").register(name)
+    greedy = [(visitor_at(f"192.0.2.{number % 2}"), f"greedy {number}") for number in (1, 2, 3, 4)]
     for visitor, _ in [(ada, ""), *greedy]:
         await visitor.csrf()
     rush = [asyncio.ensure_future(visitor.login(name)) for visitor, name in greedy for _ in range(10)]
-    await within(10, lambda: some_sessions(connection, 5 + 1))  # the queue is full, and moves on
+    await within(10, lambda: has_sessions(connection, 5 + 1))  # the queue is full and moving
     assert (await ada.login("ada")).status_code == 303
-    assert sum(not one.done() for one in rush) >= 5  # in the order of asking she would have been the last
+    assert sum(not sign_in.done() for sign_in in rush) >= 5  # first come, first served would put her last
     statuses = Counter(answer.status_code for answer in await asyncio.gather(*rush))
     assert set(statuses) <= {303, 503}
 
 
-async def some_sessions(connection: asyncpg.Connection, count: int) -> bool:
+async def has_sessions(connection: asyncpg.Connection, count: int) -> bool:
     return bool(await connection.fetchval("select count(*) >= $1 from sessions", count))

@@ -1,4 +1,4 @@
-"""Two hundred forged, expired, foreign and twisted tokens, for pages and for the API: none is believed."""
+"""Two hundred forged, expired, foreign and malformed tokens are refused, by the pages and by the API."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ WRONG: dict[str, tuple[object, ...]] = {
 }  # fmt: skip
 
 
-def raw(part: object) -> str:
+def encode(part: object) -> str:
     text = part if isinstance(part, str) else json.dumps(part)
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def forged(secret: str, claims: dict[str, Any]) -> Iterator[tuple[str, str]]:  # noqa: C901 - it is a list
-    """Give names and tokens; each differs from a good one in something that matters."""
+    """Yield names and tokens; each token differs from a valid one in something that matters."""
     kid = key_id(secret)
 
     def token(claims: dict[str, Any], key: str = secret, algorithm: str = "HS256", **header: Any) -> str:
@@ -49,9 +49,9 @@ def forged(secret: str, claims: dict[str, Any]) -> Iterator[tuple[str, str]]:  #
             changed = {**claims, name: value}
             if value is None:
                 del changed[name]
-            encoded = f"{head}.{raw(changed)}"
-            # Signed with our own key: a value that the library would not write must not be read either.
-            yield f"{name}={value!r}", f"{encoded}.{raw_signature(encoded, secret)}"
+            encoded = f"{head}.{encode(changed)}"
+            # Signed with the right key: values that the library would not write must not be read either.
+            yield f"{name}={value!r}", f"{encoded}.{sign(encoded, secret)}"
     for algorithm in (
         "none",
         "None",
@@ -66,10 +66,10 @@ def forged(secret: str, claims: dict[str, Any]) -> Iterator[tuple[str, str]]:  #
         "",
         "hs256",
     ):
-        for ending in ("", signature, raw("x")):
+        for ending in ("", signature, encode("x")):
             yield (
                 f"alg {algorithm} {ending[:3]}",
-                f"{raw({'alg': algorithm, 'typ': 'JWT', 'kid': kid})}.{body}.{ending}",
+                f"{encode({'alg': algorithm, 'typ': 'JWT', 'kid': kid})}.{body}.{ending}",
             )
     for name in ("HS384", "HS512"):
         yield f"{name} with our key", token(claims, algorithm=name)
@@ -81,38 +81,38 @@ def forged(secret: str, claims: dict[str, Any]) -> Iterator[tuple[str, str]]:  #
     foreign: tuple[dict[str, Any], ...] = (
         {"jku": "http://127.0.0.1/keys"},
         {"x5u": "http://127.0.0.1/c"},
-        {"jwk": {"kty": "oct", "k": raw("x" * 32)}},
+        {"jwk": {"kty": "oct", "k": encode("x" * 32)}},
     )
     for header in foreign:
         yield f"header {sorted(header)}", token(claims, OTHER, **header)
-    for place in range(len(signature) - 1):  # two bits of the last letter mean nothing
+    for place in range(len(signature) - 1):  # two bits of the last letter are padding
         letter = "A" if signature[place] != "A" else "B"
-        yield f"signature bit {place}", f"{head}.{body}.{signature[:place]}{letter}{signature[place + 1 :]}"
+        yield f"signature letter {place}", f"{head}.{body}.{signature[:place]}{letter}{signature[place + 1 :]}"
     for place in range(0, len(body), 3):
         letter = "A" if body[place] != "A" else "B"
-        yield f"body bit {place}", f"{head}.{body[:place]}{letter}{body[place + 1 :]}.{signature}"
+        yield f"body letter {place}", f"{head}.{body[:place]}{letter}{body[place + 1 :]}.{signature}"
     for cut in ("", ".", "..", "...", head, f"{head}.{body}", f"{head}.{body}.", f".{body}.{signature}",
                 f"{head}..{signature}", good + ".", good + "A" * 40, good * 2, "a.b.c", "A" * 3000):  # fmt: skip
         yield f"cut {cut[:12]}", cut
 
 
-def raw_signature(encoded: str, secret: str) -> str:
+def sign(encoded: str, secret: str) -> str:
     signature = jwt.get_algorithm_by_name("HS256").sign(encoded.encode(), secret.encode())
     return base64.urlsafe_b64encode(signature).decode().rstrip("=")
 
 
-async def opens(site: Site, cookie: str, token: str) -> bool:
-    """Return whether the token lets somebody in, in this cookie, or as a bearer token."""
-    nobody = site.visitor()
+async def is_accepted(site: Site, cookie: str, token: str) -> bool:
+    """Return whether the token is accepted, in this cookie or (if there is none) as a bearer token."""
+    visitor = site.visitor()
     if cookie:
-        answer = await nobody.http.get("/account", headers={"cookie": f"{cookie}={token}"})
+        answer = await visitor.http.get("/account", headers={"cookie": f"{cookie}={token}"})
     else:
-        answer = await nobody.get("/me", headers={"authorization": f"Bearer {token}".strip()})
+        answer = await visitor.get("/me", headers={"authorization": f"Bearer {token}".strip()})
     return answer.status_code == 200
 
 
 @pytest.mark.filterwarnings("ignore:The HMAC key")
-async def test_two_hundred_forged_tokens_open_nothing(
+async def test_two_hundred_forged_tokens_are_refused(
     site: Site, backends: Backends, connection: asyncpg.Connection
 ) -> None:
     async with site.people(1) as (ada,):
@@ -126,12 +126,12 @@ async def test_two_hundred_forged_tokens_open_nothing(
             }  # fmt: skip
 
             good = jwt.encode(claims, backends.jwt_secret, "HS256", headers={"kid": key_id(backends.jwt_secret)})
-            assert await opens(site, cookie, good)
+            assert await is_accepted(site, cookie, good)
             tokens = [pair for pair in forged(backends.jwt_secret, claims) if "\n" not in pair[1]]
             assert len(tokens) >= 200
-            answers = await together(*(opens(site, cookie, token) for _, token in tokens), at_a_time=20)
-            assert [name for (name, _), opened in zip(tokens, answers, strict=True) if opened] == []
-            assert not await opens(
+            answers = await together(*(is_accepted(site, cookie, token) for _, token in tokens), at_a_time=20)
+            assert [name for (name, _), accepted in zip(tokens, answers, strict=True) if accepted] == []
+            assert not await is_accepted(
                 site,
                 cookie,
                 jwt.encode(

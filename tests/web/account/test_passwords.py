@@ -1,4 +1,4 @@
-"""Changing the password, and what a new one must be."""
+"""Changing the password, and the rules for new passwords."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ async def test_a_new_password_ends_every_other_session(site: Site, connection: a
         assert await change(here) == 303
         assert "password is changed" in says(await here.get("/account"))
 
-        async def is_out() -> bool:
+        async def is_signed_out() -> bool:
             return (await there.get("/account")).status_code == 303
 
-        await within(1, is_out)
+        await within(1, is_signed_out)
         assert (await eve.get("/account")).status_code == 200
     assert (await site.visitor().login("ada", OLD)).status_code == 422
     assert (await site.visitor().login("ada", NEW)).status_code == 303
@@ -52,7 +52,7 @@ async def by_api(visitor: Visitor) -> bool:
 @pytest.mark.parametrize(
     "change", ["update users set password_hash = 'another'", "update users set disabled_at = now()"]
 )
-async def test_who_signs_in_while_the_password_changes_is_not_left_in(
+async def test_signing_in_while_the_password_changes_starts_no_session(
     site: Site,
     connection: asyncpg.Connection,
     database_url: str,
@@ -64,10 +64,10 @@ async def test_who_signs_in_while_the_password_changes_is_not_left_in(
     await thief.csrf()
     async with connection.transaction():
         await connection.execute(change)
-        entering = asyncio.ensure_future(sign_in(thief))
-        await until_blocked(database_url, entering)  # the password was right when it was looked at
-    assert not await entering
-    assert await connection.fetchval("select count(*) from sessions") == 1  # that of registering
+        signing_in = asyncio.ensure_future(sign_in(thief))
+        await until_blocked(database_url, signing_in)  # after the password was verified
+    assert not await signing_in
+    assert await connection.fetchval("select count(*) from sessions") == 1  # from registering
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ async def test_who_signs_in_while_the_password_changes_is_not_left_in(
     [("wrong", NEW, "password"), ("", NEW, "password"), (OLD, "", "new_password"), (OLD, OLD, "new_password"),
      (OLD, "x" * 129, "new_password")],
 )  # fmt: skip
-async def test_what_is_wrong_stands_beside_the_field_and_nothing_changes(
+async def test_invalid_input_is_explained_beside_its_field_and_changes_nothing(
     site: Site, connection: asyncpg.Connection, password: str, new_password: str, field: str
 ) -> None:
     here, there = site.visitor(), site.visitor()
@@ -90,7 +90,7 @@ async def test_what_is_wrong_stands_beside_the_field_and_nothing_changes(
     assert await connection.fetchval("select count(*) from audit where action = 'password_change'") == 0
 
 
-async def test_without_signing_in_there_is_nothing_to_change(site: Site) -> None:
+async def test_changing_the_password_requires_signing_in(site: Site) -> None:
     visitor = site.visitor()
     assert (await visitor.get("/account/password")).headers["location"] == "/login?next=/account/password"
     assert (await visitor.post("/account/password", password=OLD, new_password=NEW)).status_code == 303
@@ -100,10 +100,10 @@ async def test_without_signing_in_there_is_nothing_to_change(site: Site) -> None
     "password",
     ["password1", "PassWord1", "qwertyuiop", "Grace Hopper", "xGrace Hopper1", "Seatweb1", "12seatweb", "ReadingRoom1"],
 )
-async def test_in_service_common_passwords_and_ones_own_name_are_refused(
+async def test_in_service_passwords_that_are_easy_to_guess_are_refused(
     start_site: Callable[..., Site], connection: asyncpg.Connection, password: str
 ) -> None:
-    # The addresses say that it is in service; the servers are those of the test.
+    # DATABASE_URL puts the site in service; the servers are still those of the test.
     site = start_site(
         DATABASE_URL="postgresql://db/seatweb",
         JWT_SECRET="k7Qd0vJr1mZp8sXw4tYb6nEh3uGf9aLc",
@@ -116,11 +116,11 @@ async def test_in_service_common_passwords_and_ones_own_name_are_refused(
     assert (await site.visitor().register("Grace Hopper", "Grace Hopper drinks tea")).status_code == 303
 
 
-async def test_to_try_it_out_any_password_will_do(site: Site) -> None:
+async def test_in_try_out_mode_any_password_is_accepted(site: Site) -> None:
     assert (await site.visitor().register("john", "secret")).status_code == 303
 
 
-async def test_a_hash_of_other_days_is_made_anew(
+async def test_an_outdated_hash_is_replaced_at_sign_in(
     start_site: Callable[..., Site], connection: asyncpg.Connection
 ) -> None:
     site = start_site(with_hasher=HASHER)

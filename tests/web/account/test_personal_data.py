@@ -1,4 +1,4 @@
-"""All that is kept of a person: downloaded, and deleted."""
+"""Users can download their personal data, and delete their account."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.faults.support import live
 from tests.support import Site, says, together, within
 
 
-async def test_the_file_holds_everything_of_oneself_and_nothing_of_others(
+async def test_the_download_contains_the_users_own_data_and_nobody_elses(
     site: Site, connection: asyncpg.Connection
 ) -> None:
     async with site.people(1, prefix="Zoe Other ") as (zoe,):
@@ -47,18 +47,18 @@ async def test_a_deleted_account_leaves_no_name(site: Site, connection: asyncpg.
     await connection.execute("update bookings set day = day - 10 where day = $1", today + timedelta(days=2))
     watcher = site.visitor()
     async with live(watcher, today) as stream:
-        wrong = await here.post("/account/delete", password="wrong")
-        assert wrong.status_code == 422
+        refused = await here.post("/account/delete", password="wrong")
+        assert refused.status_code == 422
         assert (await here.get("/account")).status_code == 200
         answer = await here.post("/account/delete", password="correct horse battery")
         assert answer.headers["location"] == "/"
         await stream.shows(7, "free")
     assert "deleted" in says(await here.get("/"))
 
-    async def is_out() -> bool:
+    async def is_signed_out() -> bool:
         return (await there.get("/account")).status_code == 303
 
-    await within(1, is_out)
+    await within(1, is_signed_out)
     assert (await here.login("Ada Lovelace")).status_code == 422
     rows = await connection.fetch("select day, status from bookings order by day")
     assert [row["status"] for row in rows] == ["confirmed", "cancelled", "cancelled"]
@@ -71,7 +71,7 @@ async def test_a_deleted_account_leaves_no_name(site: Site, connection: asyncpg.
     actions = [row["action"] for row in await connection.fetch("select action from audit order by id")]
     assert actions.count("cancel") == 2
     assert actions[-1] == "delete_account"
-    # The name is free again, and who takes it is someone else.
+    # The name is free again, and a new account with it has none of the old data.
     newcomer = site.visitor()
     assert (await newcomer.register("Ada Lovelace")).status_code == 303
     assert json.loads((await newcomer.get("/account/data")).text)["bookings"] == []
@@ -92,16 +92,16 @@ async def test_deleting_while_booking_leaves_no_booking_behind(site: Site, conne
     assert await connection.fetchval("select count(*) from bookings where status = 'confirmed'") == 0
 
 
-async def test_every_table_that_names_a_user_is_thought_of(connection: asyncpg.Connection) -> None:
-    """Whoever adds a table with something of a user's decides here what becomes of it."""
+async def test_every_table_with_user_data_is_accounted_for(connection: asyncpg.Connection) -> None:
+    """Whoever adds a table with a user's data decides here what happens to it when the account is deleted."""
     rows = await connection.fetch(
         "select distinct table_name from information_schema.columns"
         " where table_schema = 'public' and column_name = 'user_id' order by table_name"
     )
     assert [row["table_name"] for row in rows] == [
-        "audit",  # stays: numbers only
+        "audit",  # kept: numbers only
         "booking_details",  # a view
-        "bookings",  # past ones stay: numbers only
+        "bookings",  # past ones are kept: numbers only
         "code_tries",  # deleted
         "idempotency_keys",  # deleted
         "passkeys",  # deleted

@@ -1,4 +1,4 @@
-"""The second factor, as a browser without scripts meets it; passkeys by an authenticator in software."""
+"""The second factor in a browser without scripts; passkeys come from a software authenticator."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from seatweb.settings import Backends
 
 from tests.authenticator import Authenticator
 from tests.support import Site, Visitor, one, says, soup
-from tests.web.test_html import check
+from tests.web.test_html import check_html
 
 PAGE = "/account/second-factor"
 PASSWORD = "correct horse battery"
@@ -35,14 +35,14 @@ async def confirm(visitor: Visitor, code: str = "") -> httpx.Response:
 
 
 async def add_app(visitor: Visitor) -> tuple[pyotp.TOTP, list[str]]:
-    """Add an authenticator app as a person does, and return it with the recovery codes that came along."""
+    """Add an authenticator app on the pages; return it and the recovery codes."""
     assert (await confirm(visitor)).status_code == 303
     assert (await visitor.post(f"{PAGE}/app")).headers["location"] == f"{PAGE}/app"
     page = soup(await visitor.get(f"{PAGE}/app"))
     app = pyotp.TOTP(one(page, ".enrol-key code").get_text().replace(" ", ""))
     answer = await visitor.post(f"{PAGE}/app/code", code=app.at(int(time.time()) - 30))
     assert answer.status_code == 200
-    check(answer, "recovery codes")
+    check_html(answer, "recovery codes")
     return app, [code.get_text() for code in soup(answer).select(".codes code")]
 
 
@@ -57,31 +57,31 @@ async def test_with_a_second_factor_the_password_alone_changes_or_deletes_nothin
     site: Site, connection: asyncpg.Connection, ada: Visitor, path: str, name: str, fields: dict[str, str]
 ) -> None:
     app, _ = await add_app(ada)
-    thief = site.visitor()  # has the password, and a session that was left open
+    thief = site.visitor()  # knows the password, and found an open session
     for cookie in ada.http.cookies.jar:
         if "confirmed" not in cookie.name:
             thief.http.cookies.jar.set_cookie(cookie)
-    there = f"{PAGE}?for={name}"
-    assert (await thief.get(path)).headers["location"] == there
-    assert (await thief.post(path, password=PASSWORD, **fields)).headers["location"] == there
+    confirmation = f"{PAGE}?for={name}"
+    assert (await thief.get(path)).headers["location"] == confirmation
+    assert (await thief.post(path, password=PASSWORD, **fields)).headers["location"] == confirmation
     rows = await connection.fetch("select 1 from audit where action in ('password_change', 'delete_account')")
     assert not rows
-    asked = await thief.get(there)
-    check(asked, f"show that it is you, {name}")
+    asked = await thief.get(confirmation)
+    check_html(asked, f"confirmation, {name}")
     assert [section["aria-labelledby"] for section in soup(asked).select("main section")] == ["confirm-name"]
     assert one(soup(asked), ".confirm-form input[name=for]")["value"] == name
-    again = await thief.post(f"{PAGE}/confirm", password=PASSWORD, code="000000", **{"for": name})
-    assert again.status_code == 422
-    assert one(soup(again), ".confirm-form input[name=for]")["value"] == name
-    shown = await thief.post(f"{PAGE}/confirm", password=PASSWORD, code=app.now(), **{"for": name})
-    assert shown.headers["location"] == path
+    refused = await thief.post(f"{PAGE}/confirm", password=PASSWORD, code="000000", **{"for": name})
+    assert refused.status_code == 422
+    assert one(soup(refused), ".confirm-form input[name=for]")["value"] == name
+    confirmed = await thief.post(f"{PAGE}/confirm", password=PASSWORD, code=app.now(), **{"for": name})
+    assert confirmed.headers["location"] == path
     assert "Confirmed. You can continue." in says(await thief.get(path))
     assert (await thief.post(path, password=PASSWORD, **fields)).status_code == 303
     actions = {row["action"] for row in await connection.fetch("select action from audit")}
     assert actions & {"password_change", "delete_account"}
 
 
-async def test_what_one_is_asked_for_is_one_of_ours(ada: Visitor) -> None:
+async def test_an_unknown_action_to_confirm_is_ignored(ada: Visitor) -> None:
     await add_app(ada)
     ada.http.cookies.delete(next(cookie.name for cookie in ada.http.cookies.jar if "confirmed" in cookie.name))
     page = soup(await ada.get(f"{PAGE}?for=//elsewhere.example"))
@@ -89,8 +89,8 @@ async def test_what_one_is_asked_for_is_one_of_ours(ada: Visitor) -> None:
     assert not page.select("input[name=for]")
 
 
-async def waiting(site: Site, **fields: str) -> Visitor:
-    """Return someone whose password was right."""
+async def after_password(site: Site, **fields: str) -> Visitor:
+    """Return a visitor who has entered the right password and is asked for the second factor."""
     visitor = site.visitor()
     answer = await visitor.post("/login", username="ada", password=PASSWORD, **fields)
     assert answer.status_code == 303
@@ -98,78 +98,78 @@ async def waiting(site: Site, **fields: str) -> Visitor:
     return visitor
 
 
-async def is_in(visitor: Visitor) -> bool:
+async def is_signed_in(visitor: Visitor) -> bool:
     return (await visitor.get("/account")).status_code == 200
 
 
 async def test_adding_an_app_and_signing_in_with_it(site: Site, ada: Visitor) -> None:
     assert one(soup(await ada.get("/account")), f"a[href='{PAGE}']").get_text() == "Add one"
-    check(await ada.get(PAGE), "without a factor")
+    check_html(await ada.get(PAGE), "without a factor")
     assert not soup(await ada.get(PAGE)).select(f"form[action='{PAGE}/app']")
     app, codes = await add_app(ada)
     assert len(codes) == 10
-    check(await ada.get(PAGE), "with an app")
+    check_html(await ada.get(PAGE), "with an app")
     assert one(soup(await ada.get("/account")), f"a[href='{PAGE}']").get_text() == "On"
 
-    visitor = await waiting(site, next="/my/bookings")
-    assert not await is_in(visitor)
+    visitor = await after_password(site, next="/my/bookings")
+    assert not await is_signed_in(visitor)
     page = await visitor.get("/login/second?next=/my/bookings")
-    check(page, "second step")
+    check_html(page, "second step")
     field = one(soup(page), "input[name=code]")
     assert (field["autocomplete"], field["inputmode"]) == ("one-time-code", "numeric")
     wrong = await visitor.post("/login/second", code="000 00", next="/my/bookings")
     assert wrong.status_code == 422
-    check(wrong, "a wrong code")
+    check_html(wrong, "a wrong code")
     assert one(soup(wrong), "input[name=code]")["aria-invalid"] == "true"
     answer = await visitor.post("/login/second", code=app.now(), next="/my/bookings")
     assert (answer.status_code, answer.headers["location"]) == (303, "/my/bookings")
     assert "seatweb_second_factor" not in visitor.http.cookies
-    assert await is_in(visitor)
-    replay = await waiting(site)
+    assert await is_signed_in(visitor)
+    replay = await after_password(site)
     assert (await replay.post("/login/second", code=app.now())).status_code == 422
 
 
-async def test_a_recovery_code_lets_in_once(site: Site, ada: Visitor) -> None:
+async def test_a_recovery_code_works_once(site: Site, ada: Visitor) -> None:
     _, codes = await add_app(ada)
     for expected in (303, 422):
-        visitor = await waiting(site)
+        visitor = await after_password(site)
         assert (await visitor.post("/login/second", code=f" {codes[0]} ")).status_code == expected
-        assert await is_in(visitor) is (expected == 303)
+        assert await is_signed_in(visitor) is (expected == 303)
     assert "9 of 10 left" in soup(await ada.get(PAGE)).get_text()
     answer = await ada.post(f"{PAGE}/recovery-codes")
     new = [code.get_text() for code in soup(answer).select(".codes code")]
     assert len({*new, *codes}) == 20
     assert answer.headers["cache-control"] == "no-store"
-    visitor = await waiting(site)
+    visitor = await after_password(site)
     assert (await visitor.post("/login/second", code=codes[1])).status_code == 422
     assert (await visitor.post("/login/second", code=new[1])).status_code == 303
 
 
 async def test_five_wrong_codes_end_the_sign_in(site: Site, ada: Visitor) -> None:
     app, _ = await add_app(ada)
-    visitor = await waiting(site)
+    visitor = await after_password(site)
     tries = [await visitor.post("/login/second", code="1") for _ in range(6)]
     assert [answer.status_code for answer in tries] == [422] * 5 + [303]
     assert tries[-1].headers["location"] == "/login?next=/"
     assert "too many wrong codes" in says(await visitor.get("/login"))
     assert (await visitor.post("/login/second", code=app.now())).headers["location"] == "/login?next=/"
-    assert not await is_in(visitor)
-    visitor = await waiting(site)
+    assert not await is_signed_in(visitor)
+    visitor = await after_password(site)
     tries = [await visitor.post("/login/second", code="1") for _ in range(4)]
-    assert await is_in(ada)  # a session that lives is left alone
-    visitor = await waiting(site)
+    assert await is_signed_in(ada)  # existing sessions are not affected
+    visitor = await after_password(site)
     assert (await visitor.post("/login/second", code="1")).status_code == 422
     late = await visitor.post("/login/second", code=app.now())
     assert late.status_code == 429
     assert 3500 < int(late.headers["retry-after"]) <= 3600
     assert "Wait 60 minutes" in one(soup(late), "#code-error").get_text()
-    check(late, "too many codes")
-    assert not await is_in(visitor)
+    check_html(late, "too many codes")
+    assert not await is_signed_in(visitor)
 
 
-async def test_nobody_comes_to_the_second_step_without_the_first(site: Site, backends: Backends, ada: Visitor) -> None:
+async def test_the_second_step_requires_the_first(site: Site, backends: Backends, ada: Visitor) -> None:
     app, _ = await add_app(ada)
-    good = (await waiting(site)).http.cookies["seatweb_second_factor"]
+    good = (await after_password(site)).http.cookies["seatweb_second_factor"]
     session = ada.http.cookies["seatweb_session"]
     claims = jwt.decode(good, backends.jwt_secret, ["HS256"], audience="seatweb:second-factor")
     assert claims["exp"] == pytest.approx(time.time() + 300, abs=10)
@@ -178,31 +178,31 @@ async def test_nobody_comes_to_the_second_step_without_the_first(site: Site, bac
         return jwt.encode(claims, secret, algorithm, headers={"kid": key_id(backends.jwt_secret)})
 
     tokens = {
-        "none": "",
+        "empty": "",
         "another sign-in": token({**claims, "waiting": "1" * 32}),
         "another key": token(claims, "x" * 40),
         "another audience": token({**claims, "aud": "seatweb:passkey"}),
         "another issuer": token({**claims, "iss": "elsewhere"}),
-        "never over": token({key: claims[key] for key in claims if key != "exp"}),
+        "no expiry": token({key: claims[key] for key in claims if key != "exp"}),
         "no algorithm": token(claims, "", "none"),
-        "over": token({**claims, "exp": time.time() - 1}),
+        "expired": token({**claims, "exp": time.time() - 1}),
         "a session": session,
-        "no text": token({**claims, "waiting": 7}),
-        "cut": good[:-2],
+        "not a string": token({**claims, "waiting": 7}),
+        "truncated": good[:-2],
     }
     for name, value in tokens.items():
         visitor = site.visitor(cookies={"seatweb_second_factor": value})
         assert (await visitor.get("/login/second")).headers["location"] == "/login?next=/", name
         assert (await visitor.post("/login/second", code=app.now())).headers["location"] == "/login?next=/", name
-        assert not await is_in(visitor)
-    thief = site.visitor(cookies={"seatweb_session": good})  # what waits is no session
-    assert not await is_in(thief)
-    same = token(claims)  # what was varied above
+        assert not await is_signed_in(visitor)
+    thief = site.visitor(cookies={"seatweb_session": good})  # a waiting sign-in is no session
+    assert not await is_signed_in(thief)
+    same = token(claims)  # unchanged, so it works
     answer = await site.visitor(cookies={"seatweb_second_factor": same}).get("/login/second?next=//evil.example")
     assert one(soup(answer), "input[name=next]")["value"] == "/"
 
 
-async def test_nothing_changes_without_the_password(site: Site, ada: Visitor, connection: asyncpg.Connection) -> None:
+async def test_changing_factors_requires_the_password(site: Site, ada: Visitor, connection: asyncpg.Connection) -> None:
     changes = (
         "app", "app/code", "app/remove", "recovery-codes", "passkeys", "passkeys/options", "passkeys/1/remove"
     )  # fmt: skip
@@ -213,30 +213,30 @@ async def test_nothing_changes_without_the_password(site: Site, ada: Visitor, co
     assert "password first" in says(await ada.get(PAGE))
     wrong = await ada.post(f"{PAGE}/confirm", password="wrong")
     assert wrong.status_code == 422
-    check(wrong, "a wrong password")
+    check_html(wrong, "a wrong password")
     assert "not your password" in one(soup(wrong), "#password-error").get_text()
     for path in (*changes, "confirm", "confirm/options", "confirm/passkey"):
         answer = await site.visitor().post(f"{PAGE}/{path}")
         assert answer.headers["location"].startswith("/login"), path
     assert (await confirm(ada)).status_code == 303
-    kept = ada.http.cookies["seatweb_confirmed"]
+    confirmed = ada.http.cookies["seatweb_confirmed"]
     assert (await ada.post(f"{PAGE}/app")).headers["location"] == f"{PAGE}/app"
     other = site.visitor()
     await other.register("eve", PASSWORD)
-    other.http.cookies.set("seatweb_confirmed", kept)  # of another session
+    other.http.cookies.set("seatweb_confirmed", confirmed)  # from another session
     assert (await other.post(f"{PAGE}/app")).headers["location"] == PAGE
     assert await connection.fetchval("select count(*) from totp_secrets") == 1
 
 
-async def test_with_a_second_factor_the_password_is_not_enough_to_change_it(site: Site, ada: Visitor) -> None:
+async def test_with_a_second_factor_the_password_alone_cannot_remove_it(site: Site, ada: Visitor) -> None:
     app, codes = await add_app(ada)
     await ada.post("/logout")
-    visitor = await waiting(site)
+    visitor = await after_password(site)
     await visitor.post("/login/second", code=app.now())
     refused = await confirm(visitor)
     assert refused.status_code == 422
     assert one(soup(refused), "#code-error")
-    check(refused, "no code")
+    check_html(refused, "no code")
     assert (await confirm(visitor, codes[0])).status_code == 303
     answer = await visitor.post(f"{PAGE}/app/remove")
     assert answer.headers["location"] == PAGE
@@ -244,11 +244,11 @@ async def test_with_a_second_factor_the_password_is_not_enough_to_change_it(site
     assert (await site.visitor().login("ada", PASSWORD)).headers["location"] == "/"
 
 
-async def test_the_secret_is_drawn_and_written_until_it_is_confirmed(ada: Visitor) -> None:
+async def test_the_secret_is_shown_as_qr_code_and_text_until_it_is_confirmed(ada: Visitor) -> None:
     await confirm(ada)
     await ada.post(f"{PAGE}/app")
     answer = await ada.get(f"{PAGE}/app")
-    check(answer, "a new app")
+    check_html(answer, "a new app")
     assert answer.headers["cache-control"] == "no-store"
     page = soup(answer)
     assert one(page, ".qr > svg > path")
@@ -258,7 +258,7 @@ async def test_the_secret_is_drawn_and_written_until_it_is_confirmed(ada: Visito
     assert f"secret={secret}&issuer=Seatweb" in str(one(page, "a[href^=otpauth]")["href"])
     wrong = await ada.post(f"{PAGE}/app/code", code="12345")
     assert wrong.status_code == 422
-    check(wrong, "a wrong first code")
+    check_html(wrong, "a wrong first code")
     assert secret in wrong.text.replace(" ", "")
     assert (await ada.post(f"{PAGE}/app/code", code=pyotp.TOTP(secret).now())).status_code == 200
     assert (await ada.get(f"{PAGE}/app")).headers["location"] == PAGE
@@ -279,17 +279,17 @@ async def test_where_passkeys_do_not_work_the_page_says_so(site: Site, ada: Visi
 
 @pytest.fixture
 async def local(site: Site) -> Visitor:
-    """Give someone who opened the site as `localhost`, where passkeys work."""
+    """Return a user who opened the site as `localhost`, where passkeys work."""
     visitor = Visitor(site.url.replace("127.0.0.1", "localhost"))
     await visitor.register("ada", PASSWORD)
     return visitor
 
 
-def at(visitor: Visitor) -> Authenticator:
+def authenticator_for(visitor: Visitor) -> Authenticator:
     return Authenticator(origin=str(visitor.http.base_url).rstrip("/"))
 
 
-async def options(visitor: Visitor, path: str) -> str:
+async def passkey_options(visitor: Visitor, path: str) -> str:
     answer = await visitor.post(path)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json"), answer.text
     cookie = next(one for one in answer.headers.get_list("set-cookie") if one.startswith("seatweb_passkey="))
@@ -300,51 +300,51 @@ async def options(visitor: Visitor, path: str) -> str:
 
 
 async def add_passkey(visitor: Visitor) -> Authenticator:
-    device = at(visitor)
-    asked = await options(visitor, f"{PAGE}/passkeys/options")
+    device = authenticator_for(visitor)
+    asked = await passkey_options(visitor, f"{PAGE}/passkeys/options")
     answer = await visitor.post(f"{PAGE}/passkeys", credential=device.create(asked), name="My <phone>")
     assert answer.status_code in {200, 303}, answer.text
     return device
 
 
-async def test_a_passkey_instead_of_a_password(site: Site, local: Visitor) -> None:
+async def test_signing_in_with_a_passkey_instead_of_a_password(site: Site, local: Visitor) -> None:
     await confirm(local)
     device = await add_passkey(local)
     page = await local.get(PAGE)
-    check(page, "with a passkey")
+    check_html(page, "with a passkey")
     assert one(soup(page), ".factor-name b").get_text() == "My <phone>"
     visitor = Visitor(str(local.http.base_url))
     form = one(soup(await visitor.get("/login?next=/account")), "form[data-passkey]")
     assert form.has_attr("hidden")  # until the script shows it
-    asked = await options(visitor, str(form["data-options"]))
-    answer, kept = device.get(asked), visitor.http.cookies["seatweb_passkey"]
-    elsewhere = Visitor(str(local.http.base_url))  # another browser was given no such challenge
+    asked = await passkey_options(visitor, str(form["data-options"]))
+    answer, challenge = device.get(asked), visitor.http.cookies["seatweb_passkey"]
+    elsewhere = Visitor(str(local.http.base_url))  # another browser, without the challenge
     assert (await elsewhere.post("/login/passkey", credential=answer)).status_code == 422
     done = await visitor.post(str(form["action"]), credential=answer, next="/account")
     assert (done.status_code, done.headers["location"]) == (303, "/account")
-    assert await is_in(visitor)
-    visitor.http.cookies.set("seatweb_passkey", kept)
+    assert await is_signed_in(visitor)
+    visitor.http.cookies.set("seatweb_passkey", challenge)
     again = await visitor.post("/login/passkey", credential=answer)
     assert again.status_code == 422
-    check(again, "a passkey twice")
+    check_html(again, "a passkey used twice")
 
 
-async def test_a_passkey_after_the_password_and_to_confirm(site: Site, local: Visitor) -> None:
+async def test_a_passkey_as_second_factor_and_for_confirmation(site: Site, local: Visitor) -> None:
     await confirm(local)
     device = await add_passkey(local)
     visitor = Visitor(str(local.http.base_url))
     assert (await visitor.login("ada", PASSWORD)).headers["location"] == "/login/second?next=/"
     page = await visitor.get("/login/second")
-    check(page, "second step with a passkey")
+    check_html(page, "second step with a passkey")
     wrong = await visitor.post("/login/second/passkey", credential="{}")
     assert wrong.status_code == 422
-    check(wrong, "a passkey that is none")
-    asked = await options(visitor, "/login/second/options")
+    check_html(wrong, "an invalid passkey")
+    asked = await passkey_options(visitor, "/login/second/options")
     done = await visitor.post("/login/second/passkey", credential=device.get(asked))
     assert done.status_code == 303
-    assert await is_in(visitor)
+    assert await is_signed_in(visitor)
     assert (await visitor.post("/login/second/passkey", credential="{}")).headers["location"] == "/login?next=/"
-    asked = await options(visitor, f"{PAGE}/confirm/options")
+    asked = await passkey_options(visitor, f"{PAGE}/confirm/options")
     done = await visitor.post(f"{PAGE}/confirm/passkey", credential=device.get(asked))
     assert (done.status_code, done.headers["location"]) == (303, PAGE)
     remove = one(soup(await visitor.get(PAGE)), "form[action$=remove]")
@@ -353,7 +353,7 @@ async def test_a_passkey_after_the_password_and_to_confirm(site: Site, local: Vi
     assert (await visitor.post(f"{PAGE}/passkeys/x/remove")).status_code == 404
     refused = await visitor.post(f"{PAGE}/passkeys", credential="{}")
     assert refused.status_code == 422
-    check(refused, "a passkey that cannot be added")
+    check_html(refused, "a passkey that cannot be added")
 
 
 async def test_behind_https_the_cookies_are_bound_to_the_host(start_site: Callable[..., Site]) -> None:

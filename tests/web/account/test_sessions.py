@@ -1,4 +1,4 @@
-"""Sessions: renewed silently, listed, ended one by one or all together, and over when they are old or idle."""
+"""Sessions are renewed silently, listed, ended one by one or all at once, and expire with age or when idle."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.
 OLD, NEW = "an-old-secret-0123456789abcdefghijkl", "the-new-secret-0123456789abcdefghij"
 
 
-async def signed_in(visitor: Visitor) -> bool:
+async def is_signed_in(visitor: Visitor) -> bool:
     return (await visitor.get("/account")).status_code == 200
 
 
-async def is_out_soon(visitor: Visitor) -> None:
-    """Return when the visitor is signed out; promised is a second."""
+async def until_signed_out(visitor: Visitor) -> None:
+    """Return when the visitor is signed out; fail after a second, as promised."""
 
-    async def is_out() -> bool:
-        return not await signed_in(visitor)
+    async def is_signed_out() -> bool:
+        return not await is_signed_in(visitor)
 
-    await within(1, is_out)
+    await within(1, is_signed_out)
 
 
 def rows(page: Tag) -> list[str]:
@@ -43,7 +43,7 @@ def rows(page: Tag) -> list[str]:
 # Renewal
 
 
-async def test_a_token_lasts_minutes_and_is_renewed_silently(site: Site) -> None:
+async def test_a_token_lasts_ten_minutes_and_is_renewed_silently(site: Site) -> None:
     visitor = site.visitor()
     answer = await visitor.register("ada")
     lifetimes = {
@@ -65,7 +65,7 @@ async def test_a_token_lasts_minutes_and_is_renewed_silently(site: Site) -> None
     assert "set-cookie" not in (await visitor.get("/account")).headers
 
 
-async def test_a_form_that_was_open_for_long_still_works(site: Site) -> None:
+async def test_a_form_opened_before_the_token_expired_still_works(site: Site) -> None:
     visitor = site.visitor()
     await visitor.register("ada")
     token = await visitor.csrf()
@@ -75,38 +75,38 @@ async def test_a_form_that_was_open_for_long_still_works(site: Site) -> None:
     assert (await visitor.statuses(site.clock.today))["A-07"] == "mine"
 
 
-async def test_an_expired_token_alone_is_nothing(site: Site, backends: Backends) -> None:
+async def test_an_expired_token_alone_is_refused(site: Site, backends: Backends) -> None:
     visitor = site.visitor()
     await visitor.register("ada")
     claims = jwt.decode(visitor.http.cookies[SESSION], options={"verify_signature": False})
     secret, past = backends.jwt_secret, datetime.now(UTC) - timedelta(seconds=1)
     expired = jwt.encode({**claims, "exp": past}, secret, "HS256", headers={"kid": key_id(secret)})
-    assert not await signed_in(site.visitor(cookies={SESSION: expired}))
+    assert not await is_signed_in(site.visitor(cookies={SESSION: expired}))
     both = site.visitor(cookies={SESSION: expired, RENEWAL: visitor.http.cookies[RENEWAL]})
-    assert await signed_in(both)
+    assert await is_signed_in(both)
 
 
-async def test_each_token_opens_only_what_it_is_for(site: Site) -> None:
+async def test_each_token_is_accepted_only_for_its_purpose(site: Site) -> None:
     async with site.people(1) as (ada,):
         tokens = {audience: ada.http.cookies[name] for audience, name in
                   ((PAGES_AUDIENCE, SESSION), (RENEWAL_AUDIENCE, RENEWAL))}  # fmt: skip
         answer = await ada.http.post("/auth/login", json={"username": "x", "password": "y"})
         assert answer.status_code == 401
         for audience, token in tokens.items():
-            assert await signed_in(site.visitor(cookies={SESSION: token})) is (audience == PAGES_AUDIENCE)
-            assert await signed_in(site.visitor(cookies={RENEWAL: token})) is (audience == RENEWAL_AUDIENCE)
+            assert await is_signed_in(site.visitor(cookies={SESSION: token})) is (audience == PAGES_AUDIENCE)
+            assert await is_signed_in(site.visitor(cookies={RENEWAL: token})) is (audience == RENEWAL_AUDIENCE)
             bearer = {"authorization": f"Bearer {token}"}
             assert (await site.visitor().get("/me", headers=bearer)).status_code == 401
             assert site.tokens.read(token, API_AUDIENCE) is None
 
 
-async def test_what_was_signed_out_is_not_renewed(site: Site) -> None:
+async def test_a_signed_out_session_is_not_renewed(site: Site) -> None:
     visitor = site.visitor()
     await visitor.register("ada")
-    kept = visitor.http.cookies[RENEWAL]
+    copied = visitor.http.cookies[RENEWAL]
     await visitor.post("/logout")
     assert RENEWAL not in visitor.http.cookies
-    thief = site.visitor(cookies={RENEWAL: kept})
+    thief = site.visitor(cookies={RENEWAL: copied})
     answer = await thief.get("/account")
     assert (answer.status_code, "set-cookie" in answer.headers) == (303, False)
 
@@ -114,14 +114,14 @@ async def test_what_was_signed_out_is_not_renewed(site: Site) -> None:
 # The list
 
 
-async def test_the_list_tells_where_one_is_signed_in(site: Site) -> None:
+async def test_the_account_page_lists_sessions_and_ends_them(site: Site) -> None:
     here, there = site.visitor(headers={"user-agent": FIREFOX}), site.visitor(headers={"user-agent": "curl/8.1"})
     await here.register("ada")
     await there.login("ada")
     page = soup(await here.get("/account"))
     assert len(rows(page)) == 2
-    (mine,) = [row for row in rows(page) if "This device" in row]
-    assert "Firefox on Linux" in mine
+    (this_device,) = [row for row in rows(page) if "This device" in row]
+    assert "Firefox on Linux" in this_device
     (other,) = [row for row in rows(page) if "This device" not in row]
     assert "curl" in other
     assert "127.0.0.1" in other
@@ -129,12 +129,12 @@ async def test_the_list_tells_where_one_is_signed_in(site: Site) -> None:
     answer = await here.post(str(form["action"]))
     assert answer.headers["location"] == "/account"
     assert "signed out" in says(await here.get("/account"))
-    await is_out_soon(there)
+    await until_signed_out(there)
     assert len(rows(soup(await here.get("/account")))) == 1
 
 
 @pytest.mark.parametrize("agent", ["", "\\", "a" * 5000, "<script>alert(1)</script>", "Ünïcode/1"])
-async def test_any_device_has_a_name(site: Site, agent: str) -> None:
+async def test_every_user_agent_gets_a_device_name(site: Site, agent: str) -> None:
     visitor = site.visitor(headers={"user-agent": agent.encode()})
     await visitor.register("ada")
     page = await visitor.get("/account")
@@ -143,41 +143,41 @@ async def test_any_device_has_a_name(site: Site, agent: str) -> None:
     assert one(soup(page), ".sign-in b").get_text(strip=True)
 
 
-async def test_no_one_ends_the_session_of_another(site: Site, connection: asyncpg.Connection) -> None:
+async def test_users_cannot_end_another_users_session(site: Site, connection: asyncpg.Connection) -> None:
     async with site.people(2) as (ada, eve):
         assert ada.user
         session_id = await connection.fetchval("select id::text from sessions where user_id = $1", ada.user.id)
         for id_ in (session_id, "00000000-0000-0000-0000-000000000000"):
             answer = await eve.post(f"/account/sessions/{id_}/end")
-            assert answer.status_code == 303  # the same, whether there is such a session or not
+            assert answer.status_code == 303  # the same whether or not the session exists
         for odd in ("nonsense", "", "%2F"):
             assert (await eve.post(f"/account/sessions/{odd}/end")).status_code == 404, odd
         assert await connection.fetchval("select count(*) from sessions where ended_at is not null") == 0
         assert await connection.fetchval("select count(*) from audit where action = 'sign_out'") == 0
-        assert await signed_in(ada)
+        assert await is_signed_in(ada)
 
 
-async def test_signing_out_everywhere_counts_on_every_process(
+async def test_signing_out_everywhere_takes_effect_in_every_process(
     start_site: Callable[..., Site], connection: asyncpg.Connection
 ) -> None:
-    one_process, another = start_site(), start_site()
-    here = one_process.visitor()
+    first, second = start_site(), start_site()
+    here = first.visitor()
     await here.register("ada")
-    elsewhere = [another.visitor() for _ in range(3)]
+    elsewhere = [second.visitor() for _ in range(3)]
     await together(*(visitor.login("ada") for visitor in elsewhere))
-    async with another.people(1, prefix="eve") as (eve,):
+    async with second.people(1, prefix="eve") as (eve,):
         answer = await here.post("/account/sessions/all/end")
         assert answer.headers["location"] == "/login"
-        assert not await signed_in(here)
-        await together(*(is_out_soon(visitor) for visitor in elsewhere))
-        assert await signed_in(eve)
+        assert not await is_signed_in(here)
+        await together(*(until_signed_out(visitor) for visitor in elsewhere))
+        assert await is_signed_in(eve)
     assert await connection.fetchval("select count(*) from audit where action = 'sign_out'") == 4
 
 
 # Age and idleness
 
 
-async def test_an_idle_session_is_over_and_stays_so(
+async def test_an_idle_session_expires_for_good(
     site: Site, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with site.people(2) as (ada, eve):
@@ -185,13 +185,13 @@ async def test_an_idle_session_is_over_and_stays_so(
         await connection.execute(
             "update sessions set seen_at = now() - interval '72 hours' where user_id = $1", ada.user.id
         )
-        await is_out_soon(ada)
-        assert await signed_in(eve)
-        assert not await signed_in(ada)  # trying does not bring it back
+        await until_signed_out(ada)
+        assert await is_signed_in(eve)
+        assert not await is_signed_in(ada)  # requests do not revive it
         assert await connection.fetchval("select count(*) from sessions where seen_at < now() - interval '1 day'") == 1
 
 
-async def test_use_is_noted_once_a_while(
+async def test_session_use_is_recorded_from_time_to_time(
     start_site: Callable[..., Site], connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "TOUCH_SECONDS", 0.05)
@@ -202,21 +202,21 @@ async def test_use_is_noted_once_a_while(
         await connection.execute(
             "update sessions set seen_at = now() - interval '80 hours' where user_id = $1", gone.user.id
         )
-        lately = "select array_agg(user_id) from sessions where seen_at > now() - interval '1 minute'"
+        recently_seen = "select array_agg(user_id) from sessions where seen_at > now() - interval '1 minute'"
 
-        async def noted() -> bool:
+        async def is_recorded() -> bool:
             await gone.get("/account")
             await ada.get("/account")
-            return bool(await connection.fetchval(lately) == [ada.user.id] if ada.user else None)
+            return bool(await connection.fetchval(recently_seen) == [ada.user.id] if ada.user else None)
 
-        await within(5, noted)
+        await within(5, is_recorded)
         assert idle.user
 
 
 # Keys
 
 
-async def test_a_secret_is_replaced_without_anyone_noticing(
+async def test_sessions_survive_a_new_secret_until_the_old_one_is_removed(
     start_site: Callable[..., Site], backends: Backends
 ) -> None:
     def with_secret(secret: str) -> Site:
@@ -227,7 +227,7 @@ async def test_a_secret_is_replaced_without_anyone_noticing(
     async with before.people(1) as (ada,):
         token = await ada.csrf()
         ada.http.base_url = between.url
-        assert await signed_in(ada)
+        assert await is_signed_in(ada)
         answer = await ada.http.post("/days/2026-11-23/seats/7/book", data={"_csrf_token": token})
         assert answer.status_code == 303
         fresh = between.visitor()
@@ -235,15 +235,15 @@ async def test_a_secret_is_replaced_without_anyone_noticing(
         header = jwt.get_unverified_header(fresh.http.cookies[SESSION])
         assert header["kid"] == key_id(NEW)
         ada.http.base_url = after.url
-        assert not await signed_in(ada)
+        assert not await is_signed_in(ada)
         fresh.http.base_url = after.url
-        assert await signed_in(fresh)
+        assert await is_signed_in(fresh)
 
 
 # Forms are bound to the session
 
 
-async def test_a_token_for_forms_counts_for_one_session(site: Site, connection: asyncpg.Connection) -> None:
+async def test_a_csrf_token_is_bound_to_its_session(site: Site, connection: asyncpg.Connection) -> None:
     visitor = site.visitor()
     await visitor.register("ada")
     token = await visitor.csrf()
@@ -257,19 +257,19 @@ async def test_a_token_for_forms_counts_for_one_session(site: Site, connection: 
         assert theirs.status_code == 403
 
 
-async def test_who_was_signed_out_elsewhere_can_sign_in_again(site: Site, connection: asyncpg.Connection) -> None:
+async def test_a_user_whose_session_was_ended_can_sign_in_again(site: Site, connection: asyncpg.Connection) -> None:
     visitor = site.visitor()
     await visitor.register("ada")
     open_form = await visitor.csrf()
     await connection.execute("update sessions set ended_at = now()")
-    await is_out_soon(visitor)
+    await until_signed_out(visitor)
     answer = await visitor.http.post("/days/2026-11-23/seats/7/book", data={"_csrf_token": open_form})
     assert answer.headers["location"] == "/login?next=/days/2026-11-23/seats/7"
     form = soup(await visitor.get("/login"))
     token = str(form.select("input[name=_csrf_token]")[0]["value"])
     fields = {"_csrf_token": token, "username": "ada", "password": "correct horse battery"}
     assert (await visitor.http.post("/login", data=fields)).status_code == 303
-    assert await signed_in(visitor)
+    assert await is_signed_in(visitor)
 
 
 async def test_a_stream_ends_with_its_session(site: Site) -> None:
@@ -283,7 +283,7 @@ async def test_a_stream_ends_with_its_session(site: Site) -> None:
         assert "event: bye" in words
 
 
-async def test_the_page_lists_the_fifty_that_were_used_last(site: Site, connection: asyncpg.Connection) -> None:
+async def test_the_account_page_lists_the_fifty_sessions_used_last(site: Site, connection: asyncpg.Connection) -> None:
     async with site.people(1) as (ada,):
         assert "that were used last" not in (await ada.get("/account")).text
         await connection.execute(
@@ -299,9 +299,7 @@ async def test_the_page_lists_the_fifty_that_were_used_last(site: Site, connecti
     assert "These are the 50 that were used last" in page.get_text()
 
 
-async def test_beyond_fifty_sessions_those_end_that_were_not_used_for_longest(
-    site: Site, connection: asyncpg.Connection
-) -> None:
+async def test_beyond_fifty_sessions_the_least_recently_used_end(site: Site, connection: asyncpg.Connection) -> None:
     ada = site.visitor()
     await ada.register("ada")
     await connection.execute(
@@ -316,28 +314,28 @@ async def test_beyond_fifty_sessions_those_end_that_were_not_used_for_longest(
     assert (await site.visitor().login("ada")).status_code == 303
     devices = await connection.fetch("select device from sessions where ended_at is null and device like 'device %'")
     assert {row["device"] for row in devices} == {f"device {number}" for number in range(1, 49)}
-    assert await signed_in(ada)
-    assert await signed_in(eve)
+    assert await is_signed_in(ada)
+    assert await is_signed_in(eve)
     rows = await connection.fetch("select user_id from audit where action = 'sign_out'")
     assert len(rows) == 61 + 1 - 50
 
 
-async def test_devices_are_named_beside_the_event_loop(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The library takes milliseconds for a name that it has not seen, and the page shows fifty."""
-    loops: list[bool] = []
-    name = own_account.device_name
+async def test_device_names_are_found_off_the_event_loop(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library takes milliseconds for a user agent that it has not seen, and the page shows fifty."""
+    on_loop: list[bool] = []
+    original = own_account.device_name
 
-    def watched(session: SignIn) -> str:
-        loops.append(asyncio._get_running_loop() is not None)
-        return name(session)
+    def recorded(session: SignIn) -> str:
+        on_loop.append(asyncio._get_running_loop() is not None)
+        return original(session)
 
-    monkeypatch.setattr(own_account, "device_name", watched)
+    monkeypatch.setattr(own_account, "device_name", recorded)
     async with site.people(1) as (ada,):
         assert (await ada.get("/account")).status_code == 200
-    assert loops == [False]
+    assert on_loop == [False]
 
 
-async def test_cookies_of_other_programs_on_the_host_change_nothing(site: Site) -> None:
+async def test_cookies_of_other_programs_on_the_host_are_ignored(site: Site) -> None:
     async with site.people(1) as (ada,):
         own = "; ".join(f"{name}={value}" for name, value in ada.http.cookies.items())
         other = 'theirs="' + '\\"' * 6000 + '"'

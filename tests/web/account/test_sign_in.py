@@ -1,4 +1,4 @@
-"""Registering, signing in and out, as a browser without scripts does it."""
+"""Registering, signing in and signing out, in a browser without scripts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from seatweb.settings import Backends
 from tests.support import HTMX, Site, one, says, soup, together, within
 
 
-async def test_registering_signs_in_and_says_so(site: Site) -> None:
+async def test_registering_signs_the_user_in_and_welcomes_them(site: Site) -> None:
     visitor = site.visitor()
     answer = await visitor.register("Ada Lovelace")
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
@@ -32,20 +32,20 @@ async def test_registering_signs_in_and_says_so(site: Site) -> None:
     assert "Welcome" not in says(await visitor.get("/"))
 
 
-async def test_signing_out_ends_the_session_also_for_a_kept_cookie(site: Site) -> None:
+async def test_signing_out_also_invalidates_copied_cookies(site: Site) -> None:
     visitor = site.visitor()
     await visitor.register("ada")
-    kept = visitor.http.cookies.get("seatweb_session")
-    assert kept
+    copied = visitor.http.cookies.get("seatweb_session")
+    assert copied
     answer = await visitor.post("/logout")
     assert answer.status_code == 303
     assert visitor.http.cookies.get("seatweb_session") is None
     assert "signed out" in says(await visitor.get("/"))
-    thief = site.visitor(cookies={"seatweb_session": kept})
+    thief = site.visitor(cookies={"seatweb_session": copied})
     assert (await thief.get("/account")).headers["location"] == "/login?next=/account"
 
 
-async def test_signing_in_goes_on_where_one_was(site: Site) -> None:
+async def test_signing_in_returns_to_the_requested_page(site: Site) -> None:
     await site.visitor().register("ada")
     visitor = site.visitor()
     asked = await visitor.get("/my/bookings")
@@ -58,7 +58,7 @@ async def test_signing_in_goes_on_where_one_was(site: Site) -> None:
 
 
 @pytest.mark.parametrize("elsewhere", ["https://evil.example", "//evil.example", "/\\evil.example", "/\t/evil.example"])
-async def test_signing_in_never_leads_elsewhere(site: Site, elsewhere: str) -> None:
+async def test_signing_in_never_redirects_to_another_host(site: Site, elsewhere: str) -> None:
     visitor = site.visitor()
     await visitor.register("ada")
     await visitor.post("/logout")
@@ -70,7 +70,7 @@ async def test_signing_in_never_leads_elsewhere(site: Site, elsewhere: str) -> N
 @pytest.mark.parametrize(
     ("username", "password"), [("ada", "wrong"), ("nobody", "correct horse battery"), ("", ""), ("a", "b")]
 )
-async def test_wrong_credentials_say_the_same_whatever_is_wrong(site: Site, username: str, password: str) -> None:
+async def test_all_wrong_credentials_get_the_same_message(site: Site, username: str, password: str) -> None:
     await site.visitor().register("ada")
     visitor = site.visitor()
     answer = await visitor.login(username, password)
@@ -83,7 +83,7 @@ async def test_wrong_credentials_say_the_same_whatever_is_wrong(site: Site, user
 
 
 @pytest.mark.parametrize("again", ["ada", "ADA", "Ada", " ada ", "ａｄａ"])
-async def test_usernames_are_unique_in_whatever_case(site: Site, again: str) -> None:
+async def test_usernames_are_unique_regardless_of_case(site: Site, again: str) -> None:
     await site.visitor().register("Ada")
     answer = await site.visitor().register(again)
     assert answer.status_code == 422
@@ -96,17 +96,17 @@ LOOK_ALIKES = ["ada\u3164", "ad\u034fa", "ada\ufe0f", "a\u17b4da", "\u2800ada", 
 @pytest.mark.parametrize(
     ("first", "again"), [*(("ada", again) for again in LOOK_ALIKES), ("ada lovelace", "Ada  Lovelace")]
 )
-async def test_a_name_that_looks_the_same_is_the_same(site: Site, first: str, again: str) -> None:
+async def test_usernames_ignore_invisible_characters_and_extra_spaces(site: Site, first: str, again: str) -> None:
     await site.visitor().register(first)
     assert (await site.visitor().register(again)).status_code == 422
-    assert (await site.visitor().login(again)).status_code == 303  # typed so, it is its owner's all the same
+    assert (await site.visitor().login(again)).status_code == 303  # it still signs in the owner
 
 
 @pytest.mark.timing
 @pytest.mark.parametrize("path", ["/auth/login", "/auth/register"])
 @pytest.mark.parametrize("field", ["username", "password"])
-async def test_marks_without_end_keep_nobody_waiting(site: Site, path: str, field: str) -> None:
-    marks = "a" + "\u0301" * 3_800 + "\u0323" * 3_800  # the time to bring these into order grows with the square
+async def test_thousands_of_combining_marks_are_refused_quickly(site: Site, path: str, field: str) -> None:
+    marks = "a" + "\u0301" * 3_800 + "\u0323" * 3_800  # normalising these takes quadratic time
     body = json.dumps({"username": "ada", "password": "correct horse battery"} | {field: marks}, ensure_ascii=False)
     began = time.perf_counter()
     answer = await site.visitor().http.post(path, content=body.encode(), headers={"content-type": "application/json"})
@@ -114,7 +114,7 @@ async def test_marks_without_end_keep_nobody_waiting(site: Site, path: str, fiel
     assert answer.status_code in {401, 422}
 
 
-async def test_two_who_want_one_name_at_the_same_time(site: Site, connection: asyncpg.Connection) -> None:
+async def test_concurrent_registrations_create_one_account(site: Site, connection: asyncpg.Connection) -> None:
     visitors = [site.visitor() for _ in range(6)]
     answers = await together(*(visitor.register("ada") for visitor in visitors))
     assert sorted(answer.status_code for answer in answers) == [303, 422, 422, 422, 422, 422]
@@ -136,7 +136,7 @@ async def test_two_who_want_one_name_at_the_same_time(site: Site, connection: as
         ("ada", "x" * 129, "password"),
     ],
 )
-async def test_a_form_says_what_is_wrong_beside_the_field(
+async def test_invalid_input_is_explained_beside_its_field(
     site: Site, connection: asyncpg.Connection, username: str, password: str, field: str
 ) -> None:
     answer = await site.visitor().register(username, password)
@@ -151,7 +151,9 @@ async def test_a_form_says_what_is_wrong_beside_the_field(
     assert await connection.fetchval("select count(*) from users") == 0
 
 
-async def test_passwords_are_kept_as_argon2id(start_site: Callable[..., Site], connection: asyncpg.Connection) -> None:
+async def test_passwords_are_stored_as_argon2id(
+    start_site: Callable[..., Site], connection: asyncpg.Connection
+) -> None:
     site = start_site(with_hasher=HASHER)
     await site.visitor().register("ada", "pässwörd 密码")
     stored = await connection.fetchval("select password_hash from users")
@@ -161,7 +163,7 @@ async def test_passwords_are_kept_as_argon2id(start_site: Callable[..., Site], c
     assert answer.status_code == 303
 
 
-async def test_short_passwords_are_for_trying_out_only(start_site: Callable[..., Site]) -> None:
+async def test_passwords_below_the_configured_length_are_refused(start_site: Callable[..., Site]) -> None:
     in_service = start_site(SEATWEB_PASSWORD_MIN_LENGTH=8)
     answer = await in_service.visitor().register("ada", "1234567")
     assert answer.status_code == 422
@@ -169,27 +171,27 @@ async def test_short_passwords_are_for_trying_out_only(start_site: Callable[...,
     assert (await in_service.visitor().register("ada", "12345678")).status_code == 303
 
 
-async def test_a_disabled_account_is_out_at_once(site: Site, connection: asyncpg.Connection) -> None:
+async def test_a_disabled_account_is_signed_out_within_a_second(site: Site, connection: asyncpg.Connection) -> None:
     visitor = site.visitor()
     await visitor.register("ada")
     assert (await visitor.get("/account")).status_code == 200
     await connection.execute("update users set disabled_at = now()")
 
-    async def is_out() -> bool:
+    async def is_signed_out() -> bool:
         return (await visitor.get("/account")).status_code == 303
 
-    await within(1, is_out)
+    await within(1, is_signed_out)
     assert (await site.visitor().login("ada")).status_code == 422
 
 
-async def test_a_session_that_is_over_does_not_count(site: Site, connection: asyncpg.Connection) -> None:
+async def test_an_expired_session_is_refused(site: Site, connection: asyncpg.Connection) -> None:
     visitor = site.visitor()
     await visitor.register("ada")
     await connection.execute("update sessions set expires_at = now() - interval '1 second'")
     assert (await visitor.get("/account")).status_code == 303
 
 
-async def test_signing_in_again_ends_the_session_before(site: Site, connection: asyncpg.Connection) -> None:
+async def test_signing_in_again_ends_the_previous_session(site: Site, connection: asyncpg.Connection) -> None:
     visitor = site.visitor()
     await visitor.register("ada")
     await visitor.login("ada")
@@ -215,8 +217,8 @@ def forged(site: Site, backends: Backends, user_id: int, session_id: str) -> dic
     return {
         "valid": good,
         "another key": token("another-secret-another-secret-another"),
-        "another key under its name": token(other, kid=key_id(other)),
-        "no key named": token(kid=""),
+        "another key with its own id": token(other, kid=key_id(other)),
+        "no key id": token(kid=""),
         "no algorithm": token("", "none"),
         "another algorithm": token("another-secret" * 5, "HS512"),
         "expired": token(exp=now - timedelta(seconds=1)),
@@ -228,16 +230,16 @@ def forged(site: Site, backends: Backends, user_id: int, session_id: str) -> dic
         "no expiry": token(exp=None),
         "another user": token(sub=str(user_id + 1)),
         "an unknown session": token(sid=str(uuid4())),
-        "a session that is none": token(sid="1"),
-        "a subject that is no number": token(sub="ada"),
+        "a malformed session id": token(sid="1"),
+        "a subject that is not a number": token(sub="ada"),
         "changed": good[:-4] + ("AAAA" if not good.endswith("AAAA") else "BBBB"),
-        "cut": good.rsplit(".", 1)[0] + ".",
+        "no signature": good.rsplit(".", 1)[0] + ".",
         "rubbish": "a.b.c",
         "long": "a" * 4000,
     }
 
 
-async def test_only_our_own_tokens_are_believed(site: Site, backends: Backends, connection: asyncpg.Connection) -> None:
+async def test_only_valid_tokens_are_accepted(site: Site, backends: Backends, connection: asyncpg.Connection) -> None:
     await site.visitor().register("eve")
     visitor = site.visitor()
     await visitor.register("ada")
@@ -259,7 +261,7 @@ async def test_https_makes_the_cookies_secure_and_bound_to_the_host(start_site: 
     assert "max-age" in answer.headers["strict-transport-security"]
 
 
-# Forms from elsewhere
+# Forged forms
 
 
 FORMS = ("/login", "/register", "/logout", "/days/2026-11-23/seats/7/book", "/days/2026-11-23/seats/7/move",
@@ -271,7 +273,7 @@ FORMS = ("/login", "/register", "/logout", "/days/2026-11-23/seats/7/book", "/da
 
 
 @pytest.mark.parametrize("path", FORMS)
-async def test_every_form_is_refused_without_our_token(site: Site, connection: asyncpg.Connection, path: str) -> None:
+async def test_every_form_requires_a_valid_csrf_token(site: Site, connection: asyncpg.Connection, path: str) -> None:
     async with site.people(2) as (ada, eve):
         fields = {"username": "mallory", "password": "long enough"}
         token = await ada.csrf()
@@ -297,12 +299,12 @@ async def test_every_form_is_refused_without_our_token(site: Site, connection: a
         assert await connection.fetchval("select count(*) from sessions where ended_at is null") == 2
 
 
-async def test_a_form_of_ours_is_let_in(site: Site) -> None:
+async def test_a_form_from_our_own_page_is_accepted(site: Site) -> None:
     visitor = site.visitor(headers={"Origin": site.url, "Sec-Fetch-Site": "same-origin"})
     assert (await visitor.register("ada")).status_code == 303
 
 
-async def test_htmx_is_told_where_to_sign_in(site: Site, clock: object) -> None:
+async def test_htmx_is_redirected_to_the_sign_in_page(site: Site, clock: object) -> None:
     visitor = site.visitor()
     answer = await visitor.post_htmx("/days/2026-11-23/seats/7/book")
     assert answer.status_code == 200

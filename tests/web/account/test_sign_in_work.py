@@ -1,4 +1,4 @@
-"""A failed sign-in makes Seatweb do the same, whether there is such an account or not, and whatever it is like."""
+"""Every failed sign-in does the same work, whether or not the account exists, and whatever its state is."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from seatweb.accounts.passwords import HASHER
 from tests.support import Site, Visitor, says
 
 RIGHT, WRONG = "correct horse battery", "wrong horse battery"
-# What is tried: a username as it is typed, and a password.
-TRIED = {
+# Usernames as typed, and passwords.
+ATTEMPTS = {
     "unknown": ("nobody", WRONG),
     "unknown, in capitals": ("NO ONE", WRONG),
     "known": ("ada", WRONG),
@@ -30,17 +30,17 @@ TRIED = {
 
 
 class Work(NamedTuple):
-    """What one sign-in made Seatweb do."""
+    """What Seatweb did for one sign-in."""
 
     statements: list[str]
     commands: list[str]
-    """To Redis, those in scripts too: the name, and how many arguments, which are hashes and times."""
+    """Redis commands, also those in scripts: the name and the number of arguments, which are hashes and times."""
     hashes: list[str]
-    """The parameters of those that the password was compared with."""
+    """The parameters of the hashes that the password was verified against."""
 
 
 class Watch:
-    """Sees what a site sends to PostgreSQL and to Redis, and what it verifies."""
+    """Records what a site sends to PostgreSQL and Redis, and which hashes it verifies."""
 
     def __init__(self, store: redis.Redis, hashes: list[str]) -> None:
         self.statements: list[str] = []
@@ -54,7 +54,7 @@ class Watch:
         connection.add_query_logger(lambda sent: self.statements.append(sent.query))
 
     def work(self) -> Work:
-        """Return what was done since this was asked last."""
+        """Return the work since the last call."""
         work = Work([*self.statements], [*self._commands()], [*self.hashes])
         self.statements.clear()
         self.hashes.clear()
@@ -62,27 +62,27 @@ class Watch:
 
     def _commands(self) -> Iterator[str]:
         self._store.echo("until here")
-        while not (said := self._monitor.next_command())["command"].startswith("ECHO"):
-            name, *arguments = said["command"].split()
-            if said["db"] == self._database and name != "PING":  # which asks by itself whether Redis is there
+        while not (entry := self._monitor.next_command())["command"].startswith("ECHO"):
+            name, *arguments = entry["command"].split()
+            if entry["db"] == self._database and name != "PING":  # an idle subscription sends it
                 yield f"{name} with {len(arguments)}"
 
 
 class Watched(PasswordHasher):
-    """The hasher of today, which notes what it verifies."""
+    """The current hasher, which also records the hashes that it verifies."""
 
     def __init__(self, hashes: list[str]) -> None:
         super().__init__(HASHER.time_cost, HASHER.memory_cost, HASHER.parallelism)
         self._hashes = hashes
 
-    def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:  # noqa: A002 - its name there
+    def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:  # noqa: A002 - the base class's name
         self._hashes.append(str(hash).rsplit("$", 2)[0])
         return super().verify(hash, password)
 
 
 @pytest.fixture
 def watch(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
-    """Give what sees the sites that are started after this."""
+    """Record the work of the sites that are started after this fixture."""
     hashes = list[str]()
     with redis.Redis.from_url(redis_url) as store:
         watch = Watch(store, hashes)
@@ -105,7 +105,7 @@ async def by_api(visitor: Visitor, username: str, password: str) -> httpx.Respon
 
 
 @pytest.mark.parametrize("sign_in", [by_page, by_api])
-async def test_every_failed_sign_in_is_the_same_work(
+async def test_every_failed_sign_in_does_the_same_work(
     watch: Watch,
     start_site: Callable[..., Site],
     connection: asyncpg.Connection,
@@ -127,22 +127,22 @@ async def test_every_failed_sign_in_is_the_same_work(
         """
     )
     site = start_site(with_hasher=Watched(watch.hashes), SEATWEB_TRUSTED_PROXIES="127.0.0.1")
-    done, lengths = {}, set()
-    for number, (what, (username, password)) in enumerate([("first", ("warm", WRONG)), *TRIED.items()]):
+    works, lengths = {}, set()
+    for number, (what, (username, password)) in enumerate([("first", ("warm", WRONG)), *ATTEMPTS.items()]):
         visitor = site.visitor(headers={"x-forwarded-for": f"192.0.2.{number}"})
         await visitor.csrf()
         watch.work()
         answer = await sign_in(visitor, username, password)
-        done[what] = watch.work()
+        works[what] = watch.work()
         if number:
             lengths.add(len(answer.content) - len(username) * (sign_in is by_page))
         await visitor.http.aclose()
-    del done["first"]  # which has the statements prepared
+    del works["first"]  # it prepared the statements
 
-    expected = done["unknown"]
-    # Is it too much? It is counted, what is over is forgotten, and the account is looked up.
+    expected = works["unknown"]
+    # Check the limits, count the attempt, prune old counters, look up the account.
     assert [sent.split()[0] for sent in expected.statements] == ["select", "with", "with", "select"]
     assert expected.commands == []
     assert expected.hashes == ["$argon2id$v=19$m=47104,t=1,p=1"]
-    assert {what: work for what, work in done.items() if work != expected} == {}
+    assert {what: work for what, work in works.items() if work != expected} == {}
     assert len(lengths) == 1

@@ -1,4 +1,4 @@
-"""What a password or a right allowed when it was looked at is done only if it still counts when it is done."""
+"""Passwords, sessions and roles that were valid when they were checked must still be valid when a request acts."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ PASSWORD_CHANGES = "update users set password_hash = 'another'"
 Answer: TypeAlias = httpx.Response
 
 
-async def meanwhile(
+async def answer_with_change_between(
     connection: asyncpg.Connection, database_url: str, action: Awaitable[Answer], change: str
 ) -> Answer:
-    """Return the answer to a request that looked at everything before a change, and acts after it."""
+    """Return the answer to a request whose checks run before the change, and which acts after it."""
     async with connection.transaction():
         await connection.execute("select from users for update")
         acting = asyncio.ensure_future(action)
@@ -59,7 +59,7 @@ def delete_account(visitor: Visitor) -> Awaitable[Answer]:
 
 @pytest.mark.parametrize("act", [change_password, delete_account])
 @pytest.mark.parametrize(("change", "status"), [(SESSIONS_END, 303), (PASSWORD_CHANGES, 422)])
-async def test_an_old_password_does_nothing_once_it_or_the_session_is_gone(
+async def test_the_old_password_does_nothing_once_it_is_replaced_or_the_session_has_ended(
     site: Site,
     connection: asyncpg.Connection,
     database_url: str,
@@ -69,7 +69,7 @@ async def test_an_old_password_does_nothing_once_it_or_the_session_is_gone(
     status: int,
 ) -> None:
     await ada.csrf()
-    answer = await meanwhile(connection, database_url, act(ada), change)
+    answer = await answer_with_change_between(connection, database_url, act(ada), change)
     assert answer.status_code == status
     if status == 303:
         assert answer.headers["location"].startswith("/login")
@@ -80,7 +80,7 @@ async def test_an_old_password_does_nothing_once_it_or_the_session_is_gone(
     assert await connection.fetchval("select count(*) from users where deleted_at is null") == 1
 
 
-async def test_a_thief_with_the_old_password_does_not_overtake_a_reset(
+async def test_a_thief_with_the_old_password_cannot_override_a_reset(
     site: Site,
     connection: asyncpg.Connection,
     ada: Visitor,
@@ -96,16 +96,16 @@ async def test_a_thief_with_the_old_password_does_not_overtake_a_reset(
             await asyncio.sleep(delay)
             return await owner.post(RESET, username="ada", code=code, new_password=OTHER)
 
-        theirs, own = await asyncio.gather(change_password(thief), reset())
+        thiefs_answer, owners_answer = await asyncio.gather(change_password(thief), reset())
         logins = {password: await site.visitor().login("ada", password) for password in (NEW, OTHER)}
-        right = [password for password, answer in logins.items() if answer.status_code == 303]
-        assert right == [OTHER if own.status_code == 303 else NEW]  # the one who was told that it worked
-        assert (own.status_code, theirs.headers.get("location")) != (303, "/account")
+        working = [password for password, answer in logins.items() if answer.status_code == 303]
+        assert working == [OTHER if owners_answer.status_code == 303 else NEW]  # only the acknowledged change counts
+        assert (owners_answer.status_code, thiefs_answer.headers.get("location")) != (303, "/account")
         again = await site.visitor().post(RESET, username="ada", code=await make_code("ada"), new_password=OLD)
         assert again.status_code == 303
 
 
-async def test_of_two_changes_at_once_one_is_told_that_it_came_too_late(
+async def test_of_two_password_changes_at_once_one_is_refused(
     site: Site, connection: asyncpg.Connection, ada: Visitor
 ) -> None:
     await ada.csrf()
@@ -146,7 +146,7 @@ async def make_codes(visitor: Visitor) -> Awaitable[Answer]:
 
 @pytest.mark.parametrize("prepare", [begin_app, confirm_app, remove_app, make_codes])
 @pytest.mark.parametrize("change", [SESSIONS_END, "update users set disabled_at = now()"])
-async def test_a_session_that_ended_changes_no_second_factor(
+async def test_an_ended_session_cannot_change_the_second_factor(
     site: Site,
     connection: asyncpg.Connection,
     database_url: str,
@@ -156,7 +156,7 @@ async def test_a_session_that_ended_changes_no_second_factor(
 ) -> None:
     action = await prepare(ada)
     before = [await connection.fetch(f"select * from {name}") for name in ("totp_secrets", "recovery_codes", "audit")]  # noqa: S608
-    answer = await meanwhile(connection, database_url, action, change)
+    answer = await answer_with_change_between(connection, database_url, action, change)
     assert (answer.status_code, answer.headers["location"][:6]) == (303, "/login")
     after = [await connection.fetch(f"select * from {name}") for name in ("totp_secrets", "recovery_codes", "audit")]  # noqa: S608
     assert after == before
@@ -170,7 +170,7 @@ async def test_a_session_that_ended_changes_no_second_factor(
     ("change", "status"),
     [("update users set role = 'user'", 403), (SESSIONS_END, 303), ("update users set disabled_at = now()", 303)],
 )
-async def test_an_administrator_who_is_none_any_more_does_nothing(
+async def test_an_administrator_who_lost_the_role_or_the_session_changes_nothing(
     site: Site, connection: asyncpg.Connection, database_url: str, action: str, change: str, status: int
 ) -> None:
     async with site.people(2, prefix="root") as (admin, other):
@@ -178,6 +178,6 @@ async def test_an_administrator_who_is_none_any_more_does_nothing(
         site.confirm(admin)
         assert other.user
         acting = admin.post(f"/admin/people/{other.user.id}/{action}")
-        assert (await meanwhile(connection, database_url, acting, change)).status_code == status
+        assert (await answer_with_change_between(connection, database_url, acting, change)).status_code == status
         assert await connection.fetchval("select count(*) from password_resets") == 0
         assert await connection.fetchval("select count(*) from audit where actor_id is not null") == 0

@@ -1,4 +1,4 @@
-"""Nobody registers a name that looks like someone else's, by the page or the API; older names go on working."""
+"""Nobody registers a name that looks like someone else's, on the page or through the API; older names keep working."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def names(connection: asyncpg.Connection) -> list[str]:
 
 
 async def add_users(connection: asyncpg.Connection, *usernames: str, password_hash: str = "none") -> None:
-    """Add accounts as a version before skeletons did."""
+    """Insert accounts without skeletons, as older versions did."""
     await connection.executemany(
         "insert into users (username, username_key, password_hash) values ($1, $2, $3)",
         [(name, username_key(name), password_hash) for name in usernames],
@@ -73,10 +73,10 @@ async def test_a_name_that_looks_like_another_is_taken(
     assert problem["detail"] == "That username looks the same as one that is taken."
     assert await names(connection) == [first]
     assert await connection.fetchval("select count(*) from audit where action = 'register'") == 1
-    assert (await site.visitor().login(again)).status_code == 422  # it is no other spelling of the name
+    assert (await site.visitor().login(again)).status_code == 422  # it is not another spelling of the name
 
 
-async def test_of_two_look_alikes_at_the_same_time_one_is_registered(
+async def test_concurrent_registrations_of_lookalikes_create_one_account(
     site: Site, connection: asyncpg.Connection
 ) -> None:
     for number, (first, again) in enumerate(ALIKE):
@@ -87,13 +87,13 @@ async def test_of_two_look_alikes_at_the_same_time_one_is_registered(
         assert await connection.fetchval("select count(*) from users") == number + 1
 
 
-async def test_names_that_only_resemble_each_other_are_both_registered(site: Site) -> None:
+async def test_names_that_differ_visibly_can_all_be_registered(site: Site) -> None:
     for name in ("Neil", "Nell", "José", "Jose", "王伟明", "王伟朋", "ada ❤\ufe0f", "ada"):
         assert (await site.visitor().register(name)).status_code == 303
 
 
 @pytest.mark.parametrize("sign_in", ["page", "api"])
-async def test_a_name_that_is_refused_today_still_signs_in(
+async def test_existing_accounts_with_names_refused_today_can_sign_in(
     site: Site, connection: asyncpg.Connection, sign_in: str
 ) -> None:
     odd = [f"ada{blank}" for blank in BLANK] + ["\u0430nna", "anna", "ada \U00010330"]
@@ -109,7 +109,7 @@ async def test_a_name_that_is_refused_today_still_signs_in(
             assert me.json()["username"] == name
 
 
-async def test_a_name_is_free_again_when_its_account_was_deleted(site: Site, connection: asyncpg.Connection) -> None:
+async def test_deleting_an_account_frees_its_name_and_lookalikes(site: Site, connection: asyncpg.Connection) -> None:
     visitor = site.visitor()
     await visitor.register("anna")
     assert (await site.visitor().register("\u0430nna")).status_code == 422
@@ -118,7 +118,7 @@ async def test_a_name_is_free_again_when_its_account_was_deleted(site: Site, con
     assert (await site.visitor().register("\u0430nna")).status_code == 303
 
 
-async def test_accounts_from_before_get_their_skeletons_at_the_next_start(
+async def test_older_accounts_get_skeletons_at_the_next_start(
     database_url: str, connection: asyncpg.Connection, start_site: Callable[..., Site]
 ) -> None:
     many = [f"person.{number}" for number in range(2500)]  # more than two batches
@@ -138,23 +138,23 @@ async def test_accounts_from_before_get_their_skeletons_at_the_next_start(
     await migrate(database_url)
     found = await skeletons(connection)
     assert found["\u0430nna"] == set(username_skeletons("\u0430nna"))
-    assert found["Anna"] == set()  # what is deleted has none
+    assert found["Anna"] == set()  # deleted accounts have none
 
 
-async def test_many_processes_start_at_once(database_url: str, connection: asyncpg.Connection) -> None:
+async def test_many_processes_add_skeletons_at_once(database_url: str, connection: asyncpg.Connection) -> None:
     await add_users(connection, *(f"person.{number}" for number in range(1200)), "PERS\u041eN.7", "Person.\u0417")
     await together(*(migrate(database_url) for _ in range(4)))
     found = await skeletons(connection)
     assert [name for name, known in found.items() if not known] == ["PERS\u041eN.7"]
 
 
-async def test_people_register_while_accounts_get_their_skeletons(
+async def test_users_can_register_while_skeletons_are_being_added(
     site: Site, database_url: str, connection: asyncpg.Connection
 ) -> None:
     await add_users(connection, *(f"person.{number}" for number in range(3000)))
     visitors: list[Visitor] = [site.visitor() for _ in range(8)]
-    work: list[Any] = [visitor.register(f"pers\u043en.{2000 + n}") for n, visitor in enumerate(visitors)]
-    _, *answers = await together(migrate(database_url), *work)
+    registrations: list[Any] = [visitor.register(f"pers\u043en.{2000 + n}") for n, visitor in enumerate(visitors)]
+    _, *answers = await together(migrate(database_url), *registrations)
     assert {answer.status_code for answer in answers} <= {303, 422}
     owners = await connection.fetch("select skeleton from username_skeletons group by skeleton having count(*) > 1")
     assert owners == []

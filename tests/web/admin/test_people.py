@@ -1,4 +1,4 @@
-"""Who may do what: nobody, another user, a disabled user, an administrator."""
+"""What visitors, users, disabled users and administrators may do."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PARAMETERS = {
     "day_text": "2026-11-23", "name": "A", "seat_text": "7", "booking_text": "1", "session_text": "1" * 32,
     "user_text": "1", "path": "nowhere", "booking_id": "1", "passkey_text": "1", "file_path": "css/seatweb.css",
 }  # fmt: skip
-# What everyone may use, signed in or not.
+# Routes for everyone, signed in or not.
 PUBLIC = {
     "GET /", "GET /login", "POST /login", "GET /register", "POST /register", "POST /logout", "POST /auth/login",
     "POST /auth/register", "GET /docs", "GET /openapi.json", "GET /health", "GET /health/live", "GET /{path}",
@@ -34,7 +34,7 @@ API = ("/me", "/seats", "/sections", "/bookings", "/auth")
 
 
 def routes(app: Any) -> list[tuple[str, str]]:
-    """Return the method and path of everything that the app answers."""
+    """Return the method and path of every route."""
     found = {
         (method, re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path))
         for route in without_layers(app).routes
@@ -44,8 +44,8 @@ def routes(app: Any) -> list[tuple[str, str]]:
     return sorted(pair for pair in found if not (pair[0] != "GET" and pair[1] == "/{path}"))
 
 
-def test_no_empty_part_of_an_address_makes_it_another(site: Site) -> None:
-    """The router takes two slashes for one: an address of one thing must not become one of all things."""
+def test_an_empty_path_parameter_does_not_reach_another_route(site: Site) -> None:
+    """The router treats two slashes as one: a change of one thing must not become a change of all."""
     known = routes(create_app(site.settings, site.backends))
     for method, path in known:
         shorter = re.sub(r"/+", "/", re.sub(r"\{\w+\}", "", path))
@@ -58,27 +58,27 @@ async def make_admin(connection: asyncpg.Connection, visitor: Visitor) -> Visito
     return visitor
 
 
-async def test_every_route_lets_in_only_whom_it_should(site: Site, connection: asyncpg.Connection) -> None:
+async def test_every_route_checks_who_may_use_it(site: Site, connection: asyncpg.Connection) -> None:
     async with site.people(3) as (ada, disabled, admin):
         await make_admin(connection, admin)
         await ada.book(site.clock.today, 7)
         assert disabled.user
         await connection.execute("update users set disabled_at = now() where id = $1", disabled.user.id)
-        nobody = site.visitor()
+        visitor = site.visitor()
 
-        async def is_out() -> bool:
+        async def is_signed_out() -> bool:
             return (await disabled.get("/account")).status_code == 303
 
-        await within(1, is_out)
-        walked = 0
+        await within(1, is_signed_out)
+        checked = 0
         for method, path in routes(create_app(site.settings, site.backends)):
             if f"{method} {path}" in PUBLIC or (method == "GET" and path.startswith("/days")):
                 continue
-            if path.startswith("/login/"):  # the steps of signing in
+            if path.startswith("/login/"):  # routes for signing in
                 continue
             address = re.sub(r"\{(\w+)\}", lambda match: PARAMETERS[match[1]], path)
-            for visitor in (nobody, disabled):
-                answer = await send(visitor, method, address)
+            for person in (visitor, disabled):
+                answer = await send(person, method, address)
                 if path.startswith(API):
                     assert answer.status_code == 401, (method, path)
                 else:
@@ -86,10 +86,10 @@ async def test_every_route_lets_in_only_whom_it_should(site: Site, connection: a
                     assert answer.headers["location"].startswith("/login"), (method, path)
             if path.startswith("/admin"):
                 assert (await send(ada, method, address)).status_code == 403, (method, path)
-            walked += 1
-        assert walked >= 20
-        for visitor in (disabled, nobody):
-            assert (await send(visitor, "POST", "/days/2026-11-23/seats/8/book")).status_code == 303
+            checked += 1
+        assert checked >= 20
+        for person in (disabled, visitor):
+            assert (await send(person, "POST", "/days/2026-11-23/seats/8/book")).status_code == 303
         rows = await connection.fetch("select user_id from bookings")
         assert [row["user_id"] for row in rows] == [ada.user.id if ada.user else None]
         assert await connection.fetchval("select count(*) from users where disabled_at is not null") == 1
@@ -104,7 +104,7 @@ async def send(visitor: Visitor, method: str, path: str) -> httpx.Response:
     return await visitor.post(path)
 
 
-async def test_an_administrator_disables_and_enables(site: Site, connection: asyncpg.Connection) -> None:
+async def test_an_administrator_disables_and_enables_an_account(site: Site, connection: asyncpg.Connection) -> None:
     async with site.people(1, prefix="root") as (admin,):
         await make_admin(connection, admin)
         eve = site.visitor()
@@ -115,24 +115,24 @@ async def test_an_administrator_disables_and_enables(site: Site, connection: asy
         assert (await admin.post(action)).status_code == 303
         assert "disabled" in says(await admin.get("/admin/people"))
 
-        async def is_out() -> bool:
+        async def is_signed_out() -> bool:
             return (await eve.get("/account")).status_code == 303
 
-        await within(1, is_out)
+        await within(1, is_signed_out)
         assert (await eve.login("Eve Example")).status_code == 422
         assert "Disabled" in one(soup(await admin.get("/admin/people?name=eve")), ".person-name").get_text()
         assert (await admin.post(action.replace("disable", "enable"))).status_code == 303
         assert (await eve.login("Eve Example")).status_code == 303
         assert admin.user
-        mine = f"/admin/people/{admin.user.id}/disable"
-        assert (await admin.post(mine)).status_code == 403
+        own_account = f"/admin/people/{admin.user.id}/disable"
+        assert (await admin.post(own_account)).status_code == 403
         assert (await admin.get("/account")).status_code == 200
     rows = await connection.fetch("select action, actor_id from audit where actor_id is not null order by id")
     assert [tuple(row) for row in rows] == [("disable", admin.user.id), ("enable", admin.user.id)]
 
 
 @pytest.mark.parametrize("name", ["%", "_", "\\", "e%", "'", "\u0301"])
-async def test_a_search_takes_every_sign_as_it_is(site: Site, connection: asyncpg.Connection, name: str) -> None:
+async def test_search_takes_special_characters_literally(site: Site, connection: asyncpg.Connection, name: str) -> None:
     async with site.people(2, prefix="eve") as (admin, _):
         await make_admin(connection, admin)
         answer = await admin.http.get("/admin/people", params={"name": name})
@@ -140,7 +140,7 @@ async def test_a_search_takes_every_sign_as_it_is(site: Site, connection: asyncp
         assert not soup(answer).select(".person-name b")
 
 
-async def test_many_people_come_page_by_page(site: Site, connection: asyncpg.Connection) -> None:
+async def test_the_list_of_accounts_is_paginated(site: Site, connection: asyncpg.Connection) -> None:
     async with site.people(120) as people:
         admin = await make_admin(connection, people[0])
         seen: list[str] = []
@@ -148,31 +148,31 @@ async def test_many_people_come_page_by_page(site: Site, connection: asyncpg.Con
         while path:
             page = soup(await admin.get(path))
             seen += [row.get_text() for row in page.select(".person-name b")]
-            more = page.select("a[href*='after=']")
-            path = str(more[0]["href"]) if more else ""
+            next_page = page.select("a[href*='after=']")
+            path = str(next_page[0]["href"]) if next_page else ""
         assert len(seen) == len(set(seen)) == 120
 
 
-async def test_a_role_that_ends_ends_at_once(site: Site, connection: asyncpg.Connection) -> None:
+async def test_a_revoked_role_ends_within_a_second(site: Site, connection: asyncpg.Connection) -> None:
     async with site.people(1) as (ada,):
         await make_admin(connection, ada)
         assert (await ada.get("/admin/people")).status_code == 200
         assert ada.user
-        async with Database(site.backends.database_url, CONSTRAINTS, size=1) as database:  # as another process does it
+        async with Database(site.backends.database_url, CONSTRAINTS, size=1) as database:  # as another process would
             rights = Rights(database, Sessions(database, days=1, idle_hours=1))
             assert await rights.change_role(ada.user.id, Role.USER)
 
-        async def is_out() -> bool:
+        async def is_refused() -> bool:
             return (await ada.get("/admin/people")).status_code != 200
 
-        await within(1, is_out)
+        await within(1, is_refused)
 
 
-async def test_nothing_is_booked_for_a_disabled_account_even_at_once(
+async def test_a_disabled_account_cannot_book_even_while_its_session_is_cached(
     site: Site, connection: asyncpg.Connection
 ) -> None:
     async with site.people(1) as (ada,):
-        assert (await ada.get("/account")).status_code == 200  # remembered for a moment
+        assert (await ada.get("/account")).status_code == 200  # caches the session for a moment
         await connection.execute("update users set disabled_at = now()")
         for path in ("/days/2026-11-23/seats/7/book", "/days/2026-11-23/any"):
             answer = await ada.post(path)
@@ -180,7 +180,7 @@ async def test_nothing_is_booked_for_a_disabled_account_even_at_once(
         assert await connection.fetchval("select count(*) from bookings") == 0
 
 
-async def test_a_site_can_ask_administrators_for_a_second_factor(
+async def test_a_site_can_require_a_second_factor_of_administrators(
     start_site: Callable[..., Site], connection: asyncpg.Connection
 ) -> None:
     site = start_site(SEATWEB_SECOND_FACTOR="administrators")
@@ -203,7 +203,7 @@ async def test_a_site_can_ask_administrators_for_a_second_factor(
 # Names
 
 
-async def test_a_site_can_keep_names_to_itself(start_site: Callable[..., Site], connection: asyncpg.Connection) -> None:
+async def test_a_site_can_hide_names(start_site: Callable[..., Site], connection: asyncpg.Connection) -> None:
     site = start_site(SEATWEB_NAMES="nobody")
     async with site.people(2, prefix="Zoe.") as (ada, eve):
         await ada.book(site.clock.today, 7)

@@ -1,4 +1,4 @@
-"""Choosing a seat holds it: for its user, against the others, for a while, and never more than that."""
+"""Choosing a seat holds it for its user for a while, so others cannot book it; the database still decides."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def store(redis_url: str) -> Iterator[redis.Redis]:
         yield client
 
 
-def held(store: redis.Redis) -> set[str]:
-    """Return the ids of the seats that are held, on whatever day."""
+def held_seats(store: redis.Redis) -> set[str]:
+    """Return the ids of the seats that are held on any day."""
     return {str(seat_id) for key in store.keys("holds:*") for seat_id in store.hkeys(key)}
 
 
@@ -33,7 +33,7 @@ async def status(visitor: Visitor, label: str) -> str:
     return seats(await visitor.get(f"/days/{DAY}"))[label]
 
 
-async def test_whoever_chooses_a_seat_sees_it_free_and_others_see_it_being_chosen(site: Site, clock: Clock) -> None:
+async def test_a_held_seat_is_free_for_its_holder_and_being_chosen_for_others(site: Site, clock: Clock) -> None:
     async with site.people(2) as (ada, grace):
         panel = soup(await ada.get(f"/days/{DAY}/seats/7"))
         form = one(panel, "#panel #hold")
@@ -49,14 +49,14 @@ async def test_whoever_chooses_a_seat_sees_it_free_and_others_see_it_being_chose
             assert one(soup(page), "#section-A-count").get_text() == "19 free"
             assert one(soup(page), "#tally")["data-free"] == "79"
             assert seats(await other.get(f"/days/{DAY}/sections/A"))["A-07"] == "held"
-        mine = await ada.get(f"/days/{DAY}")
-        assert seats(mine)["A-07"] == "free"
-        assert one(soup(mine), "#tally")["data-free"] == "80"
+        page = await ada.get(f"/days/{DAY}")
+        assert seats(page)["A-07"] == "free"
+        assert one(soup(page), "#tally")["data-free"] == "80"
         assert seats(await grace.get(f"/days/{clock.ahead(1)}"))["A-07"] == "free"
 
 
 @pytest.mark.parametrize("htmx", [False, True])
-async def test_a_held_seat_is_refused_at_once_and_the_holder_books_it(
+async def test_others_cannot_book_a_held_seat_and_its_holder_can(
     site: Site, clock: Clock, connection: asyncpg.Connection, store: redis.Redis, *, htmx: bool
 ) -> None:
     async with site.people(2) as (ada, grace):
@@ -74,11 +74,11 @@ async def test_a_held_seat_is_refused_at_once_and_the_holder_books_it(
         assert await connection.fetchval("select count(*) from bookings") == 0
         assert await connection.fetchval("select count(*) from generations") == 0
         assert (await ada.book(clock.today, 7)).status_code == 303
-        await until(lambda: held(store) == set(), 1)
+        await until(lambda: held_seats(store) == set(), 1)
         assert (await status(ada, "A-07"), await status(grace, "A-07")) == ("mine", "taken")
 
 
-async def test_what_is_offered_instead_is_held_by_nobody_else(site: Site, clock: Clock) -> None:
+async def test_the_alternative_on_offer_is_not_held_by_anyone_else(site: Site, clock: Clock) -> None:
     async with site.people(4) as (ada, grace, eve, joan):
         for visitor, seat_id in ((ada, 7), (grace, 6), (eve, 8)):
             await hold(visitor, clock.today, seat_id)
@@ -87,7 +87,7 @@ async def test_what_is_offered_instead_is_held_by_nobody_else(site: Site, clock:
         assert says(await grace.book(clock.today, 7)) == "Seat A-07 is being chosen by someone else. A-06 is free."
 
 
-async def test_any_free_seat_is_one_that_nobody_else_holds(
+async def test_any_free_seat_skips_seats_that_others_hold(
     site: Site, clock: Clock, connection: asyncpg.Connection
 ) -> None:
     async with site.people(21) as people:
@@ -101,19 +101,19 @@ async def test_any_free_seat_is_one_that_nobody_else_holds(
         assert (await ada.post(f"/days/{DAY}/any")).headers["location"] == f"/days/{DAY}/seats/61"
 
 
-async def test_a_holder_who_comes_too_late_is_refused(site: Site, clock: Clock, store: redis.Redis) -> None:
+async def test_a_holder_whose_hold_has_expired_can_lose_the_seat(site: Site, clock: Clock, store: redis.Redis) -> None:
     async with site.people(2) as (ada, grace):
         await hold(ada, clock.today, 7)
-        store.delete(KEY)  # its time is over
+        store.delete(KEY)  # as if it had expired
         assert (await grace.book(clock.today, 7)).status_code == 303
         late = await ada.book(clock.today, 7)
         assert (late.status_code, says(late)) == (409, "Seat A-07 was booked a moment ago. A-06 is free.")
 
 
-async def test_the_index_decides_when_a_hold_ends_under_its_holder_s_booking(
+async def test_the_unique_index_decides_when_a_hold_expires_during_a_booking(
     site: Site, clock: Clock, connection: asyncpg.Connection, store: redis.Redis
 ) -> None:
-    """The hold is over before the holder's booking is, and someone else's commits in between."""
+    """The hold expires while its holder's booking is running, and someone else's booking commits first."""
     async with site.people(2) as (ada, grace):
         assert grace.user
         await hold(ada, clock.today, 7)
@@ -123,15 +123,15 @@ async def test_the_index_decides_when_a_hold_ends_under_its_holder_s_booking(
                 "insert into bookings (day, seat_id, user_id) values ($1, 7, $2)", clock.today, grace.user.id
             )
             booking = asyncio.create_task(ada.book(clock.today, 7))
-            await someone_waits(connection)
+            await until_lock_is_awaited(connection)
             store.delete(KEY)
         answer = await booking
         assert (answer.status_code, says(answer)) == (409, "Seat A-07 was booked a moment ago. A-06 is free.")
         assert await connection.fetchval("select count(*) from bookings") == 1
 
 
-async def someone_waits(connection: asyncpg.Connection) -> None:
-    """Return when a statement of the site waits for a lock."""
+async def until_lock_is_awaited(connection: asyncpg.Connection) -> None:
+    """Return when a statement of the site is waiting for a lock."""
     async with asyncio.timeout(10):
         while not await connection.fetchval(
             "select exists("
@@ -140,27 +140,27 @@ async def someone_waits(connection: asyncpg.Connection) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_hold_that_crosses_with_one_s_own_booking_leaves_nothing(
+async def test_a_hold_that_arrives_during_its_users_booking_is_released(
     site: Site, clock: Clock, connection: asyncpg.Connection, store: redis.Redis
 ) -> None:
-    """Two tabs: the hold arrives after the booking has looked for holds, and before it commits."""
+    """Two tabs: the hold arrives after the booking has checked the holds and before it commits."""
     async with site.people(2) as (ada, grace):
         async with connection.transaction():
             await connection.execute("insert into generations values (1, $1, 1)", clock.today)
             booking = asyncio.create_task(ada.book(clock.today, 7))
-            await someone_waits(connection)
+            await until_lock_is_awaited(connection)
             await hold(ada, clock.today, 7)
         assert (await booking).status_code == 303
-        await until(lambda: held(store) == set(), 1)
-        # After the booking there is nothing to hold either.
+        await until(lambda: held_seats(store) == set(), 1)
+        # Choosing the seat again after booking it holds nothing either.
         assert await hold(ada, clock.today, 7) == ""
-        await until(lambda: held(store) == set(), 1)
+        await until(lambda: held_seats(store) == set(), 1)
         cancel = one(soup(await ada.get(f"/days/{DAY}/seats/7")), "#panel form[action$='/cancel']")
         await ada.post(str(cancel["action"]))
         assert await status(grace, "A-07") == "free"
 
 
-async def test_moving_respects_holds_and_ends_one_s_own(site: Site, clock: Clock, store: redis.Redis) -> None:
+async def test_a_move_respects_holds_and_releases_the_users_own(site: Site, clock: Clock, store: redis.Redis) -> None:
     async with site.people(2) as (ada, grace):
         await ada.book(clock.today, 8)
         await hold(grace, clock.today, 7)
@@ -169,11 +169,11 @@ async def test_moving_respects_holds_and_ends_one_s_own(site: Site, clock: Clock
         assert "A-07 is being chosen by someone else" in says(refused)
         await hold(ada, clock.today, 43)
         assert (await ada.post(f"/days/{DAY}/seats/43/move")).status_code == 303
-        await until(lambda: held(store) == {"7"}, 1)
+        await until(lambda: held_seats(store) == {"7"}, 1)
         assert (await status(grace, "A-08"), await status(grace, "C-03")) == ("free", "taken")
 
 
-async def test_one_hold_a_user_and_day(site: Site, clock: Clock, store: redis.Redis) -> None:
+async def test_a_user_has_one_hold_per_day(site: Site, clock: Clock, store: redis.Redis) -> None:
     async with site.people(2) as (ada, grace):
         await hold(ada, clock.today, 7)
         await hold(ada, clock.ahead(1), 7)
@@ -186,16 +186,16 @@ async def test_a_hold_is_renewed_with_its_token(site: Site, clock: Clock, store:
     async with site.people(2) as (ada, grace):
         token = await hold(ada, clock.today, 7)
         assert await hold(ada, clock.today, 7, token=token) == token
-        for odd in ("short", "x" * 65, "with space in it", "ü" * 20):
-            new = await hold(ada, clock.today, 7, token=odd)
-            assert new not in {token, odd}
+        for invalid in ("short", "x" * 65, "with space in it", "ü" * 20):
+            new = await hold(ada, clock.today, 7, token=invalid)
+            assert new not in {token, invalid}
         refused = await grace.post_htmx(f"/days/{DAY}/seats/7/hold", token=new)
         assert refused.status_code == 409
-        assert len(held(store)) == 1
+        assert len(held_seats(store)) == 1
 
 
 @pytest.mark.parametrize("htmx", [False, True])
-async def test_a_refused_hold_leaves_nothing(
+async def test_a_refused_hold_holds_nothing(
     site: Site, clock: Clock, connection: asyncpg.Connection, store: redis.Redis, *, htmx: bool
 ) -> None:
     async with site.people(2) as (ada, grace):
@@ -208,14 +208,14 @@ async def test_a_refused_hold_leaves_nothing(
             ("2026-11-23/seats/1/hold?section=ZZ", 404),
         ):  # fmt: skip
             answer = await (ada.post_htmx if htmx else ada.post)(f"/days/{path}")
-            assert (answer.status_code, held(store)) == (refusal, set()), path
+            assert (answer.status_code, held_seats(store)) == (refusal, set()), path
             if htmx and refusal != 404:
                 assert (answer.headers["hx-retarget"], answer.headers["hx-reswap"]) == ("#day", "outerMorph")
                 assert one(soup(answer), "#day")
                 assert one(soup(answer), "[role=alert]").get_text(strip=True)
 
 
-async def test_a_hold_of_what_someone_else_holds_is_refused_and_keeps_one_s_own(site: Site, clock: Clock) -> None:
+async def test_holding_a_held_seat_is_refused_and_keeps_the_users_own_hold(site: Site, clock: Clock) -> None:
     async with site.people(3) as (ada, grace, eve):
         await hold(ada, clock.today, 7)
         await hold(grace, clock.today, 8)
@@ -228,7 +228,7 @@ async def test_a_hold_of_what_someone_else_holds_is_refused_and_keeps_one_s_own(
         assert (seen["A-07"], seen["A-08"]) == ("held", "held")
 
 
-async def test_a_hold_needs_a_form_of_ours_and_a_user(site: Site, store: redis.Redis) -> None:
+async def test_holding_requires_a_csrf_token_and_a_signed_in_user(site: Site, store: redis.Redis) -> None:
     async with site.people(1) as (ada,):
         for action in ("hold", "release"):
             path = f"/days/{DAY}/seats/7/{action}"
@@ -238,10 +238,10 @@ async def test_a_hold_needs_a_form_of_ours_and_a_user(site: Site, store: redis.R
             answer = await visitor.post(path)
             assert (answer.status_code, answer.headers["location"]) == (303, f"/login?next=/days/{DAY}/seats/7")
             assert (await visitor.post_htmx(path)).headers["hx-redirect"] == f"/login?next=/days/{DAY}/seats/7"
-        assert held(store) == set()
+        assert held_seats(store) == set()
 
 
-async def test_letting_go_frees_the_seat(site: Site, clock: Clock, store: redis.Redis) -> None:
+async def test_releasing_a_hold_frees_the_seat(site: Site, clock: Clock, store: redis.Redis) -> None:
     async with site.people(2) as (ada, grace):
         token = await hold(ada, clock.today, 7)
         assert await status(grace, "A-07") == "held"
@@ -253,10 +253,10 @@ async def test_letting_go_frees_the_seat(site: Site, clock: Clock, store: redis.
         form = {"_csrf_token": ada.token, "token": token}
         quiet = await ada.http.post(f"/days/{DAY}/seats/7/release", data=form, headers={"Seatweb-Quiet": "1"})
         assert (quiet.status_code, quiet.content) == (204, b"")
-        assert held(store) == set()
+        assert held_seats(store) == set()
 
 
-async def test_nobody_lets_go_of_what_someone_else_holds(site: Site, clock: Clock, store: redis.Redis) -> None:
+async def test_only_the_holders_token_releases_a_hold(site: Site, clock: Clock, store: redis.Redis) -> None:
     async with site.people(2) as (ada, grace):
         token, other = await hold(ada, clock.today, 7), await hold(grace, clock.today, 8)
         for visitor, fields in (
@@ -264,12 +264,12 @@ async def test_nobody_lets_go_of_what_someone_else_holds(site: Site, clock: Cloc
             (grace, {"token": token}), (ada, {"token": other}), (ada, {}),
         ):  # fmt: skip
             assert (await visitor.post_htmx(f"/days/{DAY}/seats/7/release", **fields)).status_code == 200
-            assert held(store) == {"7", "8"}, fields
+            assert held_seats(store) == {"7", "8"}, fields
         await ada.post(f"/days/{DAY}/seats/7/release", token=token)
-        assert held(store) == {"8"}
+        assert held_seats(store) == {"8"}
 
 
-async def test_holding_without_scripts(site: Site, clock: Clock, store: redis.Redis) -> None:
+async def test_holding_and_releasing_without_scripts(site: Site, clock: Clock, store: redis.Redis) -> None:
     async with site.people(2) as (ada, grace):
         answer = await ada.post(f"/days/{DAY}/seats/7/hold?section=A")
         assert (answer.status_code, answer.headers["location"]) == (303, f"/days/{DAY}/seats/7?section=A")
@@ -278,11 +278,11 @@ async def test_holding_without_scripts(site: Site, clock: Clock, store: redis.Re
         assert (answer.status_code, answer.headers["location"]) == (303, f"/days/{DAY}?section=A")
         assert await status(grace, "A-07") == "free"
         for action in ("hold", "release"):
-            back = await ada.get(f"/days/{DAY}/seats/7/{action}")
-            assert (back.status_code, back.headers["location"]) == (303, f"/days/{DAY}/seats/7")
+            opened = await ada.get(f"/days/{DAY}/seats/7/{action}")
+            assert (opened.status_code, opened.headers["location"]) == (303, f"/days/{DAY}/seats/7")
 
 
-async def test_no_answer_tells_who_is_choosing(site: Site, clock: Clock) -> None:
+async def test_no_answer_reveals_the_holder(site: Site, clock: Clock) -> None:
     async with site.people(1, prefix="Zoltan") as (zoltan,), site.people(1) as (grace,):
         token = await hold(zoltan, clock.today, 7)
         for other in (grace, site.visitor()):
@@ -301,8 +301,8 @@ async def test_no_answer_tells_who_is_choosing(site: Site, clock: Clock) -> None
                 }
 
 
-async def test_the_tag_of_a_map_does_not_tell_one_holder_from_another(site: Site, clock: Clock) -> None:
-    """Nobody can tell from it that the person who chose a seat today chose one yesterday."""
+async def test_the_tag_of_a_map_does_not_identify_holders(site: Site, clock: Clock) -> None:
+    """Two holds by the same user give different tags, so others cannot link them."""
     async with site.people(2) as (ada, grace):
         tags = []
         for _ in range(2):
@@ -313,7 +313,7 @@ async def test_the_tag_of_a_map_does_not_tell_one_holder_from_another(site: Site
         assert await tag_of(grace, clock.today) not in tags
 
 
-async def test_a_day_that_is_over_meanwhile_lets_go_of_its_holds(site: Site, clock: Clock) -> None:
+async def test_holds_end_when_their_day_is_over(site: Site, clock: Clock) -> None:
     async with site.people(2) as (ada, grace):
         await hold(ada, clock.today, 7)
         clock.today += timedelta(days=1)
@@ -321,7 +321,7 @@ async def test_a_day_that_is_over_meanwhile_lets_go_of_its_holds(site: Site, clo
         assert (await ada.post_htmx(f"/days/{DAY}/seats/7/hold")).status_code == 422
 
 
-async def test_without_redis_nothing_is_held_and_everything_is_booked(
+async def test_without_redis_there_are_no_holds_and_booking_works(
     start_site: Callable[..., Site], backends: Backends, clock: Clock
 ) -> None:
     site = start_site(with_backends=with_redis(backends, "redis://127.0.0.1:1/0"))
@@ -335,10 +335,10 @@ async def test_without_redis_nothing_is_held_and_everything_is_booked(
         assert (await ada.post_htmx(f"/days/{DAY}/seats/8/release", token="x" * 22)).status_code == 200
 
 
-async def test_a_hold_counts_on_every_process_at_once(start_site: Callable[..., Site], clock: Clock) -> None:
+async def test_a_hold_counts_in_every_process_at_once(start_site: Callable[..., Site], clock: Clock) -> None:
     first, second = start_site(), start_site()
     async with first.people(2) as (ada, grace):
-        await at(second, grace).get(f"/days/{DAY}")  # what it remembers does not decide
+        await at(second, grace).get(f"/days/{DAY}")  # fills its cache, which must not decide
         token = await hold(ada, clock.today, 7)
         assert (await grace.book(clock.today, 7)).status_code == 409
         await at(second, ada).post_htmx(f"/days/{DAY}/seats/7/release", token=token)

@@ -1,4 +1,4 @@
-"""The map and what can be done on it, as pages and as the partials that htmx swaps."""
+"""The map and its actions, as full pages and as the partials that htmx swaps."""
 
 from __future__ import annotations
 
@@ -62,15 +62,15 @@ async def test_booking_with_htmx_swaps_the_day_and_the_panel(site: Site, clock: 
     async with site.people(1) as (ada,):
         panel = await ada.get(f"/days/{DAY}/seats/7", headers=HTMX)
         assert one(soup(panel), "#panel")["data-seat-id"] == "7"
-        assert seats(panel)["A-07"] == "free"  # with the day as it now is
+        assert seats(panel)["A-07"] == "free"  # with the current map
         booked = await ada.post_htmx(f"/days/{DAY}/seats/7/book")
         assert booked.status_code == 200
         assert booked.headers["hx-push-url"] == f"/days/{DAY}/seats/7"
         assert seats(booked)["A-07"] == "mine"
         assert "A-07 is yours" in says(booked)
         assert "<html" not in booked.text
-        booking = one(soup(booked), "#panel form[action$='/cancel']")
-        cancelled = await ada.post_htmx(str(booking["action"]), back="day")
+        cancel = one(soup(booked), "#panel form[action$='/cancel']")
+        cancelled = await ada.post_htmx(str(cancel["action"]), back="day")
         assert seats(cancelled)["A-07"] == "free"
         assert cancelled.headers["hx-push-url"] == f"/days/{DAY}"
         assert one(soup(cancelled), "#panel").has_attr("hidden")
@@ -101,7 +101,7 @@ async def test_a_lost_race_says_so_and_offers_the_nearest_seat(site: Site, clock
         assert ("<html" in answer.text) is not htmx
 
 
-async def test_booking_a_second_seat_offers_the_move(site: Site, clock: Clock) -> None:
+async def test_booking_a_second_seat_offers_to_move(site: Site, clock: Clock) -> None:
     async with site.people(1) as (ada,):
         await ada.book(clock.today, 7)
         panel = soup(await ada.get(f"/days/{DAY}/seats/43"))
@@ -123,7 +123,7 @@ async def test_a_second_click_on_the_same_seat_is_no_error(
         assert await connection.fetchval("select count(*) from bookings") == 1
 
 
-async def test_a_move_to_a_taken_seat_keeps_the_first(site: Site, clock: Clock) -> None:
+async def test_a_refused_move_keeps_the_first_seat(site: Site, clock: Clock) -> None:
     async with site.people(2) as (ada, grace):
         await ada.book(clock.today, 7)
         await grace.book(clock.today, 8)
@@ -134,7 +134,7 @@ async def test_a_move_to_a_taken_seat_keeps_the_first(site: Site, clock: Clock) 
         assert one(soup(answer), "#panel form[action$='/move']")["action"] == f"/days/{DAY}/seats/9/move"
 
 
-async def test_any_free_seat(site: Site, clock: Clock) -> None:
+async def test_any_free_seat_books_the_first_free_one(site: Site, clock: Clock) -> None:
     async with site.people(3) as (ada, grace, eve):
         page = soup(await ada.get(f"/days/{DAY}"))
         assert one(page, f"form[action='/days/{DAY}/any']")
@@ -148,7 +148,7 @@ async def test_any_free_seat(site: Site, clock: Clock) -> None:
         assert again.status_code == 409
 
 
-async def test_names_are_for_those_who_signed_in(site: Site, clock: Clock) -> None:
+async def test_only_signed_in_users_see_names(site: Site, clock: Clock) -> None:
     async with site.people(2, prefix="Hypatia") as (ada, grace):
         await ada.book(clock.today, 7)
         shown = await grace.get(f"/days/{DAY}/seats/7")
@@ -163,7 +163,7 @@ async def test_names_are_for_those_who_signed_in(site: Site, clock: Clock) -> No
         assert "Hypatia1" not in past.text
 
 
-async def test_one_section_alone(site: Site) -> None:
+async def test_one_section_is_shown_alone(site: Site) -> None:
     page = await site.visitor().get(f"/days/{DAY}?section=B")
     assert set(seats(page)) == {f"B-{n:02}" for n in range(1, 21)}
     seat = one(soup(page), "#seat-27")
@@ -171,7 +171,7 @@ async def test_one_section_alone(site: Site) -> None:
     assert (await site.visitor().get(f"/days/{DAY}?section=Z")).status_code == 404
 
 
-async def test_the_week_the_date_field_and_the_ways_to_other_days(site: Site, clock: Clock) -> None:
+async def test_the_week_and_the_date_field_lead_to_other_days(site: Site, clock: Clock) -> None:
     async with site.people(1) as (ada,):
         await ada.book(clock.ahead(2), 7)
         page = soup(await ada.get("/days/2026-11-24"))
@@ -197,7 +197,7 @@ async def test_a_past_day_can_be_seen_but_not_booked(site: Site, clock: Clock) -
         assert "over" in refused.text
 
 
-async def test_a_day_beyond_the_window_says_when_it_opens(site: Site) -> None:
+async def test_a_day_beyond_the_booking_window_names_the_last_bookable_day(site: Site) -> None:
     async with site.people(1) as (ada,):
         page = await ada.get("/days/2027-02-22")
         assert page.status_code == 422
@@ -206,8 +206,8 @@ async def test_a_day_beyond_the_window_says_when_it_opens(site: Site) -> None:
         assert (await ada.post("/days/2027-02-22/seats/7/book")).status_code == 422
 
 
-async def test_the_site_has_its_own_midnight(start_site: Callable[..., Site]) -> None:
-    """Today is a day of the site's time zone: these two are 25 hours apart, so they never share a day."""
+async def test_today_is_in_the_sites_time_zone(start_site: Callable[..., Site]) -> None:
+    """These two time zones are 25 hours apart, so they never share a date."""
     shown = set()
     for zone in ("Pacific/Kiritimati", "Pacific/Pago_Pago"):
         site = start_site(with_clock=None, SEATWEB_TIME_ZONE=zone)
@@ -217,7 +217,7 @@ async def test_the_site_has_its_own_midnight(start_site: Callable[..., Site]) ->
     assert len(shown) == 2
 
 
-async def test_anothers_booking_can_neither_be_seen_nor_cancelled(
+async def test_another_users_booking_can_be_neither_seen_nor_cancelled(
     site: Site, clock: Clock, connection: asyncpg.Connection
 ) -> None:
     async with site.people(2) as (ada, eve):
@@ -228,7 +228,7 @@ async def test_anothers_booking_can_neither_be_seen_nor_cancelled(
         assert await connection.fetchval("select status from bookings") == "confirmed"
 
 
-async def test_the_account_page(site: Site, clock: Clock) -> None:
+async def test_the_account_page_shows_the_username_and_a_sign_out_button(site: Site, clock: Clock) -> None:
     async with site.people(1, prefix="Ada") as (ada,):
         await ada.book(clock.today, 7)
         page = soup(await ada.get("/account"))
@@ -236,7 +236,7 @@ async def test_the_account_page(site: Site, clock: Clock) -> None:
         assert one(page, "main form[action='/logout']")
 
 
-# Errors are pages that help on
+# Errors
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ async def test_the_account_page(site: Site, clock: Clock) -> None:
         ("/static/none.css", 404), ("/static/../pyproject.toml", 404), ("/my/bookings/", 303),
     ],
 )  # fmt: skip
-async def test_bad_addresses_get_a_page(site: Site, path: str, status: int) -> None:
+async def test_bad_addresses_are_answered_with_a_page(site: Site, path: str, status: int) -> None:
     visitor = site.visitor()
     answer = await visitor.get(path)
     assert answer.status_code == status
@@ -263,22 +263,20 @@ async def test_bad_addresses_get_a_page(site: Site, path: str, status: int) -> N
 
 
 @pytest.mark.parametrize(("day", "status"), [("9999-12-31", 422), ("9999-12-27", 422), ("0001-01-01", 200)])
-async def test_the_first_and_last_days_of_the_calendar_have_pages_for_users_too(
-    site: Site, day: str, status: int
-) -> None:
+async def test_users_can_open_the_first_and_last_days_of_the_calendar(site: Site, day: str, status: int) -> None:
     async with site.people(1) as (ada,):
         assert (await ada.get(f"/days/{day}")).status_code == status
         assert (await ada.post(f"/days/{day}/seats/7/book")).status_code == 422
 
 
-async def test_a_wrong_method_names_the_right_one(site: Site) -> None:
+async def test_a_wrong_method_is_answered_with_the_allowed_ones(site: Site) -> None:
     answer = await site.visitor().http.delete("/login")
     assert answer.status_code == 405
     assert {name.strip() for name in answer.headers["allow"].split(",")} >= {"GET", "POST"}
     assert soup(answer).select("a[href='/']")
 
 
-async def test_an_error_for_htmx_is_announced_and_leaves_the_page(site: Site) -> None:
+async def test_an_error_for_htmx_is_announced_and_keeps_the_page(site: Site) -> None:
     async with site.people(1) as (ada,):
         answer = await ada.post_htmx(f"/days/{DAY}/seats/999/book")
         assert answer.status_code == 404
@@ -287,7 +285,7 @@ async def test_an_error_for_htmx_is_announced_and_leaves_the_page(site: Site) ->
         assert "<html" not in answer.text
 
 
-async def test_our_own_mistake_shows_a_page_with_an_id_and_no_traceback(
+async def test_an_internal_error_shows_the_request_id_and_no_traceback(
     capfd: pytest.CaptureFixture[str], site: Site, connection: asyncpg.Connection
 ) -> None:
     async with site.people(1) as (ada,):
@@ -304,9 +302,7 @@ async def test_our_own_mistake_shows_a_page_with_an_id_and_no_traceback(
         assert str(ada.http.cookies.get("seatweb_session")) not in logged
 
 
-async def test_a_database_that_does_not_answer_is_a_busy_page_in_time(
-    site: Site, connection: asyncpg.Connection
-) -> None:
+async def test_a_blocked_query_is_answered_with_503_in_time(site: Site, connection: asyncpg.Connection) -> None:
     async with site.people(1) as (ada,):
         async with connection.transaction(), asyncio.timeout(5):
             await connection.execute("lock table bookings in access exclusive mode")
@@ -317,7 +313,7 @@ async def test_a_database_that_does_not_answer_is_a_busy_page_in_time(
         assert (await ada.get("/my/bookings")).status_code == 200
 
 
-async def test_when_every_connection_is_busy_the_answer_comes_in_time_all_the_same(
+async def test_an_exhausted_pool_is_answered_with_503_in_time(
     start_site: Callable[..., Site], connection: asyncpg.Connection
 ) -> None:
     site = start_site(SEATWEB_DATABASE_POOL=1)
@@ -329,7 +325,7 @@ async def test_when_every_connection_is_busy_the_answer_comes_in_time_all_the_sa
         assert (await people[0].get("/my/bookings")).status_code == 200
 
 
-async def test_connections_that_the_server_ends_are_busy_pages_never_our_mistake(
+async def test_terminated_database_connections_are_answered_with_503_not_500(
     site: Site, connection: asyncpg.Connection
 ) -> None:
     async with site.people(4) as people:
@@ -347,7 +343,7 @@ async def test_connections_that_the_server_ends_are_busy_pages_never_our_mistake
                 pass
 
 
-async def test_a_standby_is_a_busy_page(site: Site, clock: Clock, connection: asyncpg.Connection) -> None:
+async def test_a_read_only_database_gives_a_503_page(site: Site, clock: Clock, connection: asyncpg.Connection) -> None:
     name = await connection.fetchval("select current_database()")
     await connection.execute(f"alter database {name} set default_transaction_read_only = on")
     await connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'seatweb'"
@@ -357,7 +353,7 @@ async def test_a_standby_is_a_busy_page(site: Site, clock: Clock, connection: as
     assert {answer.status_code for answer in answers} == {503}
 
 
-async def test_one_stuck_section_does_not_take_the_others_down(
+async def test_stuck_bookings_in_one_section_do_not_block_other_pages(
     site: Site, clock: Clock, connection: asyncpg.Connection
 ) -> None:
     async with site.people(14) as people:
@@ -373,17 +369,17 @@ async def test_one_stuck_section_does_not_take_the_others_down(
 
 
 @pytest.mark.parametrize("host", ["a:b", "a:99999", "a b", "[::1", "a/b", "ü", "a\tb"])
-async def test_an_impossible_host_is_refused_with_all_headers(site: Site, host: str) -> None:
+async def test_a_malformed_host_is_refused_with_security_headers(site: Site, host: str) -> None:
     try:
         answer = await site.visitor().get("/", headers={"Host": host.encode("latin-1")})
     except httpx.LocalProtocolError:
-        return  # not even sent
+        return  # httpx does not send it
     assert answer.status_code == 400
-    if answer.text == "Bad Host header":  # else the server's own parser refused it
+    if answer.text == "Bad Host header":  # otherwise the server's parser refused it
         assert "content-security-policy" in answer.headers
 
 
-async def test_a_probe_of_old_without_a_host_is_answered(site: Site) -> None:
+async def test_an_http_1_0_probe_without_a_host_is_answered(site: Site) -> None:
     for path in (b"/health/live", b"/login"):
         reader, writer = await asyncio.open_connection(*site.url.removeprefix("http://").split(":"))
         writer.write(b"GET " + path + b" HTTP/1.0\r\n\r\n")
@@ -395,14 +391,14 @@ async def test_a_probe_of_old_without_a_host_is_answered(site: Site) -> None:
     "path",
     ["/static/%00", "/static/" + "a" * 300, "/static/" + "a/" * 300, "/static/css", "/static/%2e%2e/pyproject.toml"],
 )
-async def test_odd_static_addresses_are_not_found(site: Site, path: str) -> None:
+async def test_invalid_static_paths_are_not_found(site: Site, path: str) -> None:
     assert (await site.visitor().get(path)).status_code == 404
 
 
-async def test_a_bad_section_is_refused_before_anything_is_done(
+async def test_an_invalid_section_is_refused_before_anything_changes(
     site: Site, clock: Clock, connection: asyncpg.Connection
 ) -> None:
-    """An answer that refuses must have changed nothing (promise 3)."""
+    """Promise 3: a refusal leaves nothing behind."""
     async with site.people(2) as (ada, grace):
         await grace.book(clock.today, 30)
         booking = await connection.fetchval("select id from bookings")
@@ -418,7 +414,7 @@ async def test_a_bad_section_is_refused_before_anything_is_done(
         assert [tuple(row) for row in rows] == [(30, "confirmed")]
 
 
-async def test_what_was_done_elsewhere_is_seen_when_an_action_fails(site: Site, clock: Clock) -> None:
+async def test_a_failed_action_shows_the_current_state(site: Site, clock: Clock) -> None:
     async with site.people(1) as (ada,):
         await ada.book(clock.today, 7)
         cancel = str(one(soup(await ada.get("/my/bookings")), "form[action$='/cancel']")["action"])
@@ -437,7 +433,7 @@ async def test_what_was_done_elsewhere_is_seen_when_an_action_fails(site: Site, 
         assert soup(late).select("#panel form") == []
 
 
-async def test_closing_a_seat_is_seen_within_a_second(site: Site, clock: Clock, connection: asyncpg.Connection) -> None:
+async def test_a_closed_seat_is_shown_within_a_second(site: Site, clock: Clock, connection: asyncpg.Connection) -> None:
     async with site.people(1) as (ada,):
         assert (await ada.statuses(clock.today))["A-19"] == "free"
         await connection.execute("update seats set closed = true where id = 19")
@@ -448,7 +444,7 @@ async def test_closing_a_seat_is_seen_within_a_second(site: Site, clock: Clock, 
         await within(1, is_closed)
 
 
-async def test_the_address_of_a_refused_form_can_be_opened(site: Site) -> None:
+async def test_opening_the_address_of_an_action_redirects_to_its_page(site: Site) -> None:
     visitor = site.visitor()
     for action, place in (("seats/7/book", "/seats/7"), ("seats/7/move", "/seats/7"), ("any", "")):
         answer = await visitor.get(f"/days/{DAY}/{action}?section=A")
@@ -460,14 +456,14 @@ async def test_signing_in_keeps_the_section(site: Site) -> None:
     assert answer.headers["location"] == f"/login?next=/days/{DAY}/seats/7%3Fsection%3DA"
 
 
-async def test_an_unwritable_way_on_is_written_in_ascii(site: Site) -> None:
+async def test_a_next_path_with_other_characters_than_ascii_is_percent_encoded(site: Site) -> None:
     await site.visitor().register("ada")
     visitor = site.visitor()
     answer = await visitor.post_htmx("/login", username="ada", password="correct horse battery", next="/日?a=é")
     assert answer.headers["hx-redirect"] == "/%E6%97%A5?a=%C3%A9"
 
 
-async def test_too_large_a_form_is_refused(site: Site, connection: asyncpg.Connection) -> None:
+async def test_an_oversized_form_is_refused(site: Site, connection: asyncpg.Connection) -> None:
     async with site.people(1) as (ada,):
         answer = await ada.post(f"/days/{DAY}/seats/7/book", note="x" * 100_000)
         assert answer.status_code == 413
@@ -489,7 +485,7 @@ async def test_too_large_a_form_is_refused(site: Site, connection: asyncpg.Conne
         b"",
     ],
 )
-async def test_odd_forms_change_nothing(site: Site, connection: asyncpg.Connection, body: bytes) -> None:
+async def test_malformed_forms_change_nothing(site: Site, connection: asyncpg.Connection, body: bytes) -> None:
     async with site.people(1) as (ada,):
         answer = await ada.http.post(
             "/register",
@@ -504,7 +500,7 @@ async def test_odd_forms_change_nothing(site: Site, connection: asyncpg.Connecti
     "content_type",
     ["multipart/form-data; boundary=x", "multipart/form-data", "text/plain", "application/json", "\x7f", ""],
 )
-async def test_odd_content_types_change_nothing(site: Site, connection: asyncpg.Connection, content_type: str) -> None:
+async def test_bad_content_types_change_nothing(site: Site, connection: asyncpg.Connection, content_type: str) -> None:
     async with site.people(1) as (ada,):
         answer = await ada.http.post(
             "/register",
@@ -518,31 +514,31 @@ async def test_odd_content_types_change_nothing(site: Site, connection: asyncpg.
 # Every answer
 
 
-async def test_a_head_is_answered_like_a_get_without_the_body(site: Site) -> None:
+async def test_head_is_answered_like_get_without_the_body(site: Site) -> None:
     for path in ("/", "/login", "/health/live", "/static/css/seatweb.css"):
         answer = await site.visitor().http.head(path)
         assert (path, answer.status_code, answer.content) == (path, 200, b"")
 
 
-async def test_pages_are_not_kept_and_static_files_are(site: Site) -> None:
+async def test_pages_are_not_cached_and_static_files_are(site: Site) -> None:
     visitor = site.visitor()
     page = await visitor.get("/")
     assert page.headers["cache-control"] == "no-store"
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert "HX-Request" in page.headers["vary"]
-    sheet = one(soup(page), "link[rel=stylesheet]")["href"]
-    kept = await visitor.get(str(sheet))
-    assert "immutable" in kept.headers["cache-control"]
-    assert kept.headers["content-encoding"] == "br"
-    zipped = await visitor.get(str(sheet), headers={"accept-encoding": "gzip"})
+    path = str(one(soup(page), "link[rel=stylesheet]")["href"])
+    sheet = await visitor.get(path)
+    assert "immutable" in sheet.headers["cache-control"]
+    assert sheet.headers["content-encoding"] == "br"
+    zipped = await visitor.get(path, headers={"accept-encoding": "gzip"})
     assert zipped.headers["content-encoding"] == "gzip"
-    assert zipped.text == kept.text
-    assert "immutable" not in (await visitor.get(str(sheet).partition("?")[0])).headers["cache-control"]
+    assert zipped.text == sheet.text
+    assert "immutable" not in (await visitor.get(path.partition("?")[0])).headers["cache-control"]
 
 
-@pytest.mark.parametrize("known", [False, True])
-async def test_a_page_is_compressed_as_the_browser_takes_it(site: Site, *, known: bool) -> None:
-    """Also where it comes from what the process remembers: then it is answered before the framework."""
+@pytest.mark.parametrize("cached", [False, True])
+async def test_pages_are_compressed_with_an_encoding_that_the_browser_accepts(site: Site, *, cached: bool) -> None:
+    """Cached pages too, which are sent before the framework sees the request."""
     async with site.people(1) as (ada,):
         for accepted, coding in {
             "gzip, deflate, br, zstd": "br",
@@ -550,15 +546,15 @@ async def test_a_page_is_compressed_as_the_browser_takes_it(site: Site, *, known
             "identity": None,
             "zstd": None,
         }.items():
-            if known:
-                await ada.get("/")  # which is kept for a moment
+            if cached:
+                await ada.get("/")  # fills the caches
             for path in ("/", "/my/bookings"):
                 page = await ada.get(path, headers={"accept-encoding": accepted})
                 assert page.headers.get("content-encoding") == coding, (path, accepted)
                 assert page.text.rstrip().endswith("</html>")
 
 
-async def test_the_health_of_the_parts(site: Site) -> None:
+async def test_the_health_check_reports_every_part(site: Site) -> None:
     visitor = site.visitor()
     assert (await visitor.get("/health")).json() == {
         "status": "ok",
