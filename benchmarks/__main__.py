@@ -20,7 +20,7 @@ from benchmarks.measure import Bench, Result, failure
 from benchmarks.rows import ROWS
 from benchmarks.servers import Cores, running_servers
 
-LEAST_HISTORY: Final = 20_000  # with fewer bookings the days would not be full
+SMALLEST_HISTORY: Final = 20_000  # with fewer bookings, the days would not be full
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,7 +48,7 @@ def _measure(options: argparse.Namespace, folder: Path) -> int:
             rounds=options.rounds or 3,
             seconds=options.seconds or (0.3 if options.quick else 5.0),
             quick=options.quick,
-            history=options.history or (LEAST_HISTORY if options.quick else 200_000),
+            history=options.history or (SMALLEST_HISTORY if options.quick else 200_000),
             say=_say,
         )
         description = machine.describe(servers)
@@ -58,10 +58,10 @@ def _measure(options: argparse.Namespace, folder: Path) -> int:
             started = time.monotonic()
             results += _row(bench, name)
             _say(f"{name}: {time.monotonic() - started:.0f} s")
-        how = f"median of {bench.rounds} rounds of {bench.seconds:g} s, limit and ours in turn"
-        print(report.markdown(description | {"measured": how}, results))
+        method = f"median of {bench.rounds} rounds of {bench.seconds:g} s, alternating between the limit and Seatweb"
+        print(report.markdown(description | {"measured": method}, results))
         if options.json:
-            options.json.write_bytes(report.as_json(description | {"measured": how}, results))
+            options.json.write_bytes(report.as_json(description | {"measured": method}, results))
     return 1 if any(result.failed for result in results) else 0
 
 
@@ -75,7 +75,7 @@ def _row(bench: Bench, name: str) -> list[Result]:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    names = {_in_one_word(name): name for name in ROWS}
+    names = {_hyphenated(name): name for name in ROWS}
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure Seatweb; see the README here.")
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"any of: {', '.join(names)} (all if none is named)")
     parser.add_argument("--quick", action="store_true", help="check that everything runs; the figures mean nothing")
@@ -86,20 +86,20 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, help="also write all results to this file, including each round")
     options = parser.parse_args(arguments)
-    unknown = [name for name in options.rows if _in_one_word(name) not in names]
+    unknown = [name for name in options.rows if _hyphenated(name) not in names]
     if unknown:
-        parser.error(f"there is no row {unknown[0]!r}; there are: {', '.join(names)}")
-    options.rows = [names[_in_one_word(name)] for name in options.rows]
+        parser.error(f"unknown row {unknown[0]!r}; choose from: {', '.join(names)}")
+    options.rows = [names[_hyphenated(name)] for name in options.rows]
     if options.rounds is not None and options.rounds < 3:
-        parser.error("a median takes 3 rounds or more")
+        parser.error("--rounds must be at least 3")
     if options.seconds is not None and not 0.1 <= options.seconds <= 60:
-        parser.error("a round takes 0.1 to 60 seconds")
-    if options.history is not None and options.history < LEAST_HISTORY:
-        parser.error(f"a history has {LEAST_HISTORY} bookings or more")
+        parser.error("--seconds must be between 0.1 and 60")
+    if options.history is not None and options.history < SMALLEST_HISTORY:
+        parser.error(f"--history must be at least {SMALLEST_HISTORY}")
     return options
 
 
-def _in_one_word(name: str) -> str:
+def _hyphenated(name: str) -> str:
     return name.replace(" ", "-")
 
 

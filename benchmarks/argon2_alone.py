@@ -9,7 +9,7 @@ import time
 from seatweb.accounts.fair_queue import Asker
 from seatweb.accounts.passwords import Passwords
 
-WARM_SECONDS = 0.5
+WARM_UP_SECONDS = 0.5
 
 
 async def main(seconds: float, at_a_time: int) -> float:
@@ -25,13 +25,13 @@ async def main(seconds: float, at_a_time: int) -> float:
             count += 1
         return count
 
-    async def together(seconds: float) -> float:
+    async def run(seconds: float) -> float:
         started = time.perf_counter()
         counts = await asyncio.gather(*(verify(started + seconds, number) for number in range(at_a_time)))
         return sum(counts) / (time.perf_counter() - started)
 
-    await together(min(WARM_SECONDS, seconds))
-    return await together(seconds)
+    await run(min(WARM_UP_SECONDS, seconds))
+    return await run(seconds)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from benchmarks.people import day_ahead, today
 from benchmarks.servers import execute
 
 SECTION_SEATS: Final = 100
-DAYS: Final = 89  # days from tomorrow on that can be booked, even if midnight passes during the run
-CROWD: Final = 500  # users, who book in turn
+DAYS: Final = 89  # days from tomorrow on; they can be booked even if midnight passes during the run
+CROWD: Final = 500  # users who book one after another
 STRIDE: Final = 7919  # a prime, so that consecutive bookings are in different sections
 CHUNK: Final = 1_000_000
 
@@ -27,7 +27,7 @@ ADD_SECTION: Final = """
     from added cross join generate_series(1, $2::int) as place
     order by place
 """
-# Books every second seat for the first users in turn, as if they had booked one after another.
+# Books every second seat, each for the next user, as if they had booked one after another.
 FILL_HALF: Final = """
     with chosen as (
         select seats.id as seat_id, seats.section_id, row_number() over (order by seats.id) as n
@@ -53,7 +53,7 @@ class Slot:
 
 
 def slot(n: int, seats: int) -> Slot:
-    """Return the nth slot; for n below `seats` times DAYS no user and no seat has two on a day.
+    """Return slot n; among those below `seats` times DAYS, no user and no seat has two on a day.
 
     Consecutive slots differ in user, day and section.
     """
@@ -116,7 +116,7 @@ def settle(database_url: str) -> None:
 # booking in eleven was cancelled. The numbers are chosen so that no user and no seat has two bookings on a day.
 
 HISTORY: Final = """
-    with made as (
+    with generated as (
         select
             i,
             $1::date - 1 - (i / $2)::int as day,
@@ -132,7 +132,7 @@ HISTORY: Final = """
         select day, ($3::bigint[])[1 + (i % $2 * 7919 + i / $2) % cardinality($3::bigint[])], user_id,
             case when cancelled then 'cancelled' else 'confirmed' end, day - interval '1 day',
             case when cancelled then day - interval '1 hour' end
-        from made
+        from generated
         returning id, day, seat_id, user_id, created_at
     )
     insert into audit (at, action, user_id, booking_id, seat_id, day)

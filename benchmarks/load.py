@@ -1,7 +1,7 @@
 """The load generator: keep-alive connections that send prepared requests one after another and check every answer.
 
-It runs on uvloop with a parser that knows only what uvicorn sends (a status line, headers, Content-Length), so that one
-core of it is several times faster than the fastest app measured here.
+It runs on uvloop, with a parser that knows only what uvicorn sends (a status line, headers, Content-Length). So on one
+core it is several times faster than the fastest app measured here.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ def request(
 def run(*loads: Coroutine[Any, Any, T]) -> list[T]:
     """Run loads concurrently, on a new event loop, without garbage collector pauses."""
 
-    async def together() -> list[T]:
-        signals.cancel(asyncio.current_task())
+    async def run_all() -> list[T]:
+        signals.cancel_on_signal(asyncio.current_task())
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(load) for load in loads]
         return [task.result() for task in tasks]
@@ -99,8 +99,8 @@ def run(*loads: Coroutine[Any, Any, T]) -> list[T]:
     gc.collect()
     gc.disable()
     try:
-        with signals.on_a_loop():
-            return uvloop.run(together())
+        with signals.restored_handlers():
+            return uvloop.run(run_all())
     except BaseExceptionGroup as errors:
         first: BaseException = errors
         while isinstance(first, BaseExceptionGroup):
@@ -163,7 +163,7 @@ class _Client:
             await self._finished
         self.outcome.seconds = time.perf_counter() - started
 
-    def one_has_finished(self) -> None:
+    def connection_finished(self) -> None:
         self._left -= 1
         if self._left == 0 and not self._finished.done():
             self._finished.set_result(None)
@@ -233,7 +233,7 @@ class _Connection(asyncio.Protocol):
         now = time.perf_counter()
         exchange, client, outcome = self._exchange, self._client, self._outcome
         if exchange is None:
-            client.fail("an answer that nobody asked for")
+            client.fail("an answer without a request")
             return
         status = answer[9:12]
         content = exchange.answers.get(status)
@@ -252,15 +252,15 @@ class _Connection(asyncio.Protocol):
         if now >= client.deadline:
             self._finish()
         elif client.pause:
-            asyncio.get_running_loop().call_later(client.pause, self._go_on)
+            asyncio.get_running_loop().call_later(client.pause, self._send_next)
         else:
-            self._go_on()
+            self._send_next()
 
-    def _go_on(self) -> None:
+    def _send_next(self) -> None:
         with suppress(ConnectionError):
             if not self.send():
                 self._finish()
 
     def _finish(self) -> None:
         self._exchange = None
-        self._client.one_has_finished()
+        self._client.connection_finished()

@@ -20,7 +20,7 @@ def describe(servers: Servers) -> dict[str, str]:
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "commit": _commit(),
-        "processor": f"{_processor()}, {os.cpu_count()} cores; {_places(servers)}",
+        "processor": f"{_processor()}, {os.cpu_count()} cores; {_pinning(servers)}",
         "load": f"{os.getloadavg()[0]:.2f} in the minute before",
         "system": f"{platform.system()} {platform.release()}, {platform.python_implementation()} "
         f"{platform.python_version()}",
@@ -30,18 +30,20 @@ def describe(servers: Servers) -> dict[str, str]:
     }
 
 
-def _places(servers: Servers) -> str:
+def _pinning(servers: Servers) -> str:
     """Return which process runs on which core."""
-    given = f"; {' and '.join(servers.given)}: external servers, on any core" if servers.given else ""
+    names = " and ".join(servers.external)
+    external = f"; {names}: external servers, on any core" if names else ""
     cores = servers.cores
     if cores.app is None:
-        return f"no process is pinned: the machine has one core, or the system does not support pinning{given}"
-    own = "".join(
+        return f"no process is pinned: the machine has one core, or the system does not support pinning{external}"
+    pinned = "".join(
         f", {name}"
         for name, variable in (("PostgreSQL", "DATABASE_URL"), ("Redis", "REDIS_URL"))
-        if variable not in servers.given
+        if variable not in servers.external
     )
-    return f"the app (or what it is compared with) on core {cores.app}; load generator{own} on core {cores.rest}{given}"
+    app = f"the app (or what it is compared with) on core {cores.app}"
+    return f"{app}; load generator{pinned} on core {cores.rest}{external}"
 
 
 def _commit() -> str:

@@ -26,11 +26,11 @@ class Bench:
 
     def interleaved(self, limit: Callable[[], T], ours: Callable[[], U]) -> tuple[list[T], list[U]]:
         """Run both in turn (the limit, ours, the limit, ours) and return the results of each."""
-        limits, own = [], []
+        limits, results = [], []
         for _ in range(self.rounds):
             limits.append(limit())
-            own.append(ours())
-        return limits, own
+            results.append(ours())
+        return limits, results
 
 
 @dataclass(frozen=True, slots=True)

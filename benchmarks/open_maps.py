@@ -12,8 +12,8 @@ from benchmarks.load import Address, BenchmarkError, Exchange, load, percentile
 
 AT_A_TIME: Final = 100
 OPEN_SECONDS: Final = 60.0
-HEAR_SECONDS: Final = 10.0
-REST_SECONDS: Final = 1.5
+RECEIVE_SECONDS: Final = 10.0
+SETTLE_SECONDS: Final = 1.5
 TAIL_BYTES: Final = 64  # longer than the text to search for
 LIVE: Final = b"data: live"
 SHOWN_BYTES: Final = 300
@@ -34,7 +34,7 @@ class _Waiting:
     left: int
     done: asyncio.Future[None]
 
-    def one(self) -> None:
+    def count_down(self) -> None:
         self.left -= 1
         if self.left == 0 and not self.done.done():
             self.done.set_result(None)
@@ -46,8 +46,8 @@ class OpenMaps:
     def __init__(self, address: Address) -> None:
         self._address = address
         self._streams: list[_Stream] = []
-        self.news = b""  # the text that all maps wait for
-        self.heard_at: list[float] = []
+        self.expected = b""  # the text that all maps wait for
+        self.received_at: list[float] = []
         self.waiting: _Waiting | None = None
 
     async def open(self, requests: list[bytes]) -> None:
@@ -59,7 +59,7 @@ class OpenMaps:
         loop = asyncio.get_running_loop()
         left: Iterator[bytes] = iter(requests)
 
-        async def open_some() -> None:
+        async def open_next() -> None:
             for request in left:
                 stream = _Stream(self, request)
                 self._streams.append(stream)
@@ -69,7 +69,7 @@ class OpenMaps:
         try:
             async with asyncio.timeout(OPEN_SECONDS), asyncio.TaskGroup() as group:
                 for _ in range(AT_A_TIME):
-                    group.create_task(open_some())
+                    group.create_task(open_next())
         except TimeoutError:
             live = sum(stream.live.done() for stream in self._streams)
             raise BenchmarkError(f"only {live} of {len(requests)} maps were live after {OPEN_SECONDS:.0f} s") from None
@@ -79,29 +79,29 @@ class OpenMaps:
         for stream in self._streams:
             stream.close()
         self._streams.clear()
-        await asyncio.sleep(REST_SECONDS)
+        await asyncio.sleep(SETTLE_SECONDS)
 
-    async def hear(self, request: bytes, seat_id: int) -> Heard:
+    async def book_and_wait(self, request: bytes, seat_id: int) -> Heard:
         """Book a seat with the request, and return when the maps received it.
 
         Raises:
             BenchmarkError: not all of them did.
         """
-        self.heard_at.clear()
+        self.received_at.clear()
         self.waiting = _Waiting(len(self._streams), asyncio.get_running_loop().create_future())
-        self.news = f'#seat-{seat_id}"'.encode()
+        self.expected = f'#seat-{seat_id}"'.encode()
         for stream in self._streams:
             stream.expect()
         booking = Exchange(request, {b"201": b'"confirmed"'})
-        outcome = await load(self._address, [booking], connections=1, seconds=HEAR_SECONDS)
+        outcome = await load(self._address, [booking], connections=1, seconds=RECEIVE_SECONDS)
         try:
-            async with asyncio.timeout(HEAR_SECONDS):
+            async with asyncio.timeout(RECEIVE_SECONDS):
                 await self.waiting.done
         except TimeoutError:
-            heard = f"{len(self.heard_at)} of {len(self._streams)}"
-            raise BenchmarkError(f"only {heard} maps received a booking within {HEAR_SECONDS:.0f} s") from None
+            count = f"{len(self.received_at)} of {len(self._streams)}"
+            raise BenchmarkError(f"only {count} maps received a booking within {RECEIVE_SECONDS:.0f} s") from None
         self.waiting = None
-        after = [at - outcome.last_at for at in self.heard_at]
+        after = [at - outcome.last_at for at in self.received_at]
         return Heard(first=min(after), half=percentile(after, 50), last=max(after))
 
 
@@ -113,7 +113,7 @@ class _Stream(asyncio.Protocol):
         self._request = request
         self._tail = b""
         self._transport: asyncio.Transport | None = None
-        self._waits = False
+        self._waiting = False
         self.live: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -131,19 +131,19 @@ class _Stream(asyncio.Protocol):
                 self._tail = b""
             return
         self._tail = seen[-TAIL_BYTES:]
-        if self._waits and self._maps.news in seen:
-            self._waits = False
-            self._maps.heard_at.append(time.perf_counter())
+        if self._waiting and self._maps.expected in seen:
+            self._waiting = False
+            self._maps.received_at.append(time.perf_counter())
             if self._maps.waiting:
-                self._maps.waiting.one()
+                self._maps.waiting.count_down()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._transport is not None:
             self._fail(f"a map was closed by the server ({exc or 'no error'})")
 
     def expect(self) -> None:
-        """Start waiting for the maps' news."""
-        self._waits = True
+        """Start waiting for the text that the maps expect."""
+        self._waiting = True
         self._tail = b""
 
     def close(self) -> None:
@@ -151,7 +151,7 @@ class _Stream(asyncio.Protocol):
         if transport:
             transport.abort()
         if not self.live.cancel() and not self.live.cancelled():
-            self.live.exception()  # retrieve it, in case nobody waits for it any more
+            self.live.exception()  # retrieve it: nobody may be waiting for it any more
 
     def _fail(self, why: str) -> None:
         future = self._maps.waiting.done if self._maps.waiting else self.live

@@ -2,7 +2,7 @@
 
 The app runs in this process and is called as the server calls it. Each request has the maximum accepted length and is
 filled with input that is slow for some parser. The figure is the CPU time of the event loop's thread, without the
-threads that hash passwords. The last column compares with half the length: 2 means linear time, 4 means quadratic.
+threads that hash passwords. The last column is the ratio to the time for half the length: 2 means linear, 4 quadratic.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SLOW: Final = (
     "\t", "W/",
 )  # fmt: skip
 # The framework's caches, cleared before each run: an attacker sends different input each time.
-FORGET: Final = (parse_cookie_string.cache_clear, parse_query_string.cache_clear, urlsplit.cache_clear)  # type: ignore[attr-defined]
+CACHE_CLEARS: Final = (parse_cookie_string.cache_clear, parse_query_string.cache_clear, urlsplit.cache_clear)  # type: ignore[attr-defined]
 Header: TypeAlias = tuple[bytes, bytes]
 
 
@@ -88,16 +88,16 @@ class Row(Struct, frozen=True):
 
 
 def filled(size: int) -> list[str]:
-    """Return texts of `size` bytes."""
-    return [(one * size)[: size // len(one.encode()) * len(one)] for one in SLOW]
+    """Return each slow text, repeated to at most `size` bytes."""
+    return [(unit * size)[: size // len(unit.encode()) * len(unit)] for unit in SLOW]
 
 
-def by_header(name: str, before: str = "", path: str = "/login") -> Callable[[int], Iterable[Request]]:
-    """Return a function that creates requests with this header, whose value starts with `before`."""
+def by_header(name: str, prefix: str = "", path: str = "/login") -> Callable[[int], Iterable[Request]]:
+    """Return a function that creates requests with this header, whose value starts with `prefix`."""
 
     def requests(size: int) -> Iterable[Request]:
         for text in filled(size):
-            yield Request(path=path, headers=((name.encode(), (before + text).encode()),))
+            yield Request(path=path, headers=((name.encode(), (prefix + text).encode()),))
 
     return requests
 
@@ -109,13 +109,13 @@ def rows(token: str, cookies: bytes) -> list[Row]:  # noqa: C901 - a list of sma
 
     def paths(size: int) -> Iterable[Request]:
         for text in filled(size):
-            for before in ("/", "/days/", "/static/", "/bookings/"):
-                yield Request(path=before + text)
+            for prefix in ("/", "/days/", "/static/", "/bookings/"):
+                yield Request(path=prefix + text)
 
     def queries(size: int) -> Iterable[Request]:
         for text in filled(size):
-            for path, before in (("/login", b""), ("/login", b"next=/"), ("/", b"section="), ("/seats", b"section=")):
-                yield Request(path=path, query=before + quote(text, safe="%&=;+,/").encode()[:size])
+            for path, prefix in (("/login", b""), ("/login", b"next=/"), ("/", b"section="), ("/seats", b"section=")):
+                yield Request(path=path, query=prefix + quote(text, safe="%&=;+,/").encode()[:size])
 
     def forms(size: int) -> Iterable[Request]:
         for text in filled(size):
@@ -136,10 +136,10 @@ def rows(token: str, cookies: bytes) -> list[Row]:  # noqa: C901 - a list of sma
     def json_bodies(size: int) -> Iterable[Request]:
         twice = ",".join(f'"a{number}":0' for number in range(size // 10))
         for text in (*filled(size), "{" + twice + "}", '{"username":{' + twice + "}}"):
-            for before in ("", '{"username":', '{"username":"', '{"username":"a","password":"'):
-                yield Request("POST", "/auth/login", headers=(json,), body=(before + text).encode())
-                end = '"}' if before.endswith('"') else "}"
-                yield Request("POST", "/auth/login", headers=(json,), body=(before + text + end).encode())
+            for prefix in ("", '{"username":', '{"username":"', '{"username":"a","password":"'):
+                yield Request("POST", "/auth/login", headers=(json,), body=(prefix + text).encode())
+                end = '"}' if prefix.endswith('"') else "}"
+                yield Request("POST", "/auth/login", headers=(json,), body=(prefix + text + end).encode())
 
     def tokens(size: int) -> Iterable[Request]:
         for text in filled(size * 3 // 4):
@@ -173,8 +173,8 @@ async def loop_seconds(app: ASGIApp, request: Request) -> float:
     """Return the CPU seconds that the event loop's thread spends on a request, in the fastest run."""
     best = float("inf")
     for _ in range(RUNS):
-        for forget in FORGET:
-            forget()
+        for clear in CACHE_CLEARS:
+            clear()
         started = time.thread_time()
         await request.ask(app)
         best = min(best, time.thread_time() - started)
@@ -205,7 +205,7 @@ class _Taker:
 
 
 def cbor_seconds(size: int) -> float:
-    """Return how long parsing a passkey's attestation takes at worst; only signed-in users can send it, to a thread."""
+    """Return the worst time to parse a passkey's attestation: in a thread, and only signed-in users can send one."""
     from webauthn.helpers.parse_cbor import parse_cbor  # noqa: PLC0415
 
     big = b"\xc2\x5a" + struct.pack(">I", size) + b"\x91" * size
@@ -251,9 +251,9 @@ async def measure(settings: Settings, backends: Any) -> None:  # noqa: ANN401
     app = create_app(settings, backends)
     secret = people.CSRF_SECRET
     cookies = f"{people.OUR_COOKIES.csrf_cookie}={secret}".encode()
-    async with started(app):  # the log goes nowhere, but writing it is part of the work
-        plain = await _worst(app, [Request(), Request("POST"), Request(path="/seats")])
-        print(f"| anything | | {plain * 1000:.1f} | |")
+    async with started(app):  # the log is discarded, but writing it is part of the work
+        baseline = await _worst(app, [Request(), Request("POST"), Request(path="/seats")])
+        print(f"| any request | | {baseline * 1000:.1f} | |")
         for row in rows(people.CSRF.token(secret), cookies):
             whole, half = [await _worst(app, row.requests(size)) for size in (row.size, row.size // 2)]
             _print(row.name, row.size, whole, half)
@@ -278,8 +278,8 @@ def main() -> None:
         environment |= {f"SEATWEB_LIMIT_{name}": value for name, value in limits.items()}
         environment |= {name: os.environ[name] for name in ("DATABASE_URL", "REDIS_URL") if name in os.environ}
         settings = Settings.from_environment(environment)
-        print("| parser | bytes at most | ms | against half as many |\n|---|---|---|---|")
-        with running_backends(settings) as backends, Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):
+        print("| parser | max. bytes | ms | ratio to half the length |\n|---|---|---|---|")
+        with running_backends(settings) as backends, Path(os.devnull).open("w") as devnull, redirect_stderr(devnull):
             asyncio.run(measure(settings, backends))
 
 

@@ -19,7 +19,7 @@ TOKENS: Final = Tokens([SECRET])
 OUR_COOKIES: Final = Cookies(TOKENS, secure=False)
 CSRF: Final = Csrf([SECRET], OUR_COOKIES, None)
 CSRF_SECRET: Final = "0" * 64
-NO_PASSWORD: Final = "none"  # noqa: S105 - no hash: nobody signs in with it
+NO_PASSWORD: Final = "none"  # noqa: S105 - not a valid hash: nobody can sign in with it
 REGISTER: Final = """
     insert into users (username, username_key, password_hash)
     select 'person.' || n, 'person.' || n, $2 from generate_series(1, $1::int) as n

@@ -22,7 +22,7 @@ PROCESSED: Final = re.compile(r"number of transactions actually processed: (\d+)
 FAILED: Final = re.compile(r"number of failed transactions: (\d+)")
 TPS: Final = re.compile(r"tps = ([0-9.]+) \(without initial connection time\)")
 SECONDS_AT_MOST: Final = 120
-# The same slots as in benchmarks.data; each client counts n up from its own `first`.
+# The same slots as in benchmarks.data; each of N clients takes every Nth slot from `first` on.
 SCRIPT: Final = """\
 \\set n :first + :turn * :clients + :client_id
 \\set turn :turn + 1
@@ -74,14 +74,14 @@ def book(
     }
     command = [str(program), "-n", "-M", "prepared", "-c", str(connections), "-j", "1", "-t", str(per_connection)]
     command += ["-f", str(script), *(f"-D{name}={value}" for name, value in variables.items()), database_url]
-    with servers.beside(command) as process:  # on the app's core
+    with servers.on_app_core(command) as process:
         try:
-            said, errors = process.communicate(timeout=SECONDS_AT_MOST)
+            output, errors = process.communicate(timeout=SECONDS_AT_MOST)
         except subprocess.TimeoutExpired:
             raise BenchmarkError(f"pgbench did not finish within {SECONDS_AT_MOST} s") from None
-    done, failed, tps = PROCESSED.search(said), FAILED.search(said), TPS.search(said)
+    done, failed, tps = PROCESSED.search(output), FAILED.search(output), TPS.search(output)
     if process.returncode or not done or not tps or int(done[1]) != per_connection * connections:
-        raise BenchmarkError(f"pgbench failed: {' '.join((errors or said).split())[-300:]}")
+        raise BenchmarkError(f"pgbench failed: {' '.join((errors or output).split())[-300:]}")
     if failed and int(failed[1]):
         raise BenchmarkError(f"pgbench: {failed[1]} transactions failed")
     return float(tps[1])

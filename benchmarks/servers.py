@@ -27,7 +27,7 @@ from seatweb.settings import Settings
 from benchmarks.load import Address, BenchmarkError
 
 ROOT: Final = Path(__file__).parent.parent
-SECRET: Final = "a-secret-for-benchmarks-only-0123456789abcdef"  # noqa: S105 - signs sign-ins of people who live for a minute
+SECRET: Final = "a-secret-for-benchmarks-only-0123456789abcdef"  # noqa: S105 - signs tokens of short-lived test users
 CONNECTIONS: Final = 60  # to PostgreSQL: enough for the app, the bare app and pgbench
 START_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 10.0
@@ -46,7 +46,7 @@ class Cores:
 
     @classmethod
     def take(cls) -> Cores:
-        """Reserve a core for the app: keep this process and its children off it."""
+        """Reserve the first core for the app, and pin this process and its children to the second."""
         if sys.platform != "linux":
             return cls()
         cores = sorted(os.sched_getaffinity(0))
@@ -77,7 +77,7 @@ class Servers:
     redis_url: str
     folder: Path
     cores: Cores
-    given: Sequence[str] = field(default=())
+    external: Sequence[str] = field(default=())  # DATABASE_URL, REDIS_URL or both, if set
 
     @contextmanager
     def database(self) -> Iterator[str]:
@@ -94,7 +94,7 @@ class Servers:
             self.forget_views()
 
     def forget_views(self) -> None:
-        """Empty Redis, whose cached views may be another database's."""
+        """Empty Redis, which may hold views of another database."""
         with redis.Redis.from_url(self.redis_url) as client:
             client.flushdb()
 
@@ -116,7 +116,7 @@ class Servers:
 
     @contextmanager
     def process(
-        self, command: Sequence[str], environment: Mapping[str, str], *, ready: str, everywhere: bool = False
+        self, command: Sequence[str], environment: Mapping[str, str], *, ready: str, all_cores: bool = False
     ) -> Iterator[App]:
         """Start a server, and yield it once it answers at the path `ready`.
 
@@ -143,8 +143,8 @@ class Servers:
                 start_new_session=True,  # Ctrl-C reaches only this program, which stops the others
             )
         try:
-            _keep_to(process, *(self.cores.all if everywhere else (self.cores.app,)))
-            _wait(process, address, ready)
+            _pin(process, *(self.cores.all if all_cores else (self.cores.app,)))
+            _wait_until_ready(process, address, ready)
             yield App(address, process.pid)
         except BenchmarkError as error:
             error.add_note(f"the last lines of {command[2]}:\n{_last_lines(log)}")
@@ -154,13 +154,13 @@ class Servers:
             log.unlink(missing_ok=True)
 
     @contextmanager
-    def beside(self, command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+    def on_app_core(self, command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
         """Run a program on the app's core, instead of the app; its output can be read."""
         process = subprocess.Popen(
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
         )
         try:
-            _keep_to(process, self.cores.app)
+            _pin(process, self.cores.app)
             yield process
         finally:
             if process.poll() is None:
@@ -176,10 +176,10 @@ def running_servers(folder: Path, cores: Cores) -> Iterator[Servers]:
         BenchmarkError: the given Redis is not empty, and its data would be lost.
     """
     variables = ("DATABASE_URL", "REDIS_URL")
-    given = {name: SecretStr(os.environ[name]) for name in variables if os.environ.get(name)}
+    external = {name: SecretStr(os.environ[name]) for name in variables if os.environ.get(name)}
     own = {"SEATWEB_DATA_DIR": folder / "data", "SEATWEB_DATABASE_POOL": CONNECTIONS, "JWT_SECRET": SecretStr(SECRET)}
-    with running_backends(Settings.model_validate(own | given)) as backends:
-        servers = Servers(backends.database_url, backends.redis_url, folder, cores, tuple(given))
+    with running_backends(Settings.model_validate(own | external)) as backends:
+        servers = Servers(backends.database_url, backends.redis_url, folder, cores, tuple(external))
         with redis.Redis.from_url(servers.redis_url) as client:
             if client.dbsize():
                 raise BenchmarkError("REDIS_URL must name an empty database: it is emptied between the rows")
@@ -205,10 +205,10 @@ def _with_database(url: str, name: str) -> str:
     return head.rsplit("/", 1)[0] + f"/{name}" + (f"?{query}" if query else "")
 
 
-def _keep_to(process: subprocess.Popen[Any], *cores: int | None) -> None:
-    known = {core for core in cores if core is not None}
-    if known and sys.platform == "linux":
-        os.sched_setaffinity(process.pid, known)
+def _pin(process: subprocess.Popen[Any], *cores: int | None) -> None:
+    pinned = {core for core in cores if core is not None}
+    if pinned and sys.platform == "linux":
+        os.sched_setaffinity(process.pid, pinned)
 
 
 def _free_port() -> int:
@@ -218,7 +218,7 @@ def _free_port() -> int:
         return port
 
 
-def _wait(process: subprocess.Popen[bytes], address: Address, path: str) -> None:
+def _wait_until_ready(process: subprocess.Popen[bytes], address: Address, path: str) -> None:
     deadline = time.monotonic() + START_SECONDS
     while not answers(address, path):
         if process.poll() is not None or time.monotonic() > deadline:

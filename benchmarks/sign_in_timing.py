@@ -1,6 +1,6 @@
 """Does a failed sign-in's time reveal whether the account exists? `python -m benchmarks.sign_in_timing` measures it.
 
-It tries known and unknown usernames, half of each, in random order, each once, over one connection.
+It tries each username once, in random order, over one connection; half of them exist.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from seatweb.accounts.passwords import Passwords
 from seatweb.server.embedded import EmbeddedError
 
 from benchmarks import data, machine, people, signals
+from benchmarks.auc import Estimate, estimate_auc
 from benchmarks.load import Address, BenchmarkError, Exchange, load, request, run
 from benchmarks.servers import Cores, execute, running_servers
-from benchmarks.told_apart import Estimate, told_apart
 
 GOAL: Final = 0.55
 PAGE, API = "POST /login", "POST /auth/login"
 UNKNOWN: Final = "unknown"
-KNOWN: Final = ("known", "known, in capitals", "known, disabled", "known, second factor", "known, hash of other days")
+KNOWN: Final = ("known", "known, in capitals", "known, disabled", "known, second factor", "known, outdated hash")
 EACH_IN_A_BLOCK: Final = 2
-WARM: Final = 20
+WARM_UP: Final = 20
 SECONDS_EACH: Final = 1.0  # at most, on average
 # Each username is tried once, so no account reaches its limit, which stays on so that its cost is measured.
 SETTINGS: Final = {"SEATWEB_LIMIT_SIGN_IN_FAILURES_PER_ADDRESS": "off", "SEATWEB_LIMIT_REQUESTS": "off"}
@@ -58,7 +58,7 @@ class Attempt(NamedTuple):
     username: str
     kind: str
     route: str
-    block: int  # number of the group of consecutive attempts that it belongs to
+    block: int  # number of its group of consecutive attempts
 
     def exchange(self) -> Exchange:
         """Return the request, and the only acceptable answer."""
@@ -85,24 +85,24 @@ def plan(blocks: int, known: Sequence[str], each: int, seed: int) -> list[Attemp
 
 def register(database_url: str, attempts: Iterable[Attempt]) -> None:
     """Create the known users, with the kind of account that each attempt needs."""
-    today = asyncio.run(Passwords().hash("right", Asker("192.0.2.1", "person")))
-    old = PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash("right")
+    current = asyncio.run(Passwords().hash("right", Asker("192.0.2.1", "person")))
+    outdated = PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash("right")
     known = [attempt for attempt in attempts if attempt.kind != UNKNOWN]
-    hashes = [old if attempt.kind.endswith("other days") else today for attempt in known]
+    hashes = [outdated if attempt.kind.endswith("outdated hash") else current for attempt in known]
     execute(database_url, REGISTER, [one.username for one in known], [one.kind for one in known], hashes)
     data.settle(database_url)
 
 
 async def measure(address: Address, attempts: Sequence[Attempt]) -> list[float]:
     """Return how long each attempt took, in seconds."""
-    warm = [Attempt(f"nobody.{number:06}", UNKNOWN, (PAGE, API)[number % 2], 0) for number in range(WARM)]
-    exchanges = [attempt.exchange() for attempt in [*warm, *attempts]]
-    done = await load(address, exchanges, connections=1, seconds=SECONDS_EACH * len(exchanges))
-    return done.latencies[WARM:]
+    warm_up = [Attempt(f"nobody.{number:06}", UNKNOWN, (PAGE, API)[number % 2], 0) for number in range(WARM_UP)]
+    exchanges = [attempt.exchange() for attempt in [*warm_up, *attempts]]
+    outcome = await load(address, exchanges, connections=1, seconds=SECONDS_EACH * len(exchanges))
+    return outcome.latencies[WARM_UP:]
 
 
 class Row(NamedTuple):
-    """How well the times of known usernames can be told from those of unknown ones."""
+    """How well known usernames can be told from unknown ones by their times."""
 
     what: str
     known: list[float]
@@ -119,7 +119,7 @@ def compare(
     routes: Iterable[str] = (PAGE, API),
     within_blocks: bool = False,
 ) -> Row:
-    """Return how well these kinds can be told from unknown ones by comparing within a route, or within its blocks."""
+    """Return how well these kinds can be told from unknown names; compare within each route, or each of its blocks."""
     kinds, routes = set(kinds), set(routes)
     strata: dict[object, tuple[list[float], list[float]]] = {}
     for attempt, taken in zip(attempts, seconds, strict=True):
@@ -128,7 +128,7 @@ def compare(
             known, unknown = strata.setdefault(stratum, ([], []))
             (unknown if attempt.kind == UNKNOWN else known).append(taken)
     every_known, every_unknown = ([*chain.from_iterable(times)] for times in zip(*strata.values(), strict=True))
-    return Row(what, every_known, every_unknown, told_apart(strata.values()))
+    return Row(what, every_known, every_unknown, estimate_auc(strata.values()))
 
 
 def longer(attempts: Iterable[Attempt], seconds: Iterable[float], by: float) -> list[float]:
@@ -136,8 +136,8 @@ def longer(attempts: Iterable[Attempt], seconds: Iterable[float], by: float) -> 
     return [taken + by * (attempt.kind != UNKNOWN) for attempt, taken in zip(attempts, seconds, strict=True)]
 
 
-def least_seen(attempts: Sequence[Attempt], seconds: Sequence[float]) -> float:
-    """Return the smallest difference that would have missed the goal: milliseconds, in steps of 0.1."""
+def smallest_detectable(attempts: Sequence[Attempt], seconds: Sequence[float]) -> float:
+    """Return the smallest difference that would have missed the goal, in milliseconds, to 0.1."""
     for tenths in count():
         times = longer(attempts, seconds, tenths / 10_000)
         if compare("", attempts, times, within_blocks=True).estimate.either_way > GOAL:
@@ -146,7 +146,7 @@ def least_seen(attempts: Sequence[Attempt], seconds: Sequence[float]) -> float:
 
 
 def table(attempts: Sequence[Attempt], seconds: Sequence[float]) -> list[Row]:
-    """Return the rows: each route, each kind on both, and comparisons with neighbouring times only."""
+    """Return the rows: each route, each kind on both routes, and all of them compared only within blocks."""
     return [
         *(compare(route, attempts, seconds, routes=[route]) for route in (PAGE, API)),
         *(compare(kind, attempts, seconds, kinds=[kind]) for kind in KNOWN),
@@ -181,7 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1, help="seed of the random order (default 1)")
     options = parser.parse_args(arguments)
     if options.sign_ins < 1:
-        parser.error("there must be some sign-ins")
+        parser.error("--sign-ins must be at least 1")
     logging.getLogger("pogo_core").setLevel(logging.ERROR)  # do not list the applied migrations
     signals.take()
     folder = Path(tempfile.mkdtemp(prefix="seatweb-bench-"))
@@ -209,7 +209,9 @@ def _measure(attempts: Sequence[Attempt], folder: Path, seed: int) -> int:
         print(f"- {name}: {value}")
     print(f"- measured: one sign-in after another, in random order (seed {seed}), each username once\n")
     print(markdown(rows))
-    print(f"\nIf known names took {least_seen(attempts, seconds)} ms longer, the last row would miss the goal.")
+    print(
+        f"\nIf known names took {smallest_detectable(attempts, seconds)} ms longer, the last row would miss the goal."
+    )
     return 1 if any(row.estimate.either_way > GOAL for row in rows) else 0
 
 

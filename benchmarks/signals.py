@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any, Final
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_came: Final[list[int]] = []
+_received: Final[list[int]] = []
 
 
 def take() -> None:
@@ -25,13 +25,13 @@ def check() -> None:
     Raises:
         KeyboardInterrupt: a signal arrived.
     """
-    if _came:
+    if _received:
         raise KeyboardInterrupt
 
 
 @contextmanager
-def on_a_loop() -> Iterator[None]:
-    """Restore the signal handlers after `cancel` was called on an event loop inside the block.
+def restored_handlers() -> Iterator[None]:
+    """On exit, restore the signal handlers, which `cancel_on_signal` replaces on an event loop inside the block.
 
     Raises:
         KeyboardInterrupt: a signal cancelled the task.
@@ -48,20 +48,20 @@ def on_a_loop() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def cancel(task: asyncio.Task[Any] | None) -> None:
-    """Make signals cancel the task of the running loop: uvloop's callbacks would lose an exception."""
+def cancel_on_signal(task: asyncio.Task[Any] | None) -> None:
+    """Make signals cancel this task of the running loop, because an exception raised in uvloop's callbacks is lost."""
 
-    def came(number: int) -> None:
-        _came.append(number)
+    def handle(number: int) -> None:
+        _received.append(number)
         if task:
             task.cancel()
 
     for number in SIGNALS:
-        asyncio.get_running_loop().add_signal_handler(number, came, number)
+        asyncio.get_running_loop().add_signal_handler(number, handle, number)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the shape of a signal handler
-    first = not _came
-    _came.append(number)
+    first = not _received
+    _received.append(number)
     if first:
         raise KeyboardInterrupt

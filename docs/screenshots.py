@@ -1,7 +1,7 @@
-"""Take the pictures of the README: `python docs/screenshots.py`.
+"""Take the screenshots in the README: `python docs/screenshots.py`.
 
-Starts a Seatweb of its own in a temporary folder, fills it with people and writes `docs/images/*.png`. Needs the
-development dependencies and Chromium (`/usr/bin/chromium`, or the one of `playwright install chromium`).
+Starts Seatweb in a temporary folder, creates users and bookings, and writes `docs/images/*.png`. Needs the development
+dependencies and Chromium (`/usr/bin/chromium`, or from `playwright install chromium`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 IMAGES: Final = Path(__file__).parent / "images"
 CHROMIUM: Final = "/usr/bin/chromium"
-PASSWORD: Final = "correct horse battery staple"  # noqa: S105 - of people who live for a minute
+PASSWORD: Final = "correct horse battery staple"  # noqa: S105 - of short-lived test users
 ME: Final = "ada.lovelace"
 NEWCOMER: Final = "mae.jemison"
 PEOPLE: Final = (
@@ -73,9 +73,9 @@ TOKEN: Final = re.compile(r'name="_csrf_token" value="([^"]+)"')
 
 
 def main() -> None:
-    """Write all pictures."""
+    """Take all screenshots."""
     IMAGES.mkdir(exist_ok=True)
-    with running() as address:
+    with running_seatweb() as address:
         today = date.fromisoformat(TODAY.search(httpx.get(address).text)[1])  # type: ignore[index]
         monday = today + timedelta(days=7 - today.weekday())
         day = monday + timedelta(days=1)
@@ -88,33 +88,33 @@ def main() -> None:
 
 
 @contextmanager
-def running() -> Iterator[str]:
-    """Run a Seatweb of our own; give its address."""
+def running_seatweb() -> Iterator[str]:
+    """Run Seatweb with a new data folder; yield its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryDirectory(prefix="seatweb-") as folder:
-        own = {"SEATWEB_DATA_DIR": folder, "SEATWEB_PORT": str(port), "SEATWEB_WORKERS": "1"}
-        others = {
+        settings = {"SEATWEB_DATA_DIR": folder, "SEATWEB_PORT": str(port), "SEATWEB_WORKERS": "1"}
+        inherited = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith("SEATWEB_") and name not in {"DATABASE_URL", "REDIS_URL", "JWT_SECRET"}
         }
-        process = subprocess.Popen([sys.executable, "-m", "seatweb", "serve"], env=others | own)
+        process = subprocess.Popen([sys.executable, "-m", "seatweb", "serve"], env=inherited | settings)
         try:
-            wait(address, process)
+            wait_until_ready(address, process)
             yield address
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=30)
 
 
-def wait(address: str, process: subprocess.Popen[bytes]) -> None:
-    """Return when the address answers.
+def wait_until_ready(address: str, process: subprocess.Popen[bytes]) -> None:
+    """Return once the address answers.
 
     Raises:
-        RuntimeError: it did not within a minute, or the process ended.
+        RuntimeError: it did not answer within a minute, or the process ended.
     """
     for _ in range(240):
         if process.poll() is not None:
@@ -129,8 +129,8 @@ def wait(address: str, process: subprocess.Popen[bytes]) -> None:
 
 
 def fill(address: str, monday: date, day: date) -> None:
-    """Let people register and book, always the same ones on the same seats."""
-    chance = random.Random(7)  # noqa: S311 - pictures, not secrets
+    """Register users and book seats for them; the same users get the same seats in every run."""
+    rng = random.Random(7)  # noqa: S311 - pictures, not secrets
     with person(address, NEWCOMER):
         pass
     with person(address, ME) as client:
@@ -139,20 +139,20 @@ def fill(address: str, monday: date, day: date) -> None:
     labels = [
         label for label, (_, status) in seats(httpx.get(f"{address}/days/{day}").text).items() if status == "free"
     ]
-    crowd = {"A": 10, "B": 7, "C": 14, "D": 4}  # how many come to which section
-    wanted = [
+    bookings = {"A": 10, "B": 7, "C": 14, "D": 4}  # per section
+    chosen = [
         label
-        for section, number in crowd.items()
-        for label in chance.sample([label for label in labels if label.startswith(section)], number)
+        for section, number in bookings.items()
+        for label in rng.sample([label for label in labels if label.startswith(section)], number)
     ]
-    for name, label in zip(chance.sample(PEOPLE, len(PEOPLE)), wanted, strict=True):
+    for name, label in zip(rng.sample(PEOPLE, len(PEOPLE)), chosen, strict=True):
         with person(address, name) as client:
             book(client, day, label)
 
 
 @contextmanager
 def person(address: str, name: str) -> Iterator[httpx.Client]:
-    """Register someone; give a client that is signed in as them."""
+    """Register a user; yield a client that is signed in as them."""
     with httpx.Client(base_url=address, follow_redirects=True, timeout=20) as client:
         fields = {"username": name, "password": PASSWORD, "_csrf_token": token(client.get("/register").text)}
         client.post("/register", data=fields, headers={"origin": address}).raise_for_status()
@@ -160,7 +160,7 @@ def person(address: str, name: str) -> Iterator[httpx.Client]:
 
 
 def book(client: httpx.Client, day: date, label: str) -> None:
-    """Book a seat as the one whose client this is."""
+    """Book a seat for the client's user."""
     page = client.get(f"/days/{day}").text
     seat_id, _ = seats(page)[label]
     path = f"/days/{day}/seats/{seat_id}/book"
@@ -169,20 +169,20 @@ def book(client: httpx.Client, day: date, label: str) -> None:
 
 
 def seats(page: str) -> dict[str, tuple[str, str]]:
-    """Return id and status of every seat of a map, by label."""
+    """Return the id and status of every seat on a map, by label."""
     return {label: (seat_id, status) for seat_id, label, status in SEAT.findall(page)}
 
 
 def token(page: str) -> str:
-    """Return what a form of this page must carry."""
+    """Return the CSRF token of this page's forms."""
     match = TOKEN.search(page)
     if match is None:
-        raise RuntimeError("no form on the page")
+        raise RuntimeError("the page has no form")
     return match[1]
 
 
 def take(browser: Browser, address: str, day: date) -> None:
-    """Open the pages and take the pictures: a newcomer chooses on her phone, Ada sees it at her desk."""
+    """Open the pages and take the screenshots: a newcomer selects a seat on her phone, and Ada sees it at her desk."""
     phone = signed_in(browser, address, NEWCOMER, width=390, height=844, touch=True).new_page()
     phone.goto(f"{address}/days/{day}")
     phone.tap(free_seat(phone, "A"))
@@ -211,7 +211,7 @@ def free_seat(page: Page, section: str) -> str:
 def signed_in(
     browser: Browser, address: str, name: str, *, width: int, height: int, scheme: str = "light", touch: bool = False
 ) -> BrowserContext:
-    """Return a browser window in which someone is signed in."""
+    """Return a browser context in which the user is signed in."""
     context = browser.new_context(
         viewport={"width": width, "height": height},
         color_scheme="dark" if scheme == "dark" else "light",
@@ -231,7 +231,7 @@ def signed_in(
 
 
 def shoot(page: Page, address: str | None, name: str) -> None:
-    """Write one picture of the page, without the words about the last action."""
+    """Take one screenshot of the page, with nothing focused or hovered."""
     if address:
         page.goto(address)
     if page.locator(".live").count():

@@ -94,7 +94,7 @@ R = TypeVar("R")
 log = structlog.get_logger(__name__)
 
 CONSTRAINTS: Constraints = {**account_errors.CONSTRAINTS, **booking_errors.CONSTRAINTS}
-# For pages: Brotli for browsers that accept it (they do over HTTPS), gzip for the others.
+# For pages: Brotli for browsers that accept it (over HTTPS, they do), gzip for the others.
 COMPRESSION: Final = CompressionConfig("brotli", brotli_quality=BROTLI_QUALITY, gzip_compress_level=6)
 LARGEST_BODY: Final = 16 * 1024  # bytes; forms need a few hundred, a passkey's response 2,000
 
@@ -156,7 +156,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
-        reading = asyncio.create_task(asyncio.to_thread(_read_tables, rules))
+        loading = asyncio.create_task(asyncio.to_thread(_load_tables, rules))
         async with database, redis, outbox, changes, live, sessions.verifying(lambda: live.sessions, live.end_sessions):
             await sessions.mark_enrolling()
             if at_end:
@@ -165,7 +165,7 @@ def create_app(
                 yield
             finally:
                 passwords.close()
-                await reading
+                await loading
 
     origins = settings.allowed_origins
     app = Litestar(
@@ -173,7 +173,7 @@ def create_app(
             _pages(visitors),
             _api(Clients(tokens, sessions, limits if settings.limit_requests else None)),
             # Not compressed: compression would buffer events.
-            Router("/", route_handlers=[live_map], before_request=_function(visitors.prepare), include_in_schema=False),
+            Router("/", route_handlers=[live_map], before_request=_wrapped(visitors.prepare), include_in_schema=False),
             HealthController,
             openapi_json,
             static_router(renderer.addresses),
@@ -190,7 +190,7 @@ def create_app(
         if origins
         else None,
         dependencies={
-            name: _given(part)
+            name: _provide(part)
             for name, part in {
                 "settings": settings,
                 "tokens": tokens,
@@ -234,7 +234,7 @@ def create_app(
     return Telemetry(warm, HEADERS | https, FILE_HEADERS | https, log_request, _proxies(settings), hosts)
 
 
-def _read_tables(rules: PasswordRules) -> None:
+def _load_tables(rules: PasswordRules) -> None:
     """Load the tables that registration needs, so that the first person to register need not wait."""
     username_skeletons("anna")
     rules.problem("correct horse battery", "anna")
@@ -255,7 +255,7 @@ def _pages(visitors: Visitors) -> Router:
             documentation,
             missing,
         ],
-        before_request=_function(visitors.prepare),
+        before_request=_wrapped(visitors.prepare),
         include_in_schema=False,
         # Safe against BREACH: CSRF tokens differ in every response.
         middleware=[DefineMiddleware(CompressionMiddleware, config=COMPRESSION)],
@@ -266,7 +266,7 @@ def _api(clients: Clients) -> Router:
     return Router(
         "/",
         route_handlers=[AuthController, MeController, SeatController, BookingController],
-        before_request=_function(clients.prepare),
+        before_request=_wrapped(clients.prepare),
         security=[{"bearer": []}],
         opt={"for_programs": True},
     )
@@ -301,7 +301,7 @@ def _limits(
 
 
 ANY_PATH: Final = frozenset({"/{path:path}"})
-LEFT: Final = "client disconnected prematurely"  # Litestar's message
+CLIENT_DISCONNECTED: Final = "client disconnected prematurely"  # Litestar's message
 
 
 def _explain(renderer: Renderer, request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
@@ -309,8 +309,8 @@ def _explain(renderer: Renderer, request: Request[Any, Any, Any], error: Excepti
     if isinstance(error, Forbidden | NotAllowed):
         session = request.state.get("session")
         log.warning("refused", code=error.code, user_id=session.user.id if session else None)
-    if isinstance(error, InternalServerException) and error.detail == LEFT:
-        return Response("", status_code=400)  # the client is gone, so nobody reads it; this is not our error
+    if isinstance(error, InternalServerException) and error.detail == CLIENT_DISCONNECTED:
+        return Response("", status_code=400)  # the client is gone, so nobody reads this; the error is not ours
     return problems.explain(request, error) if _is_for_programs(request) else explain(renderer, request, error)
 
 
@@ -319,18 +319,18 @@ def _is_for_programs(request: Request[Any, Any, Any]) -> bool:
     handler = request.scope.get("route_handler")
     if handler and handler.paths.isdisjoint(ANY_PATH):
         return bool(handler.opt.get("for_programs"))
-    return _first_part(request.url.path) in _first_parts(request.app)
+    return _first_segment(request.url.path) in _api_segments(request.app)
 
 
-def _first_part(path: str) -> str:
+def _first_segment(path: str) -> str:
     return path.partition("/")[2].partition("/")[0].partition(".")[0]
 
 
 @cache
-def _first_parts(app: Litestar) -> frozenset[str]:
+def _api_segments(app: Litestar) -> frozenset[str]:
     """Return the first path segment of every API route, such as `bookings`."""
     return frozenset(
-        _first_part(route.path)
+        _first_segment(route.path)
         for route in app.routes
         if isinstance(route, HTTPRoute) and any(handler.opt.get("for_programs") for handler in route.route_handlers)
     )
@@ -348,13 +348,13 @@ async def missing_any(path: FromPath[str]) -> None:  # noqa: ARG001 - the route 
     raise PageNotFound
 
 
-def _given(part: object) -> Provide:
-    """Return a provider of the object. In a closure, because Litestar deep-copies routes, but not functions."""
+def _provide(part: object) -> Provide:
+    """Return a provider of the object, as a closure: Litestar deep-copies everything in a route except functions."""
     return Provide(lambda: part, sync_to_thread=False)
 
 
-def _function(method: Callable[[R], Awaitable[None]]) -> Callable[[R], Awaitable[None]]:
-    """Wrap a method in a function, for the same reason as in `_given`."""
+def _wrapped(method: Callable[[R], Awaitable[None]]) -> Callable[[R], Awaitable[None]]:
+    """Wrap a method in a function, for the same reason as `_provide`."""
 
     async def call(request: R) -> None:
         await method(request)

@@ -130,7 +130,7 @@ create trigger seats_bump_version after insert or update or delete on seats
 for each row execute function bump_version();
 
 -- Books a free seat that nobody holds, with the fewest neighbours, in the section with the most free seats; returns the
--- booking's id, or null if no seat is free. A function, so that no round trip to the app happens while it locks a section.
+-- booking's id, or null if no seat is free. A function, so that a section is not locked during round trips to the app.
 create function book_any_seat(
     the_user bigint, the_day date, the_sections smallint [], held bigint [], the_session uuid
 ) returns bigint language plpgsql as $$
@@ -290,8 +290,8 @@ create table code_tries (
     last_at timestamptz not null
 );
 
--- A counter for each account and each address from which a sign-in failed or is in progress, by a keyed hash of the name
--- or the address. The times of its latest attempts, the newest first, and when none of them counts any more.
+-- Counters of sign-ins that failed or are in progress, one per account and one per address; the key is a keyed hash of
+-- the name or address. `times` has the latest attempts, newest first; after `over_at`, none of them counts any more.
 create table failed_sign_ins (
     key bytea primary key,
     times timestamptz [] not null,

@@ -97,7 +97,7 @@ def book_slots(
 
 
 def flash_sale(bench: Bench) -> list[Result]:
-    """Measure how long 2,000 users take to buy out 80 seats, against an app that only runs the booking statement."""
+    """Measure how long 2,000 users take to book 80 seats, against an app that only runs the booking statement."""
     days = iter(range(1, data.DAYS))
     with bench.servers.database() as url:
         people.register(url, CROWD)
@@ -109,14 +109,15 @@ def flash_sale(bench: Bench) -> list[Result]:
             bench.servers.bare("booking_app", ready="/", DATABASE_URL=url) as bare,
         ):
 
-            def sale(app: App, *, with_rules: bool) -> float:
+            def sale(app: App, *, is_seatweb: bool) -> float:
                 day = people.day_ahead(next(days))
-                wishes = _with_rules(users, seats, day) if with_rules else _without(users, seats, day)
-                return _sell_out(url, app, day, list(wishes))
+                requests = _for_seatweb(users, seats, day) if is_seatweb else _for_bare_app(users, seats, day)
+                return _sell_out(url, app, day, list(requests))
 
-            sale(bare, with_rules=False)  # everyone has opened the map before, so their sessions are cached
-            sale(site, with_rules=True)
-            limits, ours = bench.interleaved(lambda: sale(bare, with_rules=False), lambda: sale(site, with_rules=True))
+            # Not measured: as before a real sale, everyone has opened the map, so their sessions are cached.
+            sale(bare, is_seatweb=False)
+            sale(site, is_seatweb=True)
+            limits, ours = bench.interleaved(lambda: sale(bare, is_seatweb=False), lambda: sale(site, is_seatweb=True))
     return [
         Result(
             name="flash sale",
@@ -131,21 +132,21 @@ def flash_sale(bench: Bench) -> list[Result]:
     ]
 
 
-def _with_rules(users: list[Person], seats: list[int], day: date) -> Iterator[Exchange]:
+def _for_seatweb(users: list[Person], seats: list[int], day: date) -> Iterator[Exchange]:
     for n, user in enumerate(users):
-        # Refused: the seat is taken or held, or the user has a booking; or 503: retry later.
+        # 409: the seat is taken or held, or the user has a booking; 503: retry later.
         yield Exchange(user.book(seats[n % len(seats)], day), BOOKED | {b"409": b'"code":"', b"503": b'"overloaded"'})
 
 
-def _without(users: list[Person], seats: list[int], day: date) -> Iterator[Exchange]:
+def _for_bare_app(users: list[Person], seats: list[int], day: date) -> Iterator[Exchange]:
     for n, user in enumerate(users):
-        wish = {"seat_id": seats[n % len(seats)], "day": str(day), "user_id": user.id, "session_id": user.session_id}
+        body = {"seat_id": seats[n % len(seats)], "day": str(day), "user_id": user.id, "session_id": user.session_id}
         headers = {"Authorization": f"Bearer {user.token}"}  # so that both apps parse the same headers
-        asked = request("POST", "/bookings", headers, json.dumps(wish).encode())
-        yield Exchange(asked, {b"201": b'"seat_id"', b"409": b'"seat_taken"'})
+        message = request("POST", "/bookings", headers, json.dumps(body).encode())
+        yield Exchange(message, {b"201": b'"seat_id"', b"409": b'"seat_taken"'})
 
 
-def _sell_out(url: str, app: App, day: date, wishes: list[Exchange]) -> float:
+def _sell_out(url: str, app: App, day: date, requests: list[Exchange]) -> float:
     """Send all requests, and return the seconds until the last definite answer; after a 503, retry as it says.
 
     Raises:
@@ -153,14 +154,14 @@ def _sell_out(url: str, app: App, day: date, wishes: list[Exchange]) -> float:
     """
     started, won = time.perf_counter(), 0
     for _ in range(TRIES):
-        [outcome] = run(load(app.address, wishes, connections=AT_A_TIME, seconds=SECONDS_AT_MOST))
+        [outcome] = run(load(app.address, requests, connections=AT_A_TIME, seconds=SECONDS_AT_MOST))
         won += outcome.statuses[201]
         if not outcome.statuses[503]:
             break
         time.sleep(RETRY_AFTER)
-    [(booked, different)] = execute(
+    [(booked, distinct)] = execute(
         url, "select count(*), count(distinct seat_id) from bookings where day = $1 and status = 'confirmed'", day
     )
-    if outcome.count != len(wishes) or not booked == different == won == SALE_SEATS:
-        raise BenchmarkError(f"{outcome.count} answers, {won} won, {booked} booked, {different} different seats")
+    if outcome.count != len(requests) or not booked == distinct == won == SALE_SEATS:
+        raise BenchmarkError(f"{outcome.count} answers, {won} won, {booked} booked, {distinct} distinct seats")
     return outcome.last_at - started

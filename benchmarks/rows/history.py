@@ -15,11 +15,11 @@ from benchmarks.measure import Bench, Result, median, milliseconds
 from benchmarks.people import Person
 from benchmarks.rows.bookings import book_slots
 
-USERS_OF_HISTORY: Final = 10  # past bookings per user
+BOOKINGS_PER_USER: Final = 10  # in the past
 VIEWERS: Final = 16
 WARM_SECONDS: Final = 0.5
 WARM_BOOKINGS: Final = 200
-BOOKINGS_A_SECOND: Final = 300  # over one connection, since latency is measured
+BOOKINGS_PER_SECOND: Final = 300  # over one connection, since latency is measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ def history(bench: Bench) -> list[Result]:
         sides = []
         for bookings in (0, count):
             url = stack.enter_context(bench.servers.database())
-            people.register(url, count // USERS_OF_HISTORY if bookings else data.hall_for(count))
+            people.register(url, count // BOOKINGS_PER_USER if bookings else data.hall_for(count))
             slots = data.add_hall(url, data.hall_for(count))
             if bookings:
                 data.add_history(url, bookings, bench.say)
@@ -46,7 +46,7 @@ def history(bench: Bench) -> list[Result]:
             sides.append(_side(bench, url, users, slots))
         without, with_history = sides
         limits, ours = bench.interleaved(without, with_history)
-    sent = f"history of {count:,} bookings, {count // USERS_OF_HISTORY:,} users; one connection"
+    sent = f"history of {count:,} bookings, {count // BOOKINGS_PER_USER:,} users; one connection"
     return [
         _result("view", f"GET /days/{{day}}/sections/A; {sent}", [o.view for o in ours], [o.view for o in limits]),
         _result("booking", f"POST /bookings; {sent}", [o.book for o in ours], [o.book for o in limits]),
@@ -59,7 +59,7 @@ def _side(bench: Bench, url: str, users: list[Person], slots: Slots) -> Callable
     views = [
         Exchange(user.get(path, **{"HX-Request": "true"}), {b"200": b'id="section-A"'}) for user in users[:VIEWERS]
     ]
-    bookings = int(BOOKINGS_A_SECOND * bench.seconds)
+    bookings = int(BOOKINGS_PER_SECOND * bench.seconds)
 
     def measure() -> Latencies:
         bench.servers.forget_views()

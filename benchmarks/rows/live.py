@@ -20,10 +20,10 @@ from benchmarks.servers import App, execute
 MAPS: Final = 5000
 FEW_MAPS: Final = 200
 FIRST_MAPS: Final = 10
-MAPS_OF_A_USER: Final = 5  # the app allows 8
+MAPS_PER_USER: Final = 5  # the app allows 8
 BOOKINGS: Final = 7
-FILES_BESIDE: Final = 200
-REST_SECONDS: Final = 1.5
+OTHER_FILES: Final = 200
+SETTLE_SECONDS: Final = 1.5
 CONNECT: Final = re.compile(r'hx-sse:connect="([^"]+)"')
 KIB: Final = 1024
 
@@ -31,10 +31,10 @@ KIB: Final = 1024
 def live(bench: Bench) -> list[Result]:
     """Open 5,000 maps of one day, measure the app's memory, and measure how fast bookings arrive."""
     maps = FEW_MAPS if bench.quick else MAPS
-    _allow_files(maps + FILES_BESIDE)
+    _allow_files(maps + OTHER_FILES)
     with bench.servers.database() as url:
-        people.register(url, max(maps // MAPS_OF_A_USER, data.CROWD))
-        users = people.sign_in(url, maps // MAPS_OF_A_USER)
+        people.register(url, max(maps // MAPS_PER_USER, data.CROWD))
+        users = people.sign_in(url, maps // MAPS_PER_USER)
         seats = [row["id"] for row in execute(url, "select id from seats order by id")]
         data.settle(url)
         with bench.servers.seatweb(url) as site:
@@ -47,7 +47,7 @@ def _results(bench: Bench, maps: int, before: int, after: int, heard: list[Heard
     each = (after - before) / maps / KIB
     bench.say(f"live: {before / 1e6:.0f} MB without maps, {after / 1e6:.0f} MB with {maps:,}")
     first, half, last = (median(times) for times in zip(*heard, strict=True))
-    sent = f"{maps:,} GET /days/{{day}}/live, {maps // MAPS_OF_A_USER:,} users' cookies"
+    sent = f"{maps:,} GET /days/{{day}}/live, {maps // MAPS_PER_USER:,} users' cookies"
     return [
         Result("live: memory", sent, f"{each:.1f} KiB per map", "", each, " KiB", 25.0, "less"),
         Result(
@@ -85,19 +85,19 @@ async def _watch(
     maps: OpenMaps, site: App, path: str, users: list[Person], seats: list[int]
 ) -> tuple[int, int, list[Heard]]:
     """Return the app's memory in bytes before and with the maps open, and when they received each booking."""
-    requests = [user.get(path, Accept="text/event-stream") for user in users for _ in range(MAPS_OF_A_USER)]
+    requests = [user.get(path, Accept="text/event-stream") for user in users for _ in range(MAPS_PER_USER)]
     try:
         await maps.open(requests[:FIRST_MAPS])  # exclude one-time allocations
         await maps.close()
         before = site.resident_bytes()
         await maps.open(requests)
-        await asyncio.sleep(REST_SECONDS)
+        await asyncio.sleep(SETTLE_SECONDS)
         after = site.resident_bytes()
         heard = []
         for user, seat in zip(users, seats[:BOOKINGS], strict=False):
             day = people.day_ahead(1)
-            heard.append(await maps.hear(user.book(seat, day), seat))
-            await asyncio.sleep(REST_SECONDS)
+            heard.append(await maps.book_and_wait(user.book(seat, day), seat))
+            await asyncio.sleep(SETTLE_SECONDS)
         return before, max(after, site.resident_bytes()), heard
     finally:
         await maps.close()

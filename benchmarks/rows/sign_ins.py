@@ -18,10 +18,10 @@ from benchmarks.servers import Servers
 USERS: Final = 64
 VIEWERS: Final = 16
 CONNECTIONS: Final = 8
-PASSWORD: Final = "correct horse battery staple"  # noqa: S105 - of people who live for a minute
-VIEWS_A_SECOND: Final = 50
+PASSWORD: Final = "correct horse battery staple"  # noqa: S105 - of short-lived test users
+VIEWS_PER_SECOND: Final = 50
 WARM_SECONDS: Final = 1.0
-PATIENCE_SECONDS: Final = 30
+EXTRA_SECONDS: Final = 30
 
 
 def sign_ins(bench: Bench) -> list[Result]:
@@ -35,24 +35,24 @@ def sign_ins(bench: Bench) -> list[Result]:
         views = [Exchange(user.get(f"/days/{day}"), {b"200": user.username.encode()}) for user in users]
         with bench.servers.seatweb(url) as site:
 
-            def sign(seconds: float) -> Outcome:
-                [signed] = run(load(site.address, itertools.cycle(logins), connections=CONNECTIONS, seconds=seconds))
-                return signed
+            def sign_in(seconds: float) -> Outcome:
+                [outcome] = run(load(site.address, itertools.cycle(logins), connections=CONNECTIONS, seconds=seconds))
+                return outcome
 
-            def view(*, beside: bool) -> float:
-                pause = 1 / VIEWS_A_SECOND
+            def view(*, during_sign_ins: bool) -> float:
+                pause = 1 / VIEWS_PER_SECOND
                 loads = [load(site.address, itertools.cycle(views), connections=1, seconds=bench.seconds, pause=pause)]
-                if beside:
+                if during_sign_ins:
                     signing = itertools.cycle(logins)
                     loads.append(load(site.address, signing, connections=CONNECTIONS, seconds=bench.seconds))
                 return run(*loads)[0].percentile(50)
 
-            sign(WARM_SECONDS)
-            view(beside=False)
+            sign_in(WARM_SECONDS)
+            view(during_sign_ins=False)
             limits, ours = bench.interleaved(
-                lambda: _alone(bench.servers, bench.seconds), lambda: sign(bench.seconds).rate
+                lambda: _alone(bench.servers, bench.seconds), lambda: sign_in(bench.seconds).rate
             )
-            without, beside = bench.interleaved(lambda: view(beside=False), lambda: view(beside=True))
+            without, during = bench.interleaved(lambda: view(during_sign_ins=False), lambda: view(during_sign_ins=True))
     return [
         Result(
             name="sign-ins",
@@ -65,13 +65,13 @@ def sign_ins(bench: Bench) -> list[Result]:
         ),
         Result(
             name="sign-ins: other requests",
-            sent=f"GET /days/{{day}}, {VIEWS_A_SECOND} a second at most, with {CONNECTIONS} connections signing in",
-            ours=f"p50 {milliseconds(median(beside))}",
+            sent=f"GET /days/{{day}}, at most {VIEWS_PER_SECOND} per second, with {CONNECTIONS} connections signing in",
+            ours=f"p50 {milliseconds(median(during))}",
             against=f"without: {milliseconds(median(without))}",
-            figure=median(beside) / median(without),
+            figure=median(during) / median(without),
             goal=2.0,
             better="less",
-            rounds={"ours": beside, "limit": without},
+            rounds={"ours": during, "limit": without},
         ),
     ]
 
@@ -91,8 +91,8 @@ def _alone(servers: Servers, seconds: float) -> float:
         BenchmarkError: the process failed.
     """
     command = [sys.executable, "-m", "benchmarks.argon2_alone", str(seconds), str(CONNECTIONS)]
-    with servers.beside(command) as process:
-        said, errors = process.communicate(timeout=seconds + PATIENCE_SECONDS)
+    with servers.on_app_core(command) as process:
+        output, errors = process.communicate(timeout=seconds + EXTRA_SECONDS)
     if process.returncode:
         raise BenchmarkError(f"argon2 alone failed: {errors.strip()[-300:]}")
-    return float(said)
+    return float(output)

@@ -20,7 +20,7 @@ from benchmarks.servers import Servers, execute
 
 # What a browser fetches for a page: style sheets, scripts, icons, the manifest, fonts, images.
 LINKED: Final = ("link[rel~=stylesheet]", "link[rel~=preload]", "link[rel~=icon]", "link[rel~=apple-touch-icon]")
-LINKED_TOO: Final = ("link[rel~=modulepreload]", "link[rel~=manifest]")
+MORE_LINKED: Final = ("link[rel~=modulepreload]", "link[rel~=manifest]")
 WITH_SOURCE: Final = ("script[src]", "img[src]")
 CSS_ADDRESS: Final = re.compile(r"""(?:url\(|@import\s)\s*["']?([^"')\s]+)""")
 LARGEST_PAGE: Final = 60_000
@@ -49,7 +49,7 @@ def _start(servers: Servers, data_folder: Path) -> float:
     command = [sys.executable, "-m", "seatweb", "serve"]
     environment = {"SEATWEB_DATA_DIR": str(data_folder)}
     started = time.perf_counter()
-    with servers.process(command, environment, ready="/", everywhere=True):
+    with servers.process(command, environment, ready="/", all_cores=True):
         return time.perf_counter() - started
 
 
@@ -109,5 +109,5 @@ def _links(answer: httpx.Response) -> list[str]:
     if not kind.startswith("text/html"):
         return []
     page = BeautifulSoup(answer.text, "html.parser")
-    links = [str(element["href"]) for element in page.select(", ".join(LINKED + LINKED_TOO))]
+    links = [str(element["href"]) for element in page.select(", ".join(LINKED + MORE_LINKED))]
     return links + [str(element["src"]) for element in page.select(", ".join(WITH_SOURCE))]

@@ -88,7 +88,7 @@ class Cluster:
         """
         psql = Programs.find().of_postgresql("psql")  # the wheel's copy: psql runs as us, not as the servers' account
         options = ["-XAtq", "-v", "ON_ERROR_STOP=1", "-h", str(self.sockets), "-p", "5432", "-U", "seatweb"]
-        made = subprocess.run(  # noqa: S603 - the wheel's psql
+        result = subprocess.run(  # noqa: S603 - the wheel's psql
             [psql, *options, "-d", "postgres"],
             input=CREATE_DATABASE,
             env=Runner.environment(),
@@ -97,8 +97,8 @@ class Cluster:
             timeout=START_SECONDS,
             check=False,
         )
-        if made.returncode != 0:
-            raise ServerError(f"cannot create the database: {last_line(made.stderr)} (see {self.log})")
+        if result.returncode != 0:
+            raise ServerError(f"cannot create the database: {last_line(result.stderr)} (see {self.log})")
 
     def _write_access_rules(self) -> None:
         """Allow only root and the user who runs Seatweb; with peer authentication, the kernel names the client's user.

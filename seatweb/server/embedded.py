@@ -130,7 +130,7 @@ def _start_servers(settings: Settings, stack: ExitStack) -> tuple[Backends, list
         database_url = _database_url(sockets)
     for child, is_ready in zip(children, ready, strict=True):
         child.wait_until(is_ready, seconds=START_SECONDS, poll=POLL_SECONDS)
-    # The servers listen by now. From here on, their account's other processes cannot reach or replace the sockets.
+    # The servers are listening. From here on, their account's other processes cannot reach or replace the sockets.
     runner.take_back(sockets)
     if settings.database_url is None:
         cluster.create_database()
@@ -205,16 +205,16 @@ def _reachable_programs(runner: Runner, folder: Path, data: Path) -> Programs:
     """
     programs = Programs.find()
     folders = [data, folder / SOCKETS]
-    closed = set(runner.unreachable([*map(str, folders), *programs.servers()]))
-    if str(data) in closed and runner.reaches_cwd():
-        closed.remove(str(data))
+    unreachable = set(runner.unreachable([*map(str, folders), *programs.servers()]))
+    if str(data) in unreachable and runner.reaches_cwd():
+        unreachable.remove(str(data))
         data.chmod(0o700)  # otherwise the account's processes could go from the cluster through ".." to its parents
-    if closed & set(programs.servers()) and sys.platform == "linux":  # other systems' wheels have another layout
+    if unreachable & set(programs.servers()) and sys.platform == "linux":  # other systems' wheels have another layout
         programs = programs.put_servers(folder / "programs")
-        closed = closed & {str(folder / SOCKETS)} | set(runner.unreachable(programs.servers()))
-    if closed:
+        unreachable = unreachable & {str(folder / SOCKETS)} | set(runner.unreachable(programs.servers()))
+    if unreachable:
         raise EmbeddedError(
-            f"started by root, PostgreSQL and Valkey run as another user, which cannot access {min(closed)}; "
+            f"started by root, PostgreSQL and Valkey run as another user, which cannot access {min(unreachable)}; "
             "start Seatweb as an ordinary user, or set DATABASE_URL and REDIS_URL"
         )
     return programs

@@ -28,13 +28,13 @@ LOG_TAIL_BYTES: Final = 65_536
 FOREIGN_FILE_BYTES: Final = 65_536
 
 # What setpriv drops besides root's rights, so that no program that a server starts can regain them. The first set that
-# works is used: some containers forbid changing the bounding set.
+# works is used, because some containers forbid changing the bounding set.
 RESTRAINTS: Final = (
     ("--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"),
     ("--no-new-privs", "--inh-caps=-all"),
     (),
 )
-# The parent-death signal is armed before this runs. If the parent is another one by now, ours died before that: exit.
+# The parent-death signal is armed before this runs. If the parent has changed, ours died before that, so exit.
 RUN_IF_PARENT_LIVES: Final = 'test "$PPID" = "$0" && exec "$@"'
 # A background shell reads a pipe whose other end the app holds (passed in as standard error). If the pipe closes
 # without a line, the app died: signal the server. A line means that the server has already ended.
@@ -81,7 +81,7 @@ class Child:
             if time.monotonic() > deadline:
                 raise self.failure(f"is not done after {seconds:.0f} s")
             time.sleep(poll)
-        self.say_farewell()
+        self.stop_watcher()
         if self.process.returncode != 0:
             raise self.failure("failed")
 
@@ -93,7 +93,7 @@ class Child:
             return ServerError(f"{self.name} {what}: {last} (see {self.log})")
         return ServerError(f"{self.name} {what}")
 
-    def say_farewell(self) -> None:
+    def stop_watcher(self) -> None:
         """Tell the watcher to stop: the process has ended, and another process may soon have its pid."""
         if self.lifeline is not None:
             with suppress(OSError):
@@ -114,7 +114,7 @@ class Child:
                 with suppress(subprocess.TimeoutExpired):
                     child.process.wait(max(0.0, deadline - time.monotonic()))
         for child in children:
-            child.say_farewell()
+            child.stop_watcher()
 
 
 @contextmanager
@@ -124,23 +124,23 @@ def watched(children: Sequence[Child]) -> Iterator[None]:
     Raises:
         ServerError: a child ended; raised when the block has exited, with a message that names the child.
     """
-    over = threading.Event()
+    exited = threading.Event()
     failures: list[ServerError] = []
 
-    def look() -> None:
-        while not over.wait(WATCH_SECONDS):
+    def watch() -> None:
+        while not exited.wait(WATCH_SECONDS):
             for child in children:
                 if child.process.poll() is not None:
                     failures.append(child.failure("ended by itself"))
                     os.kill(os.getpid(), signal.SIGTERM)
                     return
 
-    watcher = threading.Thread(target=look, name="servers' watch", daemon=True)
+    watcher = threading.Thread(target=watch, name="server watcher", daemon=True)
     watcher.start()
     try:
         yield
     finally:
-        over.set()
+        exited.set()
         watcher.join()
     if failures:
         raise failures[0]
@@ -181,8 +181,8 @@ class Runner:
             return []
         command = self._as_account(["sh", "-c", LIST_UNREACHABLE, "sh", *paths])
         change = self._change_user()
-        tried = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", **change)  # noqa: S603
-        return tried.stdout.split("\0")[:-1] if tried.returncode == 0 else paths
+        result = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", **change)  # noqa: S603
+        return result.stdout.split("\0")[:-1] if result.returncode == 0 else paths
 
     def give(self, folder: Path) -> None:
         """Make the servers' account the owner of a folder; only we may write to its parent."""
@@ -230,10 +230,10 @@ class Runner:
             watch, lifeline = os.pipe()
             shell = ["sh", "-c", RUN_WITH_WATCHER, end_with.name.removeprefix("SIG"), *command]
         try:
-            with _open_log(log) as output, _readable(stdin) as said:
+            with _open_log(log) as output, _readable(stdin) as input_pipe:
                 process = subprocess.Popen(  # noqa: S603
                     self._as_account(shell, end_with),
-                    stdin=said,
+                    stdin=input_pipe,
                     stdout=output,
                     stderr=output if watch is None else watch,
                     cwd=cwd,

@@ -41,13 +41,13 @@ from seatweb.storage.migrations import DatabaseUnusable
 if TYPE_CHECKING:
     from litestar.types import ASGIApp
 
-# Shutdown may take 3 s: requests get one of them, the app's own shutdown and PostgreSQL's get the rest.
+# A shutdown may take 3 s: running requests get 1 s; the rest is for the app's own shutdown and PostgreSQL's.
 GRACE_SECONDS: Final = 1
 BACKLOG: Final = 1024
 OPEN_FILES: Final = 65_536
 TICK_SECONDS: Final = 0.02
 TICKS_BETWEEN_CHECKS: Final = 25
-ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - for the printed URL
+ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to connect to, and the URL to print
 
 log = structlog.get_logger("seatweb.server.serve")
 
@@ -168,11 +168,11 @@ def _listen(host: str, port: int) -> Iterator[socket.socket]:
             listener.bind(address)
             listener.listen(BACKLOG)
         except OSError as error:
-            raise _CannotRun(_why_not(error, host, port)) from None
+            raise _CannotRun(_listen_problem(error, host, port)) from None
         yield listener
 
 
-def _why_not(error: OSError, host: str, port: int) -> str:
+def _listen_problem(error: OSError, host: str, port: int) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"port {port} on {host} is in use by another program; choose another with SEATWEB_PORT"
     if error.errno in {errno.EACCES, errno.EPERM}:
@@ -274,22 +274,22 @@ def _sigint_blocked() -> Iterator[None]:
 
 
 def make_app(settings: Settings, backends: Backends) -> ASGIApp:
-    """Return the app; call it in the process that will serve it. In a worker, make it end with its parent."""
+    """Return the app; call it in the process that will serve it. A worker exits when its parent does."""
     if parent := multiprocessing.parent_process():
-        threading.Thread(target=_end_with, args=(parent,), name="parent's death", daemon=True).start()
+        threading.Thread(target=_exit_with, args=(parent,), name="parent watcher", daemon=True).start()
     # At shutdown uvicorn logs the requests that it cancels with a traceback, as if the app had failed.
     logging.getLogger("uvicorn.error").addFilter(_is_not_cancelled)
     from seatweb.app import create_app  # noqa: PLC0415 - only the process that serves requests needs the app
 
-    return create_app(settings, backends, at_end=_has_started)
+    return create_app(settings, backends, at_end=_on_started)
 
 
-def _has_started(end_streams: Callable[[], None]) -> None:
+def _on_started(end_streams: Callable[[], None]) -> None:
     before_end(end_streams)
-    gc.freeze()  # everything allocated so far is permanent: spare the collector from scanning it again
+    gc.freeze()  # everything allocated so far is permanent, so the collector need not scan it again
 
 
-def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
+def _exit_with(parent: multiprocessing.process.BaseProcess) -> None:
     parent.join()
     os._exit(1)
 
@@ -304,21 +304,21 @@ def _is_not_cancelled(record: logging.LogRecord) -> bool:
 @contextmanager
 def _announced(settings: Settings) -> Iterator[None]:
     """Print the site's address to standard output once it answers requests."""
-    over = threading.Event()
-    threading.Thread(target=_announce, args=(settings, over), name="announcement", daemon=True).start()
+    ended = threading.Event()
+    threading.Thread(target=_announce, args=(settings, ended), name="announcement", daemon=True).start()
     try:
         yield
     finally:
-        over.set()
+        ended.set()
 
 
-def _announce(settings: Settings, over: threading.Event) -> None:
+def _announce(settings: Settings, ended: threading.Event) -> None:
     host = ANY_ADDRESS.get(settings.host, settings.host)
-    while not over.is_set():
+    while not ended.is_set():
         if _is_live(host, settings.port):
             break
-        over.wait(TICK_SECONDS)
-    if over.is_set():
+        ended.wait(TICK_SECONDS)
+    if ended.is_set():
         return
     if not settings.in_service:
         log.warning(

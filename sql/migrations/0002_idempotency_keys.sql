@@ -1,4 +1,4 @@
--- The first answer to a request that carries an idempotency key, kept with what it did.
+-- The first answer to a request with an idempotency key, stored in the transaction that handles it.
 -- depends: 0001_first_schema
 
 -- migrate: apply

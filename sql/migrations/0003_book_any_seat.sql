@@ -1,11 +1,10 @@
--- Any free seat is booked in one statement, so that its section is not held while the app thinks.
+-- Book any free seat in one statement, so that its section is not locked during round trips to the app.
 -- depends: 0002_idempotency_keys
 
 -- migrate: apply
 
--- Books the user a free seat that nobody holds, with the most room, in the emptiest of the sections, and returns the id
--- of the booking; null where no seat is free. In one statement, so that a section is held for as long as the database
--- needs, not for as long as the app needs between two statements.
+-- Books a free seat that nobody holds, with the fewest neighbours, in the section with the most free seats; returns the
+-- booking's id, or null if no seat is free. A function, so that a section is not locked during round trips to the app.
 create function book_any_seat(
     the_user bigint, the_day date, the_sections smallint [], held bigint [], the_session uuid
 ) returns bigint language plpgsql as $$

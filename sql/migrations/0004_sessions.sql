@@ -1,4 +1,4 @@
--- Where and when each session is used, so that people can look through them, and idle ones end.
+-- When and where each session is used, so that users can review their sessions, and idle ones end.
 -- depends: 0003_book_any_seat
 
 -- migrate: apply

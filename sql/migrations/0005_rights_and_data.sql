@@ -1,4 +1,4 @@
--- Roles, who did what to whom, and accounts that are deleted.
+-- Roles, the actor in the audit trail, and deleted accounts.
 -- depends: 0004_sessions
 
 -- migrate: apply

@@ -1,4 +1,4 @@
--- The second factor: codes of an authenticator app, recovery codes, and passkeys.
+-- Second factors: authenticator apps, recovery codes, and passkeys.
 -- depends: 0005_rights_and_data
 
 -- migrate: apply

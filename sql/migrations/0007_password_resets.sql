@@ -1,4 +1,4 @@
--- Codes with which people replace a forgotten password.
+-- Codes to replace a forgotten password.
 -- depends: 0006_second_factors
 
 -- migrate: apply

@@ -1,4 +1,4 @@
--- Sessions that count for nothing but adding the second factor, where a site asks everyone for one.
+-- Sessions that can only add a second factor, for sites that require one from everyone.
 -- depends: 0007_password_resets
 
 -- migrate: apply

@@ -1,4 +1,4 @@
--- What usernames look like, so that nobody registers one that looks like someone else's.
+-- Skeletons of usernames, so that nobody registers a name that looks like someone else's (UTS 39).
 -- depends: 0008_enrolling_sessions
 
 -- migrate: apply

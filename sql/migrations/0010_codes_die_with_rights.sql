@@ -1,9 +1,9 @@
--- Who made a code for a forgotten password, so that it dies with their rights; and an index for the sessions that count.
+-- Who made a password reset code, so that it stops working when its maker's rights do; and an index of live sessions.
 -- depends: 0009_username_skeletons
 
 -- migrate: apply
 
--- Nobody knows who made those of before: for one day at most, people ask for another.
+-- It is unknown who made the existing codes, which expire within a day anyway. Users ask for new ones.
 delete from password_resets;
 
 alter table password_resets add column created_by bigint references users;

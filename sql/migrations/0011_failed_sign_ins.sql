@@ -1,4 +1,4 @@
--- Failed sign-ins are counted here, not in Redis any more: exact for all replicas, also with Redis away.
+-- Failed sign-ins are counted here, no longer in Redis: exact across all replicas, also when Redis is unavailable.
 -- depends: 0010_codes_die_with_rights
 
 -- migrate: apply

@@ -2,7 +2,7 @@
 -- Start a session, with its audit row; null if the account is disabled, or if the password hash that was verified is no
 -- longer current. It waits for a concurrent change of the account; a later change ends the session. Of more than `most`
 -- sessions, the least recently used ones end.
-with counting as (
+with eligible as (
     select id
     from users
     where
@@ -14,7 +14,7 @@ with counting as (
 started as (
     insert into sessions (user_id, expires_at, address, device, enrolling)
     select id, :expires_at, :address, :device, :enrolling
-    from counting
+    from eligible
     returning id, user_id
 ),
 surplus as (

@@ -1,4 +1,4 @@
--- The seats of a first run: sections A to D, each two tables of ten. Does nothing where there are sections already.
+-- The seats of a first run: sections A to D, each with two tables of ten. Does nothing if there are sections already.
 with new_sections as (
     insert into sections (name)
     select name

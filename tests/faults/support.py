@@ -50,7 +50,7 @@ class OwnRedis:
         if self._server:
             self._server.process.kill()
             self._server.process.wait()
-            self._server.say_farewell()
+            self._server.stop_watcher()
             self._server = None
 
     def freeze(self) -> None:

@@ -1,4 +1,4 @@
-"""Can two kinds of requests be told apart by their times? Computes the area under the ROC curve (AUC).
+"""Can two kinds of requests be distinguished by their times? Computes the area under the ROC curve (AUC).
 
 The AUC is the probability that a request of the first kind takes longer than one of the second (Mann and Whitney): 0.5
 if the times reveal nothing, 1 or 0 if they reveal everything.
@@ -15,7 +15,7 @@ CONFIDENCE: Final = 1.96  # standard errors, for 95 %
 
 
 class Estimate(NamedTuple):
-    """An AUC estimate; `error` is its standard error if the two kinds do not differ."""
+    """An estimate of the AUC; `error` is its standard error if the two kinds do not differ."""
 
     area: float
     error: float
@@ -31,8 +31,8 @@ class Estimate(NamedTuple):
         return self.either_way - CONFIDENCE * self.error, self.either_way + CONFIDENCE * self.error
 
 
-def told_apart(strata: Iterable[tuple[Sequence[float], Sequence[float]]]) -> Estimate:
-    """Return how well the first kind's times can be told from the second's, comparing only within each stratum."""
+def estimate_auc(strata: Iterable[tuple[Sequence[float], Sequence[float]]]) -> Estimate:
+    """Return how well the first kind's times can be told from the second's; compare only within each stratum."""
     area = variance = pairs = 0.0
     for first, second in strata:
         weight = len(first) * len(second)
