@@ -6,7 +6,7 @@ import asyncio
 import sys
 import time
 
-from seatweb.accounts.fair_queue import Asker
+from seatweb.accounts.fair_queue import Requester
 from seatweb.accounts.passwords import Passwords
 
 WARM_UP_SECONDS = 0.5
@@ -15,12 +15,15 @@ WARM_UP_SECONDS = 0.5
 async def main(seconds: float, at_a_time: int) -> float:
     """Return the number of passwords verified per second, with the app's threads and argon2 parameters."""
     passwords = Passwords()
-    known = await passwords.hash("correct horse battery staple", Asker("192.0.2.1", "person"))
+    known = await passwords.hash("correct horse battery staple", Requester("192.0.2.1", "person"))
 
     async def verify(until: float, number: int) -> int:
-        count, asker = 0, Asker("192.0.2.1", f"person {number}")  # one account's passwords are verified one at a time
+        count, requester = (
+            0,
+            Requester("192.0.2.1", f"person {number}"),
+        )  # one account's passwords are verified one at a time
         while time.perf_counter() < until:
-            if not await passwords.verify("correct horse battery staple", known, asker):
+            if not await passwords.verify("correct horse battery staple", known, requester):
                 raise RuntimeError("the right password was refused")
             count += 1
         return count

@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 from argon2 import PasswordHasher
-from seatweb.accounts.fair_queue import Asker
+from seatweb.accounts.fair_queue import Requester
 from seatweb.accounts.passwords import Passwords
 from seatweb.server.embedded import EmbeddedError
 
@@ -85,7 +85,7 @@ def plan(blocks: int, known: Sequence[str], each: int, seed: int) -> list[Attemp
 
 def register(database_url: str, attempts: Iterable[Attempt]) -> None:
     """Create the known users, with the kind of account that each attempt needs."""
-    current = asyncio.run(Passwords().hash("right", Asker("192.0.2.1", "person")))
+    current = asyncio.run(Passwords().hash("right", Requester("192.0.2.1", "person")))
     outdated = PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash("right")
     known = [attempt for attempt in attempts if attempt.kind != UNKNOWN]
     hashes = [outdated if attempt.kind.endswith("outdated hash") else current for attempt in known]

@@ -23,22 +23,23 @@ from litestar.routes import HTTPRoute
 from litestar.types import ASGIApp
 
 from seatweb.accounts import errors as account_errors
+from seatweb.accounts.administration import AccountAdministration
 from seatweb.accounts.failed_sign_ins import FailedSignIns
 from seatweb.accounts.passkeys import Passkeys
+from seatweb.accounts.password_checks import PasswordChecks
 from seatweb.accounts.password_resets import PasswordResets, ResetCodes
 from seatweb.accounts.passwords import PasswordRules, Passwords
-from seatweb.accounts.registration import Accounts
-from seatweb.accounts.roles import Rights
+from seatweb.accounts.registration import Registration
 from seatweb.accounts.second_factor import SecondFactors
 from seatweb.accounts.sessions import Sessions
-from seatweb.accounts.sign_in import SigningIn
+from seatweb.accounts.sign_in import SignInFlow
 from seatweb.accounts.usernames import username_skeletons
 from seatweb.api import problems
 from seatweb.api.accounts import AuthController, MeController
 from seatweb.api.bookings import BookingController
 from seatweb.api.health import HealthCheck, HealthController
 from seatweb.api.openapi import document, openapi_config, openapi_json
-from seatweb.api.requests import Clients
+from seatweb.api.requests import ApiGuard
 from seatweb.api.seats import SeatController
 from seatweb.booking import errors as booking_errors
 from seatweb.booking.bookings import Bookings
@@ -68,24 +69,24 @@ from seatweb.settings import Backends, Settings, split_ring
 from seatweb.storage.database import Database
 from seatweb.storage.outbox import RedisOutbox
 from seatweb.storage.redis import RedisClient
-from seatweb.web.account.own_account import OwnAccountController
+from seatweb.web.account.own_account import AccountController
 from seatweb.web.account.password_reset import PasswordResetController
 from seatweb.web.account.second_factor import SecondFactorController
 from seatweb.web.account.second_step import SecondStepController
-from seatweb.web.account.sign_in import AccountController
+from seatweb.web.account.sign_in import SignInController
 from seatweb.web.admin.people import AdminController
 from seatweb.web.api_docs import documentation
-from seatweb.web.errors import explain
-from seatweb.web.map.answers import MapAnswers
+from seatweb.web.errors import error_response
 from seatweb.web.map.day_page import MapReader
 from seatweb.web.map.frames import DayPages
 from seatweb.web.map.handlers import DayController
 from seatweb.web.map.my_bookings import MyBookingsController
+from seatweb.web.map.responses import MapResponses
 from seatweb.web.map.sections import Sections
 from seatweb.web.map.stream import Streams, live_map
 from seatweb.web.map.warm import WarmPages
 from seatweb.web.rendering import BROTLI_QUALITY, Renderer
-from seatweb.web.requests import FOR_EVERYONE, PageNotFound, Visitors
+from seatweb.web.requests import FOR_EVERYONE, PageGuard, PageNotFound
 from seatweb.web.static_files import static_router
 from seatweb.web.well_known import robots, security_txt
 
@@ -137,7 +138,7 @@ def create_app(
         idle_hours=settings.session_idle_hours,
         factor_needed=settings.second_factor == "everyone",
     )
-    accounts = Accounts(database, passwords, sessions, limits, failed_sign_ins, rules)
+    password_checks = PasswordChecks(database, passwords, sessions, failed_sign_ins, rules)
     factors = SecondFactors(database, passwords, settings.site_name, needed=sessions.factor_needed)
     passkeys = Passkeys(database)
 
@@ -148,11 +149,11 @@ def create_app(
     bookings = Bookings(database, views, hold_store, changes, window, limits)
     live = Live(views, window, changes)
 
-    visitors = Visitors(identities, our_cookies, csrf, sessions, factors)
+    page_guard = PageGuard(identities, our_cookies, csrf, sessions, factors)
     reader = MapReader(views, window, names=settings.names == "signed-in")
     sections = Sections(renderer.environment)
     day_pages = DayPages(renderer, csrf, sections)
-    answers = MapAnswers(views, reader, renderer, sections, day_pages)
+    responses = MapResponses(views, reader, renderer, sections, day_pages)
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
@@ -170,10 +171,10 @@ def create_app(
     origins = settings.allowed_origins
     app = Litestar(
         route_handlers=[
-            _pages(visitors),
-            _api(Clients(tokens, sessions, limits if settings.limit_requests else None)),
+            _pages(page_guard),
+            _api(ApiGuard(tokens, sessions, limits if settings.limit_requests else None)),
             # Not compressed: compression would buffer events.
-            Router("/", route_handlers=[live_map], before_request=_wrapped(visitors.prepare), include_in_schema=False),
+            Router("/", route_handlers=[live_map], before_request=_wrapped(page_guard.check), include_in_schema=False),
             HealthController,
             openapi_json,
             static_router(renderer.addresses),
@@ -198,13 +199,14 @@ def create_app(
                 "renderer": renderer,
                 "rules": rules,
                 "health_check": HealthCheck(database, redis),
-                "accounts": accounts,
+                "registration": Registration(database, passwords, sessions, limits, rules),
+                "password_checks": password_checks,
                 "sessions": sessions,
-                "rights": Rights(database, sessions),
-                "personal_data": PersonalData(database, accounts, sessions, changes, window.today),
+                "administration": AccountAdministration(database, sessions),
+                "personal_data": PersonalData(database, password_checks, sessions, changes, window.today),
                 "factors": factors,
                 "passkeys": passkeys,
-                "signing_in": SigningIn(database, sessions, accounts, factors, passkeys),
+                "sign_in_flow": SignInFlow(database, sessions, password_checks, factors, passkeys),
                 "password_resets": PasswordResets(database, passwords, sessions, failed_sign_ins, rules),
                 "reset_codes": ResetCodes(database),
                 "window": window,
@@ -215,12 +217,12 @@ def create_app(
                 "live": live,
                 "reader": reader,
                 "sections": sections,
-                "answers": answers,
+                "responses": responses,
                 "streams": Streams(reader, sections),
             }.items()
         }
         | {"api_document": Provide(cache(lambda: document(app)), sync_to_thread=False)},
-        exception_handlers={Exception: lambda request, error: _explain(renderer, request, error)},
+        exception_handlers={Exception: lambda request, error: _error_response(renderer, request, error)},
         middleware=[DefineMiddleware(Deadline)],
         before_send=[send_cookies],
         lifespan=[lifespan],
@@ -240,14 +242,14 @@ def _load_tables(rules: PasswordRules) -> None:
     rules.problem("correct horse battery", "anna")
 
 
-def _pages(visitors: Visitors) -> Router:
+def _pages(page_guard: PageGuard) -> Router:
     return Router(
         "/",
         route_handlers=[
             DayController,
             MyBookingsController,
+            SignInController,
             AccountController,
-            OwnAccountController,
             AdminController,
             PasswordResetController,
             SecondStepController,
@@ -255,18 +257,18 @@ def _pages(visitors: Visitors) -> Router:
             documentation,
             missing,
         ],
-        before_request=_wrapped(visitors.prepare),
+        before_request=_wrapped(page_guard.check),
         include_in_schema=False,
         # Safe against BREACH: CSRF tokens differ in every response.
         middleware=[DefineMiddleware(CompressionMiddleware, config=COMPRESSION)],
     )
 
 
-def _api(clients: Clients) -> Router:
+def _api(api_guard: ApiGuard) -> Router:
     return Router(
         "/",
         route_handlers=[AuthController, MeController, SeatController, BookingController],
-        before_request=_wrapped(clients.prepare),
+        before_request=_wrapped(api_guard.check),
         security=[{"bearer": []}],
         opt={"for_programs": True},
     )
@@ -304,14 +306,18 @@ ANY_PATH: Final = frozenset({"/{path:path}"})
 CLIENT_DISCONNECTED: Final = "client disconnected prematurely"  # Litestar's message
 
 
-def _explain(renderer: Renderer, request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+def _error_response(renderer: Renderer, request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Return the response to a failed request: problem+json for programs, a page for people."""
     if isinstance(error, Forbidden | NotAllowed):
         session = request.state.get("session")
         log.warning("refused", code=error.code, user_id=session.user.id if session else None)
     if isinstance(error, InternalServerException) and error.detail == CLIENT_DISCONNECTED:
         return Response("", status_code=400)  # the client is gone, so nobody reads this; the error is not ours
-    return problems.explain(request, error) if _is_for_programs(request) else explain(renderer, request, error)
+    return (
+        problems.problem_response(request, error)
+        if _is_for_programs(request)
+        else error_response(renderer, request, error)
+    )
 
 
 def _is_for_programs(request: Request[Any, Any, Any]) -> bool:

@@ -10,9 +10,9 @@ from msgspec import Struct
 
 from seatweb.accounts import factor_queries, session_queries
 from seatweb.accounts import queries as account_queries
-from seatweb.accounts.model import Passkey, Role, Session, SignIn, User
+from seatweb.accounts.model import Passkey, Role, Session, SessionSummary, User
+from seatweb.accounts.password_checks import PASSWORD_CHANGED_MEANWHILE, PasswordChecks
 from seatweb.accounts.queries import AuditRow
-from seatweb.accounts.registration import PASSWORD_CHANGED_MEANWHILE, Accounts
 from seatweb.accounts.sessions import Sessions, require_signed_in
 from seatweb.booking import queries as booking_queries
 from seatweb.booking.changes import Changes
@@ -69,13 +69,13 @@ class PersonalData:
     def __init__(
         self,
         database: Database,
-        accounts: Accounts,
+        password_checks: PasswordChecks,
         sessions: Sessions,
         changes: Changes,
         today: Callable[[], date],
     ) -> None:
         self._database = database
-        self._accounts = accounts
+        self._password_checks = password_checks
         self._sessions = sessions
         self._changes = changes
         self._today = today
@@ -83,7 +83,7 @@ class PersonalData:
     async def export(self, user: User) -> Export:
         """Return everything that is stored about the user, except secrets and hashes."""
 
-        async def read(sql: Statements) -> tuple[list[Booking], list[SignIn], list[Passkey], list[AuditRow]]:
+        async def read(sql: Statements) -> tuple[list[Booking], list[SessionSummary], list[Passkey], list[AuditRow]]:
             return (
                 await booking_queries.list_bookings(sql, user.id, date.min, date.max, None, (date.min, 0), None),
                 await session_queries.export_sessions(sql, user.id),
@@ -132,7 +132,7 @@ class PersonalData:
             Overloaded: the account may or may not be deleted; signing in will show.
         """
         user = session.user
-        known_hash = await self._accounts.confirm_password(user, password, client)
+        known_hash = await self._password_checks.confirm(user, password, client)
 
         async def delete(sql: Statements) -> tuple[list[date], set[UUID]]:
             await require_signed_in(sql, session)

@@ -7,7 +7,7 @@ import itertools
 import sys
 from typing import Final
 
-from seatweb.accounts.fair_queue import Asker
+from seatweb.accounts.fair_queue import Requester
 from seatweb.accounts.passwords import Passwords
 
 from benchmarks import data, people
@@ -77,7 +77,7 @@ def sign_ins(bench: Bench) -> list[Result]:
 
 
 async def _hash() -> str:
-    return await Passwords().hash(PASSWORD, Asker("192.0.2.1", "person"))
+    return await Passwords().hash(PASSWORD, Requester("192.0.2.1", "person"))
 
 
 def _login(username: str) -> Exchange:

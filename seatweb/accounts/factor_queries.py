@@ -27,7 +27,7 @@ class TotpSecret(Struct, frozen=True):
     confirmed: bool
 
 
-class KnownCredential(Struct, frozen=True):
+class PasskeyDescriptor(Struct, frozen=True):
     """What a browser needs to find a passkey."""
 
     credential_id: bytes
@@ -153,12 +153,12 @@ async def end_waiting(sql: Statements, waiting_id: UUID) -> str | None:
     return password_hash
 
 
-async def list_passkeys(sql: Statements, user_id: int) -> list[tuple[Passkey, KnownCredential]]:
+async def list_passkeys(sql: Statements, user_id: int) -> list[tuple[Passkey, PasskeyDescriptor]]:
     """Return the user's passkeys, oldest first."""
     return [
         (
             Passkey(id=row["id"], name=row["name"], created_at=row["created_at"], last_used_at=row["last_used_at"]),
-            KnownCredential(
+            PasskeyDescriptor(
                 credential_id=row["credential_id"],
                 transports=tuple(row["transports"]),
                 user_handle=row["user_handle"],

@@ -20,17 +20,17 @@ class Counter(Struct, frozen=True):
     limit: Limit
 
 
-class Full(Struct, frozen=True):
+class FullCounter(Struct, frozen=True):
     """How long counters stay full, in seconds, and whether the end of attempts in progress may free them sooner."""
 
     seconds: float
     in_progress: bool
 
 
-async def find_full_counter(sql: Statements, counters: Sequence[Counter], in_progress: float) -> Full | None:
+async def find_full_counter(sql: Statements, counters: Sequence[Counter], in_progress: float) -> FullCounter | None:
     """Return how long counters stay full; None if none is. Attempts may be in progress for `in_progress` seconds."""
     row = await sql.one("find_full_counter", **_columns(counters), in_progress=in_progress)
-    return row and Full(**row)
+    return row and FullCounter(**row)
 
 
 async def count_attempt(sql: Statements, counters: Sequence[Counter]) -> dict[bytes, datetime]:

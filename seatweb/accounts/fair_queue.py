@@ -19,7 +19,7 @@ WAITING_PER_ACCOUNT: Final = 10
 """Jobs that may wait for one account at one address: as many as failed sign-ins are allowed per hour by default."""
 
 
-class Asker(Struct, frozen=True):
+class Requester(Struct, frozen=True):
     """For whom a job runs: the client's address, and the account it is about."""
 
     address: str
@@ -27,7 +27,7 @@ class Asker(Struct, frozen=True):
 
 
 class _Job(Struct, eq=False):
-    asker: Asker
+    requester: Requester
     work: Callable[[], Any]
     result: asyncio.Future[Any]
 
@@ -47,14 +47,18 @@ class FairQueue:
         self._queues: dict[str, dict[str, list[_Job]]] = {}  # by address and account, next turn first
         self._running: set[str] = set()  # accounts
 
-    async def run(self, asker: Asker, work: Callable[[], T]) -> T:
+    async def run(self, requester: Requester, work: Callable[[], T]) -> T:
         """Run `work` in a thread and return its result.
 
         Raises:
             Overloaded: the queue is full, or holds too many jobs of this account.
         """
-        job = _Job(Asker(network_of(asker.address), asker.account), work, asyncio.get_running_loop().create_future())
-        self._queues.setdefault(job.asker.address, {}).setdefault(job.asker.account, []).append(job)
+        job = _Job(
+            Requester(network_of(requester.address), requester.account),
+            work,
+            asyncio.get_running_loop().create_future(),
+        )
+        self._queues.setdefault(job.requester.address, {}).setdefault(job.requester.account, []).append(job)
         self._start()
         self._make_room(job)
         try:
@@ -65,8 +69,8 @@ class FairQueue:
 
     def _make_room(self, job: _Job) -> None:
         """Refuse this job or another if too many are waiting."""
-        accounts = self._queues.get(job.asker.address, {})
-        queue = accounts.get(job.asker.account, [])
+        accounts = self._queues.get(job.requester.address, {})
+        queue = accounts.get(job.requester.account, [])
         if len(queue) > WAITING_PER_ACCOUNT:
             self._refuse(job)
         elif sum(map(_length, self._queues.values())) > self._capacity:
@@ -77,24 +81,24 @@ class FairQueue:
     def _refuse(self, job: _Job) -> None:
         self._remove(job)
         if not job.result.done():
-            job.result.set_exception(Overloaded(reason="signing_in"))
+            job.result.set_exception(Overloaded(reason="sign_in_flow"))
 
     def _remove(self, job: _Job) -> None:
-        accounts = self._queues.get(job.asker.address, {})
-        queue = accounts.get(job.asker.account, [])
+        accounts = self._queues.get(job.requester.address, {})
+        queue = accounts.get(job.requester.account, [])
         if job not in queue:
             return
         queue.remove(job)
         if not queue:
-            del accounts[job.asker.account]
+            del accounts[job.requester.account]
         if not accounts:
-            del self._queues[job.asker.address]
+            del self._queues[job.requester.address]
 
     def _start(self) -> None:
         """Start as many jobs as there are idle threads."""
         while self._idle and (job := self._next()):
             self._idle -= 1
-            self._running.add(job.asker.account)
+            self._running.add(job.requester.account)
             running = asyncio.get_running_loop().run_in_executor(self._executor, job.work)
             running.add_done_callback(partial(self._finish, job))
 
@@ -115,7 +119,7 @@ class FairQueue:
 
     def _finish(self, job: _Job, done: asyncio.Future[Any]) -> None:
         self._idle += 1
-        self._running.discard(job.asker.account)
+        self._running.discard(job.requester.account)
         if done.cancelled():
             job.result.cancel()
         elif not job.result.done():

@@ -51,7 +51,7 @@ class Session(Struct, frozen=True):
         return self.user.id
 
 
-class SignIn(Struct, frozen=True):
+class SessionSummary(Struct, frozen=True):
     """A session as its user sees it in a list."""
 
     id: UUID

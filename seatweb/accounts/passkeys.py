@@ -22,7 +22,7 @@ from webauthn.helpers.structs import (
 
 from seatweb.accounts import factor_queries, queries
 from seatweb.accounts.errors import BadCredentials
-from seatweb.accounts.factor_queries import KnownCredential, NewPasskey
+from seatweb.accounts.factor_queries import NewPasskey, PasskeyDescriptor
 from seatweb.accounts.model import Session, User
 from seatweb.accounts.sessions import Proof, require_signed_in
 from seatweb.errors import InvalidInput
@@ -206,12 +206,12 @@ class Passkeys:
 
         return passkey.user, proof
 
-    async def _credentials(self, user: User) -> list[KnownCredential]:
+    async def _credentials(self, user: User) -> list[PasskeyDescriptor]:
         passkeys = await self._database.run(factor_queries.list_passkeys, user.id)
         return [credential for _, credential in passkeys]
 
 
-def _descriptor(credential: KnownCredential) -> PublicKeyCredentialDescriptor:
+def _descriptor(credential: PasskeyDescriptor) -> PublicKeyCredentialDescriptor:
     transports = [AuthenticatorTransport(name) for name in credential.transports if name in TRANSPORTS]
     return PublicKeyCredentialDescriptor(id=credential.credential_id, transports=transports or None)
 

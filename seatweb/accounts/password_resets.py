@@ -11,7 +11,7 @@ from seatweb.accounts import queries, session_queries
 from seatweb.accounts.codes import hash_code, new_code
 from seatweb.accounts.errors import BadCredentials, UserNotFound
 from seatweb.accounts.failed_sign_ins import FailedSignIns
-from seatweb.accounts.fair_queue import Asker
+from seatweb.accounts.fair_queue import Requester
 from seatweb.accounts.model import Role, Session, User
 from seatweb.accounts.passwords import PasswordRules, Passwords
 from seatweb.accounts.sessions import Sessions, require_administrator
@@ -97,7 +97,7 @@ class PasswordResets:
             if user_id is None:
                 log.info("password reset refused")
                 raise BadCredentials
-            password_hash = await self._passwords.hash(new_password, Asker(client.address, f"reset {key}"))
+            password_hash = await self._passwords.hash(new_password, Requester(client.address, f"reset {key}"))
 
             async def change(sql: Statements) -> set[UUID]:
                 await queries.lock_accounts(sql, user_id)

@@ -18,7 +18,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from msgspec import Struct
 
-from seatweb.accounts.fair_queue import Asker, FairQueue
+from seatweb.accounts.fair_queue import FairQueue, Requester
 from seatweb.errors import Message
 
 LONGEST: Final = 128  # characters; limits the work, and is far more than people type
@@ -92,15 +92,15 @@ class Passwords:
         self._queue = FairQueue(self._executor, threads=threads, waiting=threads * WAITING_PER_THREAD)
         self._times: deque[float] = deque(maxlen=TIMES_KEPT)  # seconds that verifying current hashes took
 
-    async def hash(self, password: str, asker: Asker) -> str:
+    async def hash(self, password: str, requester: Requester) -> str:
         """Return the argon2id hash in its encoded form.
 
         Raises:
             Overloaded: too many jobs are waiting.
         """
-        return await self._queue.run(asker, lambda: self._hasher.hash(_normalize(password)))
+        return await self._queue.run(requester, lambda: self._hasher.hash(_normalize(password)))
 
-    async def verify(self, password: str, password_hash: str | None, asker: Asker) -> bool:
+    async def verify(self, password: str, password_hash: str | None, requester: Requester) -> bool:
         """Return whether the password matches the hash; None takes as long and never matches.
 
         A hash with cheaper parameters than the current ones also takes as long; otherwise its time would reveal that
@@ -118,7 +118,7 @@ class Passwords:
             self._pad_time(stored, time.perf_counter() - started)
             return matches and stored == password_hash
 
-        return await self._queue.run(asker, check)
+        return await self._queue.run(requester, check)
 
     def _pad_time(self, stored: str, took: float) -> None:
         """Sleep until a verification has taken as long as a recent one of a current hash, whatever its own hash."""

@@ -13,7 +13,7 @@ from seatweb.accounts.model import Account, Role, User
 from seatweb.storage.statements import Statements
 
 
-class KnownPassword(Struct, frozen=True):
+class StoredPassword(Struct, frozen=True):
     """The stored credentials that a sign-in is checked against."""
 
     user: User
@@ -56,10 +56,10 @@ async def put_skeletons(sql: Statements, skeletons: Collection[tuple[int, str]])
     await sql.one("put_skeletons", user_ids=user_ids, skeletons=texts)
 
 
-async def find_credentials(sql: Statements, username_key: str) -> KnownPassword | None:
+async def find_credentials(sql: Statements, username_key: str) -> StoredPassword | None:
     """Return the stored credentials for a username, or None."""
     row = await sql.one("find_credentials", username_key=username_key)
-    return row and KnownPassword(
+    return row and StoredPassword(
         user=user_of(row),
         password_hash=row["password_hash"],
         disabled=row["disabled"],

@@ -17,7 +17,7 @@ from pyotp.exceptions import OTPVerificationError
 from seatweb.accounts import factor_queries, queries
 from seatweb.accounts.codes import hash_code, new_code, without_separators
 from seatweb.accounts.errors import BadCode, LastFactor
-from seatweb.accounts.fair_queue import Asker
+from seatweb.accounts.fair_queue import Requester
 from seatweb.accounts.model import Factors, Session, User
 from seatweb.accounts.passwords import Passwords
 from seatweb.accounts.sessions import Proof, require_signed_in
@@ -227,7 +227,7 @@ class SecondFactors:
 
     async def _find_old_recovery_code(self, user: User, number: int, code: str, client: Client) -> _Use | None:
         stored = await self._database.run(factor_queries.find_recovery_code, user.id, number)
-        matches = await self._passwords.verify(code, stored, Asker(client.address, f"user {user.id}"))
+        matches = await self._passwords.verify(code, stored, Requester(client.address, f"user {user.id}"))
         return (lambda sql: factor_queries.use_recovery_code(sql, user.id, stored)) if matches and stored else None
 
     def _step(self, secret: str, code: str) -> int | None:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from seatweb.accounts.model import Session, SignIn
+from seatweb.accounts.model import Session, SessionSummary
 from seatweb.accounts.queries import user_of
 from seatweb.http.client_address import Client
 from seatweb.storage.statements import Statements
@@ -70,7 +70,7 @@ async def live_sessions(sql: Statements, session_ids: Iterable[UUID], idle: time
     return {row["id"] for row in await sql.all("live_sessions", session_ids=list(session_ids), idle=idle)}
 
 
-async def list_sessions(sql: Statements, user_id: int, idle: timedelta, rows: int) -> list[SignIn]:
+async def list_sessions(sql: Statements, user_id: int, idle: timedelta, rows: int) -> list[SessionSummary]:
     """Return at most `rows` of the user's live sessions, most recently used first."""
     return [_sign_in(row) for row in await sql.all("list_sessions", user_id=user_id, idle=idle, rows=rows)]
 
@@ -95,7 +95,7 @@ async def delete_sessions(sql: Statements, user_id: int) -> None:
     await sql.one("delete_sessions", user_id=user_id)
 
 
-async def export_sessions(sql: Statements, user_id: int) -> list[SignIn]:
+async def export_sessions(sql: Statements, user_id: int) -> list[SessionSummary]:
     """Return all of a user's sessions that are still stored, including ended ones, oldest first."""
     return [_sign_in(row) for row in await sql.all("export_sessions", user_id=user_id)]
 
@@ -105,8 +105,8 @@ async def prune_sessions(sql: Statements, days: int, rows: int) -> int:
     return int(await sql.one("prune_sessions", days=days, rows=rows))
 
 
-def _sign_in(row: Mapping[str, Any]) -> SignIn:
-    return SignIn(
+def _sign_in(row: Mapping[str, Any]) -> SessionSummary:
+    return SessionSummary(
         id=row["id"],
         created_at=row["created_at"],
         seen_at=row["seen_at"],

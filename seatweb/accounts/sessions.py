@@ -14,7 +14,7 @@ import structlog
 
 from seatweb.accounts import queries, session_queries
 from seatweb.accounts.errors import BadCredentials
-from seatweb.accounts.model import Role, Session, SignIn, User
+from seatweb.accounts.model import Role, Session, SessionSummary, User
 from seatweb.errors import NotAllowed, NotSignedIn, Overloaded
 from seatweb.http.client_address import Client
 from seatweb.storage.caching import BoundedDict, TimedCache
@@ -151,7 +151,7 @@ class Sessions:
         session = self._sessions.peek((session_id, user_id))
         return session if session and not session.enrolling else None
 
-    async def of(self, user: User) -> list[SignIn]:
+    async def of(self, user: User) -> list[SessionSummary]:
         """Return the user's live sessions, most recently used first, at most `LISTED`."""
         return await self._database.run(session_queries.list_sessions, user.id, self._idle, LISTED)
 

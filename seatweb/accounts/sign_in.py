@@ -8,7 +8,7 @@ from seatweb.accounts import queries
 from seatweb.accounts.errors import SecondFactorMissing, SecondFactorNeeded
 from seatweb.accounts.model import Session, User
 from seatweb.accounts.passkeys import Challenge, Passkeys, RelyingParty
-from seatweb.accounts.registration import Accounts
+from seatweb.accounts.password_checks import PasswordChecks
 from seatweb.accounts.second_factor import SecondFactors
 from seatweb.accounts.sessions import Proof, Sessions
 from seatweb.http.client_address import NOWHERE, Client
@@ -16,18 +16,23 @@ from seatweb.storage.database import Database
 from seatweb.storage.statements import Statements
 
 
-class SigningIn:
+class SignInFlow:
     """Starts sessions. A user with a second factor cannot start one with the password alone.
 
     The transaction that starts a session also uses up the code or challenge, so it must still be valid then.
     """
 
     def __init__(
-        self, database: Database, sessions: Sessions, accounts: Accounts, factors: SecondFactors, passkeys: Passkeys
+        self,
+        database: Database,
+        sessions: Sessions,
+        password_checks: PasswordChecks,
+        factors: SecondFactors,
+        passkeys: Passkeys,
     ) -> None:
         self._database = database
         self._sessions = sessions
-        self._accounts = accounts
+        self._password_checks = password_checks
         self._factors = factors
         self._passkeys = passkeys
 
@@ -35,9 +40,9 @@ class SigningIn:
         """Start and return a session, or return the id of a sign-in that waits for the second factor.
 
         Raises:
-            BadCredentials, TooManyAttempts, Overloaded: as `Accounts.check_password` does.
+            BadCredentials, TooManyAttempts, Overloaded: as `PasswordChecks.check` does.
         """
-        known = await self._accounts.check_password(username, password, client)
+        known = await self._password_checks.check(username, password, client)
         if await self._factors.missing(known.user):
             return await self._start(known.user, client, known.password_hash)
         return await self._factors.begin_waiting(known.user, known.password_hash)
@@ -49,9 +54,9 @@ class SigningIn:
             SecondFactorNeeded: the user has a second factor, and `code` is empty.
             SecondFactorMissing: the user has none, and the site requires one.
             BadCode, TooManyAttempts: as `SecondFactors.check_code` does.
-            BadCredentials, Overloaded: as `Accounts.check_password` does.
+            BadCredentials, Overloaded: as `PasswordChecks.check` does.
         """
-        known = await self._accounts.check_password(username, password, client)
+        known = await self._password_checks.check(username, password, client)
         if await self._factors.missing(known.user):
             if self._factors.needed:
                 raise SecondFactorMissing
@@ -110,7 +115,7 @@ class SigningIn:
             BadCode, TooManyAttempts: as `SecondFactors.check_code` does.
             Overloaded: too many passwords are being verified.
         """
-        await self._accounts.confirm_password(session.user, password, client)
+        await self._password_checks.confirm(session.user, password, client)
         if not await self._factors.missing(session.user):
             await self._factors.check_code(session.user, code, client)
 

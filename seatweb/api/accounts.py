@@ -12,9 +12,9 @@ from litestar.response import Response
 
 from seatweb.accounts.errors import SecondFactorMissing
 from seatweb.accounts.model import Session
-from seatweb.accounts.registration import Accounts
+from seatweb.accounts.registration import Registration
 from seatweb.accounts.second_factor import SecondFactors
-from seatweb.accounts.sign_in import SigningIn
+from seatweb.accounts.sign_in import SignInFlow
 from seatweb.api.problems import REFUSED
 from seatweb.api.requests import ApiRequest, signed_in
 from seatweb.api.schemas import Credentials, SignInCredentials, Token, UserOut
@@ -38,26 +38,26 @@ class AuthController(Controller):
         self,
         request: ApiRequest,
         data: JSON,
-        accounts: NamedDependency[Accounts],
+        registration: NamedDependency[Registration],
         factors: NamedDependency[SecondFactors],
         tokens: NamedDependency[Tokens],
     ) -> Response[Token]:
         """Create an account and return a token."""
         if factors.needed:
             raise SecondFactorMissing
-        return _token(tokens, await accounts.register(data.username, data.password, client_of(request)), 201)
+        return _token(tokens, await registration.register(data.username, data.password, client_of(request)), 201)
 
     @post("/login", operation_id="login", status_code=200, responses=REFUSED)
     async def login(
         self,
         request: ApiRequest,
         data: SIGN_IN,
-        signing_in: NamedDependency[SigningIn],
+        sign_in_flow: NamedDependency[SignInFlow],
         tokens: NamedDependency[Tokens],
     ) -> Response[Token]:
         """Sign in and return a token."""
         client = client_of(request)
-        return _token(tokens, await signing_in.in_one_step(data.username, data.password, data.code, client), 200)
+        return _token(tokens, await sign_in_flow.in_one_step(data.username, data.password, data.code, client), 200)
 
 
 class MeController(Controller):

@@ -22,7 +22,7 @@ from seatweb.api.schemas import BookingOut, Cancelled, Move, NewBooking
 from seatweb.booking.bookings import Bookings
 from seatweb.booking.errors import BookingNotFound
 from seatweb.booking.model import Booking
-from seatweb.booking.requests import BookingRequests, Wish
+from seatweb.booking.requests import BookingRequest, BookingRequests
 from seatweb.booking.window import BookingWindow
 from seatweb.errors import InvalidInput, Message, SeatwebError
 from seatweb.i18n.catalogue import text_of
@@ -66,7 +66,7 @@ class BookingController(Controller):
         """Book a seat, or any free one, for a day."""
         session = signed_in(request)
         _check_seat_or_any(data)
-        wish = Wish(data.booking_date, None if data.any else int(data.seat_id or 0), data.section)
+        wish = BookingRequest(data.booking_date, None if data.any else int(data.seat_id or 0), data.section)
         if (sent_key := idempotency_key(request)) is not None:
             encode = partial(_status_and_body, request.scope["state"]["request_id"])
             once = await booking_requests.book_once(

@@ -15,7 +15,7 @@ from litestar.openapi.spec import Components, SecurityScheme, Tag
 from litestar.response import Response
 
 from seatweb import __version__
-from seatweb.api.operations import ADVICE, EXPLANATIONS, HEADERS, OPERATIONS, PARAMETERS, About
+from seatweb.api.operations import ADVICE, EXPLANATIONS, HEADERS, OPERATIONS, PARAMETERS, OperationDoc
 from seatweb.api.problems import PROBLEM_JSON
 from seatweb.api.schemas import Credentials, Move, NewBooking, SignInCredentials
 from seatweb.booking.errors import RequestInProgress, SeatHeld
@@ -102,39 +102,39 @@ def problems() -> dict[str, type[SeatwebError]]:
     return dict(sorted(found.items(), key=lambda item: (item[1].status, item[0])))
 
 
-def _describe(operation: dict[str, Any], about: About) -> None:
+def _describe(operation: dict[str, Any], doc: OperationDoc) -> None:
     """Add descriptions, examples, headers and problems to an operation that Litestar has described."""
-    operation |= {"summary": about.summary, "description": about.description}
-    if about.public:
+    operation |= {"summary": doc.summary, "description": doc.description}
+    if doc.public:
         operation["security"] = []
-    if about.requests:
-        operation["requestBody"]["content"]["application/json"]["examples"] = _examples(about.requests)
+    if doc.requests:
+        operation["requestBody"]["content"]["application/json"]["examples"] = _examples(doc.requests)
     parameters = [one | PARAMETERS.get(one["name"], {}) for one in operation.get("parameters", [])]
-    if parameters or about.parameters:
-        operation["parameters"] = [*parameters, *about.parameters]
+    if parameters or doc.parameters:
+        operation["parameters"] = [*parameters, *doc.parameters]
     # Drop Litestar's default error responses: they are not problem+json, and we never send them.
     responses = {
         status: response
         for status, response in operation["responses"].items()
-        if int(status) in about.answers or PROBLEM_JSON in response.get("content", {})
+        if int(status) in doc.answers or PROBLEM_JSON in response.get("content", {})
     }
-    for number in about.answers:
-        responses[str(number)] |= _success_response(responses[str(number)], about, number)
+    for number in doc.answers:
+        responses[str(number)] |= _success_response(responses[str(number)], doc, number)
     known = problems()
-    for status in sorted({known[code].status for code in about.refusals}):
+    for status in sorted({known[code].status for code in doc.refusals}):
         responses[str(status)] = _problem_response(
-            [known[code] for code in about.refusals if known[code].status == status]
+            [known[code] for code in doc.refusals if known[code].status == status]
         )
     operation["responses"] = dict(sorted(responses.items()))
 
 
-def _success_response(response: dict[str, Any], about: About, status: int) -> dict[str, Any]:
-    found: dict[str, Any] = {"description": about.answers[status]}
-    if status in about.examples:
+def _success_response(response: dict[str, Any], doc: OperationDoc, status: int) -> dict[str, Any]:
+    found: dict[str, Any] = {"description": doc.answers[status]}
+    if status in doc.examples:
         media = response["content"]["application/json"]
-        found["content"] = {"application/json": media | {"examples": _examples(about.examples[status])}}
-    if status in about.headers:
-        found["headers"] = _headers(*about.headers[status])
+        found["content"] = {"application/json": media | {"examples": _examples(doc.examples[status])}}
+    if status in doc.headers:
+        found["headers"] = _headers(*doc.headers[status])
     return found
 
 

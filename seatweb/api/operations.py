@@ -7,7 +7,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 
-class About(Struct, frozen=True):
+class OperationDoc(Struct, frozen=True):
     """The documentation of one operation; examples are (summary, value) by name, those of responses also by status."""
 
     summary: str
@@ -129,8 +129,8 @@ ADVICE: Final = {
     "internal_error": "Ask again once. If it goes on, tell whoever runs the site the `request_id`.",
 }
 
-OPERATIONS: Final[dict[str, About]] = {
-    "register": About(
+OPERATIONS: Final[dict[str, OperationDoc]] = {
+    "register": OperationDoc(
         summary="Create an account",
         description="Creates an account and signs in: the answer is a token, as from `POST /auth/login`.",
         answers={201: "The account exists; this is its first token."},
@@ -139,7 +139,7 @@ OPERATIONS: Final[dict[str, About]] = {
         examples={201: {"token": ("A token", TOKEN)}},
         public=True,
     ),
-    "login": About(
+    "login": OperationDoc(
         summary="Sign in",
         description="Gives a token for a username and a password. An account with a second factor also needs a `code` "
         "of it: six digits of the authenticator app, or a recovery code. The token works until it ends by itself after "
@@ -153,14 +153,14 @@ OPERATIONS: Final[dict[str, About]] = {
         examples={200: {"token": ("A token", TOKEN)}},
         public=True,
     ),
-    "me": About(
+    "me": OperationDoc(
         summary="Who am I",
         description="Tells whose token it is.",
         answers={200: "The user."},
         refusals=READ,
         examples={200: {"john": ("John", {"id": 7, "username": "john", "created_at": "2026-11-20T08:14:51.220419Z"})}},
     ),
-    "list_seats": About(
+    "list_seats": OperationDoc(
         summary="List seats",
         description="Lists the seats of a day that you can book, or every seat with `status=all`, section by section. "
         "The answer carries an `ETag`; asking again with it in `If-None-Match` gives 304 without a body while nothing "
@@ -171,7 +171,7 @@ OPERATIONS: Final[dict[str, About]] = {
         headers={200: ("ETag",), 304: ("ETag",)},
         parameters=(IF_NONE_MATCH,),
     ),
-    "list_sections": About(
+    "list_sections": OperationDoc(
         summary="List sections",
         description="Lists the sections, and how many seats each has and has left on a day. `ETag` and "
         "`If-None-Match` work as with `GET /seats`.",
@@ -191,7 +191,7 @@ OPERATIONS: Final[dict[str, About]] = {
         headers={200: ("ETag",), 304: ("ETag",)},
         parameters=(IF_NONE_MATCH,),
     ),
-    "book": About(
+    "book": OperationDoc(
         summary="Book a seat",
         description="Books the seat `seat_id`, or with `any` a free one that Seatweb chooses, for a day. A user has "
         "one booking a day at most; to take another seat on that day, move the booking.\n\n"
@@ -221,7 +221,7 @@ OPERATIONS: Final[dict[str, About]] = {
         examples={201: {"booking": ("The booking", BOOKING)}},
         headers={201: ("Idempotency-Replayed",)},
     ),
-    "list_bookings": About(
+    "list_bookings": OperationDoc(
         summary="List my bookings",
         description="Lists your own bookings by day, from today unless `from_date` says otherwise. When there are more "
         "than `limit`, the header `Link` holds the address of the next page.",
@@ -230,7 +230,7 @@ OPERATIONS: Final[dict[str, About]] = {
         examples={200: {"bookings": ("One booking", [BOOKING])}},
         headers={200: ("Link",)},
     ),
-    "move": About(
+    "move": OperationDoc(
         summary="Move a booking",
         description="Gives a booking another seat of the same day, in one step: the first seat is kept until the "
         "second is sure. The booking keeps its `id`.",
@@ -248,7 +248,7 @@ OPERATIONS: Final[dict[str, About]] = {
         requests={"seat": ("To seat 8", {"seat_id": 8})},
         examples={200: {"moved": ("Now on A-08", MOVED)}},
     ),
-    "cancel": About(
+    "cancel": OperationDoc(
         summary="Cancel a booking",
         description="Cancels a booking of today or a day to come; its seat is free at once. Cancelling it again gives "
         "404.",
@@ -263,7 +263,7 @@ OPERATIONS: Final[dict[str, About]] = {
             }
         },
     ),
-    "health": About(
+    "health": OperationDoc(
         summary="Is it ready",
         description="Tells whether requests can be served. With only Redis away it is `degraded` and still 200: "
         "everything works, a little slower. Made for a load balancer.",
@@ -287,7 +287,7 @@ OPERATIONS: Final[dict[str, About]] = {
         headers={503: ("Retry-After",)},
         public=True,
     ),
-    "health_live": About(
+    "health_live": OperationDoc(
         summary="Is it alive",
         description="Answers while the process does; asks neither PostgreSQL nor Redis. Made for whoever restarts it.",
         answers={200: "The process answers."},

@@ -81,7 +81,7 @@ REFUSALS: Final[dict[int, type[SeatwebError]]] = {
 }
 
 
-def explain(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+def problem_response(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Return the problem response for an exception; log a traceback if we did not expect it."""
     headers: dict[str, str] = {"cache-control": "no-store"}
     errors: list[FieldError] = []

@@ -28,7 +28,7 @@ BEARER: Final = re.compile(r"bearer ([A-Za-z0-9._-]{1,4096})", re.IGNORECASE | r
 KEY: Final = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 
 
-class Clients:
+class ApiGuard:
     """Authenticates and validates API requests, and counts them if `limits` are given."""
 
     def __init__(self, tokens: Tokens, sessions: Sessions, limits: Limits | None) -> None:
@@ -36,7 +36,7 @@ class Clients:
         self._sessions = sessions
         self._limits = limits
 
-    async def prepare(self, request: ApiRequest) -> None:
+    async def check(self, request: ApiRequest) -> None:
         """Check a request, and store the session of its token in its state.
 
         Raises:

@@ -196,10 +196,10 @@ async def find_answer(sql: Statements, user_id: int, key: str) -> StoredAnswer |
     return row and StoredAnswer(**row)
 
 
-async def keep_answer(sql: Statements, user_id: int, key: str, answer: StoredAnswer) -> None:
+async def store_answer(sql: Statements, user_id: int, key: str, answer: StoredAnswer) -> None:
     """Store the first answer."""
     await sql.one(
-        "keep_answer",
+        "store_answer",
         user_id=user_id,
         key=key,
         fingerprint=answer.fingerprint,

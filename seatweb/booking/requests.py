@@ -20,7 +20,7 @@ from seatweb.storage.database import Database
 from seatweb.storage.statements import Statements
 
 
-class Wish(Struct, frozen=True):
+class BookingRequest(Struct, frozen=True):
     """What a request asks to book: a seat, or any free one if `seat_id` is None (in `section`, if one is given)."""
 
     day: date | None
@@ -29,7 +29,7 @@ class Wish(Struct, frozen=True):
     section: str | None = None
 
 
-class OnceAnswered(Struct, frozen=True):
+class IdempotentAnswer(Struct, frozen=True):
     """The answer to a request with an idempotency key."""
 
     answer: StoredAnswer
@@ -46,7 +46,7 @@ class BookingRequests:
         self._bookings = bookings
         self._window = window
 
-    async def book(self, user: User, wish: Wish, session_id: UUID | None) -> Booking:
+    async def book(self, user: User, wish: BookingRequest, session_id: UUID | None) -> Booking:
         """Book what the request asks for, and return the booking.
 
         Raises:
@@ -60,12 +60,12 @@ class BookingRequests:
     async def book_once(
         self,
         user: User,
-        wish: Wish,
+        wish: BookingRequest,
         session_id: UUID | None,
         key: str,
         fingerprint: str,
         encode: Callable[[Booking | SeatwebError], tuple[int, str]],
-    ) -> OnceAnswered:
+    ) -> IdempotentAnswer:
         """Book and return the answer, or replay the first answer to this key; `encode` returns its status and body.
 
         The answer is stored in the transaction of the booking, so neither exists without the other. Refusals are stored
@@ -78,7 +78,7 @@ class BookingRequests:
             Overloaded: the outcome is unknown; a retry with the same key settles it.
         """
         if stored := await self._database.run(_find_answer, user.id, key, fingerprint):
-            return OnceAnswered(stored, replayed=True)
+            return IdempotentAnswer(stored, replayed=True)
         day = wish.day or self._window.today()
         holds = await self._bookings.admit(user, day)
 
@@ -87,11 +87,11 @@ class BookingRequests:
                 return await self._bookings.book_any_in(sql, user, day, wish.section, session_id, holds)
             return await self._bookings.book_in(sql, user, wish.seat_id, day, session_id, holds)
 
-        async def answer(sql: Statements) -> OnceAnswered:
+        async def answer(sql: Statements) -> IdempotentAnswer:
             if not await queries.try_idempotency_lock(sql, user.id, key):
                 raise RequestInProgress(retry_after=1)
             if stored := await _find_answer(sql, user.id, key, fingerprint):
-                return OnceAnswered(stored, replayed=True)
+                return IdempotentAnswer(stored, replayed=True)
             refusal = None
             try:
                 async with sql.savepoint():
@@ -102,8 +102,8 @@ class BookingRequests:
                 outcome = refusal = error
             status, body = encode(outcome)
             stored = StoredAnswer(fingerprint=fingerprint, status=status, body=body)
-            await queries.keep_answer(sql, user.id, key, stored)
-            return OnceAnswered(stored, refusal)
+            await queries.store_answer(sql, user.id, key, stored)
+            return IdempotentAnswer(stored, refusal)
 
         async with self._bookings.changing(user, day) as outcome:
             answered = await self._database.transaction(answer)

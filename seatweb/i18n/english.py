@@ -77,7 +77,7 @@ ACCOUNTS: Final = {
     "not_allowed.reset_of_administrator": "An administrator gets a code from who runs the site, by its command.",
     "not_signed_in.took_too_long": "That took too long. Sign in again.",
     "not_signed_in.wrong_codes": "Those were too many wrong codes. Sign in again.",
-    "overloaded.signing_in": "Many people are signing in just now. Try again in a moment.",
+    "overloaded.sign_in_flow": "Many people are signing in just now. Try again in a moment.",
     "password.changed_meanwhile": "Your password was changed a moment ago. Enter the new one.",
     "password.common": "This is one of the passwords that are tried first. Choose another.",
     "password.like_site": "This is too much like the name of this site. Choose another.",

@@ -12,7 +12,7 @@ from seatweb.storage.caching import BoundedDict
 KEYS_KEPT: Final = 10_000
 
 
-class OwnShare:
+class LocalLimits:
     """The latest attempts that this process allowed, and its share of each limit: the limit divided by `workers`.
 
     A share is at least 1. Of more than 10,000 keys, the least recently counted ones are dropped.

@@ -12,7 +12,7 @@ from typing import Final
 from msgspec import Struct
 
 from seatweb.http.client_address import network_of
-from seatweb.limits.fallback import OwnShare
+from seatweb.limits.fallback import LocalLimits
 from seatweb.limits.keyed_hash import KeyedHash
 from seatweb.limits.refusal import Clock, refusal
 from seatweb.settings import Limit
@@ -55,7 +55,7 @@ class Limits:
         self._run_count = redis.script(COUNT)
         self._rules = rules
         self._keyed_hash = keyed_hash
-        self._share = OwnShare(workers)
+        self._share = LocalLimits(workers)
         self._now = now
 
     async def registration(self, address: str) -> None:

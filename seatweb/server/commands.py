@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from seatweb.accounts import failed_sign_in_queries, session_queries
+from seatweb.accounts.administration import AccountAdministration
 from seatweb.accounts.errors import CONSTRAINTS, UserNotFound
 from seatweb.accounts.model import Role
 from seatweb.accounts.password_resets import CODE_HOURS, ResetCodes
-from seatweb.accounts.roles import Rights
 from seatweb.accounts.sessions import Sessions
 from seatweb.booking import queries as booking_queries
 from seatweb.server.embedded import reachable_database
@@ -50,14 +50,14 @@ async def _run(settings: Settings, url: str, action: str, names: list[str]) -> N
             await _prune(settings, database)
             return
         sessions = Sessions(database, days=settings.session_days, idle_hours=settings.session_idle_hours)
-        rights = Rights(database, sessions)
+        administration = AccountAdministration(database, sessions)
         if action == "list":
-            for user in await rights.admins():
+            for user in await administration.admins():
                 _say(user.username)
             return
         for name in names:
             try:
-                user_id = await rights.find(name)
+                user_id = await administration.find(name)
             except UserNotFound:
                 raise CannotDo(f"there is no account {name!r}; register it on the site first") from None
             if action == "reset":
@@ -65,28 +65,28 @@ async def _run(settings: Settings, url: str, action: str, names: list[str]) -> N
                 _say(f"{name} can choose a new password at /login/reset with the code {code}.")
                 _say(f"It works once, for {CODE_HOURS} hours.")
             else:
-                await _change(rights, action, name, user_id)
+                await _change(administration, action, name, user_id)
 
 
-async def _change(rights: Rights, action: str, name: str, user_id: int) -> None:
+async def _change(administration: AccountAdministration, action: str, name: str, user_id: int) -> None:
     changes: dict[str, tuple[Callable[[], Awaitable[bool]], str, str]] = {
         "grant": (
-            lambda: rights.change_role(user_id, Role.ADMIN),
+            lambda: administration.change_role(user_id, Role.ADMIN),
             "is now an administrator and must sign in again",
             "is already an administrator",
         ),
         "revoke": (
-            lambda: rights.change_role(user_id, Role.USER),
+            lambda: administration.change_role(user_id, Role.USER),
             "is no longer an administrator and must sign in again",
             "is not an administrator",
         ),
         "disable": (
-            lambda: rights.change_disabled(user_id, disabled=True),
+            lambda: administration.change_disabled(user_id, disabled=True),
             "is now disabled and signed out everywhere",
             "is already disabled",
         ),
         "enable": (
-            lambda: rights.change_disabled(user_id, disabled=False),
+            lambda: administration.change_disabled(user_id, disabled=False),
             "is enabled again and can sign in",
             "is not disabled",
         ),

@@ -25,7 +25,7 @@ TITLES: Final = {
 TEXTS: Final = {status: Message(f"error_page.{status}") for status in (400, 404, 405, 413, 500, 503)}
 
 
-def explain(renderer: Renderer, request: PageRequest, error: Exception) -> Response[str]:
+def error_response(renderer: Renderer, request: PageRequest, error: Exception) -> Response[str]:
     """Return the response to a request that raised an exception; unexpected ones are logged with a traceback."""
     if isinstance(error, NotConfirmed):
         if error.afterwards:

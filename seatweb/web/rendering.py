@@ -81,13 +81,13 @@ class Renderer:
         cookies = [self._our_cookies.of_change()] if changed else []
         if pending:
             cookies.append(self._our_cookies.of_notice(""))
-        return self.answer(request, render, status=status, headers=headers, cookies=cookies)
+        return self.respond(request, render, status=status, headers=headers, cookies=cookies)
 
     def pending_notice(self, request: PageRequest) -> str | None:
         """Return the value of the notice that this browser's next page is to show; None if there is none."""
         return request.cookies.get(self._our_cookies.notice_cookie)
 
-    def answer(
+    def respond(
         self,
         request: PageRequest,
         render: Callable[[str], str],

@@ -56,7 +56,7 @@ class NotConfirmed(SeatwebError):
         self.afterwards = afterwards
 
 
-class UnsupportedMediaType(SeatwebError):
+class NotAForm(SeatwebError):
     """The body is not a form in the format that our pages send."""
 
     code = "unsupported_media_type"
@@ -64,7 +64,7 @@ class UnsupportedMediaType(SeatwebError):
     reason = "form"
 
 
-class Visitors:
+class PageGuard:
     """Identifies who sent a page request, and checks that a form came from one of our pages."""
 
     def __init__(
@@ -76,13 +76,13 @@ class Visitors:
         self._sessions = sessions
         self._factors = factors
 
-    async def prepare(self, request: PageRequest) -> None:
+    async def check(self, request: PageRequest) -> None:
         """Find the visitor's session, and refuse forms that did not come from our pages.
 
         Raises:
             NotSignedIn: the route is for signed-in users only, and the visitor is not signed in.
             Forbidden: the form came from elsewhere.
-            UnsupportedMediaType, InvalidInput: the form cannot be read.
+            NotAForm, InvalidInput: the form cannot be read.
         """
         request.state.changed_recently = self._our_cookies.changed_cookie in request.cookies
         claims = self._identities.claims(request)
@@ -173,7 +173,7 @@ async def read_form(request: PageRequest) -> dict[str, str]:
     decoders take quadratic time), and it caches the fields, passwords included.
 
     Raises:
-        UnsupportedMediaType: the body is not `application/x-www-form-urlencoded`; it is not read.
+        NotAForm: the body is not `application/x-www-form-urlencoded`; it is not read.
         InvalidInput: the form is malformed, or has too many fields, a repeated field, or one that is not UTF-8 text.
     """
     cached: dict[str, str] | None = getattr(request.state, "form", None)
@@ -184,7 +184,7 @@ async def read_form(request: PageRequest) -> dict[str, str]:
     if media_type != FORM and (
         media_type or "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
     ):
-        raise UnsupportedMediaType
+        raise NotAForm
     try:
         text = (await request.body()).decode()
         if BAD_ESCAPE.search(text):

@@ -233,7 +233,7 @@ select fingerprint, status, body
 from idempotency_keys
 where user_id = :user_id and key = :key;
 
--- name: keep_answer(user_id, key, fingerprint, status, body)!
+-- name: store_answer(user_id, key, fingerprint, status, body)!
 -- Store the first answer, in the same transaction as what the request did.
 insert into idempotency_keys (user_id, key, fingerprint, status, body)
 values (:user_id, :key, :fingerprint, :status, :body);

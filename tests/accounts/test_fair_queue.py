@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from seatweb.accounts.fair_queue import WAITING_PER_ACCOUNT, Asker, FairQueue
+from seatweb.accounts.fair_queue import WAITING_PER_ACCOUNT, FairQueue, Requester
 from seatweb.errors import Overloaded
 
 from tests.support import until
@@ -25,7 +25,7 @@ class PausedQueue:
         self.finished: list[str] = []
 
     def submit(self, address: str, account: str, name: str | None = None) -> asyncio.Task[None]:
-        return asyncio.create_task(self.fair_queue.run(Asker(address, account), self._job(name or account)))
+        return asyncio.create_task(self.fair_queue.run(Requester(address, account), self._job(name or account)))
 
     def _job(self, name: str) -> Callable[[], None]:
         def job() -> None:
@@ -158,6 +158,6 @@ async def test_an_exception_in_a_job_reaches_its_caller(queue: PausedQueue) -> N
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await queue.fair_queue.run(Asker("192.0.2.1", "ada"), fail)
+        await queue.fair_queue.run(Requester("192.0.2.1", "ada"), fail)
     queue.released.set()
     await queue.submit("192.0.2.1", "ada")  # and the thread is free again

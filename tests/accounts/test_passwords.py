@@ -12,11 +12,11 @@ from typing import Literal
 import pytest
 from argon2 import PasswordHasher
 from seatweb.accounts import passwords as module
-from seatweb.accounts.fair_queue import Asker
+from seatweb.accounts.fair_queue import Requester
 from seatweb.accounts.passwords import HASHER, Passwords
 from seatweb.errors import Overloaded
 
-ADA = Asker("192.0.2.1", "ada")
+ADA = Requester("192.0.2.1", "ada")
 
 
 @pytest.fixture
@@ -78,8 +78,8 @@ async def test_an_outdated_cheap_hash_takes_as_long_as_a_current_one(passwords: 
 
 
 async def test_requests_beyond_the_queue_are_refused_with_a_time_to_retry(passwords: Passwords) -> None:
-    askers = [Asker("192.0.2.1", f"person {number}") for number in range(40)]
-    results = await asyncio.gather(*(passwords.hash("word", asker) for asker in askers), return_exceptions=True)
+    askers = [Requester("192.0.2.1", f"person {number}") for number in range(40)]
+    results = await asyncio.gather(*(passwords.hash("word", requester) for requester in askers), return_exceptions=True)
     refused = [result for result in results if isinstance(result, Overloaded)]
     assert len(refused) == 40 - 17  # one running and sixteen waiting
     assert all(result.retry_after for result in refused)

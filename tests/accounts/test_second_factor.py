@@ -14,14 +14,15 @@ import pyotp
 import pytest
 from seatweb.accounts.errors import BadCode, BadCredentials, SecondFactorNeeded
 from seatweb.accounts.failed_sign_ins import FailedSignIns
-from seatweb.accounts.fair_queue import Asker
+from seatweb.accounts.fair_queue import Requester
 from seatweb.accounts.model import Session
 from seatweb.accounts.passkeys import LONGEST_ANSWER, Challenge, Passkeys, RelyingParty
+from seatweb.accounts.password_checks import PasswordChecks
 from seatweb.accounts.passwords import PasswordRules, Passwords
-from seatweb.accounts.registration import Accounts
+from seatweb.accounts.registration import Registration
 from seatweb.accounts.second_factor import CODE_TRIES, RECOVERY_CODES, WAITING_TRIES, SecondFactors
 from seatweb.accounts.sessions import MOST_SESSIONS, Sessions
-from seatweb.accounts.sign_in import SigningIn
+from seatweb.accounts.sign_in import SignInFlow
 from seatweb.errors import InvalidInput, NotSignedIn, SeatwebError, TooManyAttempts
 from seatweb.http.client_address import Client
 from seatweb.limits.limits import Limits
@@ -61,10 +62,11 @@ class Env:
         self.clock = Clock()
         self.sessions = Sessions(database, days=14, idle_hours=72, factor_needed=needed)
         rules = PasswordRules(shortest=1, refuse_common=False)
-        self.accounts = Accounts(database, passwords, self.sessions, limits, failed_sign_ins, rules)
+        self.registration = Registration(database, passwords, self.sessions, limits, rules)
+        password_checks = PasswordChecks(database, passwords, self.sessions, failed_sign_ins, rules)
         self.factors = SecondFactors(database, passwords, "Seatweb", self.clock, needed=needed)
         self.passkeys = Passkeys(database)
-        self.signing_in = SigningIn(database, self.sessions, self.accounts, self.factors, self.passkeys)
+        self.sign_in_flow = SignInFlow(database, self.sessions, password_checks, self.factors, self.passkeys)
         self.ada: Session
 
     async def add_app(self, session: Session | None = None) -> pyotp.TOTP:
@@ -95,7 +97,7 @@ def passwords() -> Iterator[Passwords]:
 @pytest.fixture
 async def env(database: Database, passwords: Passwords, limits: Limits, failed_sign_ins: FailedSignIns) -> Env:
     env = Env(database, passwords, limits, failed_sign_ins)
-    env.ada = await env.accounts.register("ada", PASSWORD)
+    env.ada = await env.registration.register("ada", PASSWORD)
     return env
 
 
@@ -103,7 +105,7 @@ async def env(database: Database, passwords: Passwords, limits: Limits, failed_s
 async def strict(database: Database, passwords: Passwords, limits: Limits, failed_sign_ins: FailedSignIns) -> Env:
     """Return an environment where everyone needs a second factor."""
     env = Env(database, passwords, limits, failed_sign_ins, needed=True)
-    env.ada = await env.accounts.register("ada", PASSWORD)
+    env.ada = await env.registration.register("ada", PASSWORD)
     return env
 
 
@@ -227,7 +229,7 @@ async def test_recovery_codes_in_the_old_format_still_work_once(
     env: Env, passwords: Passwords, connection: asyncpg.Connection
 ) -> None:
     app, user = await env.add_app(), env.ada.user
-    stored = await passwords.hash("123456789012345", Asker("", "ada"))
+    stored = await passwords.hash("123456789012345", Requester("", "ada"))
     await connection.execute("insert into recovery_codes values ($1, 7, $2)", user.id, stored)
     for wrong in ("7123-4567-8901-2346", "6123-4567-8901-2345"):
         with pytest.raises(BadCode):
@@ -255,7 +257,7 @@ async def test_removing_the_last_factor_deletes_the_recovery_codes(env: Env, con
 async def test_the_statement_in_the_guide_removes_one_users_second_factors(
     env: Env, connection: asyncpg.Connection
 ) -> None:
-    eve = await env.accounts.register("eve", PASSWORD)
+    eve = await env.registration.register("eve", PASSWORD)
     for session in (env.ada, eve):
         await env.add_app(session)
         await env.add_passkey(session)
@@ -268,7 +270,7 @@ async def test_the_statement_in_the_guide_removes_one_users_second_factors(
     assert (await env.factors.of(env.ada.user)).recovery_made == 0
     assert (await env.factors.of(eve.user)).any
     assert (await audit(connection)).count("second_factor_remove") == 1
-    assert isinstance(await env.signing_in.begin("ada", PASSWORD), Session)
+    assert isinstance(await env.sign_in_flow.begin("ada", PASSWORD), Session)
 
 
 # Limits of attempts
@@ -289,12 +291,12 @@ async def test_after_ten_wrong_codes_the_right_one_must_wait(env: Env, connectio
 
 async def test_a_waiting_sign_in_has_five_attempts(env: Env, connection: asyncpg.Connection) -> None:
     app = await env.add_app()
-    waiting = await env.signing_in.begin("ada", PASSWORD)
+    waiting = await env.sign_in_flow.begin("ada", PASSWORD)
     assert not isinstance(waiting, Session)
-    seen = await outcomes(*(env.signing_in.finish(waiting, "1234567") for _ in range(12)))
+    seen = await outcomes(*(env.sign_in_flow.finish(waiting, "1234567") for _ in range(12)))
     assert seen == {"BadCode": WAITING_TRIES, "NotSignedIn": 12 - WAITING_TRIES}
     with pytest.raises(NotSignedIn):
-        await env.signing_in.finish(waiting, app.at(int(env.clock())))
+        await env.sign_in_flow.finish(waiting, app.at(int(env.clock())))
     assert await connection.fetchval("select count(*) from sessions") == 1  # from registering
 
 
@@ -302,17 +304,17 @@ async def test_a_waiting_sign_in_has_five_attempts(env: Env, connection: asyncpg
 
 
 async def test_a_user_with_a_second_factor_needs_more_than_a_password(env: Env, connection: asyncpg.Connection) -> None:
-    assert isinstance(await env.signing_in.begin("ada", PASSWORD), Session)
+    assert isinstance(await env.sign_in_flow.begin("ada", PASSWORD), Session)
     app = await env.add_app()
-    waiting = await env.signing_in.begin("ada", PASSWORD)
+    waiting = await env.sign_in_flow.begin("ada", PASSWORD)
     assert not isinstance(waiting, Session)
     with pytest.raises(SecondFactorNeeded):
-        await env.signing_in.in_one_step("ada", PASSWORD, None)
+        await env.sign_in_flow.in_one_step("ada", PASSWORD, None)
     assert (await audit(connection)).count("sign_in") == 2  # from registering, and from before there was an app
-    session = await env.signing_in.finish(waiting, app.at(int(env.clock())))
+    session = await env.sign_in_flow.finish(waiting, app.at(int(env.clock())))
     assert session.user == env.ada.user
     with pytest.raises(NotSignedIn):  # it works once
-        await env.signing_in.finish(waiting, app.at(int(env.clock() + 30)))
+        await env.sign_in_flow.finish(waiting, app.at(int(env.clock() + 30)))
 
 
 @pytest.mark.parametrize(
@@ -327,14 +329,14 @@ async def test_a_waiting_sign_in_ends_when_it_expires_or_the_account_changes(
     env: Env, connection: asyncpg.Connection, change: str
 ) -> None:
     app, device = await env.add_app(), await env.add_passkey()
-    waiting = await env.signing_in.begin("ada", PASSWORD)
+    waiting = await env.sign_in_flow.begin("ada", PASSWORD)
     assert not isinstance(waiting, Session)
     options, challenge = await env.passkeys.options_to_use(HERE, "second", env.ada.user)
     await connection.execute(change)
     with pytest.raises(NotSignedIn):
-        await env.signing_in.finish(waiting, app.at(int(env.clock())))
+        await env.sign_in_flow.finish(waiting, app.at(int(env.clock())))
     with pytest.raises(NotSignedIn):
-        await env.signing_in.finish_with_passkey(waiting, HERE, challenge, device.get(options))
+        await env.sign_in_flow.finish_with_passkey(waiting, HERE, challenge, device.get(options))
 
 
 # Passkeys
@@ -348,19 +350,19 @@ async def test_a_passkey_signs_in_alone_and_as_a_second_factor(env: Env, connect
     options, challenge = await env.passkeys.options_to_use(HERE, "sign_in")
     assert '"allowCredentials": []' in options
     assert '"userVerification": "required"' in options
-    session = await env.signing_in.with_passkey(HERE, challenge, device.get(options))
+    session = await env.sign_in_flow.with_passkey(HERE, challenge, device.get(options))
     assert session.user == env.ada.user
-    waiting = await env.signing_in.begin("ada", PASSWORD)
+    waiting = await env.sign_in_flow.begin("ada", PASSWORD)
     assert not isinstance(waiting, Session)
     options, challenge = await env.passkeys.options_to_use(HERE, "second", env.ada.user)
-    assert (await env.signing_in.finish_with_passkey(waiting, HERE, challenge, device.get(options))).user
+    assert (await env.sign_in_flow.finish_with_passkey(waiting, HERE, challenge, device.get(options))).user
     (passkey,) = (await env.factors.of(env.ada.user)).passkeys
     assert passkey.last_used_at
     await env.factors.remove_passkey(env.ada, passkey.id)
     assert (await audit(connection))[2:] == ["passkey_add", "sign_in", "sign_in", "passkey_remove"]
     options, challenge = await env.passkeys.options_to_use(HERE, "sign_in")
     with pytest.raises(BadCredentials, match="unknown_passkey"):
-        await env.signing_in.with_passkey(HERE, challenge, device.get(options))
+        await env.sign_in_flow.with_passkey(HERE, challenge, device.get(options))
 
 
 async def test_an_answer_that_is_too_long_is_not_parsed(env: Env) -> None:
@@ -368,8 +370,8 @@ async def test_an_answer_that_is_too_long_is_not_parsed(env: Env) -> None:
     device = await env.add_passkey()
     for padding, accepted in ((" " * 4000, True), (" " * LONGEST_ANSWER, False)):
         options, challenge = await env.passkeys.options_to_use(HERE, "sign_in")
-        signing_in = env.signing_in.with_passkey(HERE, challenge, device.get(options) + padding)
-        assert await outcomes(signing_in) == {"done" if accepted else "BadCredentials": 1}
+        sign_in_flow = env.sign_in_flow.with_passkey(HERE, challenge, device.get(options) + padding)
+        assert await outcomes(sign_in_flow) == {"done" if accepted else "BadCredentials": 1}
         options, challenge = await env.passkeys.options_to_add(HERE, env.ada.user)
         adding = env.passkeys.add(env.ada, HERE, challenge, Authenticator().create(options) + padding, "")
         assert await outcomes(adding) == {"done" if accepted else "InvalidInput": 1}
@@ -392,9 +394,9 @@ async def test_passkeys_of_a_disabled_account_are_refused(env: Env, connection: 
     await connection.execute("update users set disabled_at = now()")
     options, challenge = await env.passkeys.options_to_use(HERE, "sign_in")
     with pytest.raises(BadCredentials):
-        await env.signing_in.with_passkey(HERE, challenge, device.get(options))
+        await env.sign_in_flow.with_passkey(HERE, challenge, device.get(options))
     with pytest.raises(InvalidInput):
-        await env.signing_in.confirm(env.ada, PASSWORD, "")
+        await env.sign_in_flow.confirm(env.ada, PASSWORD, "")
 
 
 async def test_a_challenge_works_once_even_concurrently(env: Env) -> None:
@@ -402,7 +404,7 @@ async def test_a_challenge_works_once_even_concurrently(env: Env) -> None:
     device.count = -1  # a passkey without a counter: only the challenge prevents reuse
     options, challenge = await env.passkeys.options_to_use(HERE, "sign_in")
     answer = device.get(options)
-    seen = await outcomes(*(env.signing_in.with_passkey(HERE, challenge, answer) for _ in range(20)))
+    seen = await outcomes(*(env.sign_in_flow.with_passkey(HERE, challenge, answer) for _ in range(20)))
     assert seen == {"done": 1, "BadCredentials": 19}
     options, challenge = await env.passkeys.options_to_add(HERE, env.ada.user)
     devices = [Authenticator() for _ in range(5)]
@@ -419,9 +421,9 @@ async def test_a_passkey_whose_counter_does_not_grow_is_refused(
     device.count = count - 1
     options, challenge = await env.passkeys.options_to_use(HERE, "sign_in")
     with pytest.raises(BadCredentials):
-        await env.signing_in.with_passkey(HERE, challenge, device.get(options))
+        await env.sign_in_flow.with_passkey(HERE, challenge, device.get(options))
     device.count = 7
-    assert await env.signing_in.with_passkey(HERE, challenge, device.get(options))
+    assert await env.sign_in_flow.with_passkey(HERE, challenge, device.get(options))
     assert await connection.fetchval("select sign_count from passkeys") == 8
 
 
@@ -432,7 +434,7 @@ async def test_of_concurrent_answers_with_the_same_count_one_is_accepted(env: En
     for _ in range(6):
         options, challenge = await env.passkeys.options_to_use(HERE, "sign_in")
         device.count = 41
-        attempts.append(env.signing_in.with_passkey(HERE, challenge, device.get(options)))
+        attempts.append(env.sign_in_flow.with_passkey(HERE, challenge, device.get(options)))
     assert await outcomes(*attempts) == {"done": 1, "BadCredentials": 5}
 
 
@@ -464,7 +466,7 @@ async def test_an_invalid_passkey_is_refused(
     fault(device)
     options, challenge = await env.passkeys.options_to_use(HERE, "sign_in")
     with pytest.raises(BadCredentials):
-        await env.signing_in.with_passkey(HERE, challenge, device.get(options))
+        await env.sign_in_flow.with_passkey(HERE, challenge, device.get(options))
     assert await connection.fetchval("select count(*) from sessions") == 1
 
 
@@ -479,32 +481,32 @@ async def test_an_invalid_passkey_is_not_added(env: Env, fault: Callable[[Authen
 
 
 async def test_a_passkey_of_another_user_is_no_second_factor(env: Env) -> None:
-    eve = await env.accounts.register("eve", PASSWORD)
+    eve = await env.registration.register("eve", PASSWORD)
     device = await env.add_passkey(eve)
     await env.add_app()
-    waiting = await env.signing_in.begin("ada", PASSWORD)
+    waiting = await env.sign_in_flow.begin("ada", PASSWORD)
     assert not isinstance(waiting, Session)
     for user in (env.ada.user, eve.user):
         options, challenge = await env.passkeys.options_to_use(HERE, "second", user)
         with pytest.raises(BadCredentials):
-            await env.signing_in.finish_with_passkey(waiting, HERE, challenge, device.get(options))
+            await env.sign_in_flow.finish_with_passkey(waiting, HERE, challenge, device.get(options))
         options, challenge = await env.passkeys.options_to_use(HERE, "confirm", user)
         with pytest.raises(BadCredentials):
-            await env.signing_in.confirm_with_passkey(env.ada, HERE, challenge, device.get(options))
+            await env.sign_in_flow.confirm_with_passkey(env.ada, HERE, challenge, device.get(options))
     (passkey,) = (await env.factors.of(eve.user)).passkeys
     await env.factors.remove_passkey(env.ada, passkey.id)  # not hers, so nothing happens
     assert (await env.factors.of(eve.user)).passkeys
 
 
 async def test_a_challenge_is_for_one_purpose_and_one_user(env: Env) -> None:
-    eve = await env.accounts.register("eve", PASSWORD)
+    eve = await env.registration.register("eve", PASSWORD)
     device = await env.add_passkey()
     for purpose in ("second", "confirm"):
         options, challenge = await env.passkeys.options_to_use(HERE, purpose, env.ada.user)
         with pytest.raises(BadCredentials):
-            await env.signing_in.with_passkey(HERE, challenge, device.get(options))
+            await env.sign_in_flow.with_passkey(HERE, challenge, device.get(options))
     with pytest.raises(BadCredentials):
-        await env.signing_in.with_passkey(HERE, None, device.get(options))
+        await env.sign_in_flow.with_passkey(HERE, None, device.get(options))
     options, challenge = await env.passkeys.options_to_add(HERE, eve.user)
     with pytest.raises(InvalidInput):
         await env.passkeys.add(env.ada, HERE, challenge, Authenticator().create(options), "")
@@ -528,7 +530,7 @@ async def test_malformed_answers_are_refused(env: Env, answer: str) -> None:
             await (
                 env.passkeys.add(env.ada, HERE, challenge, answer, "")
                 if purpose == "add"
-                else env.signing_in.with_passkey(HERE, challenge, answer)
+                else env.sign_in_flow.with_passkey(HERE, challenge, answer)
             )
         assert refused.value.status in {401, 422}
 
@@ -562,7 +564,7 @@ def test_passkeys_work_over_https_with_a_host_name_and_at_localhost() -> None:
 
 
 async def test_of_several_enrolling_sessions_one_becomes_a_full_session(strict: Env) -> None:
-    other = await strict.signing_in.begin("ada", PASSWORD)
+    other = await strict.sign_in_flow.begin("ada", PASSWORD)
     assert isinstance(other, Session)
     assert strict.ada.enrolling
     assert other.enrolling
@@ -587,7 +589,7 @@ async def use_passkey(env: Env) -> Awaitable[Any]:
     device = await env.add_passkey()
     options, challenge = await env.passkeys.options_to_use(HERE, "confirm", env.ada.user)
     answer = device.get(options)
-    return env.signing_in.confirm_with_passkey(env.ada, HERE, challenge, answer)
+    return env.sign_in_flow.confirm_with_passkey(env.ada, HERE, challenge, answer)
 
 
 async def finish_enrolling(env: Env) -> Awaitable[Any]:
@@ -624,7 +626,7 @@ async def test_concurrent_sign_ins_leave_at_most_fifty_sessions(
     )
     async with connection.transaction():
         await connection.execute("select from users for no key update")
-        attempts = [asyncio.create_task(env.signing_in.begin("ada", PASSWORD)) for _ in range(2)]
+        attempts = [asyncio.create_task(env.sign_in_flow.begin("ada", PASSWORD)) for _ in range(2)]
         await until_blocked(database_url, *attempts)
     await asyncio.gather(*attempts)
     assert await connection.fetchval("select count(*) from sessions where ended_at is null") == MOST_SESSIONS
@@ -652,6 +654,6 @@ async def test_of_two_factors_removed_concurrently_one_stays(strict: Env) -> Non
 
 async def test_a_session_started_with_a_second_factor_is_not_enrolling(strict: Env) -> None:
     app = await strict.add_app()
-    waiting = await strict.signing_in.begin("ada", PASSWORD)
+    waiting = await strict.sign_in_flow.begin("ada", PASSWORD)
     assert not isinstance(waiting, Session)
-    assert not (await strict.signing_in.finish(waiting, app.at(int(strict.clock())))).enrolling
+    assert not (await strict.sign_in_flow.finish(waiting, app.at(int(strict.clock())))).enrolling

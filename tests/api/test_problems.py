@@ -474,7 +474,7 @@ def test_the_openapi_document_is_built_without_a_server(backends: Backends, cloc
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE"])
 async def test_requests_are_authenticated_before_they_are_validated(site: Site, method: str) -> None:
-    """Clients without a token learn nothing about what a valid request is."""
+    """ApiGuard without a token learn nothing about what a valid request is."""
     path = {"GET": "/bookings?limit=x&limit=y", "POST": "/bookings"}.get(method, "/bookings/x")
     for content in (b"{", b'{"seat_id": "x"}', b"[]", b'{"any": true}'):
         async with httpx.AsyncClient(base_url=site.url, verify=NO_TLS) as http:

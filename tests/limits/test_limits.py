@@ -11,7 +11,7 @@ import pytest
 from seatweb.errors import TooManyAttempts
 from seatweb.i18n.catalogue import text_of
 from seatweb.limits import fallback
-from seatweb.limits.fallback import OwnShare
+from seatweb.limits.fallback import LocalLimits
 from seatweb.limits.keyed_hash import KeyedHash
 from seatweb.limits.limits import Limits, Rules
 from seatweb.settings import Limit
@@ -198,7 +198,7 @@ async def test_a_share_is_at_least_one(process: Start, own: OwnRedis) -> None:
 def test_the_period_of_a_share_slides(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = 1000.0
     monkeypatch.setattr(fallback.time, "monotonic", lambda: seconds)  # type: ignore[attr-defined]
-    share, limit = OwnShare(workers=2), Limit(4, 60)
+    share, limit = LocalLimits(workers=2), Limit(4, 60)
     for _ in range(3):
         share.add("key", limit)
         seconds += 10
@@ -209,7 +209,7 @@ def test_the_period_of_a_share_slides(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_process_keeps_a_bounded_number_of_keys() -> None:
-    share = OwnShare(workers=1)
+    share = LocalLimits(workers=1)
     for number in range(fallback.KEYS_KEPT + 5):
         share.add(f"{number}", Limit(1, 3600))
         share.add("often", Limit(10, 3600))

@@ -12,9 +12,9 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.response import Response
 
-from seatweb.accounts.model import SignIn
+from seatweb.accounts.model import SessionSummary
+from seatweb.accounts.password_checks import PasswordChecks
 from seatweb.accounts.passwords import PasswordRules
-from seatweb.accounts.registration import Accounts
 from seatweb.accounts.second_factor import SecondFactors
 from seatweb.accounts.sessions import LISTED, Sessions
 from seatweb.booking.bookings import Bookings
@@ -30,7 +30,7 @@ from seatweb.web.rendering import Renderer
 from seatweb.web.requests import PageNotFound, PageRequest, read_form, signed_in
 
 
-class OwnAccountController(Controller):
+class AccountController(Controller):
     """Shows users their own account, and changes or deletes it."""
 
     path = "/account"
@@ -115,7 +115,7 @@ class OwnAccountController(Controller):
         self,
         request: PageRequest,
         renderer: NamedDependency[Renderer],
-        accounts: NamedDependency[Accounts],
+        password_checks: NamedDependency[PasswordChecks],
         rules: NamedDependency[PasswordRules],
         factors: NamedDependency[SecondFactors],
     ) -> Response[str]:
@@ -123,7 +123,7 @@ class OwnAccountController(Controller):
         session = await confirmed_where_needed(request, factors, "password")
         fields = await read_form(request)
         try:
-            await accounts.change_password(
+            await password_checks.change(
                 session, fields.get("password", ""), fields.get("new_password", ""), client_of(request)
             )
         except InvalidInput as error:
@@ -173,7 +173,7 @@ class OwnAccountController(Controller):
         return renderer.redirect(request, "/", notice="account_deleted", cookies=cookies, changed=True)
 
 
-def device_name(session: SignIn) -> str:
+def device_name(session: SessionSummary) -> str:
     """Return a readable name of a session's device, such as "Firefox on Linux"."""
     device = session.client.device
     found = ua_parser.parse(device)

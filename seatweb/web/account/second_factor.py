@@ -19,7 +19,7 @@ from seatweb.accounts.model import Session
 from seatweb.accounts.passkeys import Passkeys
 from seatweb.accounts.second_factor import Enrolment, SecondFactors
 from seatweb.accounts.sessions import Sessions
-from seatweb.accounts.sign_in import SigningIn
+from seatweb.accounts.sign_in import SignInFlow
 from seatweb.errors import InvalidInput, TooManyAttempts
 from seatweb.http.client_address import client_of
 from seatweb.http.cookies import Cookies, set_cookie
@@ -86,14 +86,14 @@ class SecondFactorController(Controller):
         renderer: NamedDependency[Renderer],
         settings: NamedDependency[Settings],
         factors: NamedDependency[SecondFactors],
-        signing_in: NamedDependency[SigningIn],
+        sign_in_flow: NamedDependency[SignInFlow],
         our_cookies: NamedDependency[Cookies],
     ) -> Response[str]:
         """Confirm the user's identity by password, and by a code if they have a second factor."""
         session, fields = signed_in(request), await read_form(request)
         afterwards = fields.get("for")
         try:
-            await signing_in.confirm(session, fields.get("password", ""), fields.get("code", ""), client_of(request))
+            await sign_in_flow.confirm(session, fields.get("password", ""), fields.get("code", ""), client_of(request))
         except InvalidInput as error:
             return await _show(request, renderer, settings, factors, texts_of(error.fields), afterwards=afterwards)
         except (BadCode, TooManyAttempts) as error:
@@ -120,14 +120,14 @@ class SecondFactorController(Controller):
         renderer: NamedDependency[Renderer],
         settings: NamedDependency[Settings],
         factors: NamedDependency[SecondFactors],
-        signing_in: NamedDependency[SigningIn],
+        sign_in_flow: NamedDependency[SignInFlow],
         our_cookies: NamedDependency[Cookies],
     ) -> Response[str]:
         """Confirm the user's identity by a passkey, which is both factors at once."""
         session, fields = signed_in(request), await read_form(request)
         challenge = read_challenge(request, our_cookies)
         try:
-            await signing_in.confirm_with_passkey(
+            await sign_in_flow.confirm_with_passkey(
                 session, party_here(request, settings), challenge, fields.get("credential", "")
             )
         except BadCredentials as error:

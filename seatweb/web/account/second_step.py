@@ -15,7 +15,7 @@ from seatweb.accounts.passkeys import Passkeys
 from seatweb.accounts.passwords import PasswordRules
 from seatweb.accounts.second_factor import SecondFactors
 from seatweb.accounts.sessions import Sessions
-from seatweb.accounts.sign_in import SigningIn
+from seatweb.accounts.sign_in import SignInFlow
 from seatweb.errors import NotSignedIn, TooManyAttempts
 from seatweb.http.client_address import client_of
 from seatweb.http.cookies import Cookies
@@ -61,14 +61,14 @@ class SecondStepController(Controller):
         renderer: NamedDependency[Renderer],
         sessions: NamedDependency[Sessions],
         factors: NamedDependency[SecondFactors],
-        signing_in: NamedDependency[SigningIn],
+        sign_in_flow: NamedDependency[SignInFlow],
         our_cookies: NamedDependency[Cookies],
     ) -> Response[str]:
         """Finish the sign-in with a code."""
         fields = await read_form(request)
         waiting_id, next_path = _waiting_id(request, our_cookies), own_path(fields.get("next", "/"))
         try:
-            session = await signing_in.finish(waiting_id, fields.get("code", ""), client_of(request))
+            session = await sign_in_flow.finish(waiting_id, fields.get("code", ""), client_of(request))
         except NotSignedIn:
             return _redirect_expired(request, renderer, our_cookies, next_path)
         except (BadCode, TooManyAttempts) as error:
@@ -99,7 +99,7 @@ class SecondStepController(Controller):
         renderer: NamedDependency[Renderer],
         sessions: NamedDependency[Sessions],
         factors: NamedDependency[SecondFactors],
-        signing_in: NamedDependency[SigningIn],
+        sign_in_flow: NamedDependency[SignInFlow],
         our_cookies: NamedDependency[Cookies],
     ) -> Response[str]:
         """Finish the sign-in with a passkey."""
@@ -107,7 +107,7 @@ class SecondStepController(Controller):
         waiting_id, next_path = _waiting_id(request, our_cookies), own_path(fields.get("next", "/"))
         challenge = read_challenge(request, our_cookies)
         try:
-            session = await signing_in.finish_with_passkey(
+            session = await sign_in_flow.finish_with_passkey(
                 waiting_id, party_here(request, settings), challenge, fields.get("credential", ""), client_of(request)
             )
         except NotSignedIn:
@@ -136,7 +136,7 @@ class SecondStepController(Controller):
         renderer: NamedDependency[Renderer],
         rules: NamedDependency[PasswordRules],
         sessions: NamedDependency[Sessions],
-        signing_in: NamedDependency[SigningIn],
+        sign_in_flow: NamedDependency[SignInFlow],
         our_cookies: NamedDependency[Cookies],
     ) -> Response[str]:
         """Sign in with a passkey alone."""
@@ -144,7 +144,7 @@ class SecondStepController(Controller):
         challenge = read_challenge(request, our_cookies)
         try:
             credential, client = fields.get("credential", ""), client_of(request)
-            session = await signing_in.with_passkey(party_here(request, settings), challenge, credential, client)
+            session = await sign_in_flow.with_passkey(party_here(request, settings), challenge, credential, client)
         except BadCredentials as error:
             return show_sign_in_error(request, settings, renderer, rules, fields, text_of(error))
         return await _finish(request, renderer, sessions, our_cookies, session, own_path(fields.get("next", "/")))

@@ -15,10 +15,10 @@ from litestar.response import Response
 from seatweb.accounts.errors import BadCredentials, UsernameTaken
 from seatweb.accounts.model import Session
 from seatweb.accounts.passwords import PasswordRules
-from seatweb.accounts.registration import Accounts
+from seatweb.accounts.registration import Registration
 from seatweb.accounts.second_factor import WAITING_SECONDS
 from seatweb.accounts.sessions import Sessions
-from seatweb.accounts.sign_in import SigningIn
+from seatweb.accounts.sign_in import SignInFlow
 from seatweb.errors import InvalidInput, Message, TooManyAttempts
 from seatweb.http.client_address import client_of
 from seatweb.http.cookies import Cookies
@@ -38,7 +38,7 @@ TAKEN: Final = {
 }
 
 
-class AccountController(Controller):
+class SignInController(Controller):
     """Registers users, signs them in, and signs them out."""
 
     opt = FOR_EVERYONE
@@ -73,14 +73,14 @@ class AccountController(Controller):
         renderer: NamedDependency[Renderer],
         rules: NamedDependency[PasswordRules],
         sessions: NamedDependency[Sessions],
-        signing_in: NamedDependency[SigningIn],
+        sign_in_flow: NamedDependency[SignInFlow],
         our_cookies: NamedDependency[Cookies],
     ) -> Response[str]:
         """Sign in, or continue to the second step."""
         fields = await read_form(request)
         try:
             username, password = fields.get("username", ""), fields.get("password", "")
-            result = await signing_in.begin(username, password, client_of(request))
+            result = await sign_in_flow.begin(username, password, client_of(request))
         except BadCredentials as error:
             return show_sign_in_error(request, settings, renderer, rules, fields, text_of(error))
         except TooManyAttempts as error:
@@ -100,14 +100,14 @@ class AccountController(Controller):
         settings: NamedDependency[Settings],
         renderer: NamedDependency[Renderer],
         rules: NamedDependency[PasswordRules],
-        accounts: NamedDependency[Accounts],
+        registration: NamedDependency[Registration],
         sessions: NamedDependency[Sessions],
         our_cookies: NamedDependency[Cookies],
     ) -> Response[str]:
         """Register a user, and sign them in."""
         fields = await read_form(request)
         try:
-            session = await accounts.register(
+            session = await registration.register(
                 fields.get("username", ""), fields.get("password", ""), client_of(request)
             )
         except TooManyAttempts as error:

@@ -7,10 +7,10 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath
 from litestar.response import Response
 
+from seatweb.accounts.administration import ROWS, AccountAdministration
 from seatweb.accounts.errors import UserNotFound
 from seatweb.accounts.model import Role, Session
 from seatweb.accounts.password_resets import CODE_HOURS, ResetCodes
-from seatweb.accounts.roles import ROWS, Rights
 from seatweb.accounts.second_factor import SecondFactors
 from seatweb.errors import NotAllowed
 from seatweb.settings import Settings
@@ -49,11 +49,11 @@ class AdminController(Controller):
         request: PageRequest,
         renderer: NamedDependency[Renderer],
         session: NamedDependency[Session],
-        rights: NamedDependency[Rights],
+        administration: NamedDependency[AccountAdministration],
     ) -> Response[str]:
         """List the accounts, 50 at a time."""
         name, after = query_value(request, "name") or "", query_value(request, "after") or ""
-        accounts = await rights.accounts(name[:50], after[:200])
+        accounts = await administration.accounts(name[:50], after[:200])
         page = PeoplePage(
             name=name,
             accounts=accounts,
@@ -68,11 +68,11 @@ class AdminController(Controller):
         request: PageRequest,
         renderer: NamedDependency[Renderer],
         session: NamedDependency[Session],
-        rights: NamedDependency[Rights],
+        administration: NamedDependency[AccountAdministration],
         user_text: FromPath[str],
     ) -> Response[str]:
         """Disable an account; all of its sessions end at once."""
-        await rights.change_disabled(read_id(user_text, UserNotFound), disabled=True, by=session)
+        await administration.change_disabled(read_id(user_text, UserNotFound), disabled=True, by=session)
         return renderer.redirect(request, "/admin/people", notice="account_disabled")
 
     @post("/people/{user_text:str}/reset-code", status_code=200)
@@ -96,9 +96,9 @@ class AdminController(Controller):
         request: PageRequest,
         renderer: NamedDependency[Renderer],
         session: NamedDependency[Session],
-        rights: NamedDependency[Rights],
+        administration: NamedDependency[AccountAdministration],
         user_text: FromPath[str],
     ) -> Response[str]:
         """Enable a disabled account."""
-        await rights.change_disabled(read_id(user_text, UserNotFound), disabled=False, by=session)
+        await administration.change_disabled(read_id(user_text, UserNotFound), disabled=False, by=session)
         return renderer.redirect(request, "/admin/people", notice="account_enabled")

@@ -20,7 +20,7 @@ from seatweb.web.map.sections import Sections
 State = Literal["open", "past", "beyond"]
 
 
-class Seen(Struct, frozen=True):
+class VisibleDay(Struct, frozen=True):
     """Everything that the page of a day shows: the view of the day, and the viewer's own bookings in that week."""
 
     place: Place
@@ -77,7 +77,7 @@ class MapReader:
         self._window = window
         self._names = names
 
-    async def read(self, session: Session | None, place: Place, *, fresh: bool = False) -> Seen:
+    async def read(self, session: Session | None, place: Place, *, fresh: bool = False) -> VisibleDay:
         """Return what a visitor sees at a place; `fresh` if they may have just changed something in another process.
 
         Raises:
@@ -85,9 +85,9 @@ class MapReader:
         """
         view = await self._views.day(place.day, fresh=fresh)
         week = await self._views.week(session.user, place.day, fresh=fresh) if session else {}
-        return self.seen(session, place, view, week)
+        return self.visible(session, place, view, week)
 
-    def peek(self, session: Session | None, place: Place) -> Seen | None:
+    def peek(self, session: Session | None, place: Place) -> VisibleDay | None:
         """Return what a visitor sees at a place, from this process's caches only; None if they lack any of it.
 
         Raises:
@@ -95,9 +95,9 @@ class MapReader:
         """
         view = self._views.peek_day(place.day)
         week = self._views.peek_week(session.user, place.day) if session else {}
-        return None if view is None or week is None else self.seen(session, place, view, week)
+        return None if view is None or week is None else self.visible(session, place, view, week)
 
-    def seen(self, session: Session | None, place: Place, view: DayView, week: dict[date, Booking]) -> Seen:
+    def visible(self, session: Session | None, place: Place, view: DayView, week: dict[date, Booking]) -> VisibleDay:
         """Return what a visitor sees, given the view of the day and their bookings in its week.
 
         Raises:
@@ -105,79 +105,79 @@ class MapReader:
         """
         if place.section is not None and not view.shown(place.section):
             raise SectionNotFound
-        return Seen(place, session, view, week, self._window.today(), self._window.last_day, self._names)
+        return VisibleDay(place, session, view, week, self._window.today(), self._window.last_day, self._names)
 
 
-def day_page(sections: Sections, seen: Seen, *, problem: str | None = None) -> DayPage:
+def day_page(sections: Sections, visible: VisibleDay, *, problem: str | None = None) -> DayPage:
     """Return the page of a day for one visitor.
 
     Raises:
         SeatNotFound: there is no such seat.
     """
-    beyond = seen.state == "beyond"
+    beyond = visible.state == "beyond"
     return assemble_page(
-        seen,
-        map_=Markup("") if beyond else sections.map(seen.view, seen.place, seen.viewer),
-        tally=sections.tally(seen.tally),
-        tag=seen.view.tag,
-        panel=None if seen.place.seat_id is None or beyond else _panel(seen, seen.place.seat_id, problem),
+        visible,
+        map_=Markup("") if beyond else sections.map(visible.view, visible.place, visible.viewer),
+        tally=sections.tally(visible.tally),
+        tag=visible.view.tag,
+        panel=None if visible.place.seat_id is None or beyond else _panel(visible, visible.place.seat_id, problem),
     )
 
 
-def assemble_page(seen: Seen, *, map_: Markup, tally: Markup, tag: str, panel: Panel | None = None) -> DayPage:
+def assemble_page(visible: VisibleDay, *, map_: Markup, tally: Markup, tag: str, panel: Panel | None = None) -> DayPage:
     """Return the page of a day, given the HTML of its map and tally."""
-    monday = monday_of(min(seen.place.day, seen.last_day))
-    week = seen.week if monday == monday_of(seen.place.day) else {}
+    monday = monday_of(min(visible.place.day, visible.last_day))
+    week = visible.week if monday == monday_of(visible.place.day) else {}
     return DayPage(
-        day=seen.place.day,
-        today=seen.today,
-        last_day=seen.last_day,
-        state=seen.state,
+        day=visible.place.day,
+        today=visible.today,
+        last_day=visible.last_day,
+        state=visible.state,
         map=map_,
         tag=tag,
         tally=tally,
-        section=seen.place.section,
-        section_names=[part.section.name for part in seen.view.sections],
-        week=[_day_link(seen, monday + timedelta(days=n), week) for n in range(7)],
-        previous_href=seen.previous_href,
-        next_href=seen.next_href,
-        mine=seen.week.get(seen.place.day),
+        section=visible.place.section,
+        section_names=[part.section.name for part in visible.view.sections],
+        week=[_day_link(visible, monday + timedelta(days=n), week) for n in range(7)],
+        previous_href=visible.previous_href,
+        next_href=visible.next_href,
+        mine=visible.week.get(visible.place.day),
         panel=panel,
     )
 
 
-def _day_link(seen: Seen, day: date, week: dict[date, Booking]) -> DayLink:
+def _day_link(visible: VisibleDay, day: date, week: dict[date, Booking]) -> DayLink:
     return DayLink(
         day=day,
-        href=seen.place.href(day=day),
-        current=day == seen.place.day,
-        today=day == seen.today,
-        bookable=seen.today <= day <= seen.last_day,
+        href=visible.place.href(day=day),
+        current=day == visible.place.day,
+        today=day == visible.today,
+        bookable=visible.today <= day <= visible.last_day,
         mine=week[day].seat.label if day in week else None,
     )
 
 
-def _panel(seen: Seen, seat_id: int, problem: str | None) -> Panel:
-    view, user_id, mine = seen.view, seen.viewer.user_id, seen.week.get(seen.place.day)
+def _panel(visible: VisibleDay, seat_id: int, problem: str | None) -> Panel:
+    view, user_id, mine = visible.view, visible.viewer.user_id, visible.week.get(visible.place.day)
     chosen = view.seats.get(seat_id)
     if chosen is None:
         raise SeatNotFound
     status = view.status_of(chosen, user_id)
     action: Literal["book", "move", "cancel", "sign_in", "none"] = "none"
-    if seen.state == "open" and status is Status.MINE:
+    if visible.state == "open" and status is Status.MINE:
         action = "cancel"
-    elif seen.state == "open" and status is Status.FREE:
+    elif visible.state == "open" and status is Status.FREE:
         action = "sign_in" if user_id is None else "move" if mine else "book"
-    refused = seen.state == "open" and status in {Status.TAKEN, Status.HELD, Status.CLOSED}
+    refused = visible.state == "open" and status in {Status.TAKEN, Status.HELD, Status.CLOSED}
     return Panel(
         seat=chosen.seat,
-        day=seen.place.day,
+        day=visible.place.day,
         status=status,
         action=action,
-        sitter=chosen.sitter.username if chosen.sitter and seen.viewer.names else None,
+        sitter=chosen.sitter.username if chosen.sitter and visible.viewer.names else None,
         seconds_left=view.holds[seat_id].seconds_left if status is Status.HELD else None,
         mine=mine,
         nearest=view.nearest_free(chosen.seat, user_id) if refused else None,
-        close_href=seen.place.href(),
+        close_href=visible.place.href(),
         problem=problem,
     )

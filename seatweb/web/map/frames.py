@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from seatweb.http.csrf import Csrf
 from seatweb.storage.caching import BoundedDict
-from seatweb.web.map.day_page import Seen, assemble_page
+from seatweb.web.map.day_page import VisibleDay, assemble_page
 from seatweb.web.map.sections import Sections
 from seatweb.web.rendering import Renderer, csrf_field
 from seatweb.web.shell import Shell
@@ -53,48 +53,50 @@ class DayPages:
         self._frames: BoundedDict[tuple[object, ...], _Frame] = BoundedDict(FRAMES_KEPT)
         self._pages: BoundedDict[tuple[object, ...], _Frame] = BoundedDict(FRAMES_KEPT)
 
-    def render(self, seen: Seen, path: str, csrf_secret: str) -> bytes:
+    def render(self, visible: VisibleDay, path: str, csrf_secret: str) -> bytes:
         """Return the page for `path`, which is `/` or the place's own, in UTF-8."""
-        page = self._page(seen, path)
+        page = self._page(visible, path)
         parts = page.texts.copy()
         csrf = csrf_field(self._csrf, csrf_secret).encode()
         for index, name in page.gaps:
             parts[index] = (
-                csrf if name == "csrf" else escape(seen.session.user.username if seen.session else "").encode()
+                csrf if name == "csrf" else escape(visible.session.user.username if visible.session else "").encode()
             )
         return b"".join(parts)
 
-    def _page(self, seen: Seen, path: str) -> _Frame:
+    def _page(self, visible: VisibleDay, path: str) -> _Frame:
         """Return the page with gaps for username and CSRF tokens only; viewers for whom the rest is equal share it."""
-        view, user_id = seen.view, seen.viewer.user_id
+        view, user_id = visible.view, visible.viewer.user_id
         user_key = user_id if user_id in view.seat_of or user_id in view.held_by else None
-        bookings = tuple((day, booking.seat.id, booking.seat.label) for day, booking in seen.week.items())
-        key = (path, seen.today, seen.session is not None, bookings, user_key, view.day, view.tag)
+        bookings = tuple((day, booking.seat.id, booking.seat.label) for day, booking in visible.week.items())
+        key = (path, visible.today, visible.session is not None, bookings, user_key, view.day, view.tag)
         page = self._pages.get(key)
         if page is None:
-            page = self._pages[key] = self._frame(seen, path, bookings).filled(
+            page = self._pages[key] = self._frame(visible, path, bookings).filled(
                 {
-                    "map": self._sections.map(view, seen.place, seen.viewer),
-                    "tally": self._sections.tally(seen.tally),
+                    "map": self._sections.map(view, visible.place, visible.viewer),
+                    "tally": self._sections.tally(visible.tally),
                     "tag": view.tag,
                 }
             )
         return page
 
-    def _frame(self, seen: Seen, path: str, bookings: WeekBookings) -> _Frame:
-        names = tuple(part.section.name for part in seen.view.sections)
-        key = (path, seen.today, seen.session is not None, bookings, names)
+    def _frame(self, visible: VisibleDay, path: str, bookings: WeekBookings) -> _Frame:
+        names = tuple(part.section.name for part in visible.view.sections)
+        key = (path, visible.today, visible.session is not None, bookings, names)
         frame = self._frames.get(key)
         if frame is None:
-            frame = self._frames[key] = self._render(seen, path)
+            frame = self._frames[key] = self._render(visible, path)
         return frame
 
-    def _render(self, seen: Seen, path: str) -> _Frame:
+    def _render(self, visible: VisibleDay, path: str) -> _Frame:
         # The frame is shared between viewers: the session is left out, and the username is a gap.
-        page = assemble_page(replace(seen, session=None), map_=_gap("map"), tally=_gap("tally"), tag=_gap("tag"))
+        page = assemble_page(replace(visible, session=None), map_=_gap("map"), tally=_gap("tally"), tag=_gap("tag"))
         text = self._renderer.environment.get_template("map/day.html").render(
             page=page,
-            shell=Shell(site_name=self._renderer.site_name, username=_gap("user") if seen.session else None, path=path),
+            shell=Shell(
+                site_name=self._renderer.site_name, username=_gap("user") if visible.session else None, path=path
+            ),
             csrf_field=lambda: _gap("csrf"),
         )
         parts = text.split(GAP)

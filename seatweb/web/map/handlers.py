@@ -14,9 +14,9 @@ from seatweb.booking.bookings import Bookings
 from seatweb.booking.errors import SeatNotFound, SectionNotFound
 from seatweb.booking.holds import Holds
 from seatweb.booking.window import BookingWindow
-from seatweb.web.map.answers import MapAnswers
 from seatweb.web.map.day_page import MapReader
 from seatweb.web.map.place import Place
+from seatweb.web.map.responses import MapResponses
 from seatweb.web.map.sections import Sections
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import (
@@ -40,39 +40,39 @@ class DayController(Controller):
 
     @get("/", opt=FOR_EVERYONE)
     async def today(
-        self, request: PageRequest, answers: NamedDependency[MapAnswers], window: NamedDependency[BookingWindow]
+        self, request: PageRequest, responses: NamedDependency[MapResponses], window: NamedDependency[BookingWindow]
     ) -> Response[str]:
         """Show today's map."""
-        return await answers.show(request, await answers.place(request, window.today()))
+        return await responses.show(request, await responses.place(request, window.today()))
 
     @get("/days", opt=FOR_EVERYONE)
     async def go_to_day(
         self,
         request: PageRequest,
-        answers: NamedDependency[MapAnswers],
+        responses: NamedDependency[MapResponses],
         window: NamedDependency[BookingWindow],
         renderer: NamedDependency[Renderer],
     ) -> Response[str]:
         """Redirect to the day that the date field names."""
         text = query_value(request, "day")
         day = read_day(text) if text else window.today()
-        return renderer.redirect(request, (await answers.place(request, day)).href())
+        return renderer.redirect(request, (await responses.place(request, day)).href())
 
     @get("/days/{day_text:str}", opt=FOR_EVERYONE)
     async def show_day(
         self,
         request: PageRequest,
-        answers: NamedDependency[MapAnswers],
+        responses: NamedDependency[MapResponses],
         day_text: FromPath[str],
     ) -> Response[str]:
         """Show the map of a day."""
-        return await answers.show(request, await answers.place(request, read_day(day_text)))
+        return await responses.show(request, await responses.place(request, read_day(day_text)))
 
     @get("/days/{day_text:str}/sections/{name:str}", opt=FOR_EVERYONE)
     async def show_section(
         self,
         request: PageRequest,
-        answers: NamedDependency[MapAnswers],
+        responses: NamedDependency[MapResponses],
         reader: NamedDependency[MapReader],
         sections: NamedDependency[Sections],
         renderer: NamedDependency[Renderer],
@@ -80,25 +80,25 @@ class DayController(Controller):
         name: FromPath[str],
     ) -> Response[str]:
         """Show one section of a map."""
-        place = await answers.place(request, read_day(day_text))
-        seen = await reader.read(session_of(request), place, fresh=changed_recently(request))
-        shown = seen.view.shown(name)
-        if not shown or seen.state == "beyond":
+        place = await responses.place(request, read_day(day_text))
+        visible = await reader.read(session_of(request), place, fresh=changed_recently(request))
+        shown = visible.view.shown(name)
+        if not shown or visible.state == "beyond":
             raise SectionNotFound
-        text = sections.section(seen.view, shown[0], seen.place, seen.viewer)
-        return renderer.answer(request, lambda _: text)
+        text = sections.section(visible.view, shown[0], visible.place, visible.viewer)
+        return renderer.respond(request, lambda _: text)
 
     @get("/days/{day_text:str}/seats/{seat_text:str}", opt=FOR_EVERYONE)
     async def show_seat(
         self,
         request: PageRequest,
-        answers: NamedDependency[MapAnswers],
+        responses: NamedDependency[MapResponses],
         day_text: FromPath[str],
         seat_text: FromPath[str],
     ) -> Response[str]:
         """Show the map with the panel of a seat open."""
-        place = await answers.place(request, read_day(day_text), read_id(seat_text, SeatNotFound))
-        return await answers.show(request, place, partial="map/partials/panel_result.html")
+        place = await responses.place(request, read_day(day_text), read_id(seat_text, SeatNotFound))
+        return await responses.show(request, place, partial="map/partials/panel_result.html")
 
     @get(
         [
@@ -112,31 +112,31 @@ class DayController(Controller):
     async def redirect_to_seat(
         self,
         request: PageRequest,
-        answers: NamedDependency[MapAnswers],
+        responses: NamedDependency[MapResponses],
         renderer: NamedDependency[Renderer],
         day_text: FromPath[str],
         seat_text: FromPath[str],
     ) -> Response[str]:
         """Redirect to the seat, for visitors who reload the URL that a refused form left in the address bar."""
-        place = await answers.place(request, read_day(day_text))
+        place = await responses.place(request, read_day(day_text))
         return renderer.redirect(request, place.href(seat_id=read_id(seat_text, SeatNotFound)))
 
     @get("/days/{day_text:str}/any", opt=FOR_EVERYONE)
     async def redirect_to_day(
         self,
         request: PageRequest,
-        answers: NamedDependency[MapAnswers],
+        responses: NamedDependency[MapResponses],
         renderer: NamedDependency[Renderer],
         day_text: FromPath[str],
     ) -> Response[str]:
         """Redirect to the day, for the same reason."""
-        return renderer.redirect(request, (await answers.place(request, read_day(day_text))).href())
+        return renderer.redirect(request, (await responses.place(request, read_day(day_text))).href())
 
     @post("/days/{day_text:str}/seats/{seat_text:str}/hold", status_code=200)
     async def hold(
         self,
         request: PageRequest,
-        answers: NamedDependency[MapAnswers],
+        responses: NamedDependency[MapResponses],
         holds: NamedDependency[Holds],
         day_text: FromPath[str],
         seat_text: FromPath[str],
@@ -144,15 +144,15 @@ class DayController(Controller):
         """Hold a seat while its user decides."""
         session, seat_id = signed_in(request), read_id(seat_text, SeatNotFound)
         token = (await read_form(request)).get("token", "")
-        place = await answers.place(request, read_day(day_text), seat_id)
+        place = await responses.place(request, read_day(day_text), seat_id)
         hold = holds.hold(session.user, seat_id, place.day, token if TOKEN.fullmatch(token) else None)
-        return await answers.hold(request, place, hold)
+        return await responses.hold(request, place, hold)
 
     @post("/days/{day_text:str}/seats/{seat_text:str}/release", status_code=200)
     async def release(
         self,
         request: PageRequest,
-        answers: NamedDependency[MapAnswers],
+        responses: NamedDependency[MapResponses],
         holds: NamedDependency[Holds],
         renderer: NamedDependency[Renderer],
         day_text: FromPath[str],
@@ -161,56 +161,56 @@ class DayController(Controller):
         """Release a seat."""
         session, seat_id = signed_in(request), read_id(seat_text, SeatNotFound)
         token = (await read_form(request)).get("token", "")
-        place = await answers.place(request, read_day(day_text))
+        place = await responses.place(request, read_day(day_text))
         if TOKEN.fullmatch(token):
             await holds.release(session.user, seat_id, place.day, token)
         if "seatweb-quiet" in request.headers:
             return Response("", status_code=204, headers={"cache-control": "no-store"})
         if not wants_partial(request):
             return renderer.redirect(request, place.href())
-        return await answers.show(request, place, headers={"hx-push-url": place.href()})
+        return await responses.show(request, place, headers={"hx-push-url": place.href()})
 
     @post("/days/{day_text:str}/seats/{seat_text:str}/book", status_code=200)
     async def book(
         self,
         request: PageRequest,
-        answers: NamedDependency[MapAnswers],
+        responses: NamedDependency[MapResponses],
         bookings: NamedDependency[Bookings],
         day_text: FromPath[str],
         seat_text: FromPath[str],
     ) -> Response[str]:
         """Book a seat."""
         session, seat_id = signed_in(request), read_id(seat_text, SeatNotFound)
-        place = await answers.place(request, read_day(day_text), seat_id)
+        place = await responses.place(request, read_day(day_text), seat_id)
         booking = bookings.book(session.user, seat_id, place.day, session.id)
-        return await answers.show_result(request, place, booking, "booked")
+        return await responses.show_result(request, place, booking, "booked")
 
     @post("/days/{day_text:str}/seats/{seat_text:str}/move", status_code=200)
     async def move(
         self,
         request: PageRequest,
-        answers: NamedDependency[MapAnswers],
+        responses: NamedDependency[MapResponses],
         bookings: NamedDependency[Bookings],
         day_text: FromPath[str],
         seat_text: FromPath[str],
     ) -> Response[str]:
         """Move the user's booking for the day to a seat."""
         session, seat_id = signed_in(request), read_id(seat_text, SeatNotFound)
-        place = await answers.place(request, read_day(day_text), seat_id)
+        place = await responses.place(request, read_day(day_text), seat_id)
         booking = bookings.move_of_day(session.user, place.day, seat_id, session.id)
-        return await answers.show_result(request, place, booking, "moved")
+        return await responses.show_result(request, place, booking, "moved")
 
     @post("/days/{day_text:str}/any", status_code=200)
     async def book_any(
         self,
         request: PageRequest,
-        answers: NamedDependency[MapAnswers],
+        responses: NamedDependency[MapResponses],
         bookings: NamedDependency[Bookings],
         day_text: FromPath[str],
     ) -> Response[str]:
         """Book any free seat, in one section or in any."""
         session = signed_in(request)
         section = (await read_form(request)).get("section")
-        place: Place = await answers.place(request, read_day(day_text), section=section)
+        place: Place = await responses.place(request, read_day(day_text), section=section)
         booking = bookings.book_any(session.user, place.day, place.section, session.id)
-        return await answers.show_result(request, place, booking, "booked")
+        return await responses.show_result(request, place, booking, "booked")

@@ -12,9 +12,9 @@ from seatweb.booking.bookings import Bookings
 from seatweb.booking.errors import BookingNotFound, OutsideBookingWindow
 from seatweb.booking.model import Booking
 from seatweb.booking.window import BookingWindow
-from seatweb.web.map.answers import MapAnswers
 from seatweb.web.map.contexts import BookingRow, MyBookingsPage
 from seatweb.web.map.place import Place
+from seatweb.web.map.responses import MapResponses
 from seatweb.web.notices import parse_notice
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import PageRequest, read_day, read_form, read_id, signed_in, wants_partial
@@ -40,7 +40,7 @@ class MyBookingsController(Controller):
         self,
         request: PageRequest,
         renderer: NamedDependency[Renderer],
-        answers: NamedDependency[MapAnswers],
+        responses: NamedDependency[MapResponses],
         bookings: NamedDependency[Bookings],
         window: NamedDependency[BookingWindow],
         booking_text: FromPath[str],
@@ -48,20 +48,20 @@ class MyBookingsController(Controller):
         """Cancel a booking; the form's field `back` says whether the map or the list follows."""
         session, fields = signed_in(request), await read_form(request)
         on_map = fields.get("back") == "day"
-        section = (await answers.place(request, window.today())).section
+        section = (await responses.place(request, window.today())).section
         try:
             booking = await bookings.cancel(session.user, read_id(booking_text, BookingNotFound), session.id)
         except (BookingNotFound, OutsideBookingWindow) as error:
             if not (on_map and wants_partial(request)):
                 raise
-            return await answers.refuse_at(request, Place(read_day(fields.get("day", "")), section), error)
+            return await responses.refuse_at(request, Place(read_day(fields.get("day", "")), section), error)
         notice = f"cancelled.{booking.seat.label}"
         place = Place(booking.day, section)
         if not wants_partial(request):
             return renderer.redirect(request, place.href() if on_map else "/my/bookings", notice=notice, changed=True)
         if on_map:
             headers = {"hx-push-url": place.href()}
-            return await answers.show(request, place, notice=parse_notice(notice), headers=headers, changed=True)
+            return await responses.show(request, place, notice=parse_notice(notice), headers=headers, changed=True)
         page = await my_bookings_page(bookings, window, session)
         template = "map/partials/my_bookings_result.html"
         return renderer.page(request, template, page, notice=parse_notice(notice), changed=True)

@@ -17,7 +17,7 @@ from seatweb.accounts.model import Session
 from seatweb.booking.live import Channel, Live, Update
 from seatweb.booking.window import BookingWindow
 from seatweb.storage.caching import BoundedDict
-from seatweb.web.map.day_page import MapReader, Seen
+from seatweb.web.map.day_page import MapReader, VisibleDay
 from seatweb.web.map.place import Place
 from seatweb.web.map.sections import Sections
 from seatweb.web.requests import FOR_EVERYONE, PageNotFound, PageRequest, query_value, read_day, session_of
@@ -49,24 +49,24 @@ class Streams:
         return message
 
     def _render(self, update: Update, place: Place, session: Session | None) -> bytes:
-        seen = self._reader.seen(session, place, update.view, {})
-        data = "".join(self._partials(update, seen))
+        visible = self._reader.visible(session, place, update.view, {})
+        data = "".join(self._partials(update, visible))
         return event(data, id_=update.view.tag)
 
-    def _partials(self, update: Update, seen: Seen) -> Iterable[str]:
-        view, viewer = update.view, seen.viewer
-        for part in view.shown(seen.place.section):
+    def _partials(self, update: Update, visible: VisibleDay) -> Iterable[str]:
+        view, viewer = update.view, visible.viewer
+        for part in view.shown(visible.place.section):
             name = part.section.name
             if update.everything:
-                yield _partial(f"section-{name}", self._sections.section(view, part, seen.place, viewer))
+                yield _partial(f"section-{name}", self._sections.section(view, part, visible.place, viewer))
                 continue
             changed = sorted(seat.seat.id for seat in part.seats if seat.seat.id in update.seats)
             for seat_id in changed:
-                yield _partial(f"seat-{seat_id}", self._sections.seat(view, seat_id, seen.place, viewer))
+                yield _partial(f"seat-{seat_id}", self._sections.seat(view, seat_id, visible.place, viewer))
             if changed:
                 yield _partial(f"section-{name}-count", self._sections.count(view, part, viewer))
         if update.everything or update.seats:
-            yield _partial("tally", self._sections.tally(seen.tally))
+            yield _partial("tally", self._sections.tally(visible.tally))
 
 
 @get("/days/{day_text:str}/live", media_type="text/event-stream", opt=FOR_EVERYONE)

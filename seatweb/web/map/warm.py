@@ -125,15 +125,15 @@ class WarmPages:
                 return None
         place = Place(target.day or self._window.today(), target.section)
         try:
-            seen = self._reader.peek(session, place)
+            visible = self._reader.peek(session, place)
         except SeatwebError:
             return None  # the controller responds with the error
-        if seen is None or seen.state != "open":
+        if visible is None or visible.state != "open":
             return None
         if target.fragment is None:
-            return self._day_pages.render(seen, target.path, identity.csrf_secret)
-        for section in seen.view.shown(target.fragment):
-            return self._sections.section(seen.view, section, place, seen.viewer).encode()
+            return self._day_pages.render(visible, target.path, identity.csrf_secret)
+        for section in visible.view.shown(target.fragment):
+            return self._sections.section(visible.view, section, place, visible.viewer).encode()
         return None
 
 

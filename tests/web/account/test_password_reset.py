@@ -10,10 +10,10 @@ from typing import TypeAlias
 import asyncpg
 import httpx
 import pytest
+from seatweb.accounts.administration import AccountAdministration
 from seatweb.accounts.errors import CONSTRAINTS
 from seatweb.accounts.model import Role
 from seatweb.accounts.password_resets import ResetCodes
-from seatweb.accounts.roles import Rights
 from seatweb.accounts.sessions import Sessions
 from seatweb.storage.database import Database
 
@@ -36,7 +36,7 @@ async def reset(visitor: Visitor, code: str, username: str = "ada", new_password
 async def make_code(site: Site) -> MakeCode:
     async def make(username: str) -> str:
         async with Database(site.backends.database_url, CONSTRAINTS, size=1) as database:
-            user_id = await Rights(database, Sessions(database, days=1, idle_hours=1)).find(username)
+            user_id = await AccountAdministration(database, Sessions(database, days=1, idle_hours=1)).find(username)
             _, code = await ResetCodes(database).make(user_id)
         return code
 
@@ -189,17 +189,17 @@ async def is_administrator(visitor: Visitor) -> bool:
     return (await visitor.get("/admin/people")).status_code == 200
 
 
-async def grant_role(rights: Rights, user_id: int) -> None:
-    assert await rights.change_role(user_id, Role.ADMIN)
+async def grant_role(administration: AccountAdministration, user_id: int) -> None:
+    assert await administration.change_role(user_id, Role.ADMIN)
 
 
-async def revoke_role(rights: Rights, user_id: int) -> None:
-    assert await rights.change_role(user_id, Role.USER)
+async def revoke_role(administration: AccountAdministration, user_id: int) -> None:
+    assert await administration.change_role(user_id, Role.USER)
 
 
-async def disable_and_enable(rights: Rights, user_id: int) -> None:
-    assert await rights.change_disabled(user_id, disabled=True)
-    assert await rights.change_disabled(user_id, disabled=False)
+async def disable_and_enable(administration: AccountAdministration, user_id: int) -> None:
+    assert await administration.change_disabled(user_id, disabled=True)
+    assert await administration.change_disabled(user_id, disabled=False)
 
 
 @pytest.mark.parametrize(
@@ -211,14 +211,14 @@ async def test_changing_the_role_or_state_of_its_maker_or_user_invalidates_a_cod
     connection: asyncpg.Connection,
     ada: Visitor,
     name: str,
-    change: Callable[[Rights, int], Awaitable[None]],
+    change: Callable[[AccountAdministration, int], Awaitable[None]],
 ) -> None:
     code = await code_by_administrator(site, connection)
     async with Database(site.backends.database_url, CONSTRAINTS, size=1) as database:
-        rights = Rights(database, Sessions(database, days=1, idle_hours=1))
-        await change(rights, await rights.find(name))
+        administration = AccountAdministration(database, Sessions(database, days=1, idle_hours=1))
+        await change(administration, await administration.find(name))
         if change is revoke_role:
-            await grant_role(rights, await rights.find(name))  # the code stays invalid
+            await grant_role(administration, await administration.find(name))  # the code stays invalid
     assert (await reset(site.visitor(), code)).status_code == 422
     assert (await site.visitor().login("ada", OLD)).status_code == 303
 

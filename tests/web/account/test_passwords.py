@@ -64,9 +64,9 @@ async def test_signing_in_while_the_password_changes_starts_no_session(
     await thief.csrf()
     async with connection.transaction():
         await connection.execute(change)
-        signing_in = asyncio.ensure_future(sign_in(thief))
-        await until_blocked(database_url, signing_in)  # after the password was verified
-    assert not await signing_in
+        sign_in_flow = asyncio.ensure_future(sign_in(thief))
+        await until_blocked(database_url, sign_in_flow)  # after the password was verified
+    assert not await sign_in_flow
     assert await connection.fetchval("select count(*) from sessions") == 1  # from registering
 
 

@@ -11,7 +11,7 @@ import jwt
 import pytest
 from bs4 import Tag
 from seatweb.accounts import sessions as module
-from seatweb.accounts.model import SignIn
+from seatweb.accounts.model import SessionSummary
 from seatweb.http.tokens import API_AUDIENCE, PAGES_AUDIENCE, RENEWAL_AUDIENCE, key_id
 from seatweb.settings import Backends
 from seatweb.web.account import own_account
@@ -325,7 +325,7 @@ async def test_device_names_are_found_off_the_event_loop(site: Site, monkeypatch
     on_loop: list[bool] = []
     original = own_account.device_name
 
-    def recorded(session: SignIn) -> str:
+    def recorded(session: SessionSummary) -> str:
         on_loop.append(asyncio._get_running_loop() is not None)
         return original(session)
 

@@ -9,9 +9,9 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
+from seatweb.accounts.administration import AccountAdministration
 from seatweb.accounts.errors import CONSTRAINTS
 from seatweb.accounts.model import Role
-from seatweb.accounts.roles import Rights
 from seatweb.accounts.sessions import Sessions
 from seatweb.app import create_app
 from seatweb.storage.database import Database
@@ -159,8 +159,8 @@ async def test_a_revoked_role_ends_within_a_second(site: Site, connection: async
         assert (await ada.get("/admin/people")).status_code == 200
         assert ada.user
         async with Database(site.backends.database_url, CONSTRAINTS, size=1) as database:  # as another process would
-            rights = Rights(database, Sessions(database, days=1, idle_hours=1))
-            assert await rights.change_role(ada.user.id, Role.USER)
+            administration = AccountAdministration(database, Sessions(database, days=1, idle_hours=1))
+            assert await administration.change_role(ada.user.id, Role.USER)
 
         async def is_refused() -> bool:
             return (await ada.get("/admin/people")).status_code != 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Final
+from uuid import UUID
 
 from seatweb.accounts import queries, session_queries
 from seatweb.accounts.errors import UserNotFound
@@ -17,7 +18,7 @@ from seatweb.storage.statements import Statements
 ROWS: Final = 50
 
 
-class Rights:
+class AccountAdministration:
     """Changes roles, and disables and enables accounts; each change ends all sessions of the user."""
 
     def __init__(self, database: Database, sessions: Sessions) -> None:
@@ -68,10 +69,10 @@ class Rights:
         return await self._change(user_id, change)
 
     async def _change(self, user_id: int, work: Callable[[Statements], Awaitable[bool]]) -> bool:
-        async def change(sql: Statements) -> bool:
+        async def change(sql: Statements) -> tuple[bool, set[UUID]]:
             changed = await work(sql)
-            if changed:
-                self._sessions.forget(user_id, await session_queries.end_sessions(sql, user_id, None))
-            return changed
+            return changed, await session_queries.end_sessions(sql, user_id, None) if changed else set()
 
-        return await self._database.transaction(change)
+        changed, ended = await self._database.transaction(change)
+        self._sessions.forget(user_id, ended)
+        return changed

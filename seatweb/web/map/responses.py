@@ -46,7 +46,7 @@ REFUSALS: Final = (
 )
 
 
-class MapAnswers:
+class MapResponses:
     """Creates the responses to requests about the map."""
 
     def __init__(
@@ -86,18 +86,20 @@ class MapAnswers:
         changed: bool = False,
     ) -> Response[str]:
         """Show the map as it is now: the whole page, or for htmx the `partial`."""
-        seen = await self._reader.read(session_of(request), place, fresh=changed_recently(request))
+        visible = await self._reader.read(session_of(request), place, fresh=changed_recently(request))
         whole = not wants_partial(request)
         has_notice = bool(notice or self._renderer.pending_notice(request))
         path = path_of(request)
-        cacheable = place.seat_id is None and seen.state == "open" and not has_notice and path in {"/", place.href()}
+        cacheable = place.seat_id is None and visible.state == "open" and not has_notice and path in {"/", place.href()}
         if whole and cacheable:
-            return self._renderer.answer(request, lambda secret: self._day_pages.render(seen, path, secret).decode())
+            return self._renderer.respond(
+                request, lambda secret: self._day_pages.render(visible, path, secret).decode()
+            )
         return self._renderer.page(
             request,
             "map/day.html" if whole else partial,
-            day_page(self._sections, seen),
-            status=OutsideBookingWindow.status if seen.state == "beyond" else 200,
+            day_page(self._sections, visible),
+            status=OutsideBookingWindow.status if visible.state == "beyond" else 200,
             notice=notice,
             headers=headers,
             changed=changed,
@@ -158,8 +160,8 @@ class MapAnswers:
 
     async def _page(self, request: PageRequest, place: Place, *, problem: str | None = None) -> DayPage:
         """Return the page from a fresh view of the day."""
-        seen = await self._reader.read(session_of(request), place, fresh=True)
-        return day_page(self._sections, seen, problem=problem)
+        visible = await self._reader.read(session_of(request), place, fresh=True)
+        return day_page(self._sections, visible, problem=problem)
 
 
 def _lost_race(panel: Panel, error: SeatTaken | SeatHeld) -> str:
