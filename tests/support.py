@@ -101,7 +101,7 @@ class Site:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        if not self._ready.wait(20) or not self._server.started:
+        if not self._ready.wait(60) or not self._server.started:
             raise RuntimeError("the site did not start")
         return self
 
