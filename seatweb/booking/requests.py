@@ -46,21 +46,21 @@ class BookingRequests:
         self._bookings = bookings
         self._window = window
 
-    async def book(self, user: User, wish: BookingRequest, session_id: UUID | None) -> Booking:
+    async def book(self, user: User, request: BookingRequest, session_id: UUID | None) -> Booking:
         """Book what the request asks for, and return the booking.
 
         Raises:
             SeatwebError: as `Bookings.book` or `Bookings.book_any` does.
         """
-        day = wish.day or self._window.today()
-        if wish.seat_id is None:
-            return await self._bookings.book_any(user, day, wish.section, session_id)
-        return await self._bookings.book(user, wish.seat_id, day, session_id)
+        day = request.day or self._window.today()
+        if request.seat_id is None:
+            return await self._bookings.book_any(user, day, request.section, session_id)
+        return await self._bookings.book(user, request.seat_id, day, session_id)
 
     async def book_once(
         self,
         user: User,
-        wish: BookingRequest,
+        request: BookingRequest,
         session_id: UUID | None,
         key: str,
         fingerprint: str,
@@ -79,13 +79,13 @@ class BookingRequests:
         """
         if stored := await self._database.run(_find_answer, user.id, key, fingerprint):
             return IdempotentAnswer(stored, replayed=True)
-        day = wish.day or self._window.today()
+        day = request.day or self._window.today()
         holds = await self._bookings.admit(user, day)
 
         async def book(sql: Statements) -> Booking:
-            if wish.seat_id is None:
-                return await self._bookings.book_any_in(sql, user, day, wish.section, session_id, holds)
-            return await self._bookings.book_in(sql, user, wish.seat_id, day, session_id, holds)
+            if request.seat_id is None:
+                return await self._bookings.book_any_in(sql, user, day, request.section, session_id, holds)
+            return await self._bookings.book_in(sql, user, request.seat_id, day, session_id, holds)
 
         async def answer(sql: Statements) -> IdempotentAnswer:
             if not await queries.try_idempotency_lock(sql, user.id, key):
