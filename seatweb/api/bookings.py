@@ -66,14 +66,14 @@ class BookingController(Controller):
         """Book a seat, or any free one, for a day."""
         session = signed_in(request)
         _check_seat_or_any(data)
-        wish = BookingRequest(data.booking_date, None if data.any else int(data.seat_id or 0), data.section)
+        wanted = BookingRequest(data.booking_date, None if data.any else int(data.seat_id or 0), data.section)
         if (sent_key := idempotency_key(request)) is not None:
             encode = partial(_status_and_body, request.scope["state"]["request_id"])
             once = await booking_requests.book_once(
-                session.user, wish, session.id, sent_key, await fingerprint(request), encode
+                session.user, wanted, session.id, sent_key, await fingerprint(request), encode
             )
             return _response(once.answer.status, once.answer.body, replayed=once.replayed, refusal=once.refusal)
-        booking = await booking_requests.book(session.user, wish, session.id)
+        booking = await booking_requests.book(session.user, wanted, session.id)
         return _response(201, _encode_booking(booking))
 
     @get("/", operation_id="list_bookings", responses=REFUSED)
