@@ -311,13 +311,15 @@ def run(action: Coroutine[Any, Any, T]) -> T:
 
 def free_port(host: str = "127.0.0.1") -> int:
     """Return a free port below those that the system assigns, so that no other test is given it meanwhile."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     while True:
         port = random.randrange(20_000, 32_000)  # noqa: S311 - no secret
-        with (
-            suppress(OSError),
-            socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET),
-        ):
-            return port
+        try:
+            with socket.create_server((host, port), family=family):
+                return port
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
 
 
 async def until(condition: Callable[[], Any], seconds: float = 30) -> None:
