@@ -53,7 +53,7 @@ def serving(
         log.open("w") as error,
         subprocess.Popen(command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=error, text=True) as process,
     ):
-        too_late = Timer(20, process.kill)
+        too_late = Timer(60, process.kill)
         too_late.start()
         try:
             assert process.stdout
