@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, date, datetime
 from functools import partial
@@ -65,7 +64,6 @@ def pytest_configure(config: pytest.Config) -> None:
     stack = config.stash[SERVERS] = ExitStack()
     folder = tempfile.mkdtemp(prefix="seatweb-test-")
     stack.callback(shutil.rmtree, folder, ignore_errors=True)
-    os.environ["SEATWEB_TEST_FOLDER"] = folder
     given = {
         name: SecretStr(os.environ[variable])
         for name, variable in (("DATABASE_URL", "SEATWEB_TEST_DATABASE_URL"), ("REDIS_URL", "SEATWEB_TEST_REDIS_URL"))
@@ -92,24 +90,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests that need no server, and run those marked `alone` last, so that no other test waits for them."""
+    """Mark tests that need no server."""
     for item in items:
         if isinstance(item, pytest.Function) and _is_quick(item):
             item.add_marker("quick")
-    items.sort(key=_is_alone)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Run no other test, in any worker, during a test that is marked `alone`."""
-    if "SEATWEB_TEST_FOLDER" not in os.environ:  # no servers, so there are no tests to keep apart
-        return (yield)
-    folder = Path(os.environ["SEATWEB_TEST_FOLDER"])
-    with (folder / "running.lock").open("w") as running:
-        with (folder / "queue.lock").open("w") as queue:  # while an `alone` test waits here, no other test starts
-            fcntl.flock(queue, fcntl.LOCK_EX)
-            fcntl.flock(running, fcntl.LOCK_EX if _is_alone(item) else fcntl.LOCK_SH)
-        return (yield)
 
 
 def _is_quick(item: pytest.Function) -> bool:
@@ -117,10 +101,6 @@ def _is_quick(item: pytest.Function) -> bool:
     return not SERVER_FIXTURES & {*item.fixturenames} and (
         module in QUICK_MODULES or not module.startswith(("browser/", "faults/", "server/"))
     )
-
-
-def _is_alone(item: pytest.Item) -> bool:
-    return item.get_closest_marker("alone") is not None
 
 
 @pytest.fixture(scope="session")

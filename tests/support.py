@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import random
 import socket
 import ssl
 import threading
@@ -122,6 +124,11 @@ class Site:
     def connections(self) -> int:
         """How many connections the server has open."""
         return len(self._server.server_state.connections)
+
+    @property
+    def requests(self) -> int:
+        """How many requests the server is handling."""
+        return len(self._server.server_state.tasks)
 
     def visitor(self, **options: Any) -> Visitor:
         """Return a new visitor with their own browser."""
@@ -302,7 +309,20 @@ def run(action: Coroutine[Any, Any, T]) -> T:
         return executor.submit(asyncio.run, action).result()
 
 
-async def until(condition: Callable[[], Any], seconds: float = 10) -> None:
+def free_port(host: str = "127.0.0.1") -> int:
+    """Return a free port below those that the system assigns, so that no other test is given it meanwhile."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    while True:
+        port = random.randrange(20_000, 32_000)  # noqa: S311 - no secret
+        try:
+            with socket.create_server((host, port), family=family):
+                return port
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+
+
+async def until(condition: Callable[[], Any], seconds: float = 30) -> None:
     """Wait until the condition is true; fail after `seconds`."""
     async with asyncio.timeout(seconds):
         while not condition():
@@ -352,7 +372,7 @@ async def until_blocked(database_url: str, *tasks: asyncio.Future[Any]) -> None:
         return bool(count >= len(tasks))
 
     try:
-        await within(10, all_wait)
+        await within(30, all_wait)
         assert not any(task.done() for task in tasks)
     finally:
         await watcher.close()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ LEVEL_1, LEVEL_2 = 70, 183  # requirements of ASVS 5.0.0
 PENDING = {"sessions", "passwords", "second factor", "limits", "rights"}
 
 
+@cache
 def names_in(path: str) -> set[str]:
     tree = ast.parse((ROOT / "tests" / path).read_text())
     return {node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))}

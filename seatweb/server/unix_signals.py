@@ -77,15 +77,27 @@ def all_ended() -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the shape of a signal handler
+    if _is_in_hook(frame):  # what is raised there is discarded
+        _send_again()
     # Only the first signal interrupts: later ones must not interrupt the clean-up.
-    if end_in_time():
+    elif end_in_time():
         raise KeyboardInterrupt
 
 
 def _unraisable(unraisable: sys.UnraisableHookArgs) -> None:
     """Send SIGINT again if it arrived while a destructor ran: Python prints and discards exceptions raised there."""
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
-        threading.Timer(RESEND_SECONDS, os.kill, (os.getpid(), signal.SIGINT)).start()
         signal.setitimer(signal.ITIMER_REAL, 0)  # the second SIGINT counts as the first
+        _send_again()
     else:
         sys.__unraisablehook__(unraisable)
+
+
+def _send_again() -> None:
+    threading.Timer(RESEND_SECONDS, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+
+def _is_in_hook(frame: FrameType | None) -> bool:
+    while frame and frame.f_code is not _unraisable.__code__:
+        frame = frame.f_back
+    return frame is not None

@@ -42,7 +42,15 @@ class _Flight(Struct, Generic[V]):
 class TimedCache(Generic[K, V]):
     """Caches what `fetch` returns for each key, for at most `seconds` since the fetch began; at most `entries` keys."""
 
-    def __init__(self, fetch: Callable[[K], Awaitable[V]], *, seconds: float, entries: int) -> None:
+    def __init__(
+        self,
+        fetch: Callable[[K], Awaitable[V]],
+        *,
+        seconds: float,
+        entries: int,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._monotonic = monotonic
         self._fetch = fetch
         self._seconds = seconds
         self._kept: BoundedDict[K, _Entry[V]] = BoundedDict(entries)
@@ -51,13 +59,13 @@ class TimedCache(Generic[K, V]):
     def peek(self, key: K) -> V | None:
         """Return the cached value; None if there is none or it is too old. Never fetches."""
         kept = self._kept.get(key)
-        return kept.value if kept is not None and time.monotonic() - kept.read_at < self._seconds else None
+        return kept.value if kept is not None and self._monotonic() - kept.read_at < self._seconds else None
 
     async def get(self, key: K, *, fresh: bool = False) -> V:
         """Return the value, cached or fetched; with `fresh`, fetched after this call."""
         if fresh:
             self.forget(key)
-        while (kept := self._kept.get(key)) is None or time.monotonic() - kept.read_at >= self._seconds:
+        while (kept := self._kept.get(key)) is None or self._monotonic() - kept.read_at >= self._seconds:
             flight = self._flights.get(key)
             if flight is None:
                 flight = self._start(key)
@@ -79,7 +87,7 @@ class TimedCache(Generic[K, V]):
             flight.stale = True
 
     def _start(self, key: K) -> _Flight[V]:
-        began = time.monotonic()
+        began = self._monotonic()
 
         async def fetch() -> V:
             return await self._fetch(key)

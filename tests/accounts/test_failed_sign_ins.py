@@ -121,7 +121,6 @@ async def age_attempts(connection: asyncpg.Connection, seconds: float) -> None:
     )
 
 
-@pytest.mark.alone
 @pytest.mark.usefixtures("patient_with_database")
 async def test_of_two_hundred_guesses_in_four_processes_ten_are_verified(process: Start) -> None:
     four = [await process() for _ in range(4)]
@@ -135,7 +134,6 @@ async def test_of_two_hundred_guesses_in_four_processes_ten_are_verified(process
     assert (await guess(four[0], account="grace")).verified
 
 
-@pytest.mark.alone
 @pytest.mark.usefixtures("patient_with_database")
 async def test_of_two_hundred_accounts_at_one_address_thirty_are_verified(
     process: Start, connection: asyncpg.Connection
@@ -148,7 +146,6 @@ async def test_of_two_hundred_accounts_at_one_address_thirty_are_verified(
     assert sum(await lengths(connection)) == 30 + 30 + 2  # refused attempts do not count for their accounts
 
 
-@pytest.mark.alone
 @pytest.mark.usefixtures("patient_with_database")
 async def test_an_attempt_counts_for_both_account_and_address_or_for_neither(
     process: Start, connection: asyncpg.Connection
@@ -263,7 +260,6 @@ async def test_a_sign_in_succeeds_even_if_its_attempt_cannot_be_given_back(
     assert await lengths(connection) == [1, 1]
 
 
-@pytest.mark.alone
 @pytest.mark.usefixtures("patient_with_database")
 async def test_concurrent_sign_ins_behind_one_address_wait_for_each_other(process: Start) -> None:
     """As long as none fails, none is refused: 60 colleagues at nine o'clock."""

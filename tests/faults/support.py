@@ -28,6 +28,25 @@ SECONDS = 1.0  # others see a change within this time
 BROKEN_SECONDS = 5.0  # the same, while something is broken
 HEALED_SECONDS = 2.0  # after a fault, everything works again within this time
 PAUSE_SECONDS = 2
+PATIENT_SECONDS = 60.0  # for waits whose duration is not the subject: enough on a busy machine
+
+
+class Deadlines(NamedTuple):
+    """Within how many seconds things must happen."""
+
+    change: float = SECONDS
+    broken: float = BROKEN_SECONDS
+    healed: float = HEALED_SECONDS
+    answer: float = 5.0  # to any request, whatever is broken
+    page: float = 1.0  # without Redis, once that has been noticed
+    refusal: float = 1.2  # of a request that gets no database connection: 1 s, plus time for a slow machine
+    sign_out: float = SECONDS + 0.2  # until a stream ends, plus time for a slow machine
+    streams: float = 0.9  # until all streams have ended at shutdown; other requests get 1 s
+    end: float = 3.0  # until the process has ended
+
+
+PROMISED = Deadlines()
+PATIENT = Deadlines(*[PATIENT_SECONDS] * len(Deadlines._fields))
 
 
 class OwnRedis:
@@ -44,7 +63,7 @@ class OwnRedis:
     def start(self) -> None:
         log = self._folder / "valkey.log"
         server = self._server = _start_valkey(self._runner, Programs.find(), log, self._folder, self._password)
-        server.wait_until(self._answers, seconds=10, poll=0.005)
+        server.wait_until(self._answers, seconds=PATIENT_SECONDS, poll=0.005)
 
     def kill(self) -> None:
         if self._server:
@@ -127,6 +146,14 @@ async def hold(visitor: Visitor, day: date, seat_id: int, **fields: str) -> str:
     return str(one(soup(answer), "#hold").get("data-token", ""))
 
 
+async def held_soon(visitor: Visitor, day: date, seat_id: int, seconds: float = PATIENT_SECONDS) -> str:
+    """Try to hold a seat until Redis answers again, and return the hold's token."""
+    async with asyncio.timeout(seconds):
+        while not (token := await hold(visitor, day, seat_id)):
+            await asyncio.sleep(0.02)
+    return token
+
+
 class Event(NamedTuple):
     """One event of a stream; an event without a name carries the seats and counts that changed."""
 
@@ -176,11 +203,11 @@ class Stream:
             self.broken = True
         self.ended = True
 
-    async def says(self, name: str, data: str, seconds: float = SECONDS) -> Event:
+    async def says(self, name: str, data: str, seconds: float = PATIENT_SECONDS) -> Event:
         """Return the next event with this name and data."""
         return await self._next("named", lambda event: (event.name, event.data) == (name, data), seconds)
 
-    async def shows(self, seat_id: int, status: str, seconds: float = SECONDS) -> Event:
+    async def shows(self, seat_id: int, status: str, seconds: float = PATIENT_SECONDS) -> Event:
         """Return the next event that shows the seat with this status."""
         return await self._next("changes", lambda event: event.status(seat_id) == status, seconds)
 
@@ -212,13 +239,13 @@ async def live(
         f"/days/{day}/live",
         params={name: value for name, value in given.items() if value},
         headers={"last-event-id": last_id} if last_id else None,
-        timeout=httpx.Timeout(5, read=None),
+        timeout=httpx.Timeout(PATIENT_SECONDS, read=None),
     ) as response:
         assert response.status_code == 200, await response.aread()
         stream = Stream(response)
         reader = asyncio.create_task(stream.listen())
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENT_SECONDS):
                 while not stream.named:
                     await asyncio.sleep(0.005)
             yield stream

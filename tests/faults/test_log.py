@@ -8,19 +8,15 @@ from pathlib import Path
 
 import httpx
 import pyotp
-import pytest
 
-from tests.faults.test_serve import Seatweb, data
+from tests.faults.test_serve import Seatweb
 from tests.support import Visitor, one, soup
-
-pytestmark = pytest.mark.alone
-__all__ = ["data"]
 
 PASSWORD, NEW_PASSWORD = "a very secret battery", "another secret staple"
 
 
-async def test_no_log_line_holds_a_secret(data: Path) -> None:
-    with Seatweb(data, SEATWEB_LOG_FORMAT="json") as site:
+async def test_no_log_line_holds_a_secret(used: Path) -> None:
+    with Seatweb(used, SEATWEB_LOG_FORMAT="json") as site:
         site.ready()
         visitor, secrets = Visitor(f"http://127.0.0.1:{site.port}"), {PASSWORD, NEW_PASSWORD}
 
@@ -66,7 +62,7 @@ async def test_no_log_line_holds_a_secret(data: Path) -> None:
         secrets.update({"a guessed secret", "name-or-password", "QWER-TYUI-OPAS-DFGH", "fully new secret"})
         await visitor.http.post("/my/bookings/1/cancel", data={"_csrf_token": "made-up-token"})
         secrets.add("made-up-token")
-        secrets.add((data / "jwt_secret").read_text().strip())
+        secrets.add((used / "jwt_secret").read_text().strip())
         site.ends(by=site.terminate)
         log = site.err.read_text()
         assert log.count('"path":"/account/password"') >= 3  # this is the right log

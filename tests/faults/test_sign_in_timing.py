@@ -9,10 +9,8 @@ from benchmarks.load import Address
 from benchmarks.servers import SECRET
 from benchmarks.sign_in_timing import KNOWN, SETTINGS, compare, longer, measure, plan, register
 
-from tests.faults.test_serve import Seatweb, data
+from tests.faults.test_serve import Seatweb
 from tests.support import run
-
-__all__ = ["data"]  # a fixture
 
 pytestmark = pytest.mark.timing
 

@@ -44,17 +44,17 @@ async def test_an_administrator_is_granted_and_revoked(
     await ada.register("Ada Lovelace")
     assert (await ada.get("/admin/people")).status_code == 403
     assert seatweb(environment, "admin", "list") == []
-    assert seatweb(environment, "admin", "grant", "ada lovelace") == [
-        "ada lovelace is now an administrator and must sign in again."
+    assert seatweb(environment, "admin", "grant", "ada lovelace", "ada lovelace") == [
+        "ada lovelace is now an administrator and must sign in again.",
+        "ada lovelace is already an administrator.",
     ]
-    assert seatweb(environment, "admin", "grant", "ada lovelace") == ["ada lovelace is already an administrator."]
     assert seatweb(environment, "admin", "list") == ["Ada Lovelace"]
     await ada.login("Ada Lovelace")
     assert (await ada.get("/admin/people")).status_code == 200
-    assert seatweb(environment, "admin", "revoke", "Ada Lovelace") == [
-        "Ada Lovelace is no longer an administrator and must sign in again."
+    assert seatweb(environment, "admin", "revoke", "Ada Lovelace", "Ada Lovelace") == [
+        "Ada Lovelace is no longer an administrator and must sign in again.",
+        "Ada Lovelace is not an administrator.",
     ]
-    assert seatweb(environment, "admin", "revoke", "Ada Lovelace") == ["Ada Lovelace is not an administrator."]
     await ada.login("Ada Lovelace")
     assert (await ada.get("/admin/people")).status_code == 403
     rows = await connection.fetch("select action, actor_id from audit where action in ('grant', 'revoke') order by id")
@@ -64,11 +64,15 @@ async def test_an_administrator_is_granted_and_revoked(
 async def test_an_account_is_disabled_and_enabled_again(site: Site, environment: dict[str, str]) -> None:
     ada = site.visitor()
     await ada.register("ada")
-    assert seatweb(environment, "user", "disable", "ada") == ["ada is now disabled and signed out everywhere."]
-    assert seatweb(environment, "user", "disable", "ada") == ["ada is already disabled."]
+    assert seatweb(environment, "user", "disable", "ada", "ada") == [
+        "ada is now disabled and signed out everywhere.",
+        "ada is already disabled.",
+    ]
     assert (await site.visitor().login("ada")).status_code == 422
-    assert seatweb(environment, "user", "enable", "ada") == ["ada is enabled again and can sign in."]
-    assert seatweb(environment, "user", "enable", "ada") == ["ada is not disabled."]
+    assert seatweb(environment, "user", "enable", "ada", "ada") == [
+        "ada is enabled again and can sign in.",
+        "ada is not disabled.",
+    ]
     assert (await site.visitor().login("ada")).status_code == 303
 
 

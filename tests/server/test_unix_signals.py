@@ -30,7 +30,43 @@ def test_a_signal_during_a_destructor_still_ends_the_process_quietly() -> None:
         take_signals()
         try:
             Ended()
-            threading.Event().wait(2)
+            threading.Event().wait(60)
+            print("lost")
+        except KeyboardInterrupt:
+            print("ended")
+        finally:
+            all_ended()
+    """
+    ended = run_python(program)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "ended\n", "")
+
+
+def test_a_signal_that_is_sent_again_too_early_still_ends_the_process_quietly() -> None:
+    """On a busy machine, the second signal may arrive before the hook that sends it has returned."""
+    program = """
+        import signal, threading
+        from seatweb.server.unix_signals import all_ended, take_signals
+
+        later = threading.Timer
+
+        class Immediately(later):
+            def start(self):
+                threading.Timer = later
+                self.function(*self.args)
+                for _ in range(1000):  # the handler runs in here
+                    pass
+
+        class Ended:
+            def __del__(self):
+                signal.raise_signal(signal.SIGTERM)
+                for _ in range(1000):  # the handler runs in here
+                    pass
+
+        take_signals()
+        threading.Timer = Immediately
+        try:
+            Ended()
+            threading.Event().wait(60)
             print("lost")
         except KeyboardInterrupt:
             print("ended")

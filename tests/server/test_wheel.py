@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -18,7 +17,7 @@ import httpx
 import pytest
 from seatweb.settings import Backends
 
-from tests.support import seats
+from tests.support import free_port, seats
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 READY = re.compile(r"Seatweb is ready at (http://\S+)\n")
@@ -40,10 +39,8 @@ def let_in_dependencies(packages: Path) -> None:
 
 def service(backends: Backends, database_url: str) -> dict[str, str]:
     """Return the environment for Seatweb in service, on a free loopback port."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = str(probe.getsockname()[1])
     servers = {"DATABASE_URL": database_url, "REDIS_URL": backends.redis_url, "JWT_SECRET": backends.jwt_secret}
-    return servers | {"SEATWEB_HOST": "127.0.0.1", "SEATWEB_PORT": port, "PATH": "/usr/bin:/bin"}
+    return servers | {"SEATWEB_HOST": "127.0.0.1", "SEATWEB_PORT": str(free_port()), "PATH": "/usr/bin:/bin"}
 
 
 @contextmanager
@@ -56,7 +53,7 @@ def serving(
         log.open("w") as error,
         subprocess.Popen(command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=error, text=True) as process,
     ):
-        too_late = Timer(20, process.kill)
+        too_late = Timer(60, process.kill)
         too_late.start()
         try:
             assert process.stdout

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
-from contextlib import ExitStack
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -23,30 +22,34 @@ from seatweb.storage.database import Database
 from seatweb.storage.migrations import DatabaseUnusable
 
 from tests.conftest import SECRET
+from tests.support import run
 
 
-@pytest.fixture
-async def guarded(tmp_path: Path, redis_url: str) -> AsyncIterator[str]:
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory, _redis_database: str) -> Iterator[str]:
     """Yield a URL without a password for user `keeper`, of a server that asks that user for one."""
     settings = Settings.model_validate(
         {
-            "SEATWEB_DATA_DIR": tmp_path / "data",
+            "SEATWEB_DATA_DIR": tmp_path_factory.mktemp("guarded") / "data",
             "JWT_SECRET": SecretStr(SECRET),
-            "REDIS_URL": SecretStr(redis_url),
+            "REDIS_URL": SecretStr(_redis_database),
         }
     )
-    with ExitStack() as stack:
-        url = stack.enter_context(running_backends(settings)).database_url
-        connection = await asyncpg.connect(url)
-        await connection.execute("create role keeper login password 'right'")
-        add_rule(Path(await connection.fetchval("show hba_file")), "local all keeper scram-sha-256")
-        loaded = await connection.fetchval("select pg_conf_load_time()")
-        await connection.execute("select pg_reload_conf()")
-        async with asyncio.timeout(10):
-            while await connection.fetchval("select pg_conf_load_time()") == loaded:
-                await asyncio.sleep(0.01)
-        await connection.close()
-        yield url.replace("user=seatweb", "user=keeper")
+    with running_backends(settings) as backends:
+        run(_guard(backends.database_url))
+        yield backends.database_url.replace("user=seatweb", "user=keeper")
+
+
+async def _guard(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    await connection.execute("create role keeper login password 'right'")
+    add_rule(Path(await connection.fetchval("show hba_file")), "local all keeper scram-sha-256")
+    loaded = await connection.fetchval("select pg_conf_load_time()")
+    await connection.execute("select pg_reload_conf()")
+    async with asyncio.timeout(30):
+        while await connection.fetchval("select pg_conf_load_time()") == loaded:
+            await asyncio.sleep(0.01)
+    await connection.close()
 
 
 def add_rule(hba: Path, rule: str) -> None:
@@ -126,7 +129,7 @@ async def test_a_deadlock_is_resolved_by_a_retry(database_url: str) -> None:
 
             await db.transaction(work)
 
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             await asyncio.gather(add(1, 2), add(2, 1))
     assert [row["n"] for row in await setup.fetch("select n from pair order by id")] == [2, 2]
     await setup.close()

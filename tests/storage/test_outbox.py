@@ -57,5 +57,5 @@ async def test_after_an_outage_all_queued_commands_are_sent_in_batches(
         await until(lambda: len(sizes) > 2)
         own.start()
         with redis.Redis.from_url(own.url) as store:
-            await until(lambda: store.hlen("hash") == COMMANDS_KEPT, 20)
+            await until(lambda: store.hlen("hash") == COMMANDS_KEPT)
         assert max(sizes) == BATCH
