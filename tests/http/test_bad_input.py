@@ -37,7 +37,7 @@ from tests.http.test_headers import Asked, check
 from tests.support import NO_LIMITS, Clock, Site, until
 
 CASES = int(os.environ.get("SEATWEB_TEST_FUZZ_CASES", "0"))
-EACH = 30
+EACH = 16  # about one of each kind of bad input
 LINES = 2
 REFUSALS = (BAD_REQUEST, HEADERS_TOO_LARGE, URL_TOO_LONG)
 AT_ONCE = 4  # requests between two resets of a form's attempt counter
