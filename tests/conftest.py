@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import shutil
 import tempfile
@@ -10,7 +11,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, date, datetime
 from functools import partial
+from inspect import ismethod
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -18,6 +21,9 @@ import redis
 from argon2 import PasswordHasher
 from jinja2 import Environment
 from jinja2.bccache import Bucket, BytecodeCache
+from litestar.handlers import base as handlers
+from litestar.utils import signature
+from litestar.utils.signature import ParsedSignature
 from pydantic import SecretStr
 from seatweb.server.embedded import running_backends
 from seatweb.settings import Backends, Settings
@@ -48,6 +54,25 @@ class Compiled(BytecodeCache):
 
 
 vars(rendering)["Environment"] = partial(Environment, bytecode_cache=Compiled())
+
+
+class Signatures:
+    """Reads each handler's signature once; Litestar would read all of them again for each site, and copy them."""
+
+    def __init__(self) -> None:
+        self._known: dict[object, ParsedSignature] = {}
+
+    def from_fn(self, fn: Any, namespace: dict[str, Any]) -> ParsedSignature:
+        if not hasattr(fn, "__code__"):
+            return ParsedSignature.from_fn(fn, namespace)
+        key = (fn.__code__, ismethod(fn), *namespace.items())
+        if key not in self._known:
+            self._known[key] = ParsedSignature.from_fn(fn, namespace)
+        return self._known[key]
+
+
+vars(handlers)["ParsedSignature"] = Signatures()
+vars(signature)["deepcopy"] = lambda value: value  # of the parts of a signature, which are immutable
 
 # Fixtures that need PostgreSQL, Redis or a whole Seatweb. Tests in the folders that `_is_quick` lists start their own.
 SERVER_FIXTURES = {"_keeper", "_redis_database", "empty_database_url", "own", "browser"}
@@ -94,6 +119,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and _is_quick(item):
             item.add_marker("quick")
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage more rarely, and exempt what is loaded so far: it stays, and looking through it takes time."""
+    gc.freeze()
+    gc.set_threshold(10_000)
 
 
 def _is_quick(item: pytest.Function) -> bool:

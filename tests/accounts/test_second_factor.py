@@ -370,8 +370,8 @@ async def test_an_answer_that_is_too_long_is_not_parsed(env: Env) -> None:
     device = await env.add_passkey()
     for padding, accepted in ((" " * 4000, True), (" " * LONGEST_ANSWER, False)):
         options, challenge = await env.passkeys.options_to_use(HERE, "sign_in")
-        sign_in_flow = env.sign_in_flow.with_passkey(HERE, challenge, device.get(options) + padding)
-        assert await outcomes(sign_in_flow) == {"done" if accepted else "BadCredentials": 1}
+        signing_in = env.sign_in_flow.with_passkey(HERE, challenge, device.get(options) + padding)
+        assert await outcomes(signing_in) == {"done" if accepted else "BadCredentials": 1}
         options, challenge = await env.passkeys.options_to_add(HERE, env.ada.user)
         adding = env.passkeys.add(env.ada, HERE, challenge, Authenticator().create(options) + padding, "")
         assert await outcomes(adding) == {"done" if accepted else "InvalidInput": 1}

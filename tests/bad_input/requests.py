@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import quote_from_bytes
 
@@ -137,6 +138,7 @@ class Draft:
                 return b"application/x-www-form-urlencoded", urlencoded(self.fields)
 
 
+@lru_cache(1024)
 def quoted(value: bytes) -> bytes:
     """Return the value percent-encoded, for URLs and forms."""
     return quote_from_bytes(value, safe="").encode()

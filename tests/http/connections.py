@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 
 from tests.support import Site
 
-SECONDS = 10
+SECONDS = 60
 
 
 @asynccontextmanager
 async def connected(site: Site) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """Yield a connection, for ten seconds at most."""
+    """Yield a connection, for a minute at most."""
     reader, writer = await asyncio.open_connection(*site.socket.getsockname())
     try:
         async with asyncio.timeout(SECONDS):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import asyncpg
-import pytest
 
 from tests.support import Site, Visitor
 
@@ -34,19 +33,20 @@ async def test_a_request_for_a_foreign_host_can_neither_read_nor_register(
     assert await connection.fetchval("select count(*) from users") == 0
 
 
-@pytest.mark.parametrize(
-    "host",
-    ["localhost", "LOCALHOST:1", "localhost.", "a.localhost:8000", "127.0.0.1:8000", "[::1]:8000", "10.0.0.5"],
-)
-async def test_localhost_and_ip_addresses_are_always_accepted(site: Site, host: str) -> None:
-    assert await status(site.visitor(), host) == 200
+async def test_localhost_and_ip_addresses_are_always_accepted(site: Site) -> None:
+    for host in (
+        *("localhost", "LOCALHOST:1", "localhost.", "a.localhost:8000"),
+        *("127.0.0.1:8000", "[::1]:8000", "10.0.0.5"),
+    ):
+        assert await status(site.visitor(), host) == 200, host
 
 
-@pytest.mark.parametrize(
-    "host", ["localhost.evil.example", "evil-localhost", "1.2.3", "127.0.0.1.evil.example", "0x7f000001", "2130706433"]
-)
-async def test_lookalike_hosts_are_refused(site: Site, host: str) -> None:
-    assert await status(site.visitor(), host) == 421
+async def test_lookalike_hosts_are_refused(site: Site) -> None:
+    for host in (
+        *("localhost.evil.example", "evil-localhost", "127.0.0.1.evil.example"),
+        *("1.2.3", "0x7f000001", "2130706433"),
+    ):
+        assert await status(site.visitor(), host) == 421, host
 
 
 async def test_the_public_host_and_the_listed_names_are_accepted(start_site: Callable[..., Site]) -> None:

@@ -108,7 +108,7 @@ async def test_calls_fail_in_time_while_redis_is_frozen_and_work_again_afterward
             async with asyncio.timeout(30):
                 while (probe := await under_way(echo)) is None:  # calls fail at once while the circuit breaker is open
                     await asyncio.sleep(0.01)
-            beside_it = asyncio.create_task(echo(["beside it"], ["1"]))
+            beside_it = asyncio.ensure_future(echo(["beside it"], ["1"]))
             ended = [await one for one in asyncio.as_completed([named(probe), named(beside_it)])]
             assert ended == [beside_it, probe]
         finally:
@@ -116,16 +116,16 @@ async def test_calls_fail_in_time_while_redis_is_frozen_and_work_again_afterward
         await within(30, answers)
 
 
-async def named(asked: asyncio.Task[Any]) -> asyncio.Task[Any]:
+async def named(asked: asyncio.Future[Any]) -> asyncio.Future[Any]:
     """Return the call once Redis has turned out to be away."""
     with pytest.raises(RedisAway):
         await asked
     return asked
 
 
-async def under_way(echo: Any) -> asyncio.Task[Any] | None:
+async def under_way(echo: Any) -> asyncio.Future[Any] | None:
     """Return a call that is in flight to Redis; None if it was refused before it was sent."""
-    asked = asyncio.create_task(echo(["probe"], ["1"]))
+    asked = asyncio.ensure_future(echo(["probe"], ["1"]))
     for _ in range(3):
         await asyncio.sleep(0)
     if not asked.done():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from itertools import product
 
 import asyncpg
 import pytest
@@ -39,55 +40,54 @@ async def test_a_new_password_ends_every_other_session(site: Site, connection: a
     assert actions.count("password_change") == 1
 
 
-async def by_form(visitor: Visitor) -> bool:
-    return (await visitor.login("ada", OLD)).status_code == 303
+async def by_form(visitor: Visitor, username: str) -> bool:
+    return (await visitor.login(username, OLD)).status_code == 303
 
 
-async def by_api(visitor: Visitor) -> bool:
-    credentials = {"username": "ada", "password": OLD}
+async def by_api(visitor: Visitor, username: str) -> bool:
+    credentials = {"username": username, "password": OLD}
     return (await visitor.http.post("/auth/login", json=credentials)).status_code == 200
 
 
-@pytest.mark.parametrize("sign_in", [by_form, by_api])
-@pytest.mark.parametrize(
-    "change", ["update users set password_hash = 'another'", "update users set disabled_at = now()"]
-)
 async def test_signing_in_while_the_password_changes_starts_no_session(
-    site: Site,
-    connection: asyncpg.Connection,
-    database_url: str,
-    sign_in: Callable[[Visitor], Awaitable[bool]],
-    change: str,
+    site: Site, connection: asyncpg.Connection, database_url: str, subtests: pytest.Subtests
 ) -> None:
-    await site.visitor().register("ada")
-    thief = site.visitor()
-    await thief.csrf()
-    async with connection.transaction():
-        await connection.execute(change)
-        sign_in_flow = asyncio.ensure_future(sign_in(thief))
-        await until_blocked(database_url, sign_in_flow)  # after the password was verified
-    assert not await sign_in_flow
-    assert await connection.fetchval("select count(*) from sessions") == 1  # from registering
+    cases = product((by_form, by_api), ("set password_hash = 'another'", "set disabled_at = now()"))
+    for number, (sign_in, change) in enumerate(cases):
+        with subtests.test(sign_in=sign_in.__name__, change=change):
+            name = f"ada{number}"
+            await site.visitor().register(name)
+            thief = site.visitor()
+            await thief.csrf()
+            async with connection.transaction():
+                await connection.execute(f"update users {change} where username = $1", name)
+                signing_in = asyncio.ensure_future(sign_in(thief, name))
+                await until_blocked(database_url, signing_in)  # after the password was verified
+            assert not await signing_in
+            assert await connection.fetchval("select count(*) from sessions") == number + 1  # from registering
 
 
-@pytest.mark.parametrize(
-    ("password", "new_password", "field"),
-    [("wrong", NEW, "password"), ("", NEW, "password"), (OLD, "", "new_password"), (OLD, OLD, "new_password"),
-     (OLD, "x" * 129, "new_password")],
-)  # fmt: skip
 async def test_invalid_input_is_explained_beside_its_field_and_changes_nothing(
-    site: Site, connection: asyncpg.Connection, password: str, new_password: str, field: str
+    site: Site, connection: asyncpg.Connection, subtests: pytest.Subtests
 ) -> None:
     here, there = site.visitor(), site.visitor()
     await here.register("ada")
     await there.login("ada")
-    answer = await here.post("/account/password", password=password, new_password=new_password)
-    assert answer.status_code == 422
-    wrong = one(soup(answer), f"input[name={field}]")
-    assert wrong["aria-invalid"] == "true"
-    assert not any(tag.get("value") for tag in soup(answer).select("input[type=password]"))
-    assert (await there.get("/account")).status_code == 200
-    assert await connection.fetchval("select count(*) from audit where action = 'password_change'") == 0
+    for password, new_password, field in (
+        ("wrong", NEW, "password"),
+        ("", NEW, "password"),
+        (OLD, "", "new_password"),
+        (OLD, OLD, "new_password"),
+        (OLD, "x" * 129, "new_password"),
+    ):
+        with subtests.test(password=password, new_password=new_password):
+            answer = await here.post("/account/password", password=password, new_password=new_password)
+            assert answer.status_code == 422
+            wrong = one(soup(answer), f"input[name={field}]")
+            assert wrong["aria-invalid"] == "true"
+            assert not any(tag.get("value") for tag in soup(answer).select("input[type=password]"))
+            assert (await there.get("/account")).status_code == 200
+            assert await connection.fetchval("select count(*) from audit where action = 'password_change'") == 0
 
 
 async def test_changing_the_password_requires_signing_in(site: Site) -> None:
@@ -96,12 +96,8 @@ async def test_changing_the_password_requires_signing_in(site: Site) -> None:
     assert (await visitor.post("/account/password", password=OLD, new_password=NEW)).status_code == 303
 
 
-@pytest.mark.parametrize(
-    "password",
-    ["password1", "PassWord1", "qwertyuiop", "Grace Hopper", "xGrace Hopper1", "Seatweb1", "12seatweb", "ReadingRoom1"],
-)
 async def test_in_service_passwords_that_are_easy_to_guess_are_refused(
-    start_site: Callable[..., Site], connection: asyncpg.Connection, password: str
+    start_site: Callable[..., Site], connection: asyncpg.Connection, subtests: pytest.Subtests
 ) -> None:
     # DATABASE_URL puts the site in service; the servers are still those of the test.
     site = start_site(
@@ -109,10 +105,15 @@ async def test_in_service_passwords_that_are_easy_to_guess_are_refused(
         JWT_SECRET="k7Qd0vJr1mZp8sXw4tYb6nEh3uGf9aLc",
         SEATWEB_SITE_NAME="Reading Room",
     )
-    answer = await site.visitor().register("Grace Hopper", password)
-    assert answer.status_code == 422
-    assert one(soup(answer), "#password-error").get_text(strip=True)
-    assert await connection.fetchval("select count(*) from users") == 0
+    for password in (
+        *("password1", "PassWord1", "qwertyuiop", "Grace Hopper", "xGrace Hopper1"),
+        *("Seatweb1", "12seatweb", "ReadingRoom1"),
+    ):
+        with subtests.test(password):
+            answer = await site.visitor().register("Grace Hopper", password)
+            assert answer.status_code == 422
+            assert one(soup(answer), "#password-error").get_text(strip=True)
+            assert await connection.fetchval("select count(*) from users") == 0
     assert (await site.visitor().register("Grace Hopper", "Grace Hopper drinks tea")).status_code == 303
 
 

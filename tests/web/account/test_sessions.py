@@ -133,14 +133,16 @@ async def test_the_account_page_lists_sessions_and_ends_them(site: Site) -> None
     assert len(rows(soup(await here.get("/account")))) == 1
 
 
-@pytest.mark.parametrize("agent", ["", "\\", "a" * 5000, "<script>alert(1)</script>", "Ünïcode/1"])
-async def test_every_user_agent_gets_a_device_name(site: Site, agent: str) -> None:
-    visitor = site.visitor(headers={"user-agent": agent.encode()})
-    await visitor.register("ada")
-    page = await visitor.get("/account")
-    assert page.status_code == 200
-    assert "<script>alert" not in page.text
-    assert one(soup(page), ".sign-in b").get_text(strip=True)
+async def test_every_user_agent_gets_a_device_name(site: Site, subtests: pytest.Subtests) -> None:
+    agents = ("", "\\", "a" * 5000, "<script>alert(1)</script>", "Ünïcode/1")
+    for number, agent in enumerate(agents):
+        with subtests.test(agent[:30]):
+            visitor = site.visitor(headers={"user-agent": agent.encode()})
+            await visitor.register(f"ada{number}")
+            page = await visitor.get("/account")
+            assert page.status_code == 200
+            assert "<script>alert" not in page.text
+            assert one(soup(page), ".sign-in b").get_text(strip=True)
 
 
 async def test_users_cannot_end_another_users_session(site: Site, connection: asyncpg.Connection) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
+from itertools import product
 from typing import TypeAlias
 
 import asyncpg
@@ -22,6 +23,7 @@ from tests.web.admin.test_people import make_admin
 OLD, NEW, OTHER = "correct horse battery", "a staple for the battery", "one more staple"
 SESSIONS_END = "update sessions set ended_at = now()"
 PASSWORD_CHANGES = "update users set password_hash = 'another'"
+DISABLED = "update users set disabled_at = now()"
 
 Answer: TypeAlias = httpx.Response
 
@@ -57,27 +59,24 @@ def delete_account(visitor: Visitor) -> Awaitable[Answer]:
     return visitor.post("/account/delete", password=OLD)
 
 
-@pytest.mark.parametrize("act", [change_password, delete_account])
-@pytest.mark.parametrize(("change", "status"), [(SESSIONS_END, 303), (PASSWORD_CHANGES, 422)])
 async def test_the_old_password_does_nothing_once_it_is_replaced_or_the_session_has_ended(
-    site: Site,
-    connection: asyncpg.Connection,
-    database_url: str,
-    ada: Visitor,
-    act: Callable[[Visitor], Awaitable[Answer]],
-    change: str,
-    status: int,
+    site: Site, connection: asyncpg.Connection, database_url: str, subtests: pytest.Subtests
 ) -> None:
-    await ada.csrf()
-    answer = await answer_with_change_between(connection, database_url, act(ada), change)
-    assert answer.status_code == status
-    if status == 303:
-        assert answer.headers["location"].startswith("/login")
-    else:
-        assert "changed a moment ago" in one(soup(answer), "#password-error").get_text()
-    actions = {row["action"] for row in await connection.fetch("select action from audit")}
-    assert not actions & {"password_change", "delete_account"}
-    assert await connection.fetchval("select count(*) from users where deleted_at is null") == 1
+    cases = product((change_password, delete_account), ((SESSIONS_END, 303), (PASSWORD_CHANGES, 422)))
+    for number, (act, (change, status)) in enumerate(cases):
+        with subtests.test(act=act.__name__, change=change):
+            ada = site.visitor()
+            await ada.register(f"ada{number}", OLD)
+            await ada.csrf()
+            answer = await answer_with_change_between(connection, database_url, act(ada), change)
+            assert answer.status_code == status
+            if status == 303:
+                assert answer.headers["location"].startswith("/login")
+            else:
+                assert "changed a moment ago" in one(soup(answer), "#password-error").get_text()
+            actions = {row["action"] for row in await connection.fetch("select action from audit")}
+            assert not actions & {"password_change", "delete_account"}
+            assert await connection.fetchval("select count(*) from users where deleted_at is not null") == 0
 
 
 async def test_a_thief_with_the_old_password_cannot_override_a_reset(
@@ -144,40 +143,40 @@ async def make_codes(visitor: Visitor) -> Awaitable[Answer]:
     return visitor.post(f"{FACTORS}/recovery-codes")
 
 
-@pytest.mark.parametrize("prepare", [begin_app, confirm_app, remove_app, make_codes])
-@pytest.mark.parametrize("change", [SESSIONS_END, "update users set disabled_at = now()"])
 async def test_an_ended_session_cannot_change_the_second_factor(
-    site: Site,
-    connection: asyncpg.Connection,
-    database_url: str,
-    ada: Visitor,
-    prepare: Callable[[Visitor], Awaitable[Awaitable[Answer]]],
-    change: str,
+    site: Site, connection: asyncpg.Connection, database_url: str, subtests: pytest.Subtests
 ) -> None:
-    action = await prepare(ada)
-    before = [await connection.fetch(f"select * from {name}") for name in ("totp_secrets", "recovery_codes", "audit")]  # noqa: S608
-    answer = await answer_with_change_between(connection, database_url, action, change)
-    assert (answer.status_code, answer.headers["location"][:6]) == (303, "/login")
-    after = [await connection.fetch(f"select * from {name}") for name in ("totp_secrets", "recovery_codes", "audit")]  # noqa: S608
-    assert after == before
+    async def rows() -> list[list[asyncpg.Record]]:
+        tables = ("totp_secrets", "recovery_codes", "audit")
+        return [await connection.fetch(f"select * from {name} order by 1, 2") for name in tables]  # noqa: S608
+
+    cases = product((begin_app, confirm_app, remove_app, make_codes), (SESSIONS_END, DISABLED))
+    for number, (prepare, change) in enumerate(cases):
+        with subtests.test(prepare=prepare.__name__, change=change):
+            ada = site.visitor()
+            await ada.register(f"ada{number}", OLD)
+            action = await prepare(ada)
+            before = await rows()
+            answer = await answer_with_change_between(connection, database_url, action, change)
+            assert (answer.status_code, answer.headers["location"][:6]) == (303, "/login")
+            assert await rows() == before
 
 
 # Administrators
 
 
-@pytest.mark.parametrize("action", ["disable", "enable", "reset-code"])
-@pytest.mark.parametrize(
-    ("change", "status"),
-    [("update users set role = 'user'", 403), (SESSIONS_END, 303), ("update users set disabled_at = now()", 303)],
-)
 async def test_an_administrator_who_lost_the_role_or_the_session_changes_nothing(
-    site: Site, connection: asyncpg.Connection, database_url: str, action: str, change: str, status: int
+    site: Site, connection: asyncpg.Connection, database_url: str, subtests: pytest.Subtests
 ) -> None:
-    async with site.people(2, prefix="root") as (admin, other):
-        await make_admin(connection, admin)
-        site.confirm(admin)
-        assert other.user
-        acting = admin.post(f"/admin/people/{other.user.id}/{action}")
-        assert (await answer_with_change_between(connection, database_url, acting, change)).status_code == status
-        assert await connection.fetchval("select count(*) from password_resets") == 0
-        assert await connection.fetchval("select count(*) from audit where actor_id is not null") == 0
+    changes = (("update users set role = 'user'", 403), (SESSIONS_END, 303), (DISABLED, 303))
+    for number, (action, (change, status)) in enumerate(product(("disable", "enable", "reset-code"), changes)):
+        async with site.people(2, prefix=f"root{number}-") as (admin, other):
+            with subtests.test(action, change=change):
+                await make_admin(connection, admin)
+                site.confirm(admin)
+                assert other.user
+                acting = admin.post(f"/admin/people/{other.user.id}/{action}")
+                answer = await answer_with_change_between(connection, database_url, acting, change)
+                assert answer.status_code == status
+                assert await connection.fetchval("select count(*) from password_resets") == 0
+                assert await connection.fetchval("select count(*) from audit where actor_id is not null") == 0

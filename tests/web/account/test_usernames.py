@@ -49,31 +49,36 @@ async def skeletons(connection: asyncpg.Connection) -> dict[str, set[str]]:
     return {row["username"]: set(row["skeletons"]) for row in rows}
 
 
-@pytest.mark.parametrize("blank", BLANK)
-async def test_a_blank_character_is_refused(site: Site, connection: asyncpg.Connection, blank: str) -> None:
-    await site.visitor().register("ada")
-    error = error_of(await site.visitor().register(f"ada{blank}"))
-    assert f"Remove character 4 (U+{ord(blank):04X})" in error
-    problem = refused(await by_api(site, f"ada{blank}"), 422, "invalid_input", "username")
-    assert problem["errors"] == [{"field": "username", "message": error}]
-    assert await names(connection) == ["ada"]
-
-
-@pytest.mark.parametrize(("first", "again"), ALIKE)
-async def test_a_name_that_looks_like_another_is_taken(
-    site: Site, connection: asyncpg.Connection, first: str, again: str
+async def test_a_blank_character_is_refused(
+    site: Site, connection: asyncpg.Connection, subtests: pytest.Subtests
 ) -> None:
-    await site.visitor().register(first)
-    answer = await site.visitor().register(again)
-    assert error_of(answer) == (
-        "That username looks the same as one that is taken. Choose another, such as your full name."
-    )
-    assert one(soup(answer), "input[name=username]")["value"] == again
-    problem = refused(await by_api(site, again), 409, "username_taken")
-    assert problem["detail"] == "That username looks the same as one that is taken."
-    assert await names(connection) == [first]
-    assert await connection.fetchval("select count(*) from audit where action = 'register'") == 1
-    assert (await site.visitor().login(again)).status_code == 422  # it is not another spelling of the name
+    await site.visitor().register("ada")
+    for blank in BLANK:
+        with subtests.test(ascii(blank)):
+            error = error_of(await site.visitor().register(f"ada{blank}"))
+            assert f"Remove character 4 (U+{ord(blank):04X})" in error
+            problem = refused(await by_api(site, f"ada{blank}"), 422, "invalid_input", "username")
+            assert problem["errors"] == [{"field": "username", "message": error}]
+            assert await names(connection) == ["ada"]
+
+
+async def test_a_name_that_looks_like_another_is_taken(
+    site: Site, connection: asyncpg.Connection, subtests: pytest.Subtests
+) -> None:
+    for first, _ in ALIKE:
+        await site.visitor().register(first)
+    for first, again in ALIKE:
+        with subtests.test(first):
+            answer = await site.visitor().register(again)
+            assert error_of(answer) == (
+                "That username looks the same as one that is taken. Choose another, such as your full name."
+            )
+            assert one(soup(answer), "input[name=username]")["value"] == again
+            problem = refused(await by_api(site, again), 409, "username_taken")
+            assert problem["detail"] == "That username looks the same as one that is taken."
+            assert (await site.visitor().login(again)).status_code == 422  # it is not another spelling of the name
+    assert await names(connection) == [first for first, _ in ALIKE]
+    assert await connection.fetchval("select count(*) from audit where action = 'register'") == len(ALIKE)
 
 
 async def test_concurrent_registrations_of_lookalikes_create_one_account(

@@ -8,7 +8,6 @@ from typing import Any
 
 import asyncpg
 import httpx
-import pytest
 from seatweb.accounts.administration import AccountAdministration
 from seatweb.accounts.errors import CONSTRAINTS
 from seatweb.accounts.model import Role
@@ -131,13 +130,13 @@ async def test_an_administrator_disables_and_enables_an_account(site: Site, conn
     assert [tuple(row) for row in rows] == [("disable", admin.user.id), ("enable", admin.user.id)]
 
 
-@pytest.mark.parametrize("name", ["%", "_", "\\", "e%", "'", "\u0301"])
-async def test_search_takes_special_characters_literally(site: Site, connection: asyncpg.Connection, name: str) -> None:
+async def test_search_takes_special_characters_literally(site: Site, connection: asyncpg.Connection) -> None:
     async with site.people(2, prefix="eve") as (admin, _):
         await make_admin(connection, admin)
-        answer = await admin.http.get("/admin/people", params={"name": name})
-        assert answer.status_code == 200
-        assert not soup(answer).select(".person-name b")
+        for name in ("%", "_", "\\", "e%", "'", "\u0301"):
+            answer = await admin.http.get("/admin/people", params={"name": name})
+            assert answer.status_code == 200, name
+            assert not soup(answer).select(".person-name b"), name
 
 
 async def test_the_list_of_accounts_is_paginated(site: Site, connection: asyncpg.Connection) -> None:
