@@ -125,7 +125,7 @@ async def named(asked: asyncio.Future[Any]) -> asyncio.Future[Any]:
 
 async def under_way(echo: Any) -> asyncio.Future[Any] | None:
     """Return a call that is in flight to Redis; None if it was refused before it was sent."""
-    asked = asyncio.ensure_future(echo(["probe"], ["1"]))
+    asked: asyncio.Future[Any] = asyncio.ensure_future(echo(["probe"], ["1"]))
     for _ in range(3):
         await asyncio.sleep(0)
     if not asked.done():
