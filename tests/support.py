@@ -338,7 +338,7 @@ async def within(seconds: float, check: Callable[[], Awaitable[bool]]) -> None:
 
 async def until_definite(ask: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
     """Return the first answer that is not 503; retry as Retry-After says, since a 503 does not mean no."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (answer := await ask()).status_code == 503:
             await asyncio.sleep(int(answer.headers["retry-after"]))
     return answer

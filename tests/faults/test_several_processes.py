@@ -32,7 +32,7 @@ from tests.faults.support import (
     with_redis,
 )
 from tests.faults.test_serve import Seatweb
-from tests.support import NO_LIMITS, Clock, Site, Visitor, one, soup, together, until
+from tests.support import NO_LIMITS, Clock, Site, Visitor, one, soup, together, until, until_definite
 
 DAY = "2026-11-23"
 READERS = 100
@@ -92,7 +92,7 @@ async def test_a_hundred_readers_of_an_uncached_day_cause_one_read_per_process(
         async def look(visitor: Visitor) -> httpx.Response:
             answer = await visitor.get(f"/days/{DAY}")
             reads.answered += 1
-            return answer
+            return answer if answer.status_code != 503 else await until_definite(lambda: visitor.get(f"/days/{DAY}"))
 
         async def everyone_looks() -> list[str]:
             reads.count = reads.answered = 0
@@ -102,8 +102,8 @@ async def test_a_hundred_readers_of_an_uncached_day_cause_one_read_per_process(
 
         assert await everyone_looks() == ["free", "free"]
         assert 1 <= reads.count <= 2
-        booked = await people[2].book(clock.today, 7)
-        assert booked.status_code == 303
+        booked = await until_definite(lambda: people[2].book(clock.today, 7))
+        assert booked.status_code in {303, 409}  # 409 if the first attempt succeeded after all
         assert (await everyone_looks())[0] == "taken"  # the other process may not know yet
         assert 1 <= reads.count <= 2
 

@@ -29,7 +29,7 @@ def seatweb(environment: dict[str, str], *arguments: str, code: int = 0) -> list
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == code, done.stderr

@@ -26,7 +26,7 @@ READY = re.compile(r"Seatweb is ready at (http://\S+)\n")
 def run(*command: str | Path, cwd: Path) -> str:
     """Run a command that must succeed, and return its output."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -109,15 +109,15 @@ async def test_calls_fail_in_time_while_redis_is_frozen_and_work_again_afterward
                 while (probe := await under_way(echo)) is None:  # calls fail at once while the circuit breaker is open
                     await asyncio.sleep(0.01)
             beside_it = asyncio.ensure_future(echo(["beside it"], ["1"]))
-            ended = [await one for one in asyncio.as_completed([named(probe), named(beside_it)])]
+            ended = [await one for one in asyncio.as_completed([refused(probe), refused(beside_it)])]
             assert ended == [beside_it, probe]
         finally:
             own.thaw()
         await within(30, answers)
 
 
-async def named(asked: asyncio.Future[Any]) -> asyncio.Future[Any]:
-    """Return the call once Redis has turned out to be away."""
+async def refused(asked: asyncio.Future[Any]) -> asyncio.Future[Any]:
+    """Return the call once it has failed because Redis is away."""
     with pytest.raises(RedisAway):
         await asked
     return asked
