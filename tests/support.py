@@ -17,6 +17,7 @@ from typing import Any, Self, TypeVar
 import asyncpg
 import httpx
 import jwt
+import pytest
 import uvicorn
 from argon2 import PasswordHasher
 from bs4 import BeautifulSoup, Tag
@@ -101,7 +102,7 @@ class Site:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        if not self._ready.wait(20) or not self._server.started:
+        if not self._ready.wait(60) or not self._server.started:
             raise RuntimeError("the site did not start")
         return self
 
@@ -302,7 +303,7 @@ def run(action: Coroutine[Any, Any, T]) -> T:
         return executor.submit(asyncio.run, action).result()
 
 
-async def until(condition: Callable[[], Any], seconds: float = 10) -> None:
+async def until(condition: Callable[[], Any], seconds: float = 30) -> None:
     """Wait until the condition is true; fail after `seconds`."""
     async with asyncio.timeout(seconds):
         while not condition():
@@ -316,9 +317,16 @@ async def within(seconds: float, check: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(0.02)
 
 
+def promised(seconds: float) -> pytest.MarkDecorator:
+    """Run a test twice: as an ordinary test, with `seconds` that are enough on a busy machine; and as a timing test."""
+    return pytest.mark.parametrize(
+        "seconds", [pytest.param(60, id="patient"), pytest.param(seconds, id="promised", marks=pytest.mark.timing)]
+    )
+
+
 async def until_definite(ask: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
     """Return the first answer that is not 503; retry as Retry-After says, since a 503 does not mean no."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (answer := await ask()).status_code == 503:
             await asyncio.sleep(int(answer.headers["retry-after"]))
     return answer
@@ -352,7 +360,7 @@ async def until_blocked(database_url: str, *tasks: asyncio.Future[Any]) -> None:
         return bool(count >= len(tasks))
 
     try:
-        await within(10, all_wait)
+        await within(30, all_wait)
         assert not any(task.done() for task in tasks)
     finally:
         await watcher.close()
