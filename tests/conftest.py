@@ -25,6 +25,9 @@ from litestar.handlers import base as handlers
 from litestar.utils import signature
 from litestar.utils.signature import ParsedSignature
 from pydantic import SecretStr
+from seatweb.accounts import failed_sign_ins
+from seatweb.booking import turns
+from seatweb.http import deadline
 from seatweb.server.embedded import running_backends
 from seatweb.settings import Backends, Settings
 from seatweb.storage import database
@@ -77,6 +80,7 @@ vars(signature)["deepcopy"] = lambda value: value  # of the parts of a signature
 # Fixtures that need PostgreSQL, Redis or a whole Seatweb. Tests in the folders that `_is_quick` lists start their own.
 SERVER_FIXTURES = {"_keeper", "_redis_database", "empty_database_url", "own", "browser"}
 QUICK_MODULES = {"server/test_settings.py"}
+PATIENT_FOLDERS = {"accounts", "api", "booking", "http", "limits", "web"}
 # The seed for choosing bad input: it changes every day. Set it to repeat an earlier day's input.
 os.environ.setdefault("SEATWEB_TEST_SEED", f"{datetime.now(UTC):%Y-%m-%d}")
 SERVERS = pytest.StashKey[ExitStack]()
@@ -182,6 +186,46 @@ def patient_with_redis(monkeypatch: pytest.MonkeyPatch) -> None:
 def patient_with_database(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lengthen the wait for a database connection, so that a rush on a busy machine does not end in 503s."""
     monkeypatch.setattr(database, "ACQUIRE_SECONDS", 30)
+
+
+@pytest.fixture
+def patient(patient_with_redis: None, patient_with_database: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lengthen the timeouts of sites, which a busy machine may exceed."""
+    monkeypatch.setattr(deadline, "DEADLINE_SECONDS", 60)
+    monkeypatch.setattr(database, "STATEMENT_SECONDS", 60)
+    for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
+        monkeypatch.setitem(database.SERVER_SETTINGS, name, "50000")
+    for name in ("ACQUIRE_SECONDS", "TURN_SECONDS"):
+        monkeypatch.setattr(turns, name, 30)
+
+
+@pytest.fixture(autouse=True)
+def _patient(request: pytest.FixtureRequest) -> None:
+    """Be patient in these folders, except in timing tests; the tests in others choose for themselves."""
+    folder = request.path.relative_to(Path(__file__).parent).parts[0]
+    if folder in PATIENT_FOLDERS and not _is_timing(request):
+        request.getfixturevalue("patient")
+
+
+@pytest.fixture
+def impatient_with_database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the waits for a connection, a turn and a lock, in tests in which they end; not in timing tests."""
+    if _is_timing(request):
+        return
+    monkeypatch.setattr(database, "ACQUIRE_SECONDS", 0.3)
+    for name in ("ACQUIRE_SECONDS", "TURN_SECONDS"):
+        monkeypatch.setattr(turns, name, 0.3)
+    monkeypatch.setitem(database.SERVER_SETTINGS, "lock_timeout", "700")
+
+
+def _is_timing(request: pytest.FixtureRequest) -> bool:
+    return request.node.get_closest_marker("timing") is not None
+
+
+@pytest.fixture
+def short_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the time that a sign-in waits for others in progress before it is refused."""
+    monkeypatch.setattr(failed_sign_ins, "RETRY_SECONDS", 0.001)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from typing import Any, Self, TypeVar
 import asyncpg
 import httpx
 import jwt
+import pytest
 import uvicorn
 from argon2 import PasswordHasher
 from bs4 import BeautifulSoup, Tag
@@ -334,6 +335,13 @@ async def within(seconds: float, check: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(seconds):
         while not await check():
             await asyncio.sleep(0.02)
+
+
+def promised(seconds: float) -> pytest.MarkDecorator:
+    """Run a test twice: as an ordinary test, with `seconds` that are enough on a busy machine; and as a timing test."""
+    return pytest.mark.parametrize(
+        "seconds", [pytest.param(60, id="patient"), pytest.param(seconds, id="promised", marks=pytest.mark.timing)]
+    )
 
 
 async def until_definite(ask: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:

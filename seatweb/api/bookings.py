@@ -54,7 +54,7 @@ class BookingController(Controller):
     @post(
         "/",
         operation_id="book",
-        responses={201: ResponseSpec(BookingOut, description="The booking."), **REFUSED},
+        responses={201: ResponseSpec(BookingOut, description="The booking.", generate_examples=False), **REFUSED},
     )
     async def book(
         self,

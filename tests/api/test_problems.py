@@ -175,6 +175,7 @@ STORIES: Final[dict[str, tuple[int, Callable[[Scene], Awaitable[httpx.Response]]
 }
 
 
+@pytest.mark.usefixtures("short_retries")
 @pytest.mark.parametrize("code", STORIES)
 async def test_every_code_is_returned_as_a_problem(
     programs: Programs,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import date, timedelta
@@ -13,6 +12,7 @@ import asyncpg
 import pytest
 from seatweb.accounts import queries as account_queries
 from seatweb.accounts.model import User
+from seatweb.booking import turns
 from seatweb.booking.bookings import Bookings
 from seatweb.booking.day_views import DayViews
 from seatweb.booking.errors import (
@@ -26,11 +26,11 @@ from seatweb.booking.errors import (
     SectionNotFound,
 )
 from seatweb.booking.model import Booking, Status
-from seatweb.booking.turns import TURN_SECONDS
 from seatweb.booking.window import DAYS_AHEAD
 from seatweb.errors import SeatwebError
 from seatweb.limits.limits import Rules
 from seatweb.settings import Limit
+from seatweb.storage import database as database_module
 from seatweb.storage.database import Database
 from seatweb.storage.redis import RedisClient
 
@@ -149,6 +149,7 @@ async def test_bookings_are_refused_in_time_when_the_seat_check_gets_no_answer(
 ) -> None:
     """Both the booking that runs the check and those that arrive while it is running."""
     await bookings.book(users[0], 7, clock.today)
+    monkeypatch.setattr(turns, "ACQUIRE_SECONDS", 0.1)
     run, started, released = database.run, asyncio.Event(), asyncio.Event()
 
     async def stuck(*work: Any) -> Any:
@@ -157,12 +158,13 @@ async def test_bookings_are_refused_in_time_when_the_seat_check_gets_no_answer(
         return await run(*work)
 
     monkeypatch.setattr(database, "run", stuck)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         first = asyncio.ensure_future(outcomes([bookings.book(users[1], 7, clock.today)]))
         await started.wait()
         assert await outcomes([bookings.book(user, 7, clock.today) for user in users[2:]]) == {"overloaded": 10}
         assert await first == {"overloaded": 1}
         released.set()
+        monkeypatch.setattr(turns, "ACQUIRE_SECONDS", 30)
         assert await outcomes([bookings.book(users[1], 7, clock.today)]) == {"seat_taken": 1}
 
 
@@ -175,26 +177,35 @@ async def test_the_next_user_gets_the_seat_when_the_first_is_refused(
 
 
 async def test_waiting_bookings_fail_together_with_a_first_that_gets_no_connection(
-    bookings: Bookings, database: Database, users: list[User], clock: Clock, connection: asyncpg.Connection
+    bookings: Bookings,
+    database: Database,
+    users: list[User],
+    clock: Clock,
+    connection: asyncpg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """They do not go on waiting for their own turns, which would take 1,000 s here."""
     transaction = connection.transaction()
     await transaction.start()
     await connection.execute("insert into generations values (1, $1, 1)", clock.today)
     blocked = [asyncio.ensure_future(bookings.book(user, n, clock.today)) for n, user in enumerate(users[:8], 1)]
     await until(database._writers.locked)
-    first = asyncio.ensure_future(outcomes([bookings.book(users[8], 20, clock.today)]))
-    await asyncio.sleep(0.8 * TURN_SECONDS)  # it has almost reached its time limit for a connection
-    began = time.monotonic()
-    assert await outcomes([bookings.book(user, 20, clock.today) for user in users[9:]]) == {"overloaded": 3}
-    assert time.monotonic() - began < 0.8 * TURN_SECONDS
-    assert await first == {"overloaded": 1}
+    monkeypatch.setattr(turns, "TURN_SECONDS", 1000)
+    monkeypatch.setattr(database_module, "ACQUIRE_SECONDS", 0.5)
+    async with asyncio.timeout(30):
+        assert await outcomes([bookings.book(user, 20, clock.today) for user in users[8:]]) == {"overloaded": 4}
     await transaction.rollback()
     assert len(await asyncio.gather(*blocked)) == 8
 
 
 @pytest.mark.parametrize("ends", ["gets the seat", "is cancelled", "takes too long"])
 async def test_waiting_bookings_are_answered_however_the_first_one_ends(
-    bookings: Bookings, users: list[User], clock: Clock, connection: asyncpg.Connection, ends: str
+    bookings: Bookings,
+    users: list[User],
+    clock: Clock,
+    connection: asyncpg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    ends: str,
 ) -> None:
     """The first booking waits for the section, which another transaction has locked."""
     transaction = connection.transaction()
@@ -202,11 +213,13 @@ async def test_waiting_bookings_are_answered_however_the_first_one_ends(
     await connection.execute("insert into generations values (1, $1, 1)", clock.today)
     first = asyncio.ensure_future(bookings.book(users[0], 7, clock.today))
     await until_locked(connection)
+    if ends == "takes too long":
+        monkeypatch.setattr(turns, "TURN_SECONDS", 0.5)
     others = asyncio.ensure_future(outcomes([bookings.book(user, 7, clock.today) for user in users[1:]]))
     if ends == "takes too long":
-        began = time.monotonic()
+        turn = bookings._turns._turns[7, clock.today]
+        await until(lambda: len(turn.over._waiters) == 11)  # they wait concurrently, not one after the other
         assert await others == {"overloaded": 11}
-        assert time.monotonic() - began < 2  # they wait concurrently, not one after the other
         await transaction.rollback()
         assert (await first).user_id == users[0].id
         return

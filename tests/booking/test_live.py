@@ -23,7 +23,7 @@ from seatweb.storage.database import Database
 
 from tests.domain import Process
 from tests.faults.support import BROKEN_SECONDS, SECONDS, Event, Stream, hold, live, tag_of
-from tests.support import Clock, Site, Visitor, one, soup, until
+from tests.support import Clock, Site, Visitor, one, promised, soup, until
 
 DAY = "2026-11-23"
 
@@ -45,7 +45,7 @@ def counts(event: Event, section: str = "A") -> tuple[str, str]:
     return one(html, f"#section-{section}-count").get_text(), str(one(html, "#tally")["data-free"])
 
 
-async def test_each_change_by_others_arrives_within_a_second_and_nothing_else(site: Site, clock: Clock) -> None:
+async def test_each_change_by_others_arrives_and_nothing_else(site: Site, clock: Clock) -> None:
     async with site.people(1, prefix="Zoltan") as (zoltan,):
         visitor = site.visitor()
         async with live(visitor, clock.today) as stream:
@@ -76,15 +76,36 @@ async def test_each_change_by_others_arrives_within_a_second_and_nothing_else(si
                 assert not [word for word in ("Zoltan", ">ZO<", token) if word in event.data]
 
 
-async def test_the_expiry_of_a_hold_is_streamed(site: Site, clock: Clock, store: redis.Redis) -> None:
-    async with live(site.visitor(), clock.today) as stream:
+@pytest.mark.timing
+async def test_each_change_arrives_within_a_second(site: Site, clock: Clock) -> None:
+    async with site.people(1) as (ada,), live(site.visitor(), clock.today) as stream:
+        for _ in range(5):
+            token = await hold(ada, clock.today, 7)
+            await stream.shows(7, "held", SECONDS)
+            await ada.post_htmx(f"/days/{DAY}/seats/7/release", token=token)
+            await stream.shows(7, "free", SECONDS)
+            await ada.book(clock.today, 7)
+            await stream.shows(7, "taken", SECONDS)
+            await cancel(ada)
+            await stream.shows(7, "free", SECONDS)
+
+
+async def test_the_expiry_of_a_hold_is_streamed(
+    site: Site, clock: Clock, store: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "POLL_SECONDS", 1000)  # so that nothing but the expiry can free the seat
+
+    def hold_for(milliseconds: int) -> None:
         seconds, microseconds = store.time()
         now = int(seconds) * 1000 + int(microseconds) // 1000
-        store.hset(f"holds:{{{DAY}}}", "7", f"1 some-token {now} {now + 700}")
+        store.hset(f"holds:{{{DAY}}}", "7", f"1 some-token {now} {now + milliseconds}")
         store.publish(CHANNEL, f"someone {DAY}")
-        held = await stream.shows(7, "held")
-        free = await stream.shows(7, "free", 0.7 + SECONDS)
-        assert free.at - held.at > 0.3
+
+    async with live(site.visitor(), clock.today) as stream:
+        hold_for(60_000)
+        await stream.shows(7, "held")
+        hold_for(300)
+        await stream.shows(7, "free")
 
 
 async def test_a_change_whose_signal_was_lost_is_found_by_polling(
@@ -214,15 +235,16 @@ async def test_a_stream_with_an_unknown_tag_gets_whole_sections(
 
 
 async def test_a_stream_that_missed_more_changes_than_are_kept_gets_whole_sections(
-    site: Site, clock: Clock, connection: asyncpg.Connection, store: redis.Redis
+    site: Site, clock: Clock, connection: asyncpg.Connection, store: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(module, "CHANGES_KEPT", 8)
     async with live(site.visitor(), clock.today) as witness:
         tag = await tag_of(site.visitor(), clock.today)
-        for number in range(66):
+        for number in range(10):
             await connection.execute("update seats set closed = $1 where id = 7", number % 2 == 0)
             store.publish(CHANNEL, f"someone {DAY}")
             event = await witness.shows(7, "closed" if number % 2 == 0 else "free")
-            if number == 10:
+            if number == 4:
                 later = event.id
         async with live(site.visitor(), clock.today, since=tag) as stream:
             assert (await stream.shows(7, "free")).targets[0] == "#section-A"
@@ -292,7 +314,7 @@ async def test_a_page_from_another_process_misses_no_booking_made_between_two_re
         assert shown.seats[7].sitter is None
         await channel.view()
         since = channel.number_of(shown.tag)
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(30):
             while (update := await channel.update(since)).view.tag == shown.tag:
                 await asyncio.sleep(0.005)
         assert update.everything or 7 in update.seats
@@ -301,11 +323,12 @@ async def test_a_page_from_another_process_misses_no_booking_made_between_two_re
 # Ends of streams, limits and invalid requests
 
 
-async def test_signing_out_ends_the_stream_within_a_second(site: Site, clock: Clock) -> None:
+@promised(SECONDS)
+async def test_signing_out_ends_the_stream(site: Site, clock: Clock, seconds: float) -> None:
     async with site.people(2) as (ada, grace), live(ada, clock.today) as hers, live(grace, clock.today) as others:
         await ada.post("/logout")
-        await hers.says("bye", "signed-out")
-        await until(lambda: hers.ended, 1)
+        await hers.says("bye", "signed-out", seconds)
+        await until(lambda: hers.ended, seconds)
         assert not hers.broken
         assert not others.ended
 
@@ -319,7 +342,7 @@ async def test_a_quiet_stream_sends_heartbeats_and_ends_with_its_day(
         for _ in range(3):
             await stream.says("status", "live")
         clock.today += timedelta(days=1)
-        await until(lambda: stream.ended, 1)
+        await until(lambda: stream.ended)
         assert not stream.broken
         assert (await site.visitor().http.head(f"/days/{DAY}/live")).status_code == 404
 
@@ -336,7 +359,7 @@ async def test_a_user_can_have_eight_streams_open_at_a_time(site: Site, clock: C
         for _ in range(STREAMS_OF_A_USER + 2):
             await stack.enter_async_context(live(site.visitor(), clock.today))
         await last.aclose()
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(30):
             while (await ada.http.head(f"/days/{DAY}/live")).status_code != 200:
                 await asyncio.sleep(0.01)
         await stack.enter_async_context(live(ada, clock.today))
@@ -425,7 +448,7 @@ async def test_a_stalled_client_delays_nobody_and_gets_its_changes_combined(
                 await quick.shows(1, "closed" if closed else "free")
             last = quick.changes[-1].id
         received = b""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while f"id: {last}\n".encode() not in received[-1_000_000:] or not received.endswith(b"\n\n\r\n"):
                 received += await loop.sock_recv(slow, 1_000_000)
     assert received.count(b"id: ") < 24

@@ -20,6 +20,7 @@ from seatweb.booking.model import DayView
 from seatweb.booking.section_cache import SectionCache
 from seatweb.limits.limits import Limits
 from seatweb.settings import Backends
+from seatweb.storage import redis as redis_module
 from seatweb.storage.database import Database
 from seatweb.storage.outbox import RedisOutbox
 from seatweb.storage.redis import RedisClient, RedisUnusable, check_redis
@@ -27,7 +28,7 @@ from seatweb.storage.statements import Statements
 
 from tests.domain import Process
 from tests.faults.support import running_redis
-from tests.support import Clock, Site
+from tests.support import Clock, Site, promised
 
 
 @pytest.fixture
@@ -212,13 +213,16 @@ async def test_a_refused_redis_password_is_reported(redis_url: str) -> None:
         client.acl_deluser("keeper")
 
 
-async def test_a_slow_redis_does_not_delay_a_page(database: Database, clock: Clock, limits: Limits) -> None:
+@promised(1.2)
+async def test_a_slow_redis_does_not_delay_a_page(
+    database: Database, clock: Clock, limits: Limits, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
     with running_redis() as own:
         async with RedisClient(own.url) as client, RedisOutbox(client) as outbox:
             views = Process(database, client, outbox, clock, limits).views
             await views.day(clock.today)
-            own.pause()
-            async with asyncio.timeout(1.2):
+            own.freeze()
+            monkeypatch.setattr(redis_module, "CALL_SECONDS", 0.5)
+            async with asyncio.timeout(seconds):
                 assert len((await views.day(clock.today, fresh=True)).sections) == 4
                 assert len((await views.day(clock.today, fresh=True)).sections) == 4
-            own.unpause()

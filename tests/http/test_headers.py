@@ -175,7 +175,7 @@ async def raw(site: Site, request: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", site.socket.getsockname()[1])
     writer.write(request)
     writer.write_eof()
-    answer = await asyncio.wait_for(reader.read(), 10)
+    answer = await asyncio.wait_for(reader.read(), 30)
     writer.close()
     return answer
 

@@ -16,7 +16,7 @@ from seatweb.http.tokens import API_AUDIENCE, PAGES_AUDIENCE, RENEWAL_AUDIENCE, 
 from seatweb.settings import Backends
 from seatweb.web.account import own_account
 
-from tests.support import Site, Visitor, one, says, soup, together, within
+from tests.support import Site, Visitor, one, promised, says, soup, together, within
 
 SESSION, RENEWAL = "seatweb_session", "seatweb_renewal"
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
@@ -27,13 +27,13 @@ async def is_signed_in(visitor: Visitor) -> bool:
     return (await visitor.get("/account")).status_code == 200
 
 
-async def until_signed_out(visitor: Visitor) -> None:
-    """Return when the visitor is signed out; fail after a second, as promised."""
+async def until_signed_out(visitor: Visitor, seconds: float = 60) -> None:
+    """Return when the visitor is signed out."""
 
     async def is_signed_out() -> bool:
         return not await is_signed_in(visitor)
 
-    await within(1, is_signed_out)
+    await within(seconds, is_signed_out)
 
 
 def rows(page: Tag) -> list[str]:
@@ -159,8 +159,9 @@ async def test_users_cannot_end_another_users_session(site: Site, connection: as
         assert await is_signed_in(ada)
 
 
+@promised(1)
 async def test_signing_out_everywhere_takes_effect_in_every_process(
-    start_site: Callable[..., Site], connection: asyncpg.Connection
+    start_site: Callable[..., Site], connection: asyncpg.Connection, seconds: float
 ) -> None:
     first, second = start_site(), start_site()
     here = first.visitor()
@@ -171,7 +172,7 @@ async def test_signing_out_everywhere_takes_effect_in_every_process(
         answer = await here.post("/account/sessions/all/end")
         assert answer.headers["location"] == "/login"
         assert not await is_signed_in(here)
-        await together(*(until_signed_out(visitor) for visitor in elsewhere))
+        await together(*(until_signed_out(visitor, seconds) for visitor in elsewhere))
         assert await is_signed_in(eve)
     assert await connection.fetchval("select count(*) from audit where action = 'sign_out'") == 4
 
@@ -211,7 +212,7 @@ async def test_session_use_is_recorded_from_time_to_time(
             await ada.get("/account")
             return bool(await connection.fetchval(recently_seen) == [ada.user.id] if ada.user else None)
 
-        await within(5, is_recorded)
+        await within(30, is_recorded)
         assert idle.user
 
 
@@ -280,7 +281,7 @@ async def test_a_stream_ends_with_its_session(site: Site) -> None:
     await there.login("ada")
     async with there.http.stream("GET", "/days/2026-11-23/live") as stream:
         await here.post("/account/sessions/all/end")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             words = [line async for line in stream.aiter_lines()]
         assert "event: bye" in words
 

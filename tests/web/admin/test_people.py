@@ -15,7 +15,7 @@ from seatweb.accounts.sessions import Sessions
 from seatweb.app import create_app
 from seatweb.storage.database import Database
 
-from tests.support import Site, Visitor, one, says, seats, soup, within, without_layers
+from tests.support import Site, Visitor, one, promised, says, seats, soup, within, without_layers
 
 PARAMETERS = {
     "day_text": "2026-11-23", "name": "A", "seat_text": "7", "booking_text": "1", "session_text": "1" * 32,
@@ -68,7 +68,7 @@ async def test_every_route_checks_who_may_use_it(site: Site, connection: asyncpg
         async def is_signed_out() -> bool:
             return (await disabled.get("/account")).status_code == 303
 
-        await within(1, is_signed_out)
+        await within(30, is_signed_out)
         checked = 0
         for method, path in routes(create_app(site.settings, site.backends)):
             if f"{method} {path}" in PUBLIC or (method == "GET" and path.startswith("/days")):
@@ -117,7 +117,7 @@ async def test_an_administrator_disables_and_enables_an_account(site: Site, conn
         async def is_signed_out() -> bool:
             return (await eve.get("/account")).status_code == 303
 
-        await within(1, is_signed_out)
+        await within(30, is_signed_out)
         assert (await eve.login("Eve Example")).status_code == 422
         assert "Disabled" in one(soup(await admin.get("/admin/people?name=eve")), ".person-name").get_text()
         assert (await admin.post(action.replace("disable", "enable"))).status_code == 303
@@ -152,7 +152,8 @@ async def test_the_list_of_accounts_is_paginated(site: Site, connection: asyncpg
         assert len(seen) == len(set(seen)) == 120
 
 
-async def test_a_revoked_role_ends_within_a_second(site: Site, connection: asyncpg.Connection) -> None:
+@promised(1)
+async def test_a_revoked_role_ends(site: Site, connection: asyncpg.Connection, seconds: float) -> None:
     async with site.people(1) as (ada,):
         await make_admin(connection, ada)
         assert (await ada.get("/admin/people")).status_code == 200
@@ -164,7 +165,7 @@ async def test_a_revoked_role_ends_within_a_second(site: Site, connection: async
         async def is_refused() -> bool:
             return (await ada.get("/admin/people")).status_code != 200
 
-        await within(1, is_refused)
+        await within(seconds, is_refused)
 
 
 async def test_a_disabled_account_cannot_book_even_while_its_session_is_cached(
