@@ -8,12 +8,17 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from seatweb.accounts.model import User
 
 from tests.support import Site, run
 
 ARGUMENTS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-sync"]
+PATIENCE_MS = 30_000  # for everything that a page does: a busy machine may need seconds for what usually takes a moment
+expect.set_options(timeout=PATIENCE_MS)
+# Logs policy violations to the console, where they fail the test (see Guard).
+LISTEN = """document.addEventListener("securitypolicyviolation", (event) =>
+    console.error(`POLICY ${event.effectiveDirective} ${event.blockedURI} ${event.sample}`))"""
 
 
 @pytest.fixture(scope="package")
@@ -36,6 +41,7 @@ class Guard:
         self.expected: tuple[str, ...] = ()
 
     def watch(self, context: BrowserContext) -> None:
+        context.add_init_script(LISTEN)
         context.on("request", self._request)
         context.on("console", lambda message: self._note(message.type, message.text))
         context.on("weberror", lambda error: self._note("error", str(error.error)))
@@ -51,9 +57,12 @@ class Guard:
             self.problems.append(f"{kind}: {text}")
 
 
+FIGTREE = "**/*.woff2*"
+
+
 def without_figtree(page: Page) -> None:
     """Answer requests for the font with 404: the page uses its stand-in, as it does until the font arrives."""
-    page.route("**/*.woff2*", lambda route: route.fulfill(status=404))
+    page.route(FIGTREE, lambda route: route.fulfill(status=404))
 
 
 @pytest.fixture
@@ -73,7 +82,7 @@ def open_browser(browser: Browser, site: Site, guard: Guard) -> Iterator[Callabl
             options = {"viewport": {"width": 1280, "height": 800}, "base_url": site.url, **options}
             context = browser.new_context(**options)
             stack.callback(context.close)
-            context.set_default_timeout(15_000)
+            context.set_default_timeout(PATIENCE_MS)
             guard.watch(context)
             return context.new_page()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -289,25 +290,27 @@ def test_a_failed_connection_is_reported_and_booking_can_be_retried(
     expect(seat(page, "A-07", "yours")).to_be_visible()
 
 
-@pytest.mark.parametrize(
-    ("status", "body", "kind"),
-    [
-        (502, "<html><body>bad gateway</body></html>", "text/html"),
-        (504, "timeout", "text/plain"),
-        (200, "<p>Sign in to the airport's network</p>", "text/html"),
-    ],
-)
+PROXIES = [
+    (502, "<html><body>bad gateway</body></html>", "text/html"),
+    (504, "timeout", "text/plain"),
+    (200, "<p>Sign in to the airport's network</p>", "text/html"),
+]
+
+
 def test_a_response_from_a_proxy_does_not_replace_the_map(
-    page: Page, guard: Guard, sign_in: Callable[..., Any], status: int, body: str, kind: str
+    page: Page, guard: Guard, sign_in: Callable[..., Any]
 ) -> None:
     guard.expected = ("status of 502", "status of 504")
     sign_in(page)
     page.goto(f"{DAY}/seats/7")
-    page.route("**/book", lambda route: route.fulfill(status=status, body=body, content_type=kind))
-    page.get_by_role("button", name="Book A-07").click()
-    expect(page.get_by_role("alert").locator("p")).to_be_visible()
-    expect(seat(page, "A-07", "free")).to_be_visible()
-    page.unroute("**/book")
+    for status, body, kind in PROXIES:
+        page.route("**/book", partial(Route.fulfill, status=status, body=body, content_type=kind))
+        page.get_by_role("button", name="Book A-07").click()
+        expect(page.get_by_role("alert").locator("p"), body).to_be_visible()
+        expect(seat(page, "A-07", "free"), body).to_be_visible()
+        page.get_by_role("button", name="Close this message").click()
+        expect(page.get_by_role("alert"), body).to_be_empty()
+        page.unroute("**/book")
     page.get_by_role("button", name="Book A-07").click()
     expect(seat(page, "A-07", "yours")).to_be_visible()
 

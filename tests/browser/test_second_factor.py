@@ -10,10 +10,9 @@ from typing import Any
 
 import pyotp
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, CDPSession, Page, expect
 
-from tests.browser.axe import DESKTOP, PHONE
+from tests.browser.axe import DESKTOP, PHONE, axe_finds_nothing
 from tests.browser.conftest import Guard
 from tests.support import Site
 
@@ -81,11 +80,9 @@ def add_passkey(page: Page, name: str = "My laptop") -> None:
     page.get_by_role("button", name="Add a passkey").click()
 
 
-def previous_code(app: pyotp.TOTP) -> str:
-    """Return the code of the previous time step, early enough in the current one to be accepted."""
-    while time.time() % 30 > 25:
-        time.sleep(0.1)
-    return app.at(int(time.time()) - 30)
+def next_code(app: pyotp.TOTP) -> str:
+    """Return the code of the next time step: it is accepted already, and not used up by adding the app."""
+    return app.at(int(time.time()) + 30)
 
 
 def sign_out(page: Page) -> None:
@@ -133,7 +130,7 @@ def test_a_required_passkey_is_added_right_after_registering(
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_role("button", name="Register").click()
     page.get_by_text("Everyone needs one here").wait_for()
-    assert Axe().run(page).violations_count == 0
+    axe_finds_nothing(page)
     page.get_by_role("link", name="Seatweb").first.click()  # leaving the page does not sign in
     page.get_by_role("link", name="Sign in").first.click()
     page.get_by_text("Everyone needs one here").wait_for()
@@ -178,7 +175,7 @@ def test_a_passkey_confirms_the_user_before_the_account_is_deleted(ada: Page) ->
     ada.goto("/account")
     ada.get_by_role("link", name="Delete").click()
     ada.get_by_role("heading", name="First, show that it is you").wait_for()
-    assert Axe().run(ada).violations_count == 0
+    axe_finds_nothing(ada)
     ada.get_by_role("button", name="Use a passkey").click()
     ada.wait_for_url("**/account/delete")
     ada.get_by_label("Password", exact=True).fill(PASSWORD)
@@ -248,7 +245,7 @@ def test_an_app_is_added_and_used_by_keyboard_alone(ada: Page) -> None:
     confirm(ada)
     ada.get_by_role("button", name="Add an app").press("Enter")
     app = pyotp.TOTP(ada.locator(".enrol-key code").inner_text().replace(" ", ""))
-    ada.get_by_role("textbox", name="Code").fill(previous_code(app))
+    ada.get_by_role("textbox", name="Code").fill(app.now())
     ada.keyboard.press("Enter")
     expect(ada.locator(".codes li")).to_have_count(10)
     sign_out(ada)
@@ -258,7 +255,7 @@ def test_an_app_is_added_and_used_by_keyboard_alone(ada: Page) -> None:
     ada.keyboard.type(PASSWORD)
     ada.keyboard.press("Enter")
     expect(ada.get_by_role("textbox", name="Code")).to_be_focused()
-    ada.keyboard.type(app.now())
+    ada.keyboard.type(next_code(app))
     ada.keyboard.press("Enter")
     expect(ada.get_by_role("link", name="Account of ada")).to_be_visible()
 
@@ -290,7 +287,7 @@ def walk(page: Page) -> Iterator[str]:
     page.get_by_role("button", name="Add the app").click()
     page.get_by_text("That code is not right").wait_for()
     yield "a wrong first code"
-    page.get_by_role("textbox", name="Code").fill(pyotp.TOTP(secret).at(int(time.time()) - 30))
+    page.get_by_role("textbox", name="Code").fill(pyotp.TOTP(secret).now())
     page.get_by_role("button", name="Add the app").click()
     page.locator(".codes").wait_for()
     yield "recovery codes"
@@ -318,21 +315,20 @@ def walk(page: Page) -> Iterator[str]:
     yield "a wrong code"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("viewport", [PHONE, DESKTOP], ids=["phone", "desktop"])
-def test_axe_finds_nothing_on_any_step(open_browser: Callable[..., Page], viewport: Any, scheme: Any) -> None:
+def test_axe_finds_nothing_on_any_step(open_browser: Callable[..., Page], viewport: Any) -> None:
     touch = {"has_touch": True, "is_mobile": True} if viewport is PHONE else {}
-    page = open_browser(viewport=viewport, color_scheme=scheme, reduced_motion="reduce", **touch)
+    page = open_browser(viewport=viewport, color_scheme="light", reduced_motion="reduce", **touch)
     page.goto("/register?next=/account/second-factor")
     page.get_by_label("Username").fill("ada")
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_role("button", name="Register").click()
     page.wait_for_url(f"**{PAGE}")
     Device(page)
-    axe, minimum = Axe(), 44 if touch else 24
+    minimum = 44 if touch else 24
     for name in walk(page):
-        results = axe.run(page, options={"resultTypes": ["violations", "incomplete"]})
-        assert results.violations_count == 0, f"{name}: {results.generate_report()}"
+        if not touch:  # axe looks at a narrow page as well
+            axe_finds_nothing(page, name)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
         small = page.evaluate(
             """minimum => [...document.querySelectorAll('main a, main button, main input:not([type=hidden])')]
