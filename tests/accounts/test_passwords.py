@@ -16,12 +16,21 @@ from seatweb.accounts.fair_queue import Requester
 from seatweb.accounts.passwords import HASHER, Passwords
 from seatweb.errors import Overloaded
 
+from tests.support import CHEAP, until
+
 ADA = Requester("192.0.2.1", "ada")
 
 
 @pytest.fixture
 def passwords() -> Iterator[Passwords]:
     passwords = Passwords(threads=1)
+    yield passwords
+    passwords.close()
+
+
+@pytest.fixture
+def cheap_passwords() -> Iterator[Passwords]:
+    passwords = Passwords(threads=1, hasher=CHEAP)
     yield passwords
     passwords.close()
 
@@ -77,10 +86,17 @@ async def test_an_outdated_cheap_hash_takes_as_long_as_a_current_one(passwords: 
     assert len(passwords._times) == 4  # times of outdated hashes are not recorded
 
 
-async def test_requests_beyond_the_queue_are_refused_with_a_time_to_retry(passwords: Passwords) -> None:
+async def test_requests_beyond_the_queue_are_refused_with_a_time_to_retry(
+    cheap_passwords: Passwords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+    monkeypatch.setattr(module, "_normalize", lambda password: release.wait(60) and password)
     askers = [Requester("192.0.2.1", f"person {number}") for number in range(40)]
-    results = await asyncio.gather(*(passwords.hash("word", requester) for requester in askers), return_exceptions=True)
+    hashing = [asyncio.ensure_future(cheap_passwords.hash("word", requester)) for requester in askers]
+    await until(lambda: sum(task.done() for task in hashing) == 40 - 17)  # one is running and sixteen are waiting
+    release.set()
+    results = await asyncio.gather(*hashing, return_exceptions=True)
     refused = [result for result in results if isinstance(result, Overloaded)]
-    assert len(refused) == 40 - 17  # one running and sixteen waiting
+    assert len(refused) == 40 - 17
     assert all(result.retry_after for result in refused)
-    assert await passwords.hash("word", ADA)
+    assert await cheap_passwords.hash("word", ADA)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable
 
 import asyncpg
 import httpx
 import pytest
+import redis
 from seatweb.settings import Backends
 
 from tests.api.conftest import refused, running_programs
@@ -47,27 +47,35 @@ async def test_registrations_are_limited(start_site: Callable[..., Site]) -> Non
 
 
 async def test_bookings_and_moves_are_limited_and_work_after_the_wait(
-    start_site: Callable[..., Site], clock: Clock, connection: asyncpg.Connection
+    start_site: Callable[..., Site], clock: Clock, connection: asyncpg.Connection, redis_url: str
 ) -> None:
-    site = start_site(SEATWEB_LIMIT_BOOKINGS="4/second")
+    site = start_site(SEATWEB_LIMIT_BOOKINGS="4/hour")
     async with running_programs(site, 2) as (ada, grace):
         days = [str(clock.ahead(n)) for n in range(10)]
         answers = await together(*(ada.book(7, booking_date=day, key=f"key-{day}") for day in days))
         assert Counter(answer.status_code for answer in answers) == {201: 4, 429: 6}
         for answer in answers:
             if answer.status_code == 429:
-                assert_too_many(answer, 1)
+                assert_too_many(answer, 3600)
         assert await connection.fetchval("select count(*) from bookings") == 4
         assert (await grace.book(8)).status_code == 201
         # A 429 is not stored for the key: after its Retry-After, the same request books.
         for day in days:
             while (answer := await ada.book(7, booking_date=day, key=f"key-{day}")).status_code == 429:
-                await asyncio.sleep(int(answer.headers["retry-after"]))
+                age_attempts(redis_url, int(answer.headers["retry-after"]))
             assert answer.status_code == 201
         assert await connection.fetchval("select count(*) from bookings where user_id = $1", ada.user.id) == 10
         booking = (await ada.get("/bookings")).json()[0]["id"]
         moves = await together(*(ada.move(booking, seat_id) for seat_id in range(10, 20)))
         assert 429 in Counter(answer.status_code for answer in moves)
+
+
+def age_attempts(redis_url: str, seconds: int) -> None:
+    """Make all counted attempts older by some seconds."""
+    with redis.Redis.from_url(redis_url) as store:
+        for key in store.keys("limit:*"):
+            for place, at in enumerate(store.lrange(key, 0, -1)):
+                store.lset(key, place, str(int(at) - 1000 * seconds))
 
 
 async def test_requests_are_limited_per_user_and_per_address(start_site: Callable[..., Site]) -> None:
@@ -87,7 +95,7 @@ async def test_requests_are_limited_per_user_and_per_address(start_site: Callabl
 
 async def test_requests_are_not_limited_by_default(site: Site) -> None:
     async with running_programs(site, 1) as (ada,):
-        answers = await together(*(ada.get("/me") for _ in range(300)))
+        answers = await together(*(ada.get("/me") for _ in range(120)))
         assert {answer.status_code for answer in answers} == {200}
 
 

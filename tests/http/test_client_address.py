@@ -103,7 +103,7 @@ def test_a_unix_socket_is_trusted_only_if_configured() -> None:
     assert seen("not an address", CLIENT, proxies=proxies) == "not an address"
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     peer=st.sampled_from([PROXY, CLIENT, None, "", "::1"]),
     header=st.one_of(st.binary(max_size=200), st.text('0123456789abcdef.:,[]%" ', max_size=80).map(str.encode)),

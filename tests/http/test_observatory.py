@@ -10,6 +10,7 @@ operator can request (https://hstspreload.org).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from http.cookies import SimpleCookie
 from typing import Final
 
@@ -101,6 +102,7 @@ def referrer_policy(headers: httpx.Headers) -> int:
     return 5 if named and named[-1] in private else -5
 
 
+@cache
 def subresource_integrity(html: str) -> int:
     scripts = BeautifulSoup(html, "html5lib").select("script[src]")
     worst = 5 if any(script.get("integrity") for script in scripts) else 0

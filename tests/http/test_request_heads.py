@@ -79,11 +79,11 @@ async def test_a_head_that_does_not_arrive_in_time_closes_the_connection(
 
 
 async def test_a_later_head_has_to_arrive_in_time_too(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(BoundedHttp, "head_seconds", 0.5)
     async with connected(site) as (reader, writer):
         for _ in range(3):
             writer.write(START + b"\r\n")
             assert (await read_answer(reader)).startswith(b"HTTP/1.1 200")
+        monkeypatch.setattr(BoundedHttp, "head_seconds", 0.1)
         writer.write(START)
         assert await reader.read() == b""
 

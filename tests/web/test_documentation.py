@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -23,7 +24,12 @@ async def document_and_page(site: Site) -> tuple[dict[str, Any], Tag]:
     document = (await visitor.get("/openapi.json")).json()
     answer = await visitor.get("/docs")
     assert answer.status_code == 200
-    return document, one(soup(answer), "main")
+    return document, _main(answer.text)
+
+
+@cache  # it is the same for every visitor of every site, and large
+def _main(html: str) -> Tag:
+    return one(soup(html), "main")
 
 
 def error_classes() -> set[type[SeatwebError]]:

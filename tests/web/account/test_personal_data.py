@@ -78,7 +78,7 @@ async def test_a_deleted_account_leaves_no_name(site: Site, connection: asyncpg.
 
 
 async def test_deleting_while_booking_leaves_no_booking_behind(site: Site, connection: asyncpg.Connection) -> None:
-    for round_ in range(10):
+    for round_ in range(4):
         ada = site.visitor()
         await ada.register(f"ada{round_}")
         days = [site.clock.ahead(number) for number in range(6)]
