@@ -14,7 +14,7 @@ import asyncpg
 import httpx
 import pytest
 from argon2 import PasswordHasher
-from seatweb.accounts.fair_queue import Asker, FairQueue
+from seatweb.accounts.fair_queue import Requester, FairQueue
 from seatweb.settings import Backends
 
 from tests.support import CHEAP, HTMX, NO_LIMITS, Clock, Site, Visitor, one, says, soup, together, until
@@ -234,12 +234,12 @@ class Gate(PasswordHasher):
 
 
 @pytest.fixture
-def queued(monkeypatch: pytest.MonkeyPatch) -> list[Asker]:
+def queued(monkeypatch: pytest.MonkeyPatch) -> list[Requester]:
     """Return a list of those for whom a password was or is to be verified or hashed, in the order of their requests."""
-    askers: list[Asker] = []
+    askers: list[Requester] = []
     run = FairQueue.run
 
-    async def recorded(queue: FairQueue, asker: Asker, job: Callable[[], Any]) -> Any:
+    async def recorded(queue: FairQueue, asker: Requester, job: Callable[[], Any]) -> Any:
         askers.append(asker)
         return await run(queue, asker, job)
 
@@ -248,7 +248,7 @@ def queued(monkeypatch: pytest.MonkeyPatch) -> list[Asker]:
 
 
 async def test_many_correct_sign_ins_from_elsewhere_lock_nobody_out(
-    start_site: Callable[..., Site], connection: asyncpg.Connection, queued: list[Asker]
+    start_site: Callable[..., Site], connection: asyncpg.Connection, queued: list[Requester]
 ) -> None:
     """Two addresses with two accounts each send ten correct sign-ins per account at once."""
     gate = Gate()
