@@ -36,8 +36,8 @@ test: lint browser
 quick: lint
 	@exec $(PYTHON) -m pytest -m "quick and not timing" $(PYTEST)
 
-test-timing: $(TEST_READY)
-	@exec $(PYTHON) -m pytest -m timing $(PYTEST)
+test-timing: browser
+	@SEATWEB_TEST_CHROMIUM="$$(cat $(VENV)/.chromium)" exec $(PYTHON) -m pytest -m timing $(PYTEST)
 
 test-browsers: browsers
 	@exec $(PYTHON) -m pytest -n 2 $(PYTEST) tests/browsers
