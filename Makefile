@@ -99,23 +99,28 @@ $(TEST_READY): requirements-dev.txt requirements.txt | $(PYTHON)
 	@$(PYTHON) -m pip install -q --no-deps --require-hashes -r requirements-dev.txt
 	@touch $(RUN_READY) $@
 
-# A browser for the tests: the system's, or one to install now. Store its path; empty means Playwright's own.
+# A browser for the tests: Chromium's headless shell (half the processor time of the whole Chromium), or what the system
+# has, or one that is installed now. Store its path; empty means Playwright's own.
 browser: $(TEST_READY)
 	@find_browser() { \
-		for candidate in chromium chromium-browser google-chrome; do \
+		for candidate in "$$@"; do \
 			"$$candidate" --version >/dev/null 2>&1 && command -v "$$candidate" && return 0; \
 		done; return 1; \
 	}; \
-	if find_browser >$(VENV)/.chromium; then exit 0; fi; \
-	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
-		echo "Installing Chromium (the first time only) ..."; \
-		apt-get update -q && \
-		DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends chromium </dev/null && \
-		find_browser >$(VENV)/.chromium && exit 0; \
-	fi; \
+	install() { \
+		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 || return 1; \
+		echo "Installing $$1 (the first time only) ..." >&2; \
+		apt-get update -q >/dev/null && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$$1" </dev/null >&2; \
+	}; \
+	shell=chromium-headless-shell; others="chromium chromium-browser google-chrome"; \
+	if find_browser $$shell >$(VENV)/.chromium; then exit 0; fi; \
+	if install $$shell && find_browser $$shell >$(VENV)/.chromium; then exit 0; fi; \
+	if find_browser $$others >$(VENV)/.chromium; then exit 0; fi; \
+	if install chromium && find_browser $$others >$(VENV)/.chromium; then exit 0; fi; \
 	: >$(VENV)/.chromium; \
 	if [ ! -f $(VENV)/.playwright-chromium ]; then \
-		$(PYTHON) -m playwright install chromium && touch $(VENV)/.playwright-chromium; \
+		$(PYTHON) -m playwright install --only-shell chromium && touch $(VENV)/.playwright-chromium; \
 	fi
 
 # Stock Firefox, WebKit's MiniBrowser with its driver, and a virtual display; package names are those of Debian.
