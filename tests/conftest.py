@@ -26,7 +26,7 @@ from litestar.utils import signature
 from litestar.utils.signature import ParsedSignature
 from pydantic import SecretStr
 from seatweb.accounts import failed_sign_ins
-from seatweb.booking import turns
+from seatweb.booking import early_refusal
 from seatweb.http import deadline
 from seatweb.server.embedded import running_backends
 from seatweb.settings import Backends, Settings
@@ -195,8 +195,7 @@ def patient(patient_with_redis: None, patient_with_database: None, monkeypatch: 
     monkeypatch.setattr(database, "STATEMENT_SECONDS", 60)
     for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
         monkeypatch.setitem(database.SERVER_SETTINGS, name, "50000")
-    for name in ("ACQUIRE_SECONDS", "TURN_SECONDS"):
-        monkeypatch.setattr(turns, name, 30)
+    monkeypatch.setattr(early_refusal, "ACQUIRE_SECONDS", 30)
 
 
 @pytest.fixture(autouse=True)
@@ -209,12 +208,11 @@ def _patient(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture
 def impatient_with_database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorten the waits for a connection, a turn and a lock, in tests in which they end; not in timing tests."""
+    """Shorten the waits for a connection and a lock, in tests in which they end; not in timing tests."""
     if _is_timing(request):
         return
     monkeypatch.setattr(database, "ACQUIRE_SECONDS", 0.3)
-    for name in ("ACQUIRE_SECONDS", "TURN_SECONDS"):
-        monkeypatch.setattr(turns, name, 0.3)
+    monkeypatch.setattr(early_refusal, "ACQUIRE_SECONDS", 0.3)
     monkeypatch.setitem(database.SERVER_SETTINGS, "lock_timeout", "700")
 
 

@@ -19,6 +19,7 @@ from seatweb.accounts.model import User
 from seatweb.booking import queries
 from seatweb.booking.changes import Changes
 from seatweb.booking.day_views import DayViews
+from seatweb.booking.early_refusal import EarlyRefusal, raise_if_taken
 from seatweb.booking.errors import (
     BookingNotFound,
     DayAlreadyBooked,
@@ -32,7 +33,6 @@ from seatweb.booking.errors import (
 from seatweb.booking.hold_store import HoldStore
 from seatweb.booking.model import Booking, Hold
 from seatweb.booking.seats import get_booking, get_open_seat, get_seat
-from seatweb.booking.turns import Turns, raise_if_taken
 from seatweb.booking.window import BookingWindow
 from seatweb.errors import Overloaded, SeatwebError
 from seatweb.limits.limits import Limits
@@ -70,7 +70,7 @@ class Bookings:
         self._changes = changes
         self._window = window
         self._limits = limits
-        self._turns = Turns(database)
+        self._early_refusal = EarlyRefusal(database)
 
     # Book
 
@@ -85,12 +85,10 @@ class Bookings:
         self._window.check(day)
         if not is_id(seat_id):
             raise SeatNotFound
-        async with self._turns.take(user, seat_id, day) as turn:
-            holds = await self.admit(user, day)
-            async with self.changing(user, day):
-                booking = await self._database.write(_book, user, seat_id, day, session_id, holds)
-            turn.sitter = user.id
-            return booking
+        await self._early_refusal.check(user, seat_id, day)
+        holds = await self.admit(user, day)
+        async with self.changing(user, day):
+            return await self._database.write(_book, user, seat_id, day, session_id, holds)
 
     async def book_any(
         self, user: User, day: date, section: str | None = None, session_id: UUID | None = None

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 from seatweb.accounts import queries as account_queries
 from seatweb.accounts.model import User
-from seatweb.booking import turns
+from seatweb.booking import early_refusal
 from seatweb.booking.bookings import Bookings
 from seatweb.booking.day_views import DayViews
 from seatweb.booking.errors import (
@@ -30,12 +30,11 @@ from seatweb.booking.window import DAYS_AHEAD
 from seatweb.errors import SeatwebError
 from seatweb.limits.limits import Rules
 from seatweb.settings import Limit
-from seatweb.storage import database as database_module
 from seatweb.storage.database import Database
 from seatweb.storage.redis import RedisClient
 
 from tests.domain import Process
-from tests.support import Clock, until, until_blocked
+from tests.support import Clock, until_blocked
 
 
 async def make_users(database: Database, count: int) -> list[User]:
@@ -97,25 +96,18 @@ async def test_a_seat_is_never_booked_twice(
         assert found == {"booked": 1, "seat_taken": 11}
 
 
-async def test_concurrent_bookings_of_a_seat_make_one_call_to_the_database(
+async def test_late_users_are_refused_without_a_booking_statement(
     bookings: Bookings, database: Database, users: list[User], clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More calls would occupy connections that bookings of other seats need."""
-    calls = []
+    """It would occupy a connection that bookings of other seats need."""
+    await bookings.book(users[0], 7, clock.today)
 
-    def recorded(name: str, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        async def record(*work: Any) -> Any:
-            calls.append(name)
-            return await method(*work)
+    async def refused(*work: Any) -> Any:
+        pytest.fail("a booking statement was sent")
 
-        return record
-
-    monkeypatch.setattr(database, "write", recorded("write", database.write))
-    monkeypatch.setattr(database, "run", recorded("run", database.run))
-    assert await outcomes([bookings.book(user, 7, clock.today) for user in users]) == {"booked": 1, "seat_taken": 11}
-    assert calls == ["write"]
-    found = await outcomes([bookings.book(users[0], 8, clock.ahead(1)) for _ in range(5)])
-    assert found == {"booked": 1, "day_already_booked": 4}
+    monkeypatch.setattr(database, "write", refused)
+    found = await outcomes([bookings.book(user, 7, clock.today) for user in users])
+    assert found == {"seat_taken": 11, "day_already_booked": 1}
 
 
 async def test_concurrent_checks_for_late_users_share_a_query(
@@ -149,7 +141,7 @@ async def test_bookings_are_refused_in_time_when_the_seat_check_gets_no_answer(
 ) -> None:
     """Both the booking that runs the check and those that arrive while it is running."""
     await bookings.book(users[0], 7, clock.today)
-    monkeypatch.setattr(turns, "ACQUIRE_SECONDS", 0.1)
+    monkeypatch.setattr(early_refusal, "ACQUIRE_SECONDS", 0.1)
     run, started, released = database.run, asyncio.Event(), asyncio.Event()
 
     async def stuck(*work: Any) -> Any:
@@ -164,7 +156,7 @@ async def test_bookings_are_refused_in_time_when_the_seat_check_gets_no_answer(
         assert await outcomes([bookings.book(user, 7, clock.today) for user in users[2:]]) == {"overloaded": 10}
         assert await first == {"overloaded": 1}
         released.set()
-        monkeypatch.setattr(turns, "ACQUIRE_SECONDS", 30)
+        monkeypatch.setattr(early_refusal, "ACQUIRE_SECONDS", 30)
         assert await outcomes([bookings.book(users[1], 7, clock.today)]) == {"seat_taken": 1}
 
 
@@ -174,65 +166,6 @@ async def test_the_next_user_gets_the_seat_when_the_first_is_refused(
     await bookings.book(users[0], 1, clock.today)
     found = await outcomes([bookings.book(user, 7, clock.today) for user in users])
     assert found == {"day_already_booked": 1, "booked": 1, "seat_taken": 10}
-
-
-async def test_waiting_bookings_fail_together_with_a_first_that_gets_no_connection(
-    bookings: Bookings,
-    database: Database,
-    users: list[User],
-    clock: Clock,
-    connection: asyncpg.Connection,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """They do not go on waiting for their own turns, which would take 1,000 s here."""
-    transaction = connection.transaction()
-    await transaction.start()
-    await connection.execute("insert into generations values (1, $1, 1)", clock.today)
-    blocked = [asyncio.ensure_future(bookings.book(user, n, clock.today)) for n, user in enumerate(users[:8], 1)]
-    await until(database._writers.locked)
-    monkeypatch.setattr(turns, "TURN_SECONDS", 1000)
-    monkeypatch.setattr(database_module, "ACQUIRE_SECONDS", 0.5)
-    async with asyncio.timeout(30):
-        assert await outcomes([bookings.book(user, 20, clock.today) for user in users[8:]]) == {"overloaded": 4}
-    await transaction.rollback()
-    assert len(await asyncio.gather(*blocked)) == 8
-
-
-@pytest.mark.parametrize("ends", ["gets the seat", "is cancelled", "takes too long"])
-async def test_waiting_bookings_are_answered_however_the_first_one_ends(
-    bookings: Bookings,
-    users: list[User],
-    clock: Clock,
-    connection: asyncpg.Connection,
-    monkeypatch: pytest.MonkeyPatch,
-    ends: str,
-) -> None:
-    """The first booking waits for the section, which another transaction has locked."""
-    transaction = connection.transaction()
-    await transaction.start()
-    await connection.execute("insert into generations values (1, $1, 1)", clock.today)
-    first = asyncio.ensure_future(bookings.book(users[0], 7, clock.today))
-    await until_locked(connection)
-    if ends == "takes too long":
-        monkeypatch.setattr(turns, "TURN_SECONDS", 0.5)
-    others = asyncio.ensure_future(outcomes([bookings.book(user, 7, clock.today) for user in users[1:]]))
-    if ends == "takes too long":
-        turn = bookings._turns._turns[7, clock.today]
-        await until(lambda: len(turn.over._waiters) == 11)  # they wait concurrently, not one after the other
-        assert await others == {"overloaded": 11}
-        await transaction.rollback()
-        assert (await first).user_id == users[0].id
-        return
-    await asyncio.sleep(0)  # the others are waiting now
-    if ends == "is cancelled":
-        first.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await first
-    await transaction.rollback()
-    won = 0 if ends == "is cancelled" else 1
-    assert await others == ({"seat_taken": 11} if won else {"booked": 1, "seat_taken": 10})
-    assert won == 0 or (await first).user_id == users[0].id
-    assert await connection.fetchval("select count(*) from bookings") == 1
 
 
 async def test_the_unique_index_refuses_a_booking_that_the_check_let_through(

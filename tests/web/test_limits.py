@@ -14,7 +14,7 @@ import asyncpg
 import httpx
 import pytest
 from argon2 import PasswordHasher
-from seatweb.accounts.fair_queue import Requester, FairQueue
+from seatweb.accounts.fair_queue import FairQueue, Requester
 from seatweb.settings import Backends
 
 from tests.support import CHEAP, HTMX, NO_LIMITS, Clock, Site, Visitor, one, says, soup, together, until
