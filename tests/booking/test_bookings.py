@@ -262,6 +262,26 @@ async def test_swapping_seats_is_refused_without_a_deadlock(
     assert await connection.fetchval("select deadlocks from pg_stat_database where datname = current_database()") == 0
 
 
+@pytest.mark.parametrize(("source", "target"), [(1, 41), (41, 1)])
+async def test_a_move_locks_the_sections_in_the_order_of_their_ids(
+    bookings: Bookings, users: list[User], clock: Clock, connection: asyncpg.Connection, source: int, target: int
+) -> None:
+    """While it waits for the first section, it has not locked the other one."""
+    booking = await bookings.book(users[0], source, clock.today)
+    await bookings.book(users[1], target + 1, clock.today)
+    sections = await connection.fetch("select section_id from generations order by section_id")
+    for _ in range(5):
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.execute("select from generations where section_id = $1 for update", sections[0][0])
+        moving = asyncio.ensure_future(bookings.move(users[0], booking.id, target))
+        await until_locked(connection)
+        await connection.execute("select from generations where section_id = $1 for update nowait", sections[1][0])
+        await transaction.rollback()
+        assert (await moving).seat.id == target
+        await bookings.move(users[0], booking.id, source)
+
+
 async def test_booking_any_seat_gives_everyone_a_different_one_until_none_is_left(
     bookings: Bookings, database: Database, clock: Clock, connection: asyncpg.Connection
 ) -> None:
