@@ -1,6 +1,7 @@
 """Holds: short reservations of seats while their users decide.
 
-A hold spares its user a lost race. It is not a lock around the booking: the database decides, whoever holds the seat.
+A hold spares its user a lost race. It is not a lock around the booking: the database alone decides who
+gets the seat.
 """
 
 from __future__ import annotations

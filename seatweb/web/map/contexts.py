@@ -65,7 +65,7 @@ class Panel(Struct, frozen=True):
     action: Literal["book", "move", "cancel", "sign_in", "none"]
     """Book it, move to it from `mine`, cancel its booking, sign in first, or nothing."""
     sitter: str | None
-    """The username of whoever has booked it, for signed-in viewers only."""
+    """The username of the user who has booked it; None where names are not shown."""
     seconds_left: int | None
     """How long someone else may still hold it."""
     mine: Booking | None
