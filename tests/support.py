@@ -49,6 +49,15 @@ NO_LIMITS = {
 # Hashes passwords at almost no cost, for tests that are not about passwords.
 CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
+# Two addresses, and whether limits count them as one: IPv6 is counted by its /64 network.
+ADDRESS_PAIRS = [
+    ("2001:db8::1", "2001:db8:0:0:ffff::2", True),
+    ("2001:db8::1", "2001:db8:0:1::1", False),
+    ("::ffff:192.0.2.1", "192.0.2.1", True),
+    ("192.0.2.1", "192.0.2.2", False),
+    ("", "", True),
+]
+
 T = TypeVar("T")
 
 
@@ -169,6 +178,12 @@ class Site:
         yield visitors
         for visitor in visitors:
             await visitor.http.aclose()
+
+    async def new_session(self, username: str) -> tuple[User, dict[str, str]]:
+        """Return a new user and the cookies of their session, by name, for a browser."""
+        async with self.people(1, prefix=username) as (visitor,):
+            assert visitor.user
+            return visitor.user, {str(name): str(value) for name, value in visitor.http.cookies.items()}
 
     def confirm(self, visitor: Visitor) -> None:
         """Make the visitor count as having just confirmed their password, without the cost of hashing it."""

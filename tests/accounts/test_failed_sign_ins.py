@@ -20,7 +20,7 @@ from seatweb.limits.keyed_hash import KeyedHash
 from seatweb.settings import Limit
 from seatweb.storage.database import Database
 
-from tests.support import until_blocked, within
+from tests.support import ADDRESS_PAIRS, until_blocked, within
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 SECRET = "test secret"
@@ -361,16 +361,7 @@ async def test_the_table_reveals_no_names_or_addresses(database: Database, conne
     assert len(await lengths(connection)) == 8  # without the secret, nobody can tell whose key it is
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "same"),
-    [
-        ("2001:db8::1", "2001:db8:0:0:ffff::2", True),
-        ("2001:db8::1", "2001:db8:0:1::1", False),
-        ("::ffff:192.0.2.1", "192.0.2.1", True),
-        ("192.0.2.1", "192.0.2.2", False),
-        ("", "", True),
-    ],
-)
+@pytest.mark.parametrize(("first", "second", "same"), ADDRESS_PAIRS)
 async def test_addresses_are_counted_by_network(
     database: Database, connection: asyncpg.Connection, first: str, second: str, *, same: bool
 ) -> None:

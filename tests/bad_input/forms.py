@@ -44,12 +44,10 @@ class Form(NamedTuple):
     """SQL to run every few requests, to reset a counter of attempts."""
     changing_table: str = ""
     """A table that may change."""
-    hashes: bool = False
-    """Whether each request hashes a password."""
 
 
 def _form(status: int, sender: str = "user", /, **fields: bytes | None) -> Form:
-    return Form((Base(status, {}, fields, sender=sender),), hashes="password" in fields)
+    return Form((Base(status, {}, fields, sender=sender),))
 
 
 def _each(*names: str) -> tuple[frozenset[str], ...]:

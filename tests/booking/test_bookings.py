@@ -65,14 +65,6 @@ async def outcomes(actions: list[Awaitable[Booking]]) -> Counter[str]:
     return found
 
 
-async def until_locked(connection: asyncpg.Connection) -> None:
-    """Wait until a statement waits for a lock."""
-    while not await connection.fetchval(
-        "select exists(select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database())"
-    ):
-        await asyncio.sleep(0.01)
-
-
 async def status_of(views: DayViews, day: date, seat_id: int, user: User | None = None) -> Status:
     view = await views.day(day)
     return view.status_of(view.seats[seat_id], user.id if user else None)
@@ -169,7 +161,7 @@ async def test_the_next_user_gets_the_seat_when_the_first_is_refused(
 
 
 async def test_the_unique_index_refuses_a_booking_that_the_check_let_through(
-    bookings: Bookings, users: list[User], clock: Clock, connection: asyncpg.Connection
+    bookings: Bookings, users: list[User], clock: Clock, connection: asyncpg.Connection, database_url: str
 ) -> None:
     """Another booking of the seat commits between the check and the insert."""
     transaction = connection.transaction()
@@ -178,7 +170,7 @@ async def test_the_unique_index_refuses_a_booking_that_the_check_let_through(
         "insert into bookings (day, seat_id, user_id) values ($1, 7, $2)", clock.today, users[0].id
     )
     second = asyncio.ensure_future(bookings.book(users[1], 7, clock.today))
-    await until_locked(connection)
+    await until_blocked(database_url, second)
     await transaction.commit()
     with pytest.raises(SeatTaken):
         await second
@@ -264,7 +256,13 @@ async def test_swapping_seats_is_refused_without_a_deadlock(
 
 @pytest.mark.parametrize(("source", "target"), [(1, 41), (41, 1)])
 async def test_a_move_locks_the_sections_in_the_order_of_their_ids(
-    bookings: Bookings, users: list[User], clock: Clock, connection: asyncpg.Connection, source: int, target: int
+    bookings: Bookings,
+    users: list[User],
+    clock: Clock,
+    connection: asyncpg.Connection,
+    database_url: str,
+    source: int,
+    target: int,
 ) -> None:
     """While it waits for the first section, it has not locked the other one."""
     booking = await bookings.book(users[0], source, clock.today)
@@ -275,7 +273,7 @@ async def test_a_move_locks_the_sections_in_the_order_of_their_ids(
         await transaction.start()
         await connection.execute("select from generations where section_id = $1 for update", sections[0][0])
         moving = asyncio.ensure_future(bookings.move(users[0], booking.id, target))
-        await until_locked(connection)
+        await until_blocked(database_url, moving)
         await connection.execute("select from generations where section_id = $1 for update nowait", sections[1][0])
         await transaction.rollback()
         assert (await moving).seat.id == target

@@ -105,12 +105,7 @@ def sign_in(site: Site) -> Callable[..., User]:
     """Return a function that creates an account and signs its user in on a page, without the forms."""
 
     def sign_in(page: Page, username: str = "ada") -> User:
-        async def make() -> tuple[User, dict[str, str]]:
-            async with site.people(1, prefix=username) as (visitor,):
-                assert visitor.user
-                return visitor.user, {str(name): str(value) for name, value in visitor.http.cookies.items()}
-
-        user, cookies = run(make())
+        user, cookies = run(site.new_session(username))
         page.context.add_cookies(
             [{"name": name, "value": value, "url": site.url, "httpOnly": True} for name, value in cookies.items()]
         )

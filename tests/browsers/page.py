@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from selenium.common.exceptions import (
@@ -80,10 +79,6 @@ class Page:
     def run(self, script: str, *values: Any) -> Any:
         """Run a script in the page, and return its result."""
         return self.driver.execute_script(script, *values)
-
-    def take_picture(self, file: Path) -> None:
-        """Save a screenshot of the page."""
-        file.write_bytes(self.driver.get_screenshot_as_png())
 
     def all(self, locator: str) -> list[WebElement]:
         """Return all matching elements, visible or not."""

@@ -19,6 +19,7 @@ from seatweb.storage import redis as redis_module
 from seatweb.storage.redis import RedisClient
 
 from tests.faults.support import FAULTS, OwnRedis
+from tests.support import ADDRESS_PAIRS
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 TEN = Rules(holds=Limit(10, 3600))
@@ -132,16 +133,7 @@ async def test_keys_reveal_no_addresses(process: Start, own: OwnRedis) -> None:
         assert 0 < own.store.pttl(key) <= 3_600_000
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "same"),
-    [
-        ("2001:db8::1", "2001:db8:0:0:ffff::2", True),
-        ("2001:db8::1", "2001:db8:0:1::1", False),
-        ("::ffff:192.0.2.1", "192.0.2.1", True),
-        ("192.0.2.1", "192.0.2.2", False),
-        ("", "", True),
-    ],
-)
+@pytest.mark.parametrize(("first", "second", "same"), ADDRESS_PAIRS)
 async def test_addresses_are_counted_by_network(process: Start, first: str, second: str, *, same: bool) -> None:
     limits = await process(Rules(registrations=Limit(1, 60)))
     await limits.registration(first)

@@ -47,10 +47,6 @@ async def ada(site: Site) -> Visitor:
     return visitor
 
 
-async def hash_of_ada(connection: asyncpg.Connection) -> str:
-    return str(await connection.fetchval("select password_hash from users where username = 'ada'"))
-
-
 def change_password(visitor: Visitor) -> Awaitable[Answer]:
     return visitor.post("/account/password", password=OLD, new_password=NEW)
 

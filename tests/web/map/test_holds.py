@@ -12,7 +12,7 @@ import redis
 from seatweb.settings import Backends
 
 from tests.faults.support import at, hold, tag_of, with_redis
-from tests.support import HTMX, Clock, Site, Visitor, one, says, seats, soup, until
+from tests.support import HTMX, Clock, Site, Visitor, one, says, seats, soup, until, until_blocked
 
 DAY = "2026-11-23"
 KEY = "holds:{2026-11-23}"
@@ -111,7 +111,7 @@ async def test_a_holder_whose_hold_has_expired_can_lose_the_seat(site: Site, clo
 
 
 async def test_the_unique_index_decides_when_a_hold_expires_during_a_booking(
-    site: Site, clock: Clock, connection: asyncpg.Connection, store: redis.Redis
+    site: Site, clock: Clock, connection: asyncpg.Connection, database_url: str, store: redis.Redis
 ) -> None:
     """The hold expires while its holder's booking is running, and someone else's booking commits first."""
     async with site.people(2) as (ada, grace):
@@ -123,32 +123,22 @@ async def test_the_unique_index_decides_when_a_hold_expires_during_a_booking(
                 "insert into bookings (day, seat_id, user_id) values ($1, 7, $2)", clock.today, grace.user.id
             )
             booking = asyncio.create_task(ada.book(clock.today, 7))
-            await until_lock_is_awaited(connection)
+            await until_blocked(database_url, booking)
             store.delete(KEY)
         answer = await booking
         assert (answer.status_code, says(answer)) == (409, "Seat A-07 was booked a moment ago. A-06 is free.")
         assert await connection.fetchval("select count(*) from bookings") == 1
 
 
-async def until_lock_is_awaited(connection: asyncpg.Connection) -> None:
-    """Return when a statement of the site is waiting for a lock."""
-    async with asyncio.timeout(30):
-        while not await connection.fetchval(
-            "select exists("
-            "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database())"
-        ):
-            await asyncio.sleep(0.01)
-
-
 async def test_a_hold_that_arrives_during_its_users_booking_is_released(
-    site: Site, clock: Clock, connection: asyncpg.Connection, store: redis.Redis
+    site: Site, clock: Clock, connection: asyncpg.Connection, database_url: str, store: redis.Redis
 ) -> None:
     """Two tabs: the hold arrives after the booking has checked the holds and before it commits."""
     async with site.people(2) as (ada, grace):
         async with connection.transaction():
             await connection.execute("insert into generations values (1, $1, 1)", clock.today)
             booking = asyncio.create_task(ada.book(clock.today, 7))
-            await until_lock_is_awaited(connection)
+            await until_blocked(database_url, booking)
             await hold(ada, clock.today, 7)
         assert (await booking).status_code == 303
         await until(lambda: held_seats(store) == set())
