@@ -85,6 +85,7 @@ from seatweb.web.map.responses import MapResponses
 from seatweb.web.map.sections import Sections
 from seatweb.web.map.stream import Streams, live_map
 from seatweb.web.map.warm import WarmPages
+from seatweb.web.map.week_strip import WeekStrip
 from seatweb.web.rendering import BROTLI_QUALITY, Renderer
 from seatweb.web.requests import FOR_EVERYONE, PageGuard, PageNotFound
 from seatweb.web.static_files import static_router
@@ -152,13 +153,14 @@ def create_app(
     page_guard = PageGuard(identities, our_cookies, csrf, sessions, factors)
     reader = MapReader(views, window, names=settings.names == "signed-in")
     sections = Sections(renderer.environment)
-    day_pages = DayPages(renderer, csrf, sections)
-    responses = MapResponses(views, reader, renderer, sections, day_pages)
+    week_strip = WeekStrip(renderer.environment)
+    day_pages = DayPages(renderer, csrf, sections, week_strip)
+    responses = MapResponses(views, reader, renderer, sections, week_strip, day_pages)
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
         loading = asyncio.create_task(asyncio.to_thread(_load_tables, rules))
-        async with database, redis, outbox, changes, live, sessions.verifying(lambda: live.sessions, live.end_sessions):
+        async with database, redis, outbox, changes, live, sessions.following(lambda: live.sessions, live.end_sessions):
             await sessions.mark_enrolling()
             if at_end:
                 at_end(live.close)

@@ -61,6 +61,43 @@ create index sessions_user_idx on sessions (user_id);
 
 create index sessions_live_idx on sessions (user_id) where ended_at is null;
 
+-- Users whose sessions or rights changed in the last hour, so that each process can remember the others' sessions. A
+-- reader asks for the transactions that its last snapshot did not include yet (`xid`).
+create table session_changes (
+    user_id bigint not null,
+    xid xid8 not null default pg_current_xact_id(),
+    at timestamptz not null default now()
+);
+
+create index session_changes_xid_idx on session_changes (xid);
+
+create function note_session_change() returns trigger language plpgsql as $$
+begin
+    if tg_table_name = 'users' then
+        insert into session_changes (user_id) values (new.id);
+    else
+        insert into session_changes (user_id) values (old.user_id);
+    end if;
+    return null;
+end
+$$;
+
+create trigger sessions_note_change after update of ended_at, expires_at, enrolling on sessions
+for each row
+when (
+    (old.ended_at, old.expires_at, old.enrolling) is distinct from (new.ended_at, new.expires_at, new.enrolling)
+)
+execute function note_session_change();
+
+create trigger sessions_note_delete after delete on sessions
+for each row when (old.ended_at is null)
+execute function note_session_change();
+
+create trigger users_note_change after update of username, role, disabled_at on users
+for each row
+when ((old.username, old.role, old.disabled_at) is distinct from (new.username, new.role, new.disabled_at))
+execute function note_session_change();
+
 create table bookings (
     id bigint generated always as identity primary key,
     day date not null,

@@ -7,10 +7,19 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from msgspec import Struct
+
 from seatweb.accounts.model import Session, SessionSummary
 from seatweb.accounts.queries import user_of
 from seatweb.http.client_address import Client
 from seatweb.storage.statements import Statements
+
+
+class SessionChanges(Struct, frozen=True):
+    """Users whose sessions or rights changed, and the horizon to ask after next time."""
+
+    horizon: int
+    user_ids: frozenset[int]
 
 
 async def start_session(
@@ -68,6 +77,17 @@ async def mark_enrolling(sql: Statements, after: UUID, rows: int, *, needed: boo
 async def live_sessions(sql: Statements, session_ids: Iterable[UUID], idle: timedelta) -> set[UUID]:
     """Return the ids of those sessions that are live."""
     return {row["id"] for row in await sql.all("live_sessions", session_ids=list(session_ids), idle=idle)}
+
+
+async def session_changes(sql: Statements, after: int | None) -> SessionChanges:
+    """Return the users whose sessions or rights changed after the horizon `after`; none if it is None."""
+    row = await sql.one("session_changes", after=None if after is None else str(after))
+    return SessionChanges(horizon=row["horizon"], user_ids=frozenset(row["user_ids"]))
+
+
+async def prune_session_changes(sql: Statements) -> None:
+    """Delete the changes that every process has seen."""
+    await sql.one("prune_session_changes")
 
 
 async def list_sessions(sql: Statements, user_id: int, idle: timedelta, rows: int) -> list[SessionSummary]:

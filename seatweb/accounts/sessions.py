@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeAlias
@@ -21,9 +21,10 @@ from seatweb.storage.caching import BoundedDict, TimedCache
 from seatweb.storage.database import Database
 from seatweb.storage.statements import Statements
 
-# How long this process may accept a session that ended elsewhere; 1 s is promised. Used ones are verified more often.
+# How long this process may accept a session that ended elsewhere; 1 s is promised. It asks more often what has changed.
 SESSION_SECONDS: Final = 0.9
-VERIFY_SECONDS: Final = 0.4
+FOLLOW_SECONDS: Final = 0.4
+LONGEST_GAP_SECONDS: Final = 1800.0  # changes are kept for an hour
 USED_SECONDS: Final = 60.0
 TOUCH_SECONDS: Final = 60.0
 SESSIONS_KEPT: Final = 10_000
@@ -84,6 +85,8 @@ class Sessions:
         self._idle = timedelta(hours=idle_hours)
         self._sessions = TimedCache(self._read, seconds=SESSION_SECONDS, entries=SESSIONS_KEPT)
         self._used: BoundedDict[tuple[UUID, int], float] = BoundedDict(SESSIONS_KEPT)
+        self._horizon: int | None = None  # of the changes that this process knows
+        self._followed_at = float("-inf")
 
     async def start(
         self,
@@ -142,12 +145,12 @@ class Sessions:
 
         It may be an enrolling one, which most callers must not accept: see `Session.enrolling`.
         """
-        self._used[session_id, user_id] = time.monotonic()
+        self._use(session_id, user_id)
         return await self._sessions.get((session_id, user_id))
 
     def peek(self, session_id: UUID, user_id: int) -> Session | None:
         """Return the session if it is cached as live and is not an enrolling one; never ask the database."""
-        self._used[session_id, user_id] = time.monotonic()
+        self._use(session_id, user_id)
         session = self._sessions.peek((session_id, user_id))
         return session if session and not session.enrolling else None
 
@@ -172,15 +175,22 @@ class Sessions:
         for session_id in ended:
             self._sessions.forget((session_id, user_id))
 
-    @asynccontextmanager
-    async def verifying(
-        self, watched: Callable[[], set[UUID]], ended: Callable[[set[UUID]], None]
-    ) -> AsyncIterator[None]:
-        """Keep verifying, in one query each time, the sessions that were used recently or that `watched` returns.
+    def _use(self, session_id: UUID, user_id: int) -> None:
+        key, now = (session_id, user_id), time.monotonic()
+        if now - self._used.get(key, float("-inf")) > USED_SECONDS:
+            self._sessions.forget(key)  # it may have been idle for too long
+        self._used[key] = now
 
-        Call `ended` with the ids of those that have ended. Once a minute, record which sessions were used.
+    @asynccontextmanager
+    async def following(
+        self, watched: Callable[[], Mapping[UUID, int]], ended: Callable[[set[UUID]], None]
+    ) -> AsyncIterator[None]:
+        """Keep asking, in one query for all users, whose sessions have changed, and forget those.
+
+        `watched` returns sessions that must end at once, with their users' ids; call `ended` with those that have
+        ended. Once a minute, record which sessions were used, and look for watched ones that have expired.
         """
-        tasks = [asyncio.create_task(self._verify(watched, ended)), asyncio.create_task(self._touch())]
+        tasks = [asyncio.create_task(self._follow(watched, ended)), asyncio.create_task(self._touch(watched, ended))]
         try:
             yield
         finally:
@@ -188,29 +198,35 @@ class Sessions:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _verify(self, watched: Callable[[], set[UUID]], ended: Callable[[set[UUID]], None]) -> None:
+    async def _follow(self, watched: Callable[[], Mapping[UUID, int]], ended: Callable[[set[UUID]], None]) -> None:
         while True:
-            await asyncio.sleep(VERIFY_SECONDS)
-            now = time.monotonic()
-            used = [key for key, at in self._used.items() if now - at < USED_SECONDS and self._sessions.peek(key)]
-            ids = watched().union(session_id for session_id, _ in used)
-            if not ids:
-                continue
             try:
-                live = await self._live(ids)
+                changed = await self._read_changes()
+                await self._end_watched({id_ for id_, user_id in watched().items() if user_id in changed}, ended)
             except Overloaded:
-                continue  # sessions not verified in time are looked up when they are used
+                pass  # sessions that are not known to be unchanged are looked up when they are used
             except Exception:
-                log.exception("session verification failed")
-                continue
-            for key in used:
-                if key[0] in live:
-                    self._sessions.renew(key, now)
-                else:
-                    self._sessions.forget(key)
-            ended(ids - live)
+                log.exception("asking which sessions have changed failed")
+            await asyncio.sleep(FOLLOW_SECONDS)
 
-    async def _touch(self) -> None:
+    async def _read_changes(self) -> Collection[int]:
+        """Forget the sessions that may have changed, and return the ids of their users."""
+        began = time.monotonic()
+        horizon = self._horizon if began - self._followed_at < LONGEST_GAP_SECONDS else None
+        changes = await self._database.run(session_queries.session_changes, horizon)
+        if horizon is None or changes.horizon < horizon:  # the latter in another database, such as a restored one
+            self._sessions.forget_all()
+        elif changes.user_ids:
+            self._sessions.forget_all(lambda key: key[1] in changes.user_ids)
+        self._sessions.renew_all(began)
+        self._horizon, self._followed_at = changes.horizon, began
+        return changes.user_ids
+
+    async def _end_watched(self, ids: set[UUID], ended: Callable[[set[UUID]], None]) -> None:
+        if ids:
+            ended(ids - await self._database.run(session_queries.live_sessions, ids, self._idle))
+
+    async def _touch(self, watched: Callable[[], Mapping[UUID, int]], ended: Callable[[set[UUID]], None]) -> None:
         since = time.monotonic()
         while True:
             await asyncio.sleep(TOUCH_SECONDS)
@@ -220,16 +236,15 @@ class Sessions:
                 if used:
                     await self._record_use(used)
                 since = now
+                await self._end_watched({*watched()}, ended)
+                await self._database.write(session_queries.prune_session_changes)
             except Overloaded:
-                continue  # recorded next time
+                continue  # next time
             except Exception:
                 log.exception("recording the use of sessions failed")
 
     async def _record_use(self, session_ids: set[UUID]) -> None:
         await self._database.write(session_queries.touch_sessions, session_ids, self._idle)
-
-    async def _live(self, session_ids: set[UUID]) -> set[UUID]:
-        return await self._database.run(session_queries.live_sessions, session_ids, self._idle)
 
     async def _read(self, key: tuple[UUID, int]) -> Session | None:
         return await self._database.run(session_queries.find_session, *key, self._idle)

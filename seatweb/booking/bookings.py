@@ -242,7 +242,6 @@ class Bookings:
             self._changed(user, day)
 
     def _changed(self, user: User, day: date) -> None:
-        self._views.forget_week(user, day)
         self._hold_store.end_soon(day, user.id)
         self._changes.signal(day)
 
@@ -272,8 +271,8 @@ async def _check_any_free(sql: Statements, user: User, day: date, section: str |
         DayAlreadyBooked: the user has a seat on that day.
         NoFreeSeat: none is free.
     """
-    generations = await queries.read_generations(sql, day)
-    sections = [found.id for found, _ in generations if section is None or found.name == section]
+    generations = await queries.read_generations(sql, [day])
+    sections = [found.id for found, _ in generations[day] if section is None or found.name == section]
     if not sections and section is not None:
         raise SectionNotFound
     if await queries.find_booking_of_day(sql, user.id, day):

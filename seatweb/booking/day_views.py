@@ -1,4 +1,4 @@
-"""Day views and users' weeks: read from PostgreSQL and cached briefly in memory.
+"""Day views: read from PostgreSQL and cached briefly in memory, for all viewers.
 
 A cached value is at most a quarter of a second old, and never older than a change made by this process. For a user who
 has just made a change in another process, ask for a fresh view.
@@ -6,27 +6,33 @@ has just made a change in another process, ask for a fresh view.
 
 from __future__ import annotations
 
-from datetime import date, timedelta
-from typing import Final
+import asyncio
+from collections.abc import Sequence
+from datetime import date
+from typing import Final, TypeAlias
 
 from seatweb.accounts.model import User
 from seatweb.booking import queries
 from seatweb.booking.changes import Changes
 from seatweb.booking.hold_store import HoldStore
-from seatweb.booking.model import Booking, DayView, Section, SectionView
+from seatweb.booking.model import DayView, OwnBooking, Section, SectionView
 from seatweb.booking.queries import SectionSeats
 from seatweb.booking.section_cache import SectionCache
-from seatweb.booking.window import DAYS_AHEAD, BookingWindow, monday_of
+from seatweb.booking.window import DAYS_AHEAD, BookingWindow, week_of
+from seatweb.storage.batching import Batcher
 from seatweb.storage.caching import BoundedDict, TimedCache
 from seatweb.storage.database import Database
 
 MEMORY_SECONDS: Final = 0.25
-SECTION_VIEWS_KEPT: Final = 512  # of all sections and days, in each process
-WEEKS_KEPT: Final = 10_000
+RENEWED_AFTER_SECONDS: Final = 0.15
+SECTION_VIEWS_KEPT: Final = 4096  # of all sections and days, in each process
+DAYS_KEPT: Final = DAYS_AHEAD + 13  # the days that can be booked, and the rest of the first and the last week
+
+Generations: TypeAlias = list[tuple[Section, int]]
 
 
 class DayViews:
-    """Reads and caches day views, which are the same for every viewer, and users' weeks."""
+    """Reads and caches day views, which are the same for every viewer."""
 
     def __init__(
         self, database: Database, cache: SectionCache, hold_store: HoldStore, changes: Changes, window: BookingWindow
@@ -36,13 +42,15 @@ class DayViews:
         self._hold_store = hold_store
         self._window = window
         self._sections: BoundedDict[tuple[int, date], SectionView] = BoundedDict(SECTION_VIEWS_KEPT)
-        self._days = TimedCache(self._read_day, seconds=MEMORY_SECONDS, entries=2 * DAYS_AHEAD)
-        self._weeks = TimedCache(self._read_week, seconds=MEMORY_SECONDS, entries=WEEKS_KEPT)
+        self._generations: Batcher[date, Generations] = Batcher(self._read_generations)
+        self._days = TimedCache(
+            self._read_day, seconds=MEMORY_SECONDS, renewed_after=RENEWED_AFTER_SECONDS, entries=DAYS_KEPT
+        )
         changes.listen(self._day_changed)
 
     async def day(self, day: date, *, fresh: bool = False) -> DayView:
         """Return the view of the day; with `fresh`, read after this call, so that it shows every change made before."""
-        if self._window.includes(day):  # other days are rarely viewed, and there are too many of them to cache
+        if self._is_cached(day):
             return await self._days.get(day, fresh=fresh)
         return await self._read_day(day)
 
@@ -59,24 +67,56 @@ class DayViews:
         self._window.check(day)
         return await self.day(day, fresh=True)
 
-    async def week(self, user: User, day: date, *, fresh: bool = False) -> dict[date, Booking]:
-        """Return the user's confirmed bookings in the week that contains the day, by day."""
-        return await self._weeks.get((user.id, monday_of(day)), fresh=fresh)
+    async def week(self, day: date, *, fresh: bool = False) -> dict[date, DayView]:
+        """Return the views of the week that contains the day, except for days before this week or after the last one.
 
-    def peek_week(self, user: User, day: date) -> dict[date, Booking] | None:
-        """Return the user's bookings in the week that contains the day if they are cached in memory."""
-        return self._weeks.peek((user.id, monday_of(day)))
+        Those that are not cached are read together, in one query if they have not changed.
+        """
+        days = [other for other in week_of(day) if self._is_cached(other)]
+        views = await asyncio.gather(*(self._days.get(other, fresh=fresh) for other in days))
+        return dict(zip(days, views, strict=True))
 
-    def forget_week(self, user: User, day: date) -> None:
-        """Drop the user's cached week, because they booked, moved or cancelled."""
-        self._weeks.forget((user.id, monday_of(day)))
+    def peek_week(self, day: date) -> dict[date, DayView] | None:
+        """Return what `week` returns if all of it is cached in memory."""
+        views = {}
+        complete = True
+        for other in week_of(day):
+            view = self._days.peek(other)  # at every day, so that all of them stay cached
+            if view is not None:
+                views[other] = view
+            elif self._is_cached(other):
+                complete = False
+        return views if complete else None
+
+    async def bookings(self, user: User, day: date, week: dict[date, DayView]) -> dict[date, OwnBooking]:
+        """Return the user's bookings in the week that contains the day, given its day views."""
+        found = own_bookings(user, week)
+        past = [other for other in week_of(day) if other < self._first_cached]
+        if past:
+            rows = await self._database.run(queries.list_confirmed_bookings, user.id, past[0], past[-1])
+            found |= {row.day: OwnBooking(row.id, row.day, row.seat) for row in rows}
+        return found
+
+    @property
+    def _first_cached(self) -> date:
+        return week_of(self._window.today())[0]
+
+    def _is_cached(self, day: date) -> bool:
+        # Other days are rarely viewed, and there are too many of them to cache.
+        return self._first_cached <= day <= week_of(self._window.last_day)[-1]
 
     def _day_changed(self, day: date | None) -> None:
-        for stale in [day] if day else self._window.days:
-            self._days.forget(stale)
+        if day:
+            self._days.forget(day)
+        else:
+            self._days.forget_all()
+
+    async def _read_generations(self, days: Sequence[date]) -> list[Generations]:
+        found = await self._database.run(queries.read_generations, days)
+        return [found[day] for day in days]
 
     async def _read_day(self, day: date) -> DayView:
-        generations = await self._database.run(queries.read_generations, day)  # must come first: see section_cache.py
+        generations = await self._generations.get(day)  # must come first: see section_cache.py
         bookable = self._window.includes(day)
         holds = await self._hold_store.active(day) if bookable else {}
         views = {
@@ -86,7 +126,7 @@ class DayViews:
         }
         unknown = [pair for pair in generations if pair[0].id not in views]
         if unknown:
-            views |= await self._read_sections(day, unknown, cached=bookable)
+            views |= await self._read_sections(day, unknown, cached=self._is_cached(day))
         return DayView(day=day, sections=tuple(views[section.id] for section, _ in generations), holds=holds)
 
     async def _read_sections(
@@ -113,8 +153,7 @@ class DayViews:
                 self._sections[section.id, day] = views[section.id]
         return views
 
-    async def _read_week(self, key: tuple[int, date]) -> dict[date, Booking]:
-        user_id, monday = key
-        sunday = monday + min(timedelta(days=6), date.max - monday)  # the week of date.max has five days only
-        found = await self._database.run(queries.list_confirmed_bookings, user_id, monday, sunday)
-        return {booking.day: booking for booking in found}
+
+def own_bookings(user: User, week: dict[date, DayView]) -> dict[date, OwnBooking]:
+    """Return the user's bookings on these days."""
+    return {day: booking for day, view in week.items() if (booking := view.booking_of(user.id))}

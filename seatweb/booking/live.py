@@ -36,7 +36,7 @@ STREAMS_OF_A_USER: Final = 8  # per process; background tabs have no stream
 STREAMS: Final = 10_000
 STREAMS_OF_VISITORS: Final = STREAMS // 2  # without a session; the rest is reserved for users
 
-K = TypeVar("K", int, UUID)
+K = TypeVar("K", int, tuple[UUID, int])
 State = Literal["live", "catching-up"]
 
 log = structlog.get_logger(__name__)
@@ -202,7 +202,7 @@ class Live:
         self._window = window
         self._changes = changes
         self._channels: dict[date, Channel] = {}
-        self._sessions: Counter[UUID] = Counter()
+        self._sessions: Counter[tuple[UUID, int]] = Counter()
         self._users: Counter[int] = Counter()
         self._ended: set[UUID] = set()
         self.closing = False
@@ -232,7 +232,7 @@ class Live:
             raise TooManyStreams
         self._users[user_id] += 1
         if session:
-            self._sessions[session.id] += 1
+            self._sessions[session.id, user_id] += 1
         channel = self._channels.get(day)
         if channel is None:
             channel = self._channels[day] = Channel(day, self._views, self._window, self._changes)
@@ -246,18 +246,18 @@ class Live:
                 del self._channels[day]
             _decrement(self._users, user_id)
             if session:
-                _decrement(self._sessions, session.id)
-                if session.id not in self._sessions:
+                _decrement(self._sessions, (session.id, user_id))
+                if (session.id, user_id) not in self._sessions:
                     self._ended.discard(session.id)
 
     @property
-    def sessions(self) -> set[UUID]:
-        """The sessions that have a stream open."""
-        return set(self._sessions)
+    def sessions(self) -> dict[UUID, int]:
+        """The ids of the sessions that have a stream open, and of their users."""
+        return dict(self._sessions.keys())
 
     def end_sessions(self, ended: set[UUID]) -> None:
         """End the streams of these sessions."""
-        if ended := ended & self.sessions:
+        if ended := ended & self.sessions.keys():
             self._ended |= ended
             self._wake()
 

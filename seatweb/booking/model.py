@@ -50,10 +50,11 @@ class Seat(Struct, frozen=True):
 
 
 class Sitter(Struct, frozen=True):
-    """The user who has a seat on a day."""
+    """The user who has a seat on a day, and their booking's id."""
 
     user_id: int
     username: str
+    booking_id: int
 
     @property
     def initials(self) -> str:
@@ -137,6 +138,14 @@ class DayView(Struct, frozen=True, dict=True):
         """The id of each user's booked seat, by user id."""
         return {seat.sitter.user_id: id_ for id_, seat in self.seats.items() if seat.sitter}
 
+    def booking_of(self, user_id: int) -> OwnBooking | None:
+        """Return the user's booking on this day."""
+        seat_id = self.seat_of.get(user_id)
+        if seat_id is None:
+            return None
+        seat = self.seats[seat_id]
+        return OwnBooking(seat.sitter.booking_id, self.day, seat.seat) if seat.sitter else None
+
     @cached_property
     def held_by(self) -> dict[int, int]:
         """The id of each user's held seat, by user id."""
@@ -150,12 +159,17 @@ class DayView(Struct, frozen=True, dict=True):
         """Return the status of a seat as this viewer sees it."""
         return seat.status_for(user_id, self.holds.get(seat.seat.id))
 
+    def held_in(self, section: SectionView) -> list[int]:
+        """Return the ids of the seats of a section that someone holds."""
+        name = section.section.name
+        return [id_ for id_ in self.holds if (seat := self.seats.get(id_)) and seat.seat.section == name]
+
     def free_count(self, section: SectionView, user_id: int | None) -> int:
         """Return how many seats of a section this viewer can book."""
         if not self.holds:
             return section.free_count
-        held = [self.seats[id_] for id_, hold in self.holds.items() if hold.user_id != user_id and id_ in self.seats]
-        return section.free_count - sum(seat.free for seat in held if seat.seat.section == section.section.name)
+        held = [id_ for id_ in self.held_in(section) if self.holds[id_].user_id != user_id]
+        return section.free_count - sum(self.seats[id_].free for id_ in held)
 
     def nearest_free(self, seat: Seat, user_id: int | None) -> Seat | None:
         """Return the nearest other seat that this viewer can book: in the same section, else in the nearest one."""
@@ -175,6 +189,14 @@ class DayView(Struct, frozen=True, dict=True):
             if other.seat.id != seat.id and self.status_of(other, user_id) is Status.FREE
         ]
         return min(free, key=lambda pair: pair[0])[1] if free else None
+
+
+class OwnBooking(Struct, frozen=True):
+    """The viewer's confirmed booking on a day, as the map shows it."""
+
+    id: int
+    day: date
+    seat: Seat
 
 
 class Booking(Struct, frozen=True):

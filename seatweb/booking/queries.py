@@ -43,10 +43,12 @@ class StoredAnswer(Struct, frozen=True):
     body: str
 
 
-async def read_generations(sql: Statements, day: date) -> list[tuple[Section, int]]:
-    """Return every section in map order, with its generation on the day."""
-    rows = await sql.all("read_generations", day=day)
-    return [(Section(id=row["id"], name=row["name"]), row["generation"]) for row in rows]
+async def read_generations(sql: Statements, days: Collection[date]) -> dict[date, list[tuple[Section, int]]]:
+    """Return, for each of the days, every section in map order with its generation on that day."""
+    found: dict[date, list[tuple[Section, int]]] = {day: [] for day in days}
+    for row in await sql.all("read_generations", days=list(found)):
+        found[row["day"]].append((Section(id=row["id"], name=row["name"]), row["generation"]))
+    return found
 
 
 async def read_seats(sql: Statements, section_ids: Iterable[int], day: date) -> dict[int, SectionSeats]:
@@ -54,7 +56,7 @@ async def read_seats(sql: Statements, section_ids: Iterable[int], day: date) -> 
     seats: dict[int, list[SeatView]] = {}
     generations: dict[int, int] = {}
     for row in await sql.all("read_seats", section_ids=list(section_ids), day=day):
-        sitter = None if row["user_id"] is None else Sitter(user_id=row["user_id"], username=row["username"])
+        sitter = None if row["user_id"] is None else Sitter(row["user_id"], row["username"], row["booking_id"])
         seats.setdefault(row["section_id"], []).append(SeatView(seat=_seat(row, "id"), sitter=sitter))
         generations[row["section_id"]] = row["generation"]
     return {id_: SectionSeats(generation=generations[id_], seats=tuple(views)) for id_, views in seats.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date, timedelta
+from functools import lru_cache
 from typing import Final
 
 from seatweb.booking.errors import OutsideBookingWindow
@@ -46,3 +47,10 @@ class BookingWindow:
 def monday_of(day: date) -> date:
     """Return the Monday of the week that contains the day."""
     return day - timedelta(days=day.weekday())
+
+
+@lru_cache(maxsize=256)
+def week_of(day: date) -> tuple[date, ...]:
+    """Return the days of the week that contains the day, Monday first; the last week of all dates is short."""
+    monday = monday_of(day)
+    return tuple(monday + timedelta(days=n) for n in range(min(6, (date.max - monday).days) + 1))

@@ -40,7 +40,11 @@ class _Flight(Struct, Generic[V]):
 
 
 class TimedCache(Generic[K, V]):
-    """Caches what `fetch` returns for each key, for at most `seconds` since the fetch began; at most `entries` keys."""
+    """Caches what `fetch` returns for each key, for at most `seconds` since the fetch began; at most `entries` keys.
+
+    A `peek` at a value that is older than `renewed_after` seconds starts to fetch it again, so that readers of a value
+    that is in steady use never have to wait.
+    """
 
     def __init__(
         self,
@@ -48,24 +52,31 @@ class TimedCache(Generic[K, V]):
         *,
         seconds: float,
         entries: int,
+        renewed_after: float = float("inf"),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._monotonic = monotonic
         self._fetch = fetch
         self._seconds = seconds
+        self._renewed_after = renewed_after
+        self._unchanged_at = float("-inf")
         self._kept: BoundedDict[K, _Entry[V]] = BoundedDict(entries)
         self._flights: dict[K, _Flight[V]] = {}
 
     def peek(self, key: K) -> V | None:
-        """Return the cached value; None if there is none or it is too old. Never fetches."""
+        """Return the cached value; None if there is none or it is too old. Never waits."""
         kept = self._kept.get(key)
-        return kept.value if kept is not None and self._monotonic() - kept.read_at < self._seconds else None
+        if kept is None or (age := self._age(kept)) >= self._seconds:
+            return None
+        if age > self._renewed_after and key not in self._flights:
+            self._start(key)
+        return kept.value
 
     async def get(self, key: K, *, fresh: bool = False) -> V:
         """Return the value, cached or fetched; with `fresh`, fetched after this call."""
         if fresh:
             self.forget(key)
-        while (kept := self._kept.get(key)) is None or self._monotonic() - kept.read_at >= self._seconds:
+        while (kept := self._kept.get(key)) is None or self._age(kept) >= self._seconds:
             flight = self._flights.get(key)
             if flight is None:
                 flight = self._start(key)
@@ -75,16 +86,23 @@ class TimedCache(Generic[K, V]):
             return await asyncio.shield(flight.task)
         return kept.value
 
-    def renew(self, key: K, read_at: float) -> None:
-        """Extend a cached value's lifetime, because it was found unchanged at `read_at` (monotonic clock)."""
-        if kept := self._kept.get(key):
-            self._kept[key] = _Entry(kept.value, max(read_at, kept.read_at))
+    def renew_all(self, unchanged_at: float) -> None:
+        """Extend all lifetimes: the values that are cached or being fetched were current then (monotonic clock)."""
+        self._unchanged_at = unchanged_at
 
     def forget(self, key: K) -> None:
         """Drop the cached value and mark a fetch in progress as stale, because something changed."""
         self._kept.pop(key, None)
         if flight := self._flights.get(key):
             flight.stale = True
+
+    def forget_all(self, wanted: Callable[[K], bool] = lambda _: True) -> None:
+        """Drop all cached values, or those whose key is `wanted`, as `forget` does."""
+        for key in [key for key in (*self._kept, *self._flights) if wanted(key)]:
+            self.forget(key)
+
+    def _age(self, entry: _Entry[V]) -> float:
+        return self._monotonic() - max(entry.read_at, self._unchanged_at)
 
     def _start(self, key: K) -> _Flight[V]:
         began = self._monotonic()

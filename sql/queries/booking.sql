@@ -1,13 +1,15 @@
--- name: read_generations(day)
--- Every section's generation on a day. Read it first, then the cache, then the seats. It is the sum of two counters
+-- name: read_generations(days)
+-- Every section's generation on each of the days. Read it first, then the cache, then the seats. It is the sum of two counters
 -- that only grow, one of changes to bookings (generations) and one of changes to seats (version), so each value is one
 -- state.
 select
+    wanted.day,
     sections.id,
     sections.name,
     sections.version + coalesce(generations.generation, 0) as generation
 from sections
-left join generations on generations.section_id = sections.id and generations.day = :day
+cross join unnest(:days::date []) as wanted (day)
+left join generations on generations.section_id = sections.id and generations.day = wanted.day
 order by sections.name;
 
 -- name: read_seats(section_ids, day)
@@ -23,6 +25,7 @@ select
     seats.closed,
     users.id as user_id,
     users.username,
+    bookings.id as booking_id,
     sections.version + coalesce(generations.generation, 0) as generation
 from seats
 inner join sections on sections.id = seats.section_id

@@ -64,7 +64,7 @@ where
     and users.disabled_at is null;
 
 -- name: live_sessions(session_ids, idle)
--- Which of these sessions are live. One query for all that were used recently or have an open stream.
+-- Which of these sessions are live. One query for all that have an open stream.
 select sessions.id
 from sessions
 inner join users on users.id = sessions.user_id
@@ -74,6 +74,18 @@ where
     and sessions.expires_at > now()
     and sessions.seen_at > now() - :idle::interval
     and users.disabled_at is null;
+
+-- name: session_changes(after)^
+-- The users whose sessions or rights were changed by transactions that had not committed when a snapshot was taken that
+-- this query returned as `horizon`; every change is found, whatever the order of commits. With null, only the horizon.
+select
+    pg_snapshot_xmin(pg_current_snapshot())::text::bigint as horizon,
+    array(select distinct user_id from session_changes where xid >= :after::text::xid8) as user_ids;
+
+-- name: prune_session_changes()!
+-- Delete the changes that every process has seen.
+delete from session_changes
+where at < now() - interval '1 hour';
 
 -- name: mark_enrolling(needed, after, rows)$
 -- If everyone needs a second factor, limit the sessions of users without one to adding it; if not, lift that limit.

@@ -120,7 +120,9 @@ async def test_concurrent_checks_for_late_users_share_a_query(
     for user, seat_id in zip(users, range(1, 7), strict=False):
         await bookings.book(user, seat_id, clock.today)
         await bookings.book(user, seat_id, clock.ahead(1))
-    await bookings.cancel(users[5], (await views.week(users[5], clock.today))[clock.today].id)
+    cancelled = (await views.day(clock.today)).booking_of(users[5].id)
+    assert cancelled
+    await bookings.cancel(users[5], cancelled.id)
     monkeypatch.setattr(database, "run", counted)
     late = [bookings.book(user, seat_id, clock.today) for user in users[6:] for seat_id in range(1, 6)]
     mine = [bookings.book(users[0], 1, clock.today), bookings.book(users[5], 6, clock.today)]

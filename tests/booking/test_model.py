@@ -25,7 +25,7 @@ def view(name: str, taken: set[str], closed: set[str] = frozenset()) -> SectionV
             column=column,
             closed=number in closed,
         )
-        seats.append(SeatView(seat=seat, sitter=Sitter(1, "ada") if number in taken else None))
+        seats.append(SeatView(seat=seat, sitter=Sitter(1, "ada", 7) if number in taken else None))
     return SectionView(section=Section(ord(name), name), day=DAY, generation=1, seats=tuple(seats))
 
 
@@ -52,12 +52,12 @@ def test_nearest_free_seat(views: list[SectionView], seat: str, nearest: str | N
 def test_status_as_a_viewer_sees_it() -> None:
     seat = Seat(1, "A", "01", 1, 1, closed=False)
     assert SeatView(seat, None).status_for(1) is Status.FREE
-    assert SeatView(seat, Sitter(1, "ada")).status_for(1) is Status.MINE
-    assert SeatView(seat, Sitter(1, "ada")).status_for(2) is Status.TAKEN
-    assert SeatView(seat, Sitter(1, "ada")).status_for(None) is Status.TAKEN
+    assert SeatView(seat, Sitter(1, "ada", 7)).status_for(1) is Status.MINE
+    assert SeatView(seat, Sitter(1, "ada", 7)).status_for(2) is Status.TAKEN
+    assert SeatView(seat, Sitter(1, "ada", 7)).status_for(None) is Status.TAKEN
     closed = Seat(1, "A", "01", 1, 1, closed=True)
     assert SeatView(closed, None).status_for(1) is Status.CLOSED
-    assert SeatView(closed, Sitter(1, "ada")).status_for(1) is Status.MINE
+    assert SeatView(closed, Sitter(1, "ada", 7)).status_for(1) is Status.MINE
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_status_as_a_viewer_sees_it() -> None:
     ],
 )
 def test_initials(username: str, initials: str) -> None:
-    assert Sitter(1, username).initials == initials
+    assert Sitter(1, username, 7).initials == initials
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def queries_run(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         async def recorded(
             self: Statements, name: str, _original: Callable[..., Any] = original, **parameters: object
         ) -> Any:
-            if name != "live_sessions":  # runs in the background, independently of requests
+            if name != "session_changes":  # runs in the background, independently of requests
                 names.append(name)
             return await _original(self, name, **parameters)
 
@@ -106,13 +106,13 @@ async def test_the_stale_view_race(
     day = clock.today
     section_ids = [1]
     if order == "generation first":
-        generations = await database.run(booking_queries.read_generations, day)
+        generations = (await database.run(booking_queries.read_generations, [day]))[day]
         rows = await database.run(booking_queries.read_seats, section_ids, day)
         await bookings.book(user, 7, day)
     else:  # the wrong order: rows are stored under a generation that is newer than they are
         rows = await database.run(booking_queries.read_seats, section_ids, day)
         await bookings.book(user, 7, day)
-        generations = await database.run(booking_queries.read_generations, day)
+        generations = (await database.run(booking_queries.read_generations, [day]))[day]
     await cache.put(day, {(1, {section.id: generation for section, generation in generations}[1]): rows[1].seats})
     shown = taken(await another.views.day(day))
     assert shown == ({"A-07"} if order == "generation first" else set())

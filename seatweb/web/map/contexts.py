@@ -13,7 +13,7 @@ from typing import Literal
 from markupsafe import Markup
 from msgspec import Struct
 
-from seatweb.booking.model import Booking, Seat, Status
+from seatweb.booking.model import Booking, OwnBooking, Seat, Status
 
 
 class SeatBox(Struct, frozen=True):
@@ -45,7 +45,7 @@ class SectionBox(Struct, frozen=True):
 
 
 class DayLink(Struct, frozen=True):
-    """One day of the week strip."""
+    """One day of the week strip: the macro `weekday` in `components/week.html`."""
 
     day: date
     href: str
@@ -54,6 +54,15 @@ class DayLink(Struct, frozen=True):
     bookable: bool
     mine: str | None
     """The label of the seat that the viewer has booked that day."""
+
+
+class Ticket(Struct, frozen=True):
+    """The viewer's seat on the day that is shown: the macro `ticket` in `components/week.html`."""
+
+    seat_id: int
+    label: str
+    href: str
+    past: bool
 
 
 class Panel(Struct, frozen=True):
@@ -68,7 +77,7 @@ class Panel(Struct, frozen=True):
     """The username of the user who has booked it; None where names are not shown."""
     seconds_left: int | None
     """How long someone else may still hold it."""
-    mine: Booking | None
+    mine: OwnBooking | None
     """The viewer's booking for the day."""
     nearest: Seat | None
     """The nearest free seat, offered if this one is taken, held or closed."""
@@ -120,13 +129,15 @@ class DayPage(Struct, frozen=True):
     section: str | None
     """The requested section."""
     section_names: list[str]
-    week: list[DayLink]
-    """Seven days, Monday first."""
+    week: Markup
+    """The HTML of the week's `DayLink`s."""
     previous_href: str | None
     next_href: str | None
     """None if no day in that direction can be booked."""
-    mine: Booking | None
+    mine: OwnBooking | None
     """The viewer's booking for the day."""
+    ticket: Markup | None
+    """The HTML of the `Ticket`, if they have one."""
     panel: Panel | None
 
 

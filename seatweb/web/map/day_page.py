@@ -3,46 +3,78 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from functools import cached_property
 from typing import Literal
 
 from markupsafe import Markup
 from msgspec import Struct
 
 from seatweb.accounts.model import Session
-from seatweb.booking.day_views import DayViews
+from seatweb.booking.day_views import DayViews, own_bookings
 from seatweb.booking.errors import SeatNotFound, SectionNotFound
-from seatweb.booking.model import Booking, DayView, Status
-from seatweb.booking.window import BookingWindow, monday_of
-from seatweb.web.map.contexts import DayLink, DayPage, Panel, Tally
+from seatweb.booking.model import DayView, OwnBooking, Status
+from seatweb.booking.window import BookingWindow, week_of
+from seatweb.web.map.contexts import DayLink, DayPage, Panel, Tally, Ticket
 from seatweb.web.map.place import Place, Viewer
-from seatweb.web.map.sections import Sections
+from seatweb.web.map.sections import Sections, as_markup
+from seatweb.web.map.week_strip import WeekStrip
 
 State = Literal["open", "past", "beyond"]
 
 
-class VisibleDay(Struct, frozen=True):
+class VisibleDay(Struct, frozen=True, dict=True):
     """Everything that the page of a day shows: the view of the day, and the viewer's own bookings in that week."""
 
     place: Place
     session: Session | None
     view: DayView
-    week: dict[date, Booking]
+    own: dict[date, OwnBooking]
     today: date
     last_day: date
     names: bool
     """Whether this site shows signed-in users who has which seat."""
 
-    @property
+    @cached_property
     def state(self) -> State:
         """Whether the day can be booked (`open`), is over, or is too far ahead."""
         day = self.place.day
         return "past" if day < self.today else "beyond" if day > self.last_day else "open"
 
-    @property
+    @cached_property
     def viewer(self) -> Viewer:
         """The viewer. Names are hidden once the day is over: who had which seat is private then."""
         user_id = self.session.user.id if self.session else None
         return Viewer(user_id=user_id, names=self.names and user_id is not None and self.state == "open")
+
+    @property
+    def mine(self) -> OwnBooking | None:
+        """The viewer's booking on the day."""
+        return self.own.get(self.place.day)
+
+    @property
+    def ticket(self) -> Ticket | None:
+        """The viewer's seat on the day."""
+        if self.mine is None:
+            return None
+        seat = self.mine.seat
+        return Ticket(seat.id, seat.label, self.place.href(seat_id=seat.id), past=self.state == "past")
+
+    @property
+    def links(self) -> tuple[DayLink, ...]:
+        """The days of the week strip; the last week that can be booked, if the day is too far ahead."""
+        return tuple(
+            [
+                DayLink(
+                    day=day,
+                    href=self.place.href(day=day),
+                    current=day == self.place.day,
+                    today=day == self.today,
+                    bookable=self.today <= day <= self.last_day,
+                    mine=self.own[day].seat.label if day in self.own else None,
+                )
+                for day in week_of(min(self.place.day, self.last_day))
+            ]
+        )
 
     @property
     def tally(self) -> Tally:
@@ -83,9 +115,12 @@ class MapReader:
         Raises:
             SectionNotFound: there is no such section.
         """
-        view = await self._views.day(place.day, fresh=fresh)
-        week = await self._views.week(session.user, place.day, fresh=fresh) if session else {}
-        return self.visible(session, place, view, week)
+        if session is None:
+            return self.visible(None, place, await self._views.day(place.day, fresh=fresh))
+        week = await self._views.week(place.day, fresh=fresh)
+        own = await self._views.bookings(session.user, place.day, week)
+        view = week.get(place.day) or await self._views.day(place.day)
+        return self.visible(session, place, view, own)
 
     def peek(self, session: Session | None, place: Place) -> VisibleDay | None:
         """Return what a visitor sees at a place, from this process's caches only; None if they lack any of it.
@@ -93,11 +128,26 @@ class MapReader:
         Raises:
             SectionNotFound: there is no such section.
         """
-        view = self._views.peek_day(place.day)
-        week = self._views.peek_week(session.user, place.day) if session else {}
-        return None if view is None or week is None else self.visible(session, place, view, week)
+        if session is None:
+            view = self._views.peek_day(place.day)
+            return self.visible(None, place, view) if view else None
+        week = self._views.peek_week(place.day)
+        if week is None or place.day not in week:
+            return None
+        return self.visible(session, place, week[place.day], own_bookings(session.user, week))
 
-    def visible(self, session: Session | None, place: Place, view: DayView, week: dict[date, Booking]) -> VisibleDay:
+    def peek_section(self, session: Session | None, place: Place) -> VisibleDay | None:
+        """Return what a visitor sees of the sections at a place, without their week, from this process's caches only.
+
+        Raises:
+            SectionNotFound: there is no such section.
+        """
+        view = self._views.peek_day(place.day)
+        return self.visible(session, place, view) if view else None
+
+    def visible(
+        self, session: Session | None, place: Place, view: DayView, own: dict[date, OwnBooking] | None = None
+    ) -> VisibleDay:
         """Return what a visitor sees, given the view of the day and their bookings in its week.
 
         Raises:
@@ -105,10 +155,10 @@ class MapReader:
         """
         if place.section is not None and not view.shown(place.section):
             raise SectionNotFound
-        return VisibleDay(place, session, view, week, self._window.today(), self._window.last_day, self._names)
+        return VisibleDay(place, session, view, own or {}, self._window.today(), self._window.last_day, self._names)
 
 
-def day_page(sections: Sections, visible: VisibleDay, *, problem: str | None = None) -> DayPage:
+def day_page(sections: Sections, week_strip: WeekStrip, visible: VisibleDay, *, problem: str | None = None) -> DayPage:
     """Return the page of a day for one visitor.
 
     Raises:
@@ -117,17 +167,26 @@ def day_page(sections: Sections, visible: VisibleDay, *, problem: str | None = N
     beyond = visible.state == "beyond"
     return assemble_page(
         visible,
-        map_=Markup("") if beyond else sections.map(visible.view, visible.place, visible.viewer),
-        tally=sections.tally(visible.tally),
+        map_=Markup("") if beyond else as_markup(sections.map(visible.view, visible.place, visible.viewer)),
+        tally=as_markup([sections.tally(visible.tally)]),
         tag=visible.view.tag,
+        week=as_markup([week_strip.week(visible.links)]),
+        ticket=as_markup([week_strip.ticket(ticket)]) if (ticket := visible.ticket) else None,
         panel=None if visible.place.seat_id is None or beyond else _panel(visible, visible.place.seat_id, problem),
     )
 
 
-def assemble_page(visible: VisibleDay, *, map_: Markup, tally: Markup, tag: str, panel: Panel | None = None) -> DayPage:
-    """Return the page of a day, given the HTML of its map and tally."""
-    monday = monday_of(min(visible.place.day, visible.last_day))
-    week = visible.week if monday == monday_of(visible.place.day) else {}
+def assemble_page(
+    visible: VisibleDay,
+    *,
+    map_: Markup,
+    tally: Markup,
+    tag: str,
+    week: Markup,
+    ticket: Markup | None,
+    panel: Panel | None = None,
+) -> DayPage:
+    """Return the page of a day, given the HTML of its parts."""
     return DayPage(
         day=visible.place.day,
         today=visible.today,
@@ -138,27 +197,17 @@ def assemble_page(visible: VisibleDay, *, map_: Markup, tally: Markup, tag: str,
         tally=tally,
         section=visible.place.section,
         section_names=[part.section.name for part in visible.view.sections],
-        week=[_day_link(visible, monday + timedelta(days=n), week) for n in range(7)],
+        week=week,
         previous_href=visible.previous_href,
         next_href=visible.next_href,
-        mine=visible.week.get(visible.place.day),
+        mine=visible.mine,
+        ticket=ticket,
         panel=panel,
     )
 
 
-def _day_link(visible: VisibleDay, day: date, week: dict[date, Booking]) -> DayLink:
-    return DayLink(
-        day=day,
-        href=visible.place.href(day=day),
-        current=day == visible.place.day,
-        today=day == visible.today,
-        bookable=visible.today <= day <= visible.last_day,
-        mine=week[day].seat.label if day in week else None,
-    )
-
-
 def _panel(visible: VisibleDay, seat_id: int, problem: str | None) -> Panel:
-    view, user_id, mine = visible.view, visible.viewer.user_id, visible.week.get(visible.place.day)
+    view, user_id, mine = visible.view, visible.viewer.user_id, visible.mine
     chosen = view.seats.get(seat_id)
     if chosen is None:
         raise SeatNotFound

@@ -17,7 +17,7 @@ from seatweb.booking.window import BookingWindow
 from seatweb.web.map.day_page import MapReader
 from seatweb.web.map.place import Place
 from seatweb.web.map.responses import MapResponses
-from seatweb.web.map.sections import Sections
+from seatweb.web.map.sections import Sections, as_markup
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import (
     FOR_EVERYONE,
@@ -85,8 +85,8 @@ class DayController(Controller):
         shown = visible.view.shown(name)
         if not shown or visible.state == "beyond":
             raise SectionNotFound
-        text = sections.section(visible.view, shown[0], visible.place, visible.viewer)
-        return renderer.respond(request, lambda _: text)
+        html = as_markup(sections.section(visible.view, shown[0], visible.place, visible.viewer))
+        return renderer.respond(request, lambda _: html)
 
     @get("/days/{day_text:str}/seats/{seat_text:str}", opt=FOR_EVERYONE)
     async def show_seat(

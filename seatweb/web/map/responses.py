@@ -21,7 +21,7 @@ from seatweb.booking.errors import (
     SectionNotFound,
 )
 from seatweb.booking.hold_store import GrantedHold
-from seatweb.booking.model import Booking, Status
+from seatweb.booking.model import Booking, OwnBooking, Status
 from seatweb.errors import Message, SeatwebError, TooManyAttempts
 from seatweb.i18n.catalogue import text_of
 from seatweb.web.map.contexts import DayPage, HoldBox, Panel
@@ -29,7 +29,9 @@ from seatweb.web.map.day_page import MapReader, day_page
 from seatweb.web.map.frames import DayPages
 from seatweb.web.map.place import Place
 from seatweb.web.map.sections import Sections
+from seatweb.web.map.week_strip import WeekStrip
 from seatweb.web.notices import parse_notice
+from seatweb.web.pieces import plain
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import PageRequest, changed_recently, path_of, query_value, session_of, wants_partial
 from seatweb.web.shell import Notice
@@ -50,12 +52,19 @@ class MapResponses:
     """Creates the responses to requests about the map."""
 
     def __init__(
-        self, views: DayViews, reader: MapReader, renderer: Renderer, sections: Sections, day_pages: DayPages
+        self,
+        views: DayViews,
+        reader: MapReader,
+        renderer: Renderer,
+        sections: Sections,
+        week_strip: WeekStrip,
+        day_pages: DayPages,
     ) -> None:
         self._views = views
         self._reader = reader
         self._renderer = renderer
         self._sections = sections
+        self._week_strip = week_strip
         self._day_pages = day_pages
 
     async def place(
@@ -93,12 +102,12 @@ class MapResponses:
         cacheable = place.seat_id is None and visible.state == "open" and not has_notice and path in {"/", place.href()}
         if whole and cacheable:
             return self._renderer.respond(
-                request, lambda secret: self._day_pages.render(visible, path, secret).decode()
+                request, lambda secret: plain(self._day_pages.render(visible, path, secret)).decode()
             )
         return self._renderer.page(
             request,
             "map/day.html" if whole else partial,
-            day_page(self._sections, visible),
+            day_page(self._sections, self._week_strip, visible),
             status=OutsideBookingWindow.status if visible.state == "beyond" else 200,
             notice=notice,
             headers=headers,
@@ -109,16 +118,17 @@ class MapResponses:
         self, request: PageRequest, place: Place, action: Awaitable[Booking], notice_name: str
     ) -> Response[str]:
         """Await a booking or move, and show the new map with a notice, or the current map with the refusal."""
+        booked: Booking | OwnBooking
         try:
-            booking = await action
+            booked = await action
         except (*REFUSALS, TooManyAttempts) as error:
             page = await self._page(request, place, problem=text_of(error))
             if page.mine is None or page.mine.seat.id != place.seat_id or page.state != "open":
                 return self.refuse(request, page, error)
-            booking, notice_name = page.mine, "booked"  # a second click: the seat is already theirs
-        place = Place(place.day, place.section, booking.seat.id)
-        href = place.href(seat_id=booking.seat.id)
-        notice = f"{notice_name}.{booking.seat.label}"
+            booked, notice_name = page.mine, "booked"  # a second click: the seat is already theirs
+        place = Place(place.day, place.section, booked.seat.id)
+        href = place.href(seat_id=booked.seat.id)
+        notice = f"{notice_name}.{booked.seat.label}"
         if not wants_partial(request):
             return self._renderer.redirect(request, href, notice=notice, changed=True)
         headers = {"hx-push-url": href}
@@ -161,7 +171,7 @@ class MapResponses:
     async def _page(self, request: PageRequest, place: Place, *, problem: str | None = None) -> DayPage:
         """Return the page from a fresh view of the day."""
         visible = await self._reader.read(session_of(request), place, fresh=True)
-        return day_page(self._sections, visible, problem=problem)
+        return day_page(self._sections, self._week_strip, visible, problem=problem)
 
 
 def _lost_race(panel: Panel, error: SeatTaken | SeatHeld) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import date
 from typing import Final
 
@@ -14,10 +13,12 @@ from seatweb.booking.model import DayView, SeatView, SectionView, Status
 from seatweb.storage.caching import BoundedDict
 from seatweb.web.map.contexts import SeatBox, SectionBox, Tally
 from seatweb.web.map.place import Place, Viewer
+from seatweb.web.pieces import Piece, Pieces, plain
 
 CUT: Final = "\x1e"  # in the templates, encloses what differs between viewers; no text of ours contains it
 COUNT: Final = 1  # the index of the free-seat count among the parts of a section
-SECTIONS_KEPT: Final = 512
+SECTIONS_KEPT: Final = 1024
+SEATS_KEPT: Final = 4096
 
 WORDS: Final = {
     Status.FREE: "free",
@@ -28,16 +29,19 @@ WORDS: Final = {
 }
 
 
-class _Pieces(Struct, frozen=True):
-    """A section as everyone sees it, in parts; `seats` has the index of each seat's part, by seat id."""
+class _Shared(Struct, frozen=True):
+    """A section as it looks to everyone who has no seat in it, in parts."""
 
     parts: list[str]
     seats: dict[int, int]
-    whole: Markup
+    """The index of each seat's part, by seat id."""
+    whole: Piece
+    around: dict[int, tuple[Piece, Piece]]
+    """What precedes and follows a seat, by seat id, for the seats that have been asked for."""
 
 
 class Sections:
-    """Renders sections, seats and counts, and caches by generation what is the same for everyone."""
+    """Renders sections, seats and counts, and caches by generation what many viewers share."""
 
     def __init__(self, environment: Environment) -> None:
         environment.globals["cut"] = CUT
@@ -46,36 +50,35 @@ class Sections:
         self._seat = macros.seat  # type: ignore[attr-defined]
         self._count = macros.count  # type: ignore[attr-defined]
         self._tally = environment.get_template("map/partials/tally.html")
-        self._tallies: BoundedDict[Tally, Markup] = BoundedDict(SECTIONS_KEPT)
-        self._personal: BoundedDict[tuple[Place, bool, int | None, int, str], Markup] = BoundedDict(SECTIONS_KEPT)
-        self._kept: BoundedDict[tuple[int, date, int, bool, bool], _Pieces] = BoundedDict(SECTIONS_KEPT)
+        self._tallies: BoundedDict[Tally, Piece] = BoundedDict(SECTIONS_KEPT)
+        self._own_seats: BoundedDict[SeatBox, Piece] = BoundedDict(SEATS_KEPT)
+        self._kept: BoundedDict[tuple[int, date, int, tuple[int, ...], bool, bool], _Shared] = BoundedDict(
+            SECTIONS_KEPT
+        )
 
-    def map(self, view: DayView, place: Place, viewer: Viewer) -> Markup:
+    def map(self, view: DayView, place: Place, viewer: Viewer) -> Pieces:
         """Return all sections shown at the place."""
-        return _joined(self.section(view, part, place, viewer) for part in view.shown(place.section))
+        return [piece for part in view.shown(place.section) for piece in self.section(view, part, place, viewer)]
 
-    def section(self, view: DayView, section: SectionView, place: Place, viewer: Viewer) -> Markup:
+    def section(self, view: DayView, section: SectionView, place: Place, viewer: Viewer) -> Pieces:
         """Return a section."""
-        pieces = self._pieces(section, place, viewer)
-        special = [place.seat_id, view.seat_of.get(viewer.user_id or 0), *view.holds]
-        differing = [id_ for id_ in special if id_ in pieces.seats]
-        if not differing:
-            return pieces.whole
-        user_key = viewer.user_id if viewer.user_id in view.seat_of or viewer.user_id in view.held_by else None
-        key = (place, viewer.names, user_key, section.section.id, view.tag)
-        html = self._personal.get(key)
-        if html is None:
-            parts = pieces.parts.copy()
-            for id_ in differing:
-                parts[pieces.seats[id_]] = self.seat(view, id_, place, viewer)
-            parts[COUNT] = self.count(view, section, viewer)
-            html = self._personal[key] = _joined(parts)
-        return html
+        shared = self._shared(view, section, place, viewer)
+        booked, held = view.seat_of.get(viewer.user_id or 0), view.held_by.get(viewer.user_id or 0)
+        own = [id_ for id_ in {booked, held, place.seat_id} if id_ is not None and id_ in shared.seats]
+        if not own:
+            return [shared.whole]
+        if own == [booked] and booked != place.seat_id:
+            before, after = self._around(shared, own[0])
+            return [before, self._own_seat(view, own[0], place, viewer), after]
+        parts = shared.parts.copy()
+        for id_ in own:
+            parts[shared.seats[id_]] = self.seat(view, id_, place, viewer)
+        parts[COUNT] = self.count(view, section, viewer)
+        return [Piece("".join(parts))]
 
     def seat(self, view: DayView, seat_id: int, place: Place, viewer: Viewer) -> Markup:
         """Return one seat."""
-        seat = view.seats[seat_id]
-        html: Markup = self._seat(_seat_box(seat, view.status_of(seat, viewer.user_id), place, viewer))
+        html: Markup = self._seat(_box(view, view.seats[seat_id], place, viewer))
         return html
 
     def count(self, view: DayView, section: SectionView, viewer: Viewer) -> Markup:
@@ -83,41 +86,59 @@ class Sections:
         html: Markup = self._count(section.section.name, view.free_count(section, viewer.user_id))
         return html
 
-    def tally(self, tally: Tally) -> Markup:
+    def tally(self, tally: Tally) -> Piece:
         """Return the number of free seats in all sections shown."""
         html = self._tallies.get(tally)
         if html is None:
-            html = self._tallies[tally] = Markup(self._tally.render(tally=tally))  # noqa: S704 - made by a template
+            html = self._tallies[tally] = Piece(self._tally.render(tally=tally))
         return html
 
-    def _pieces(self, section: SectionView, place: Place, viewer: Viewer) -> _Pieces:
-        key = (section.section.id, section.day, section.generation, place.section is not None, viewer.names)
-        pieces = self._kept.get(key)
-        if pieces is None:
-            pieces = self._kept[key] = self._render(section, Place(place.day, place.section), viewer)
-        return pieces
+    def _shared(self, view: DayView, section: SectionView, place: Place, viewer: Viewer) -> _Shared:
+        held = tuple(sorted(view.held_in(section))) if view.holds else ()
+        key = (section.section.id, section.day, section.generation, held, place.section is not None, viewer.names)
+        shared = self._kept.get(key)
+        if shared is None:
+            place, viewer = Place(place.day, place.section), Viewer(user_id=None, names=viewer.names)
+            shared = self._kept[key] = self._render(view, section, place, viewer)
+        return shared
 
-    def _render(self, section: SectionView, place: Place, viewer: Viewer) -> _Pieces:
-        everyone = Viewer(user_id=None, names=viewer.names)
+    def _render(self, view: DayView, section: SectionView, place: Place, everyone: Viewer) -> _Shared:
         box = SectionBox(
             name=section.section.name,
             generation=section.generation,
             columns=max((seat.seat.column for seat in section.seats), default=0),
-            seats=[_seat_box(seat, seat.status_for(None), place, everyone) for seat in section.seats],
-            free_count=section.free_count,
+            seats=[_box(view, seat, place, everyone) for seat in section.seats],
+            free_count=view.free_count(section, None),
         )
         parts = self._section.render(section=box).split(CUT)
         in_order = sorted(section.seats, key=lambda seat: (seat.seat.row, seat.seat.column))
         seats = {seat.seat.id: COUNT + 2 * (1 + n) for n, seat in enumerate(in_order)}
-        return _Pieces(parts=parts, seats=seats, whole=_joined(parts))
+        return _Shared(parts=parts, seats=seats, whole=Piece("".join(parts)), around={})
+
+    def _around(self, shared: _Shared, seat_id: int) -> tuple[Piece, Piece]:
+        around = shared.around.get(seat_id)
+        if around is None:
+            at = shared.seats[seat_id]
+            around = Piece("".join(shared.parts[:at])), Piece("".join(shared.parts[at + 1 :]))
+            shared.around[seat_id] = around
+        return around
+
+    def _own_seat(self, view: DayView, seat_id: int, place: Place, viewer: Viewer) -> Piece:
+        box = _box(view, view.seats[seat_id], place, viewer)
+        html = self._own_seats.get(box)
+        if html is None:
+            html = self._own_seats[box] = Piece(self._seat(box))
+        return html
 
 
-def _joined(parts: Iterable[str]) -> Markup:
-    return Markup("".join(parts))  # noqa: S704 - made by templates
+def as_markup(pieces: Pieces) -> Markup:
+    """Return pieces of HTML as a template needs them."""
+    return Markup(plain(pieces).decode())  # noqa: S704 - made by templates
 
 
-def _seat_box(view: SeatView, status: Status, place: Place, viewer: Viewer) -> SeatBox:
-    seat = view.seat
+def _box(view: DayView, seat_view: SeatView, place: Place, viewer: Viewer) -> SeatBox:
+    seat, status = seat_view.seat, view.status_of(seat_view, viewer.user_id)
+    sitter = seat_view.sitter if viewer.names or status is Status.MINE else None
     return SeatBox(
         id=seat.id,
         label=seat.label,
@@ -126,7 +147,7 @@ def _seat_box(view: SeatView, status: Status, place: Place, viewer: Viewer) -> S
         column=seat.column,
         status=status,
         href=place.href(seat_id=seat.id),
-        initials=view.sitter.initials if view.sitter and (viewer.names or status is Status.MINE) else None,
+        initials=sitter.initials if sitter else None,
         accessible_name=f"Seat {seat.label}, {WORDS[status]}",
         chosen=seat.id == place.seat_id,
     )

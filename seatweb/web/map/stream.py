@@ -19,7 +19,7 @@ from seatweb.booking.window import BookingWindow
 from seatweb.storage.caching import BoundedDict
 from seatweb.web.map.day_page import MapReader, VisibleDay
 from seatweb.web.map.place import Place
-from seatweb.web.map.sections import Sections
+from seatweb.web.map.sections import Sections, as_markup
 from seatweb.web.requests import FOR_EVERYONE, PageNotFound, PageRequest, query_value, read_day, session_of
 
 HEADERS: Final = [
@@ -49,7 +49,7 @@ class Streams:
         return message
 
     def _render(self, update: Update, place: Place, session: Session | None) -> bytes:
-        visible = self._reader.visible(session, place, update.view, {})
+        visible = self._reader.visible(session, place, update.view)
         data = "".join(self._partials(update, visible))
         return event(data, id_=update.view.tag)
 
@@ -58,7 +58,7 @@ class Streams:
         for part in view.shown(visible.place.section):
             name = part.section.name
             if update.everything:
-                yield _partial(f"section-{name}", self._sections.section(view, part, visible.place, viewer))
+                yield _partial(f"section-{name}", as_markup(self._sections.section(view, part, visible.place, viewer)))
                 continue
             changed = sorted(seat.seat.id for seat in part.seats if seat.seat.id in update.seats)
             for seat_id in changed:
@@ -66,7 +66,7 @@ class Streams:
             if changed:
                 yield _partial(f"section-{name}-count", self._sections.count(view, part, viewer))
         if update.everything or update.seats:
-            yield _partial("tally", self._sections.tally(visible.tally))
+            yield _partial("tally", as_markup([self._sections.tally(visible.tally)]))
 
 
 @get("/days/{day_text:str}/live", media_type="text/event-stream", opt=FOR_EVERYONE)

@@ -9,11 +9,9 @@ may have changed. All other requests go on to the controllers (docs/decisions/00
 from __future__ import annotations
 
 import re
-import zlib
 from datetime import date
 from typing import Final
 
-import brotli
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import Struct
@@ -28,14 +26,18 @@ from seatweb.web.map.day_page import MapReader
 from seatweb.web.map.frames import DayPages
 from seatweb.web.map.place import Place
 from seatweb.web.map.sections import Sections
-from seatweb.web.rendering import BROTLI_QUALITY, PAGE_HEADERS
+from seatweb.web.pieces import Pieces, gzipped, plain
+from seatweb.web.rendering import PAGE_HEADERS
 from seatweb.web.requests import read_day
 
 PATH: Final = re.compile(r"/(?:days/([0-9-]{10})(?:/sections/([A-Z][A-Z0-9]{0,7}))?)?", re.ASCII)
 QUERY: Final = re.compile(rb"(?:section=([A-Z][A-Z0-9]{0,7}))?", re.ASCII)
 URLS_KEPT: Final = 1024
-SMALLEST_COMPRESSED: Final = 500  # bytes
-HEADERS: Final = [(name.encode(), value.encode()) for name, value in PAGE_HEADERS.items()]
+HEADERS: Final = [
+    *((name.encode(), value.encode()) for name, value in PAGE_HEADERS.items()),
+    (b"content-type", b"text/html; charset=utf-8"),
+]
+GZIP_HEADERS: Final = [*HEADERS, (b"content-encoding", b"gzip")]
 
 
 class _Asked(Struct, frozen=True):
@@ -103,21 +105,16 @@ class WarmPages:
         identity = self._identities.of_header(cookies)
         if identity is None:
             return None
-        body = self._body(target, identity)
-        if body is None:
+        pieces = self._pieces(target, identity)
+        if pieces is None:
             return None
-        headers = [*HEADERS, (b"content-type", b"text/html; charset=utf-8")]
-        if len(body) >= SMALLEST_COMPRESSED:
-            if b"br" in encodings:
-                body = brotli.compress(body, quality=BROTLI_QUALITY)
-                headers.append((b"content-encoding", b"br"))
-            elif b"gzip" in encodings:
-                body = _gzipped(body)
-                headers.append((b"content-encoding", b"gzip"))
-        headers.append((b"content-length", str(len(body)).encode()))
-        return headers, body
+        if b"gzip" in encodings:
+            body = gzipped(pieces)
+            return [*GZIP_HEADERS, (b"content-length", str(len(body)).encode())], body
+        body = plain(pieces)
+        return [*HEADERS, (b"content-length", str(len(body)).encode())], body
 
-    def _body(self, target: _Asked, identity: Identity) -> bytes | None:
+    def _pieces(self, target: _Asked, identity: Identity) -> Pieces | None:
         session: Session | None = None
         if identity.claims:
             session = self._sessions.peek(identity.claims.session_id, identity.claims.user_id)
@@ -125,7 +122,8 @@ class WarmPages:
                 return None
         place = Place(target.day or self._window.today(), target.section)
         try:
-            visible = self._reader.peek(session, place)
+            peek = self._reader.peek if target.fragment is None else self._reader.peek_section
+            visible = peek(session, place)
         except SeatwebError:
             return None  # the controller responds with the error
         if visible is None or visible.state != "open":
@@ -133,7 +131,7 @@ class WarmPages:
         if target.fragment is None:
             return self._day_pages.render(visible, target.path, identity.csrf_secret)
         for section in visible.view.shown(target.fragment):
-            return self._sections.section(visible.view, section, place, visible.viewer).encode()
+            return self._sections.section(visible.view, section, place, visible.viewer)
         return None
 
 
@@ -152,8 +150,3 @@ def _parse(path: str, query: bytes) -> _Asked | None:
         )
     except SeatwebError:
         return None
-
-
-def _gzipped(body: bytes) -> bytes:
-    compressor = zlib.compressobj(1, wbits=31)  # 31: with gzip's header and checksum
-    return compressor.compress(body) + compressor.flush()

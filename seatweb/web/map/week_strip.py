@@ -1,0 +1,50 @@
+"""The HTML of the week strip and of the viewer's own seat."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from jinja2 import Environment
+from markupsafe import escape
+from msgspec.structs import replace
+
+from seatweb.storage.caching import BoundedDict
+from seatweb.web.map.contexts import DayLink, Ticket
+from seatweb.web.pieces import Piece
+
+LABEL: Final = "\x1d"  # stands for the label of the viewer's seat; no text of ours contains it
+LINKS_KEPT: Final = 4096
+WEEKS_KEPT: Final = 2048
+
+
+class WeekStrip:
+    """Renders the week strip: each day once for everyone, then completed with the label of the viewer's seat."""
+
+    def __init__(self, environment: Environment) -> None:
+        macros = environment.get_template("components/week.html").module
+        self._weekday = macros.weekday  # type: ignore[attr-defined]
+        self._ticket = macros.ticket  # type: ignore[attr-defined]
+        self._links: BoundedDict[DayLink, str] = BoundedDict(LINKS_KEPT)
+        self._weeks: BoundedDict[tuple[DayLink, ...], Piece] = BoundedDict(WEEKS_KEPT)
+        self._tickets: BoundedDict[Ticket, Piece] = BoundedDict(WEEKS_KEPT)
+
+    def week(self, links: tuple[DayLink, ...]) -> Piece:
+        """Return the days of the week."""
+        week = self._weeks.get(links)
+        if week is None:
+            week = self._weeks[links] = Piece("".join([self._link(link) for link in links]))
+        return week
+
+    def ticket(self, ticket: Ticket) -> Piece:
+        """Return the viewer's seat on the day that is shown."""
+        html = self._tickets.get(ticket)
+        if html is None:
+            html = self._tickets[ticket] = Piece(self._ticket(ticket))
+        return html
+
+    def _link(self, link: DayLink) -> str:
+        everyones = replace(link, mine=LABEL) if link.mine else link
+        html = self._links.get(everyones)
+        if html is None:
+            html = self._links[everyones] = str(self._weekday(everyones))
+        return html.replace(LABEL, str(escape(link.mine))) if link.mine else html
