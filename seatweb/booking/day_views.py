@@ -28,6 +28,8 @@ RENEWED_AFTER_SECONDS: Final = 0.15
 SECTION_VIEWS_KEPT: Final = 4096  # of all sections and days, in each process
 DAYS_KEPT: Final = DAYS_AHEAD + 13  # the days that can be booked, and the rest of the first and the last week
 
+NO_SEATS: Final = SectionSeats(generation=0, seats=())  # of a section that has none, at whatever generation
+
 Generations: TypeAlias = list[tuple[Section, int]]
 
 
@@ -42,7 +44,9 @@ class DayViews:
         self._hold_store = hold_store
         self._window = window
         self._sections: BoundedDict[tuple[int, date], SectionView] = BoundedDict(SECTION_VIEWS_KEPT)
+        # The days of a week are read together: one query for their generations, and one for seats that have changed.
         self._generations: Batcher[date, Generations] = Batcher(self._read_generations)
+        self._seats: Batcher[tuple[int, date], SectionSeats] = Batcher(self._read_seats)
         self._days = TimedCache(
             self._read_day, seconds=MEMORY_SECONDS, renewed_after=RENEWED_AFTER_SECONDS, entries=DAYS_KEPT
         )
@@ -115,6 +119,10 @@ class DayViews:
         found = await self._database.run(queries.read_generations, days)
         return [found[day] for day in days]
 
+    async def _read_seats(self, wanted: Sequence[tuple[int, date]]) -> list[SectionSeats]:
+        found = await self._database.run(queries.read_seats, set(wanted))
+        return [found.get(key, NO_SEATS) for key in wanted]
+
     async def _read_day(self, day: date) -> DayView:
         generations = await self._generations.get(day)  # must come first: see section_cache.py
         bookable = self._window.includes(day)
@@ -141,14 +149,16 @@ class DayViews:
         }
         missing = [section.id for section, _ in wanted if section.id not in found]
         if missing:
-            read = await self._database.run(queries.read_seats, missing, day)
-            found |= read
+            read = await asyncio.gather(*(self._seats.get((section_id, day)) for section_id in missing))
+            found |= dict(zip(missing, read, strict=True))
             if cached:
-                await self._cache.put(day, {(id_, new.generation): new.seats for id_, new in read.items()})
+                await self._cache.put(day, {(id_, found[id_].generation): found[id_].seats for id_ in missing})
         views = {}
         for section, generation in wanted:
-            new = found.get(section.id) or SectionSeats(generation=generation, seats=())
-            views[section.id] = SectionView(section=section, day=day, generation=new.generation, seats=new.seats)
+            new = found[section.id]
+            views[section.id] = SectionView(
+                section=section, day=day, generation=new.generation or generation, seats=new.seats
+            )
             if cached:
                 self._sections[section.id, day] = views[section.id]
         return views

@@ -51,15 +51,17 @@ async def read_generations(sql: Statements, days: Collection[date]) -> dict[date
     return found
 
 
-async def read_seats(sql: Statements, section_ids: Iterable[int], day: date) -> dict[int, SectionSeats]:
-    """Return the sections' seats on the day, by section id and in map order; sections without seats are absent."""
-    seats: dict[int, list[SeatView]] = {}
-    generations: dict[int, int] = {}
-    for row in await sql.all("read_seats", section_ids=list(section_ids), day=day):
+async def read_seats(sql: Statements, wanted: Collection[tuple[int, date]]) -> dict[tuple[int, date], SectionSeats]:
+    """Return the seats of sections, each on its day, by section id and day; sections without seats are absent."""
+    seats: dict[tuple[int, date], list[SeatView]] = {}
+    generations: dict[tuple[int, date], int] = {}
+    section_ids, days = [section_id for section_id, _ in wanted], [day for _, day in wanted]
+    for row in await sql.all("read_seats", section_ids=section_ids, days=days):
+        key = (row["section_id"], row["day"])
         sitter = None if row["user_id"] is None else Sitter(row["user_id"], row["username"], row["booking_id"])
-        seats.setdefault(row["section_id"], []).append(SeatView(seat=_seat(row, "id"), sitter=sitter))
-        generations[row["section_id"]] = row["generation"]
-    return {id_: SectionSeats(generation=generations[id_], seats=tuple(views)) for id_, views in seats.items()}
+        seats.setdefault(key, []).append(SeatView(seat=_seat(row, "id"), sitter=sitter))
+        generations[key] = row["generation"]
+    return {key: SectionSeats(generation=generations[key], seats=tuple(views)) for key, views in seats.items()}
 
 
 async def find_seat(sql: Statements, seat_id: int) -> SeatInSection | None:

@@ -12,10 +12,11 @@ cross join unnest(:days::date []) as wanted (day)
 left join generations on generations.section_id = sections.id and generations.day = wanted.day
 order by sections.name;
 
--- name: read_seats(section_ids, day)
--- The sections' seats in map order, with who has each on the day, and the generation from the same snapshot, so that
--- one generation never stands for two states.
+-- name: read_seats(section_ids, days)
+-- The seats of sections, each on its day, in map order, with who has each, and the generation from the same snapshot, so
+-- that one generation never stands for two states.
 select
+    wanted.day,
     seats.id,
     seats.section_id,
     sections.name as section,
@@ -27,12 +28,12 @@ select
     users.username,
     bookings.id as booking_id,
     sections.version + coalesce(generations.generation, 0) as generation
-from seats
-inner join sections on sections.id = seats.section_id
-left join generations on generations.section_id = sections.id and generations.day = :day
-left join bookings on bookings.seat_id = seats.id and bookings.day = :day and bookings.status = 'confirmed'
+from unnest(:section_ids::smallint [], :days::date []) as wanted (section_id, day)
+inner join sections on sections.id = wanted.section_id
+inner join seats on seats.section_id = sections.id
+left join generations on generations.section_id = sections.id and generations.day = wanted.day
+left join bookings on bookings.seat_id = seats.id and bookings.day = wanted.day and bookings.status = 'confirmed'
 left join users on users.id = bookings.user_id
-where seats.section_id = any(:section_ids::smallint [])
 order by sections.name, seats.grid_row, seats.grid_column;
 
 -- name: find_seat(seat_id)^

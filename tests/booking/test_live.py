@@ -8,7 +8,7 @@ import socket
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -290,12 +290,12 @@ async def test_a_page_from_another_process_misses_no_booking_made_between_two_re
     original = booking_queries.read_seats
     page_read, map_reads, booked = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
-    async def read_seats(sql: Any, section_ids: Any, day: date) -> Any:
+    async def read_seats(sql: Any, wanted: Any) -> Any:
         if page_read.is_set():
             map_reads.set()
             await booked.wait()
-            return await original(sql, section_ids, day)
-        rows = await original(sql, section_ids, day)
+            return await original(sql, wanted)
+        rows = await original(sql, wanted)
         page_read.set()
         await booked.wait()
         return rows

@@ -48,7 +48,7 @@ def two(
 
 
 class Reads:
-    """Counts reads of seats from the database; each waits until all readers have asked, so that none comes too late."""
+    """Counts reads of today's seats from the database; each waits until all readers have asked, so that none comes too late."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -56,14 +56,14 @@ class Reads:
 
 
 @pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch, two: tuple[Site, Site]) -> Reads:
+def reads(monkeypatch: pytest.MonkeyPatch, two: tuple[Site, Site], clock: Clock) -> Reads:
     reads = Reads()
     original = booking_queries.read_seats
 
-    async def read_seats(sql: Any, section_ids: Any, day: date) -> Any:
-        reads.count += 1
+    async def read_seats(sql: Any, wanted: Any) -> Any:
+        reads.count += any(day == clock.today for _, day in wanted)
         await until(lambda: reads.answered + sum(site.requests for site in two) >= READERS)
-        return await original(sql, section_ids, day)
+        return await original(sql, wanted)
 
     monkeypatch.setattr(booking_queries, "read_seats", read_seats)
     return reads

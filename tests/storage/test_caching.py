@@ -9,6 +9,8 @@ import pytest
 from seatweb.errors import Overloaded
 from seatweb.storage.caching import TimedCache
 
+from tests.support import until
+
 
 class Source:
     """A data source: like a database, it returns the value as of the request, even if the answer comes later."""
@@ -175,4 +177,45 @@ async def test_a_value_expires_a_fixed_time_after_its_fetch_began(source: Source
     now = 180
     source.answers.set()
     assert await slow == 1
+    assert cache.peek("day") is None
+
+
+async def test_a_value_in_steady_use_is_fetched_again_before_it_expires(source: Source) -> None:
+    now = 0.0
+    cache = TimedCache(source.fetch, seconds=60, renewed_after=40, entries=3, monotonic=lambda: now)
+    await cache.get("day")
+    source.value = 1
+    now = 30
+    assert cache.peek("day") == 0
+    now = 50
+    assert cache.peek("day") == 0  # recent enough, and fetched again meanwhile
+    await until(lambda: cache.peek("day") == 1)
+    assert source.fetches == 2
+    now = 109
+    assert cache.peek("day") == 1
+
+
+async def test_values_that_are_known_to_be_unchanged_stay_cached(source: Source) -> None:
+    now = 0.0
+    cache = TimedCache(source.fetch, seconds=60, entries=3, monotonic=lambda: now)
+    await cache.get("day")
+    await cache.get("other day")
+    now = 59
+    cache.renew_all(unchanged_at=50)
+    cache.forget_all(lambda key: key == "day")
+    now = 109
+    assert cache.peek("day") is None
+    assert cache.peek("other day") == 0
+    now = 110
+    assert cache.peek("other day") is None
+
+
+async def test_a_fetch_that_began_before_everything_was_forgotten_is_not_cached(
+    cache: TimedCache[object, int], source: Source
+) -> None:
+    source.answers.clear()
+    (reader,) = await readers(cache, 1)
+    cache.forget_all()
+    source.answers.set()
+    await reader
     assert cache.peek("day") is None

@@ -177,6 +177,42 @@ async def test_signing_out_everywhere_takes_effect_in_every_process(
     assert await connection.fetchval("select count(*) from audit where action = 'sign_out'") == 4
 
 
+async def test_a_session_that_a_late_transaction_ends_is_refused(
+    site: Site, connection: asyncpg.Connection, database_url: str
+) -> None:
+    """Transactions commit in another order than they begin; whoever asks for changes must not miss the late ones."""
+    async with site.people(3) as (ada, eve, bob):
+        assert ada.user
+        assert eve.user
+        late = await asyncpg.connect(database_url)
+        async with late.transaction():
+            await late.execute("update sessions set ended_at = now() where user_id = $1", ada.user.id)
+            await connection.execute("update sessions set ended_at = now() where user_id = $1", eve.user.id)
+            await until_signed_out(eve)  # so this process has asked for news
+            assert await is_signed_in(ada)
+        await late.close()
+        await until_signed_out(ada)
+        assert await is_signed_in(bob)
+
+
+async def test_new_rights_count_at_once_whoever_grants_them(site: Site, connection: asyncpg.Connection) -> None:
+    async with site.people(1) as (ada,):
+        assert ada.user
+
+        async def sees_people() -> bool:
+            return (await ada.get("/admin/people")).status_code == 200
+
+        assert not await sees_people()
+        await connection.execute("update users set role = 'admin' where id = $1", ada.user.id)
+        await within(30, sees_people)
+        await connection.execute("update users set role = 'user' where id = $1", ada.user.id)
+
+        async def sees_none() -> bool:
+            return not await sees_people()
+
+        await within(30, sees_none)
+
+
 # Age and idleness
 
 

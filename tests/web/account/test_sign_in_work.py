@@ -11,6 +11,7 @@ import httpx
 import pytest
 import redis
 from argon2 import PasswordHasher
+from seatweb.accounts import sessions
 from seatweb.accounts.passwords import HASHER
 
 from tests.support import Site, Visitor, says
@@ -83,6 +84,7 @@ class Watched(PasswordHasher):
 @pytest.fixture
 def watch(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
     """Record the work of the sites that are started after this fixture."""
+    monkeypatch.setattr(sessions, "FOLLOW_SECONDS", 600.0)  # nothing else uses the database meanwhile
     hashes = list[str]()
     with redis.Redis.from_url(redis_url) as store:
         watch = Watch(store, hashes)
