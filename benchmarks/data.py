@@ -41,6 +41,22 @@ FILL_HALF: Final = """
     insert into generations (section_id, day, generation)
     select section_id, $1::date, count(*) from chosen group by section_id
 """
+# Books 72 of 80 seats on each of 14 days for every second user, so that half of 2,000 users have one booking; then one
+# seat on each of ten days for one user each, who can move between it and another one.
+CROWDED_DAYS: Final = """
+    with chosen as (
+        select seats.id, row_number() over (order by seats.id) - 1 as place from seats
+    ),
+    booked as (
+        insert into bookings (day, seat_id, user_id)
+        select $1::date + (n % 14)::int, chosen.id, ($2::bigint[])[1 + 2 * n]
+        from generate_series(0, least(14 * 72, cardinality($2::bigint[]) / 2) - 1) as n
+        inner join chosen on chosen.place = n / 14
+    )
+    insert into bookings (day, seat_id, user_id)
+    select $1::date + n, (select id from chosen where place = 78), ($3::bigint[])[1 + n]
+    from generate_series(0, 9) as n
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +91,10 @@ class Slots:
         """Number of slots left."""
         return len(self.seats) * DAYS - self.used
 
+    def section_of(self, seat_id: int) -> str:
+        """Return the name of the seat's section in the hall."""
+        return f"H{(seat_id - self.seats[0]) // SECTION_SEATS + 1:02}"
+
     def take(self, count: int) -> Iterator[tuple[int, int, date]]:
         """Yield the next `count` slots: the user's number, the seat's id, and the day."""
         first, self.used = self.used, self.used + count
@@ -104,6 +124,11 @@ def hall_seats(database_url: str) -> list[int]:
 def fill_half(database_url: str, day: date) -> None:
     """Book every second seat of all sections on the day for the first users."""
     execute(database_url, FILL_HALF, day)
+
+
+def fill_days(database_url: str, first_day: date, users: list[int], movers: list[int]) -> None:
+    """Book the 14 days from `first_day` on: one booking for every second user, and one for each of the ten movers."""
+    execute(database_url, CROWDED_DAYS, first_day, users, movers)
 
 
 def settle(database_url: str) -> None:

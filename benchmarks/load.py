@@ -82,7 +82,7 @@ def request(
 ) -> bytes:
     """Return the bytes of a request."""
     lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", *(f"{name}: {value}" for name, value in headers.items())]
-    if method == "POST":
+    if method in {"POST", "PATCH"}:
         lines += [f"Content-Type: {content_type}", f"Content-Length: {len(body)}"]
     return "\r\n".join([*lines, "", ""]).encode() + body
 
@@ -111,16 +111,24 @@ def run(*loads: Coroutine[Any, Any, T]) -> list[T]:
 
 
 async def load(
-    address: Address, exchanges: Iterable[Exchange], *, connections: int, seconds: float, pause: float = 0.0
+    address: Address,
+    exchanges: Iterable[Exchange],
+    *,
+    connections: int,
+    seconds: float,
+    pause: float = 0.0,
+    rate: float | None = None,
 ) -> Outcome:
     """Send the requests in turn over `connections`, until they run out or the time is up; return the outcome.
 
-    With a `pause`, each connection waits that many seconds between an answer and its next request.
+    With a `pause`, each connection waits that many seconds between an answer and its next request. With a `rate`, they
+    send that many requests per second together, at fixed times; latencies count from the time at which a request was
+    due, so that a server that falls behind does not hide it.
 
     Raises:
         BenchmarkError: an answer was not one of those expected, or did not arrive.
     """
-    client = _Client(iter(exchanges), pause)
+    client = _Client(iter(exchanges), pause, connections / rate if rate else 0.0)
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(seconds + PATIENCE_SECONDS):
@@ -145,9 +153,10 @@ async def load(
 class _Client:
     """The state that the connections of one run share."""
 
-    def __init__(self, exchanges: Iterator[Exchange], pause: float) -> None:
+    def __init__(self, exchanges: Iterator[Exchange], pause: float, interval: float) -> None:
         self.next_exchange: Callable[[], Exchange] = exchanges.__next__
         self.pause = pause
+        self.interval = interval
         self.outcome = Outcome()
         self.connections: list[_Connection] = []
         self.deadline = 0.0
@@ -157,9 +166,14 @@ class _Client:
         """Send requests, and return when every connection has its last answer."""
         started = time.perf_counter()
         self.deadline = started + seconds
-        busy = sum(connection.send() for connection in self.connections)
-        self._left = busy
-        if busy:
+        if self.interval:
+            self._left = len(self.connections)
+            for number, connection in enumerate(self.connections):
+                connection.due = started + self.interval * number / len(self.connections)
+                connection.send_when_due()
+        else:
+            self._left = sum(connection.send() for connection in self.connections)
+        if self._left:
             await self._finished
         self.outcome.seconds = time.perf_counter() - started
 
@@ -182,6 +196,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._exchange: Exchange | None = None
         self._sent_at = 0.0
+        self.due = 0.0  # when to send the next request, as `time.perf_counter`
         self._chunks: list[bytes] = []
         self._missing = 0  # bytes of the body still to arrive; 0 while the head is incomplete
 
@@ -204,8 +219,12 @@ class _Connection(asyncio.Protocol):
             self._exchange = None
             return False
         self._transport.write(self._exchange.request)
-        self._sent_at = time.perf_counter()
+        self._sent_at = self.due or time.perf_counter()
         return True
+
+    def send_when_due(self) -> None:
+        """Send the next request at its time."""
+        asyncio.get_running_loop().call_later(max(0.0, self.due - time.perf_counter()), self._send_next)
 
     def data_received(self, data: bytes) -> None:
         self._chunks.append(data)
@@ -251,6 +270,9 @@ class _Connection(asyncio.Protocol):
         self._missing = 0
         if now >= client.deadline:
             self._finish()
+        elif client.interval:
+            self.due += client.interval
+            self.send_when_due()
         elif client.pause:
             asyncio.get_running_loop().call_later(client.pause, self._send_next)
         else:

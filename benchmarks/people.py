@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 from urllib.parse import urlencode
+from uuid import UUID
 
 from seatweb.accounts.model import Session, User
 from seatweb.http.cookies import Cookies
-from seatweb.http.csrf import CSRF_FIELD, Csrf
+from seatweb.http.csrf import CSRF_FIELD, Csrf, bound
 from seatweb.http.tokens import API_AUDIENCE, Tokens
 
 from benchmarks.load import request
@@ -48,6 +49,18 @@ class Person:
     def get(self, path: str, **headers: str) -> bytes:
         """Return the request of this person's browser for a page."""
         return request("GET", path, {"Accept": "text/html", "Cookie": self.cookie, **headers})
+
+    def move(self, booking_id: int, seat_id: int) -> bytes:
+        """Return the request of this person's program to move a booking to another seat."""
+        body = f'{{"seat_id": {seat_id}}}'.encode()
+        return request("PATCH", f"/bookings/{booking_id}", {"Authorization": f"Bearer {self.token}"}, body)
+
+    def book_by_form(self, seat_id: int, day: date, section: str) -> bytes:
+        """Return the request that this person's browser sends for a booking, while it shows one section."""
+        form = urlencode({CSRF_FIELD: CSRF.token(bound(CSRF_SECRET, UUID(self.session_id)))}).encode()
+        headers = {"Cookie": self.cookie, "HX-Request": "true", "Accept-Encoding": "gzip, deflate, br, zstd"}
+        path = f"/days/{day}/seats/{seat_id}/book?section={section}"
+        return request("POST", path, headers, form, content_type="application/x-www-form-urlencoded")
 
     def book(self, seat_id: int, day: date) -> bytes:
         """Return the request of this person's program for a booking."""

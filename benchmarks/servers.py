@@ -99,10 +99,11 @@ class Servers:
             client.flushdb()
 
     @contextmanager
-    def seatweb(self, database_url: str, **settings: str) -> Iterator[App]:
-        """Run Seatweb with one worker on the app's core."""
+    def seatweb(self, database_url: str, all_cores: bool = False, /, **settings: str) -> Iterator[App]:
+        """Run Seatweb with one worker on the app's core; or on all cores, which it then shares with the servers."""
         environment = {"DATABASE_URL": database_url, "REDIS_URL": self.redis_url, "JWT_SECRET": SECRET, **settings}
-        with self.process([sys.executable, "-m", "seatweb", "serve"], environment, ready="/health/live") as app:
+        command = [sys.executable, "-m", "seatweb", "serve"]
+        with self.process(command, environment, ready="/health/live", all_cores=all_cores) as app:
             yield app
 
     @contextmanager

@@ -6,12 +6,15 @@ from collections.abc import Callable
 from typing import Final
 
 from benchmarks.measure import Bench, Result
-from benchmarks.rows import bookings, history, live, pages, sign_ins, start
+from benchmarks.rows import bookings, crowd, history, live, pages, sign_ins, start
 
 ROWS: Final[dict[str, Callable[[Bench], list[Result]]]] = {
+    "many people": crowd.crowd,
     "section view": pages.section_view,
     "day page": pages.day_page,
     "booking": bookings.booking,
+    "booking by form": bookings.booking_by_form,
+    "two workers": crowd.two_workers,
     "flash sale": bookings.flash_sale,
     "1,000 seats": pages.thousand_seats,
     "history": history.history,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from typing import Final
 
@@ -30,8 +30,28 @@ AT_A_TIME: Final = 200
 SALE_SEATS: Final = 80
 
 
+def _by_program(user: Person, seat_id: int, day: date, _section: str) -> Exchange:
+    return Exchange(user.book(seat_id, day), BOOKED)
+
+
+def _by_browser(user: Person, seat_id: int, day: date, section: str) -> Exchange:
+    return Exchange(user.book_by_form(seat_id, day, section), {b"200": b"content-encoding: "})
+
+
 def booking(bench: Bench) -> list[Result]:
     """Measure successful `POST /bookings` requests against pgbench with the same statements."""
+    return [_booking(bench, "booking", "POST /bookings, bearer token, no key", _by_program, 0.5)]
+
+
+def booking_by_form(bench: Bench) -> list[Result]:
+    """Measure bookings through the page's form, whose answer shows the section of 100 seats, against the same."""
+    requests = "POST /days/{day}/seats/{id}/book, cookie, CSRF token, HX-Request, compressed"
+    return [_booking(bench, "booking by form", requests, _by_browser, 0.35)]
+
+
+def _booking(
+    bench: Bench, name: str, sent: str, exchange: Callable[[Person, int, date, str], Exchange], goal: float
+) -> Result:
     with bench.servers.database() as url:
         seats = SMALL_HALL if bench.quick else HALL
         people.register(url, seats)
@@ -52,25 +72,23 @@ def booking(bench: Bench) -> list[Result]:
             )
 
         with bench.servers.seatweb(url) as site:
-            book_slots(site, users, slots, WARM_BOOKINGS)
+            book_slots(site, users, slots, WARM_BOOKINGS, exchange=exchange)
             speed = with_pgbench(WARM_BOOKINGS)
             share = slots.left // (2 * bench.rounds)
             count = min(share, int(speed * bench.seconds)) // CONNECTIONS * CONNECTIONS
             limits, ours = bench.interleaved(
-                lambda: with_pgbench(count), lambda: book_slots(site, users, slots, count, check=url)
+                lambda: with_pgbench(count), lambda: book_slots(site, users, slots, count, exchange=exchange, check=url)
             )
     rate, limit = median(outcome.rate for outcome in ours), median(limits)
-    return [
-        Result(
-            name="booking",
-            sent=f"{count:,} POST /bookings, bearer token, no key; {CONNECTIONS} connections",
-            ours=f"{per_second(rate)} (p99 {milliseconds(ours[-1].percentile(99))})",
-            against=f"pgbench: {per_second(limit)}",
-            figure=rate / limit,
-            goal=0.5,
-            rounds={"ours": [outcome.rate for outcome in ours], "limit": limits},
-        )
-    ]
+    return Result(
+        name=name,
+        sent=f"{count:,} {sent}; {CONNECTIONS} connections",
+        ours=f"{per_second(rate)} (p99 {milliseconds(ours[-1].percentile(99))})",
+        against=f"pgbench: {per_second(limit)}",
+        figure=rate / limit,
+        goal=goal,
+        rounds={"ours": [outcome.rate for outcome in ours], "limit": limits},
+    )
 
 
 def book_slots(
@@ -80,6 +98,7 @@ def book_slots(
     count: int,
     *,
     connections: int = CONNECTIONS,
+    exchange: Callable[[Person, int, date, str], Exchange] = _by_program,
     check: str | None = None,
 ) -> Outcome:
     """Book the slots; given the database's URL, check that it has that many more bookings.
@@ -88,7 +107,7 @@ def book_slots(
         BenchmarkError: not all slots were booked.
     """
     before = execute(check, CONFIRMED)[0][0] if check else 0
-    requests = [Exchange(users[user].book(seat, day), BOOKED) for user, seat, day in slots.take(count)]
+    requests = [exchange(users[user], seat, day, slots.section_of(seat)) for user, seat, day in slots.take(count)]
     [outcome] = run(load(site.address, requests, connections=connections, seconds=SECONDS_AT_MOST))
     after = execute(check, CONFIRMED)[0][0] if check else count
     if outcome.count != count or after - before != count:

@@ -48,7 +48,7 @@ def two(
 
 
 class Reads:
-    """Counts reads of today's seats from the database; each waits until all readers have asked, so that none comes too late."""
+    """Counts reads of today's seats; each read waits until all readers have asked, so that none comes too late."""
 
     def __init__(self) -> None:
         self.count = 0
