@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -98,9 +98,16 @@ class Servers:
         with redis.Redis.from_url(self.redis_url) as client:
             client.flushdb()
 
+    def seatweb(self, database_url: str, **settings: str) -> AbstractContextManager[App]:
+        """Run Seatweb with one worker on the app's core."""
+        return self._serve(database_url, settings, all_cores=False)
+
+    def seatweb_on_all_cores(self, database_url: str, **settings: str) -> AbstractContextManager[App]:
+        """Run Seatweb on all cores, which it shares with the load generator, PostgreSQL and Redis."""
+        return self._serve(database_url, settings, all_cores=True)
+
     @contextmanager
-    def seatweb(self, database_url: str, all_cores: bool = False, /, **settings: str) -> Iterator[App]:
-        """Run Seatweb with one worker on the app's core; or on all cores, which it then shares with the servers."""
+    def _serve(self, database_url: str, settings: Mapping[str, str], *, all_cores: bool) -> Iterator[App]:
         environment = {"DATABASE_URL": database_url, "REDIS_URL": self.redis_url, "JWT_SECRET": SECRET, **settings}
         command = [sys.executable, "-m", "seatweb", "serve"]
         with self.process(command, environment, ready="/health/live", all_cores=all_cores) as app:

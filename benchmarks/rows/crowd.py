@@ -60,7 +60,7 @@ def two_workers(bench: Bench) -> list[Result]:
         changes, views = _changes(url, movers), _views(viewers, first, "", **ACCEPTED)
 
         def rate(workers: int) -> float:
-            with bench.servers.seatweb(url, True, SEATWEB_WORKERS=str(workers), **NO_LIMIT) as site:
+            with bench.servers.seatweb_on_all_cores(url, SEATWEB_WORKERS=str(workers), **NO_LIMIT) as site:
                 _warm(site, views)
                 return _rate(bench, site, views, changes).rate
 
