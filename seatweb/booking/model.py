@@ -112,6 +112,18 @@ class SectionView(Struct, frozen=True, dict=True):
         """How many seats are neither taken nor closed."""
         return sum(view.free for view in self.seats)
 
+    @cached_property
+    def bookable_count(self) -> int:
+        """How many seats are not closed."""
+        return sum(not view.seat.closed for view in self.seats)
+
+
+class FreeSeats(Struct, frozen=True):
+    """How many seats are free on a day, of how many that are not closed."""
+
+    free: int
+    bookable: int
+
 
 class DayView(Struct, frozen=True, dict=True):
     """What a day looks like, the same for every viewer: its sections, and the holds by seat id."""
@@ -156,6 +168,14 @@ class DayView(Struct, frozen=True, dict=True):
             return section.free_count
         held = [self.seats[id_] for id_, hold in self.holds.items() if hold.user_id != user_id and id_ in self.seats]
         return section.free_count - sum(seat.free for seat in held if seat.seat.section == section.section.name)
+
+    def free_seats(self, section: str | None, user_id: int | None) -> FreeSeats:
+        """Return how many seats this viewer can book in the section with this name, or in all."""
+        shown = self.shown(section)
+        return FreeSeats(
+            free=sum(self.free_count(part, user_id) for part in shown),
+            bookable=sum(part.bookable_count for part in shown),
+        )
 
     def nearest_free(self, seat: Seat, user_id: int | None) -> Seat | None:
         """Return the nearest other seat that this viewer can book: in the same section, else in the nearest one."""
