@@ -69,7 +69,8 @@ class DayPages:
         view, user_id = visible.view, visible.viewer.user_id
         user_key = user_id if user_id in view.seat_of or user_id in view.held_by else None
         bookings = tuple((day, booking.seat.id, booking.seat.label) for day, booking in visible.week.items())
-        key = (path, visible.today, visible.session is not None, bookings, user_key, view.day, view.tag)
+        free = [(day, visible.free_seats(day)) for day in visible.days]
+        key = (path, visible.today, visible.session is not None, bookings, user_key, view.day, view.tag, *free)
         page = self._pages.get(key)
         if page is None:
             page = self._pages[key] = self._frame(visible, path, bookings).filled(
@@ -78,6 +79,7 @@ class DayPages:
                     "tally": self._sections.tally(visible.tally),
                     "tag": view.tag,
                 }
+                | {f"free-{day}": self._sections.day_count(day, seats) for day, seats in free}
             )
         return page
 
@@ -91,7 +93,13 @@ class DayPages:
 
     def _render(self, visible: VisibleDay, path: str) -> _Frame:
         # The frame is shared between viewers: the session is left out, and the username is a gap.
-        page = assemble_page(replace(visible, session=None), map_=_gap("map"), tally=_gap("tally"), tag=_gap("tag"))
+        page = assemble_page(
+            replace(visible, session=None),
+            map_=_gap("map"),
+            tally=_gap("tally"),
+            free=[_gap(f"free-{day}") for day in visible.days],
+            tag=_gap("tag"),
+        )
         text = self._renderer.environment.get_template("map/day.html").render(
             page=page,
             shell=Shell(

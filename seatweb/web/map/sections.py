@@ -10,7 +10,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 from msgspec import Struct
 
-from seatweb.booking.model import DayView, SeatView, SectionView, Status
+from seatweb.booking.model import DayView, FreeSeats, SeatView, SectionView, Status
 from seatweb.storage.caching import BoundedDict
 from seatweb.web.map.contexts import SeatBox, SectionBox, Tally
 from seatweb.web.map.place import Place, Viewer
@@ -45,6 +45,7 @@ class Sections:
         macros = environment.get_template("components/seat.html").module
         self._seat = macros.seat  # type: ignore[attr-defined]
         self._count = macros.count  # type: ignore[attr-defined]
+        self._day_count = environment.get_template("components/dates.html").module.day_count  # type: ignore[attr-defined]
         self._tally = environment.get_template("map/partials/tally.html")
         self._tallies: BoundedDict[Tally, Markup] = BoundedDict(SECTIONS_KEPT)
         self._personal: BoundedDict[tuple[Place, bool, int | None, int, str], Markup] = BoundedDict(SECTIONS_KEPT)
@@ -88,6 +89,11 @@ class Sections:
         html = self._tallies.get(tally)
         if html is None:
             html = self._tallies[tally] = Markup(self._tally.render(tally=tally))  # noqa: S704 - made by a template
+        return html
+
+    def day_count(self, day: date, seats: FreeSeats | None) -> Markup:
+        """Return the number of free seats on a day of the week; empty if the day cannot be booked."""
+        html: Markup = self._day_count(day, seats) if seats else Markup("")
         return html
 
     def _pieces(self, section: SectionView, place: Place, viewer: Viewer) -> _Pieces:
