@@ -48,6 +48,7 @@ from seatweb.booking.day_views import DayViews
 from seatweb.booking.hold_store import HoldStore
 from seatweb.booking.holds import Holds
 from seatweb.booking.live import Live
+from seatweb.booking.month import FreeCounts
 from seatweb.booking.requests import BookingRequests
 from seatweb.booking.section_cache import SectionCache
 from seatweb.booking.window import BookingWindow
@@ -77,6 +78,7 @@ from seatweb.web.account.sign_in import SignInController
 from seatweb.web.admin.people import AdminController
 from seatweb.web.api_docs import documentation
 from seatweb.web.errors import error_response
+from seatweb.web.map.calendar import CalendarController
 from seatweb.web.map.day_page import MapReader
 from seatweb.web.map.frames import DayPages
 from seatweb.web.map.handlers import DayController
@@ -151,6 +153,7 @@ def create_app(
     live = Live(views, window, changes)
 
     page_guard = PageGuard(identities, our_cookies, csrf, sessions, factors)
+    free_counts = FreeCounts(database, window)
     reader = MapReader(views, window, names=settings.names == "signed-in")
     sections = Sections(renderer.environment)
     week_strip = WeekStrip(renderer.environment)
@@ -213,6 +216,7 @@ def create_app(
                 "reset_codes": ResetCodes(database),
                 "window": window,
                 "views": views,
+                "free_counts": free_counts,
                 "bookings": bookings,
                 "booking_requests": BookingRequests(database, bookings, window),
                 "holds": Holds(database, hold_store, changes, window, limits),
@@ -220,7 +224,7 @@ def create_app(
                 "reader": reader,
                 "sections": sections,
                 "responses": responses,
-                "streams": Streams(reader, sections),
+                "streams": Streams(reader, sections, week_strip),
             }.items()
         }
         | {"api_document": Provide(cache(lambda: document(app)), sync_to_thread=False)},
@@ -249,6 +253,7 @@ def _pages(page_guard: PageGuard) -> Router:
         "/",
         route_handlers=[
             DayController,
+            CalendarController,
             MyBookingsController,
             SignInController,
             AccountController,

@@ -198,6 +198,10 @@ class Bookings:
         """Return the user's confirmed bookings from today on, soonest first."""
         return await self._database.run(queries.list_confirmed_bookings, user.id, self._window.today(), date.max)
 
+    async def between(self, user: User, first_day: date, last_day: date) -> list[Booking]:
+        """Return the user's confirmed bookings between the days, inclusive, soonest first."""
+        return await self._database.run(queries.list_confirmed_bookings, user.id, first_day, last_day)
+
     async def ended(self, user: User) -> list[Booking]:
         """Return the user's past and cancelled bookings, latest first; 50 at most."""
         return await self._database.run(queries.list_ended_bookings, user.id, self._window.today(), ENDED_SHOWN)

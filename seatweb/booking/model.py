@@ -113,6 +113,18 @@ class SectionView(Struct, frozen=True, dict=True):
         """How many seats are neither taken nor closed."""
         return sum(view.free for view in self.seats)
 
+    @cached_property
+    def bookable_count(self) -> int:
+        """How many seats are not closed."""
+        return sum(not view.seat.closed for view in self.seats)
+
+
+class FreeSeats(Struct, frozen=True):
+    """How many seats are free on a day, of how many that are not closed."""
+
+    free: int
+    bookable: int
+
 
 class DayView(Struct, frozen=True, dict=True):
     """What a day looks like, the same for every viewer: its sections, and the holds by seat id."""
@@ -170,6 +182,22 @@ class DayView(Struct, frozen=True, dict=True):
             return section.free_count
         held = [id_ for id_ in self.held_in(section) if self.holds[id_].user_id != user_id]
         return section.free_count - sum(self.seats[id_].free for id_ in held)
+
+    def free_seats(self, section: str | None, user_id: int | None) -> FreeSeats:
+        """Return how many seats this viewer can book in the section with this name, or in all."""
+        holder = user_id if user_id in self.held_by else None  # everyone else sees the same
+        found = self._free_seats.get((section, holder))
+        if found is None:
+            shown = self.shown(section)
+            found = self._free_seats[section, holder] = FreeSeats(
+                free=sum(self.free_count(part, holder) for part in shown),
+                bookable=sum(part.bookable_count for part in shown),
+            )
+        return found
+
+    @cached_property
+    def _free_seats(self) -> dict[tuple[str | None, int | None], FreeSeats]:
+        return {}
 
     def nearest_free(self, seat: Seat, user_id: int | None) -> Seat | None:
         """Return the nearest other seat that this viewer can book: in the same section, else in the nearest one."""

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from seatweb.booking.model import Booking, Seat, SeatView, Section, Sitter
+from seatweb.booking.model import Booking, FreeSeats, Seat, SeatView, Section, Sitter
 from seatweb.storage.statements import Statements
 
 
@@ -159,6 +159,14 @@ async def list_confirmed_bookings(sql: Statements, user_id: int, first_day: date
     """Return the user's confirmed bookings between the days, inclusive, soonest first."""
     rows = await sql.all("list_confirmed_bookings", user_id=user_id, first_day=first_day, last_day=last_day)
     return [_booking(row) for row in rows]
+
+
+async def count_free_seats(
+    sql: Statements, first_day: date, last_day: date, section: str | None
+) -> dict[date, FreeSeats]:
+    """Return the free seats of every day, in one section or in all; empty if there is no such section."""
+    rows = await sql.all("count_free_seats", first_day=first_day, last_day=last_day, section=section)
+    return {row["day"]: FreeSeats(free=row["free"], bookable=row["bookable"]) for row in rows}
 
 
 async def list_ended_bookings(sql: Statements, user_id: int, day: date, rows: int) -> list[Booking]:

@@ -44,6 +44,11 @@ class BookingWindow:
             raise OutsideBookingWindow(reason="too_far", days=DAYS_AHEAD)
 
 
+def first_bookable_on(day: date) -> date:
+    """Return the day on which a day too far ahead can first be booked."""
+    return day - timedelta(days=DAYS_AHEAD)
+
+
 def monday_of(day: date) -> date:
     """Return the Monday of the week that contains the day."""
     return day - timedelta(days=day.weekday())

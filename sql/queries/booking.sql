@@ -176,6 +176,35 @@ where
     and status = 'confirmed'
 order by day;
 
+-- name: count_free_seats(first_day, last_day, section)
+-- How many seats are free on each day, and how many are not closed, in one section or (null) in all; no row if there is
+-- no such section. It reads the days' bookings once, for all days together.
+with open_seats as (
+    select seats.id
+    from seats
+    inner join sections on sections.id = seats.section_id
+    where not seats.closed and (:section::text is null or sections.name = :section)
+),
+taken as (
+    select bookings.day, count(*) as seats
+    from bookings
+    inner join open_seats on open_seats.id = bookings.seat_id
+    where bookings.day between :first_day and :last_day and bookings.status = 'confirmed'
+    group by bookings.day
+)
+select
+    days.day,
+    bookable.seats as bookable,
+    bookable.seats - coalesce(taken.seats, 0) as free
+from (
+    select :first_day::date + n as day
+    from generate_series(0, :last_day::date - :first_day::date) as offsets (n)
+) as days
+cross join (select count(*) as seats from open_seats) as bookable
+left join taken on taken.day = days.day
+where :section::text is null or exists (select from sections where name = :section)
+order by days.day;
+
 -- name: list_ended_bookings(user_id, day, rows)
 -- The user's past or cancelled bookings, latest first, at most `rows`.
 select * from booking_details

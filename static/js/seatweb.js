@@ -1,6 +1,6 @@
 // Seatweb in the browser: what HTML and htmx do not do by themselves.
 // Everything here is an addition: without it, links and forms do the same.
-// What hold.js and live.js use of it is `window.seatweb`, at the end.
+// What hold.js, live.js and calendar.js use of it is `window.seatweb`, at the end.
 
 (() => {
   "use strict";
@@ -252,8 +252,8 @@
 
   /* --- A look at how things are, without a word: nothing is announced, no focus moves, nothing scrolls. --- */
 
-  // Not while people wait for an answer or choose a day: it would take things out of their hands.
-  const busy = () => asked.size + looks.size > 0 || document.activeElement?.id === "day-field";
+  // Not while people wait for an answer: it would take things out of their hands.
+  const busy = () => asked.size + looks.size > 0;
 
   function shown() {
     const { day, query } = find("#day").dataset;
@@ -317,11 +317,56 @@
     else if (wasOffline) look().then(() => say("status", "You are back online."));
   }
 
-  function show(address, push = true) {
-    const target = find("#day");
-    if (!target || !window.htmx || panel()) location.assign(address);
-    else htmx.ajax("GET", address, { target, swap: "outerMorph", push: String(push) });
+  /* --- Another day: at once, by the week above the map, or by the calendar. --- */
+
+  function show(address) {
+    const source = find("#calendar-link");
+    if (!source || !window.htmx) location.assign(address);
+    else htmx.ajax("GET", address, { source, target: "#day", swap: "outerMorph", push: "true" });
   }
+
+  // After choosing a day, people continue at its heading; after stepping to another week, on the arrow if it is there.
+  document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
+    if (ctx.target?.id !== "day" || byItself(ctx)) return;
+    const chosen = ctx.sourceElement?.matches?.(".weekday, #calendar-link");
+    const lost = ctx.request.method === "GET" && document.activeElement === document.body;
+    if (chosen || lost) find("#day-name").focus({ preventScroll: true });
+  });
+
+  const added = new Map(); // the files of the calendar, by address: loaded once, when it is first opened
+
+  function add(element, integrity) {
+    const address = element.href ?? element.src;
+    const loaded = new Promise((done, failed) => {
+      Object.assign(element, { integrity, onload: done, onerror: failed });
+    });
+    if (!added.has(address)) {
+      added.set(address, loaded);
+      loaded.catch(() => added.delete(address));
+      document.head.append(element);
+    }
+    return added.get(address);
+  }
+
+  async function openCalendar(link) {
+    const { script, scriptIntegrity, style, styleIntegrity } = find("#calendar-dialog").dataset;
+    try {
+      const sheet = Object.assign(document.createElement("link"), { rel: "stylesheet", href: style });
+      const code = Object.assign(document.createElement("script"), { src: window.seatweb.script(script) });
+      await Promise.all([add(sheet, styleIntegrity), add(code, scriptIntegrity)]);
+      await window.seatweb.openCalendar(link);
+    } catch {
+      location.assign(link.href); // the same, as a page
+    }
+  }
+
+  // After midnight "Today" is another day. The live map says so; pages ask for the new one each at another time.
+  document.addEventListener("today", ({ detail: { data } }) => {
+    if (find("#day")?.dataset.today !== data) setTimeout(lookSoon, 1000 + 4000 * Math.random());
+  });
+  setInterval(() => find(".live") || lookSoon(), 600_000); // days that cannot be booked are not live
+
+  const lookSoon = () => (busy() ? setTimeout(lookSoon, 1000) : look());
 
   /* --- Clocks that run down. They count from their arrival: two computers never agree on the time. --- */
 
@@ -395,15 +440,6 @@
     if (opened) uncover(panel(), document.getElementById(`seat-${opened}`));
   }
 
-  // A day from the browser's calendar is gone to at once; one that is typed, with Enter.
-  let typed = 0;
-
-  document.addEventListener("change", ({ target }) => {
-    if (target.id !== "day-field" || Date.now() - typed < 2000 || !target.value || !target.checkValidity()) return;
-    target.blur();
-    show(`/days/${target.value}${find("#day").dataset.query}`);
-  });
-
   document.addEventListener("click", (event) => {
     const target = event.target;
     const reveal = target.closest?.(".reveal");
@@ -415,12 +451,10 @@
       reveal.setAttribute("aria-label", `${reveal.textContent} the password`);
     }
     if (target.closest?.(".say-dismiss")) say("status", "");
-    if (target.closest?.("#other-day") && !target.closest("button")) {
-      try {
-        find("#day-field").showPicker();
-      } catch {
-        // The field is there to type in.
-      }
+    const calendar = target.closest?.("#calendar-link");
+    if (calendar && window.htmx && !(event.ctrlKey || event.metaKey || event.shiftKey)) {
+      event.preventDefault();
+      openCalendar(calendar);
     }
   });
 
@@ -436,10 +470,8 @@
   );
 
   document.addEventListener("keydown", (event) => {
-    if (event.target.id === "day-field") typed = Date.now();
     if (event.key === "Escape") {
-      if (event.target.closest?.("#other-day")) event.target.blur();
-      else if (panel()) find(".panel-close").click();
+      if (panel() && !find("dialog[open]")) find(".panel-close").click();
       return;
     }
     walk(event);
@@ -456,5 +488,5 @@
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", prepare);
   else prepare();
 
-  Object.assign(window.seatweb, { find, all, seats, panel, say, busy, look, leaveOut, signedOut });
+  Object.assign(window.seatweb, { find, all, seats, panel, say, busy, look, show, leaveOut, signedOut });
 })();

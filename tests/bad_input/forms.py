@@ -164,5 +164,6 @@ FORMS: Final[dict[str, Form]] = {
 
 # Path parameters of read-only routes.
 READ: Final[dict[str, bytes]] = {
-    "day_text": TODAY, "seat_text": TAKEN, "name": b"A", "path": b"nowhere/at/all", "file_path": b"icons/favicon.svg",
+    "day_text": TODAY, "month_text": TODAY[:7], "seat_text": TAKEN, "name": b"A", "path": b"nowhere/at/all",
+    "file_path": b"icons/favicon.svg",
 }  # fmt: skip

@@ -26,6 +26,7 @@ from tests.faults.support import BROKEN_SECONDS, SECONDS, Event, Stream, hold, l
 from tests.support import Clock, Site, Visitor, one, promised, soup, until
 
 DAY = "2026-11-23"
+COUNT = f"#free-{DAY}"  # the day's free seats in the week above the map
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ async def test_each_change_by_others_arrives_and_nothing_else(site: Site, clock:
             events.append(await stream.shows(43, "free"))
             for event, section in zip(events, "AAAC", strict=True):
                 (seat,) = (target for target in event.targets if target.startswith("#seat-"))
-                assert event.targets == [seat, f"#section-{section}-count", "#tally"]
+                assert event.targets == [seat, f"#section-{section}-count", "#tally", COUNT]
             assert [counts(event, section) for event, section in zip(events, "AAAC", strict=True)] == [
                 ("19 free", "79"), ("20 free", "80"), ("19 free", "79"), ("20 free", "80"),
             ]  # fmt: skip
@@ -178,7 +179,7 @@ async def test_a_section_page_gets_only_changes_of_its_section(site: Site, clock
         await ada.book(clock.today, 7)
         await grace.book(clock.today, 27)
         event = await stream.shows(27, "taken")
-        assert event.targets == ["#seat-27", "#section-B-count", "#tally"]
+        assert event.targets == ["#seat-27", "#section-B-count", "#tally", COUNT]
         assert counts(event, "B") == ("19 free", "19")
         assert one(soup(event.data), "#seat-27")["href"] == f"/days/{DAY}/seats/27?section=B"
         assert "seat-7" not in "".join(event.data for event in stream.events)
@@ -197,7 +198,7 @@ async def test_a_reconnected_stream_gets_what_it_missed_and_nothing_twice(site: 
             await grace.book(clock.today, 8)
             await stream.shows(8, "taken")
             (event,) = stream.changes
-            assert event.targets == ["#seat-8", "#section-A-count", "#tally"]
+            assert event.targets == ["#seat-8", "#section-A-count", "#tally", COUNT]
             last = event.id
         await eve.book(clock.today, 43)
         await cancel(grace)
@@ -205,7 +206,7 @@ async def test_a_reconnected_stream_gets_what_it_missed_and_nothing_twice(site: 
         async with live(visitor, clock.today, since="A:1,B:1,C:1,D:1,h:0", last_id=last) as stream:  # the header wins
             event = await stream.shows(43, "taken")
             assert (event.status(8), event.status(7)) == ("free", None)
-            assert event.targets == ["#seat-8", "#section-A-count", "#seat-43", "#section-C-count", "#tally"]
+            assert event.targets == ["#seat-8", "#section-A-count", "#seat-43", "#section-C-count", "#tally", COUNT]
             assert event.id == await tag_of(visitor, clock.today)
             assert len(stream.changes) == 1
 
@@ -217,7 +218,7 @@ async def test_a_page_rendered_before_a_change_gets_it(site: Site, clock: Clock)
         await ada.book(clock.today, 7)
         await witness.shows(7, "taken")
         async with live(visitor, clock.today, since=tag) as stream:
-            assert (await stream.shows(7, "taken")).targets == ["#seat-7", "#section-A-count", "#tally"]
+            assert (await stream.shows(7, "taken")).targets == ["#seat-7", "#section-A-count", "#tally", COUNT]
 
 
 async def test_a_stream_with_an_unknown_tag_gets_whole_sections(
@@ -229,7 +230,7 @@ async def test_a_stream_with_an_unknown_tag_gets_whole_sections(
             with subtests.test(tag=tag[:20]):
                 async with live(ada, clock.today, since=tag) as stream:
                     event = await stream.shows(7, "mine")
-                    assert event.targets == [*(f"#section-{name}" for name in "ABCD"), "#tally"]
+                    assert event.targets == [*(f"#section-{name}" for name in "ABCD"), "#tally", COUNT]
                     assert event.id == await tag_of(ada, clock.today)
                     await stream.says("mine", "7")
 
@@ -249,7 +250,7 @@ async def test_a_stream_that_missed_more_changes_than_are_kept_gets_whole_sectio
         async with live(site.visitor(), clock.today, since=tag) as stream:
             assert (await stream.shows(7, "free")).targets[0] == "#section-A"
         async with live(site.visitor(), clock.today, since=later) as stream:
-            assert (await stream.shows(7, "free")).targets == ["#seat-7", "#section-A-count", "#tally"]
+            assert (await stream.shows(7, "free")).targets == ["#seat-7", "#section-A-count", "#tally", COUNT]
 
 
 async def test_streams_get_whole_sections_when_a_seat_is_added(
@@ -262,7 +263,7 @@ async def test_streams_get_whole_sections_when_a_seat_is_added(
         )
         store.publish(CHANNEL, f"someone {DAY}")
         event = await stream.shows(1081, "free")
-        assert event.targets == [*(f"#section-{name}" for name in "ABCD"), "#tally"]
+        assert event.targets == [*(f"#section-{name}" for name in "ABCD"), "#tally", COUNT]
 
 
 async def test_a_day_that_is_watched_again_streams_the_new_change(site: Site, clock: Clock) -> None:
@@ -274,7 +275,7 @@ async def test_a_day_that_is_watched_again_streams_the_new_change(site: Site, cl
                     if viewer is not person:
                         await person.book(clock.today, seat_id)
                         event = await stream.shows(seat_id, "taken")
-                        assert event.targets == [f"#seat-{seat_id}", "#section-A-count", "#tally"]
+                        assert event.targets == [f"#seat-{seat_id}", "#section-A-count", "#tally", COUNT]
                         assert event.id == await tag_of(viewer, clock.today)
 
 

@@ -186,8 +186,9 @@ def test_everything_works_without_scripts(open_browser: Callable[..., Page]) -> 
     expect(seat(page, "C-03", "yours")).to_be_visible()
     page.get_by_role("button", name="Cancel booking").click()
     expect(seat(page, "C-03", "free")).to_be_visible()
-    page.get_by_label("Go to").fill("2026-12-01")
-    page.get_by_role("button", name="Go", exact=True).click()
+    page.get_by_role("link", name="Calendar").click()
+    page.get_by_role("link", name="Next month").click()
+    page.get_by_role("link", name="Tuesday 1 December, 80 free").click()
     expect(page).to_have_url(re.compile("/days/2026-12-01$"))
     page.get_by_role("button", name="Any free seat").click()
     announced(page, "A-01 is yours")
@@ -369,14 +370,6 @@ def test_booking_after_the_session_ended_leads_to_the_sign_in_page(page: Page, s
     page.context.clear_cookies(name=re.compile("seatweb_(session|renewal)"))
     page.get_by_role("button", name="Book A-07").click()
     expect(page).to_have_url(re.compile(r"/login\?next=/days/2026-11-23/seats/7$"))
-
-
-def test_the_date_field_goes_to_the_day(page: Page) -> None:
-    page.goto("/")
-    page.get_by_label("Go to").fill("2026-12-24")
-    page.get_by_label("Go to").press("Enter")
-    expect(page).to_have_url(re.compile("/days/2026-12-24$"))
-    expect(page.get_by_role("heading", level=1)).to_contain_text("24 December")
 
 
 def test_the_password_can_be_shown(page: Page) -> None:

@@ -93,7 +93,7 @@ def test_no_page_breaks_the_policy(
         page.locator("#seat-10").click()
         page.locator("#panel[data-seat-id='10']").wait_for()
         page.locator("#step-next").click()
-        page.locator("#day[data-day='2026-11-24']").wait_for()
+        page.locator("#day[data-day='2026-11-30']").wait_for()
         page.go_back()  # htmx requests the whole page and swaps in its body
         page.locator("#panel[data-seat-id='10']").wait_for()
         if signed_in:
@@ -194,6 +194,8 @@ SINKS = [
     "trustedTypes.createPolicy('default', {createHTML: (text) => text})",
     "trustedTypes.createPolicy('seatweb', {createHTML: (text) => text})",
     "window.seatweb.parse('<img onerror=1>')",
+    "window.seatweb.script('https://elsewhere.example/static/js/x.js?v=1')",
+    "window.seatweb.script('/static/js/../../elsewhere.js?v=1')",
 ]
 
 

@@ -21,6 +21,8 @@ PATHS = {
     "another day": "/days/2026-11-30/seats/1",
     "a past day": "/days/2026-11-20",
     "too far ahead": "/days/2027-06-01",
+    "the calendar": "/calendar/2026-11?day=2026-11-24&section=A",
+    "a month too far ahead": "/calendar/2027-02",
     "my bookings": "/my/bookings",
     "account": "/account",
     "password": "/account/password",

@@ -13,7 +13,7 @@ from typing import Literal
 from markupsafe import Markup
 from msgspec import Struct
 
-from seatweb.booking.model import Booking, OwnBooking, Seat, Status
+from seatweb.booking.model import Booking, FreeSeats, OwnBooking, Seat, Status
 
 
 class SeatBox(Struct, frozen=True):
@@ -51,9 +51,13 @@ class DayLink(Struct, frozen=True):
     href: str
     current: bool
     today: bool
-    bookable: bool
+    state: Literal["open", "past", "beyond"]
+    opens: date | None
+    """The first day on which a day too far ahead can be booked."""
     mine: str | None
     """The label of the seat that the viewer has booked that day."""
+    free: FreeSeats | None
+    """None if it cannot be booked."""
 
 
 class Ticket(Struct, frozen=True):
@@ -131,14 +135,59 @@ class DayPage(Struct, frozen=True):
     section_names: list[str]
     week: Markup
     """The HTML of the week's `DayLink`s."""
-    previous_href: str | None
-    next_href: str | None
-    """None if no day in that direction can be booked."""
+    previous_week_href: str | None
+    next_week_href: str | None
+    """None if no day of that week can be booked."""
+    today_href: str
+    calendar_href: str
     mine: OwnBooking | None
     """The viewer's booking for the day."""
     ticket: Markup | None
     """The HTML of the `Ticket`, if they have one."""
     panel: Panel | None
+
+
+class CalendarDay(Struct, frozen=True):
+    """One day of the calendar."""
+
+    day: date
+    href: str | None
+    """None if it cannot be booked yet."""
+    past: bool
+    opens: date | None
+    """The first day on which a day too far ahead can be booked."""
+    seats: FreeSeats | None
+    """None if it cannot be booked."""
+    mine: str | None
+    """The label of the seat that the viewer has booked that day."""
+
+    @property
+    def state(self) -> Literal["past", "beyond", "closed", "full", "open"]:
+        """Whether it can be booked, or why not."""
+        if self.past or self.seats is None:
+            return "past" if self.past else "beyond"
+        return "closed" if not self.seats.bookable else "full" if not self.seats.free else "open"
+
+
+class CalendarPage(Struct, frozen=True):
+    """`map/calendar.html`, and `map/partials/calendar.html` (element `#calendar`) for swaps."""
+
+    month: date
+    """Its first day."""
+    day: date
+    """The day that the map shows."""
+    today: date
+    end: date
+    """The last day of the last month that has bookable days."""
+    section: str | None
+    weeks: list[list[CalendarDay | None]]
+    """Seven days each, Monday first; None for days of other months."""
+    previous_href: str | None
+    next_href: str | None
+    today_href: str
+    back_href: str
+    query: str
+    """The query of the calendar's URLs."""
 
 
 class BookingRow(Struct, frozen=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 from functools import cached_property
-from typing import Literal
+from typing import Final, Literal
 
 from markupsafe import Markup
 from msgspec import Struct
@@ -12,14 +12,15 @@ from msgspec import Struct
 from seatweb.accounts.model import Session
 from seatweb.booking.day_views import DayViews, own_bookings
 from seatweb.booking.errors import SeatNotFound, SectionNotFound
-from seatweb.booking.model import DayView, OwnBooking, Status
-from seatweb.booking.window import BookingWindow, week_of
+from seatweb.booking.model import DayView, FreeSeats, OwnBooking, Status
+from seatweb.booking.window import BookingWindow, first_bookable_on, week_of
 from seatweb.web.map.contexts import DayLink, DayPage, Panel, Tally, Ticket
 from seatweb.web.map.place import Place, Viewer
 from seatweb.web.map.sections import Sections, as_markup
 from seatweb.web.map.week_strip import WeekStrip
 
 State = Literal["open", "past", "beyond"]
+WEEK: Final = timedelta(days=7)
 
 
 class VisibleDay(Struct, frozen=True, dict=True):
@@ -28,6 +29,8 @@ class VisibleDay(Struct, frozen=True, dict=True):
     place: Place
     session: Session | None
     view: DayView
+    week: dict[date, DayView]
+    """The views of the days of the week, as far as they can be booked."""
     own: dict[date, OwnBooking]
     today: date
     last_day: date
@@ -69,10 +72,12 @@ class VisibleDay(Struct, frozen=True, dict=True):
                     href=self.place.href(day=day),
                     current=day == self.place.day,
                     today=day == self.today,
-                    bookable=self.today <= day <= self.last_day,
+                    state="past" if day < self.today else "beyond" if day > self.last_day else "open",
+                    opens=first_bookable_on(day) if day > self.last_day else None,
                     mine=self.own[day].seat.label if day in self.own else None,
+                    free=self.free_seats(day),
                 )
-                for day in week_of(min(self.place.day, self.last_day))
+                for day in self.days
             ]
         )
 
@@ -90,15 +95,34 @@ class VisibleDay(Struct, frozen=True, dict=True):
 
     @property
     def next_href(self) -> str | None:
-        """The URL of the next day that can be booked; None if there is none."""
-        following = max(self.place.day + timedelta(days=1), self.today) if self.place.day < self.last_day else None
-        return self.place.href(day=following) if following else None
+        """The URL of the next day; None if it cannot be booked yet."""
+        return self.place.href(day=self.place.day + timedelta(days=1)) if self.place.day < self.last_day else None
 
     @property
-    def previous_href(self) -> str | None:
-        """The URL of the previous day that can be booked; None if there is none."""
-        before = min(self.place.day - timedelta(days=1), self.last_day) if self.place.day > self.today else None
-        return self.place.href(day=before) if before else None
+    def days(self) -> tuple[date, ...]:
+        """The seven days of the week, Monday first; of the last week that can be booked, if the day is after it."""
+        return week_of(min(self.place.day, self.last_day))
+
+    @property
+    def next_week_href(self) -> str | None:
+        """The URL of the same weekday a week later, or of the last day before it that can be booked; None if none."""
+        if self.days[-1] >= self.last_day:
+            return None
+        return self.place.href(day=min(self.place.day + WEEK, self.last_day))
+
+    @property
+    def previous_week_href(self) -> str | None:
+        """The URL of the same weekday a week earlier; None before the first week of the calendar."""
+        if self.place.day - date.min < WEEK:
+            return None
+        return self.place.href(day=min(self.place.day - WEEK, self.last_day))
+
+    def free_seats(self, day: date) -> FreeSeats | None:
+        """Return the free seats on a day of the week; None if it cannot be booked."""
+        if not self.today <= day <= self.last_day:
+            return None
+        view = self.week.get(day)
+        return view.free_seats(self.place.section, self.viewer.user_id) if view else None
 
 
 class MapReader:
@@ -115,12 +139,11 @@ class MapReader:
         Raises:
             SectionNotFound: there is no such section.
         """
-        if session is None:
-            return self.visible(None, place, await self._views.day(place.day, fresh=fresh))
-        week = await self._views.week(place.day, fresh=fresh)
-        own = await self._views.bookings(session.user, place.day, week)
+        days = min(place.day, self._window.last_day)
+        week = await self._views.week(days, fresh=fresh)
         view = week.get(place.day) or await self._views.day(place.day)
-        return self.visible(session, place, view, own)
+        own = await self._views.bookings(session.user, days, week) if session else {}
+        return self.visible(session, place, view, week, own)
 
     def peek(self, session: Session | None, place: Place) -> VisibleDay | None:
         """Return what a visitor sees at a place, from this process's caches only; None if they lack any of it.
@@ -128,13 +151,10 @@ class MapReader:
         Raises:
             SectionNotFound: there is no such section.
         """
-        if session is None:
-            view = self._views.peek_day(place.day)
-            return self.visible(None, place, view) if view else None
         week = self._views.peek_week(place.day)
         if week is None or place.day not in week:
             return None
-        return self.visible(session, place, week[place.day], own_bookings(session.user, week))
+        return self.visible(session, place, week[place.day], week, own_bookings(session.user, week) if session else {})
 
     def peek_section(self, session: Session | None, place: Place) -> VisibleDay | None:
         """Return what a visitor sees of the sections at a place, without their week, from this process's caches only.
@@ -146,16 +166,22 @@ class MapReader:
         return self.visible(session, place, view) if view else None
 
     def visible(
-        self, session: Session | None, place: Place, view: DayView, own: dict[date, OwnBooking] | None = None
+        self,
+        session: Session | None,
+        place: Place,
+        view: DayView,
+        week: dict[date, DayView] | None = None,
+        own: dict[date, OwnBooking] | None = None,
     ) -> VisibleDay:
-        """Return what a visitor sees, given the view of the day and their bookings in its week.
+        """Return what a visitor sees, given the views of the day and its week, and their bookings in it.
 
         Raises:
             SectionNotFound: there is no such section.
         """
         if place.section is not None and not view.shown(place.section):
             raise SectionNotFound
-        return VisibleDay(place, session, view, own or {}, self._window.today(), self._window.last_day, self._names)
+        today, last_day = self._window.today(), self._window.last_day
+        return VisibleDay(place, session, view, week or {view.day: view}, own or {}, today, last_day, self._names)
 
 
 def day_page(sections: Sections, week_strip: WeekStrip, visible: VisibleDay, *, problem: str | None = None) -> DayPage:
@@ -198,8 +224,10 @@ def assemble_page(
         section=visible.place.section,
         section_names=[part.section.name for part in visible.view.sections],
         week=week,
-        previous_href=visible.previous_href,
-        next_href=visible.next_href,
+        previous_week_href=visible.previous_week_href,
+        next_week_href=visible.next_week_href,
+        today_href=visible.place.href(day=visible.today),
+        calendar_href=visible.place.calendar_href(min(visible.place.day, visible.last_day)),
         mine=visible.mine,
         ticket=ticket,
         panel=panel,

@@ -23,7 +23,6 @@ from seatweb.web.requests import (
     FOR_EVERYONE,
     PageRequest,
     changed_recently,
-    query_value,
     read_day,
     read_form,
     read_id,
@@ -44,19 +43,6 @@ class DayController(Controller):
     ) -> Response[str]:
         """Show today's map."""
         return await responses.show(request, await responses.place(request, window.today()))
-
-    @get("/days", opt=FOR_EVERYONE)
-    async def go_to_day(
-        self,
-        request: PageRequest,
-        responses: NamedDependency[MapResponses],
-        window: NamedDependency[BookingWindow],
-        renderer: NamedDependency[Renderer],
-    ) -> Response[str]:
-        """Redirect to the day that the date field names."""
-        text = query_value(request, "day")
-        day = read_day(text) if text else window.today()
-        return renderer.redirect(request, (await responses.place(request, day)).href())
 
     @get("/days/{day_text:str}", opt=FOR_EVERYONE)
     async def show_day(

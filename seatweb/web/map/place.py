@@ -23,6 +23,11 @@ class Place(Struct, frozen=True):
         """Return the URL of a day (default: this one) or of one of its seats, with the same section."""
         return f"/days/{day or self.day}" + (f"/seats/{seat_id}" if seat_id else "") + self.query
 
+    def calendar_href(self, month: date | None = None) -> str:
+        """Return the URL of the calendar, at a month (default: that of the day), from which one can return to here."""
+        section = f"&section={self.section}" if self.section else ""
+        return f"/calendar/{(month or self.day).isoformat()[:7]}?day={self.day}{section}"
+
 
 class Viewer(Struct, frozen=True):
     """Who looks at the map: a user, or a visitor (None); and whether they see who has which seat."""

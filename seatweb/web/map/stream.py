@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from datetime import date
 from functools import partial
 from typing import Final
 
@@ -20,6 +21,7 @@ from seatweb.storage.caching import BoundedDict
 from seatweb.web.map.day_page import MapReader, VisibleDay
 from seatweb.web.map.place import Place
 from seatweb.web.map.sections import Sections, as_markup
+from seatweb.web.map.week_strip import WeekStrip
 from seatweb.web.requests import FOR_EVERYONE, PageNotFound, PageRequest, query_value, read_day, session_of
 
 HEADERS: Final = [
@@ -33,9 +35,10 @@ UPDATES_KEPT: Final = 64
 class Streams:
     """Renders the events of updates; an event that many streams send is rendered once."""
 
-    def __init__(self, reader: MapReader, sections: Sections) -> None:
+    def __init__(self, reader: MapReader, sections: Sections, week_strip: WeekStrip) -> None:
         self._reader = reader
         self._sections = sections
+        self._week_strip = week_strip
         self._kept: BoundedDict[tuple[Place, bool, str, frozenset[int]], bytes] = BoundedDict(UPDATES_KEPT)
 
     def message(self, update: Update, place: Place, session: Session | None, *, personal: bool) -> bytes:
@@ -67,6 +70,8 @@ class Streams:
                 yield _partial(f"section-{name}-count", self._sections.count(view, part, viewer))
         if update.everything or update.seats:
             yield _partial("tally", as_markup([self._sections.tally(visible.tally)]))
+            if seats := visible.free_seats(view.day):
+                yield _partial(f"free-{view.day}", self._week_strip.count(view.day, seats))
 
 
 @get("/days/{day_text:str}/live", media_type="text/event-stream", opt=FOR_EVERYONE)
@@ -124,7 +129,18 @@ async def _stream(
 class _Stream:
     """One browser's stream."""
 
-    __slots__ = ("_channel", "_live", "_mine", "_number", "_place", "_session", "_status", "_streams", "_user_id")
+    __slots__ = (
+        "_channel",
+        "_live",
+        "_mine",
+        "_number",
+        "_place",
+        "_session",
+        "_status",
+        "_streams",
+        "_today",
+        "_user_id",
+    )
 
     def __init__(
         self, streams: Streams, live: Live, channel: Channel, place: Place, session: Session | None, number: int | None
@@ -138,6 +154,7 @@ class _Stream:
         self._number = number  # of the last update that was sent
         self._mine: tuple[int | None, int | None] | None = None  # the viewer's seats, booked and held, by id
         self._status: tuple[str, int] | None = None
+        self._today: date | None = None
 
     async def run(self, send: Send) -> None:
         """Send events until the stream ends."""
@@ -160,6 +177,9 @@ class _Stream:
         if status != self._status:
             self._status = status
             messages.append(event(channel.state, name="status"))
+        if channel.today != self._today:  # after midnight, the page's words for the days are wrong
+            self._today = channel.today
+            messages.append(event(str(self._today), name="today"))
         if self._number != channel.number or self._mine is None:
             update = await channel.update(self._number)
             view = update.view

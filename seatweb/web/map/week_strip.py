@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Final
 
 from jinja2 import Environment
-from markupsafe import escape
+from markupsafe import Markup, escape
 from msgspec.structs import replace
 
+from seatweb.booking.model import FreeSeats
 from seatweb.storage.caching import BoundedDict
 from seatweb.web.map.contexts import DayLink, Ticket
 from seatweb.web.pieces import Piece
@@ -23,6 +25,7 @@ class WeekStrip:
     def __init__(self, environment: Environment) -> None:
         macros = environment.get_template("components/week.html").module
         self._weekday = macros.weekday  # type: ignore[attr-defined]
+        self._count = environment.get_template("components/dates.html").module.day_count  # type: ignore[attr-defined]
         self._ticket = macros.ticket  # type: ignore[attr-defined]
         self._links: BoundedDict[DayLink, str] = BoundedDict(LINKS_KEPT)
         self._weeks: BoundedDict[tuple[DayLink, ...], Piece] = BoundedDict(WEEKS_KEPT)
@@ -40,6 +43,11 @@ class WeekStrip:
         html = self._tickets.get(ticket)
         if html is None:
             html = self._tickets[ticket] = Piece(self._ticket(ticket))
+        return html
+
+    def count(self, day: date, seats: FreeSeats) -> Markup:
+        """Return the number of free seats of a day of the week."""
+        html: Markup = self._count(day, seats)
         return html
 
     def _link(self, link: DayLink) -> str:

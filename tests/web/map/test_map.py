@@ -172,19 +172,6 @@ async def test_one_section_is_shown_alone(site: Site) -> None:
     assert (await site.visitor().get(f"/days/{DAY}?section=Z")).status_code == 404
 
 
-async def test_the_week_and_the_date_field_lead_to_other_days(site: Site, clock: Clock) -> None:
-    async with site.people(1) as (ada,):
-        await ada.book(clock.ahead(2), 7)
-        page = soup(await ada.get("/days/2026-11-24"))
-        field = one(page, "input[type=date]")
-        assert (field["min"], field["max"], field["value"]) == (DAY, "2027-02-21", "2026-11-24")
-        links = {str(link.get("href")) for link in page.select("a")}
-        assert {f"/days/2026-11-{n}" for n in range(23, 30)} <= links
-        assert "A-07" in page.get_text()
-        chosen = await ada.get("/days?day=2026-12-24&section=B")
-        assert (chosen.status_code, chosen.headers["location"]) == (303, "/days/2026-12-24?section=B")
-
-
 async def test_a_past_day_can_be_seen_but_not_booked(site: Site, clock: Clock) -> None:
     async with site.people(2) as (ada, grace):
         await ada.book(clock.today, 7)
@@ -242,7 +229,7 @@ async def test_the_account_page_shows_the_username_and_a_sign_out_button(site: S
 
 BAD_ADDRESSES = {
     "/nowhere": 404, "/days/tomorrow": 404, "/days/2026-02-30": 404, "/days/20261123": 404, "/days/2026-W48-1": 404,
-    "/days?day=soon": 404, "/days/2026-11-23/seats/99999999999999999999999": 404, "/days/2026-11-23/seats/0": 404,
+    "/days/2026-11-23/seats/99999999999999999999999": 404, "/days/2026-11-23/seats/0": 404,
     "/days/2026-11-23/seats/-1": 404, "/days/2026-11-23/seats/seven": 404, "/days/2026-11-23/seats/81": 404,
     "/days/2026-11-23?section=A&section=B": 422, "/days/2026-11-23?section=%00": 422,
     "/days/2026-11-23?section=" + "A" * 500: 404, "/days/9999-12-31": 422, "/days/0001-01-01": 200,
