@@ -160,7 +160,7 @@ def test_serve_runs_behind_a_pooler_and_names_what_it_refuses(
     pooled: Pooled, used: Path, redis_url: str, empty_database_url: str
 ) -> None:
     with pooled(empty_database_url, "transaction") as url:
-        given = {"REDIS_URL": redis_url, "JWT_SECRET": SECRET, "SEATWEB_WORKERS": "2", "SEATWEB_DATABASE_POOL": "5"}
+        given = {"REDIS_URL": redis_url, "JWT_SECRET": SECRET, "SEATWEB_DATABASE_POOL": "5"}
         with Seatweb(used, DATABASE_URL=url, **given) as site:
             site.ready()
             assert site.get("/health").json()["status"] == "ok"
