@@ -10,6 +10,7 @@ from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
 import asyncpg
 import structlog
+from msgspec import Struct
 
 from seatweb.errors import Constraints, Overloaded
 from seatweb.server_urls import DatabaseUrl
@@ -37,6 +38,13 @@ SERVER_SETTINGS: Final = {
 DIRECT: Final = "seatweb.direct"
 
 log = structlog.get_logger(__name__)
+
+
+class DatabaseState(Struct, frozen=True):
+    """Whether the database is of use now."""
+
+    writable: bool
+    migrated: bool
 
 
 class _Connection(asyncpg.Connection):
@@ -181,12 +189,15 @@ class Database:
                 await connection.execute(self._limits)
             yield
 
-    async def is_migrated(self) -> bool:
-        """Return whether every migration of this version has been applied.
+    async def state(self) -> DatabaseState:
+        """Return whether the database can be written to, and whether every migration has been applied.
 
         Raises:
             Overloaded: the database did not answer.
         """
         with self._errors.translated():
             async with self._connection() as connection:
-                return await is_migrated(connection)
+                writable = await connection.fetchval(
+                    "select not pg_is_in_recovery() and current_setting('transaction_read_only') = 'off'"
+                )
+                return DatabaseState(writable=writable, migrated=await is_migrated(connection))

@@ -41,7 +41,7 @@ async def test_a_mistake_in_a_query_is_raised_as_it_is(
     with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
         await db.run(fetch, statement, *parameters)
     assert "unavailable" not in capfd.readouterr().err
-    assert await db.is_migrated()  # the connection is still good
+    assert (await db.state()).migrated  # the connection is still good
 
 
 @pytest.mark.parametrize("text", ["a\0b", "a\ud800b"])
