@@ -28,7 +28,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from seatweb.errors import SeatwebError
-from seatweb.http.logs import configure_logging
+from seatweb.http.logs import OUTPUT, configure_logging
 from seatweb.http.protocol import BoundedHttp
 from seatweb.i18n.catalogue import text_of
 from seatweb.server.embedded import EmbeddedError, running_backends
@@ -64,6 +64,7 @@ def serve(environment: Mapping[str, str]) -> int:
         _allow_many_connections()
         with _listen(settings.host, settings.port) as listener, running_backends(settings) as backends:
             configure_logging(settings.log_format)
+            OUTPUT.start()
             run(partial(_prepare, backends))
             with _announced(settings):
                 _answer(settings, backends, listener)
@@ -275,6 +276,7 @@ def _sigint_blocked() -> Iterator[None]:
 
 def make_app(settings: Settings, backends: Backends) -> ASGIApp:
     """Return the app; call it in the process that will serve it. A worker exits when its parent does."""
+    OUTPUT.start()
     if parent := multiprocessing.parent_process():
         threading.Thread(target=_exit_with, args=(parent,), name="parent watcher", daemon=True).start()
     # At shutdown uvicorn logs the requests that it cancels with a traceback, as if the app had failed.
@@ -291,6 +293,7 @@ def _on_started(end_streams: Callable[[], None]) -> None:
 
 def _exit_with(parent: multiprocessing.process.BaseProcess) -> None:
     parent.join()
+    OUTPUT.end()
     os._exit(1)
 
 

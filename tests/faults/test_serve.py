@@ -57,7 +57,8 @@ def is_worker(process: psutil.Process) -> bool:
 class Seatweb:
     """A running `seatweb` command on a data folder, and its output."""
 
-    def __init__(self, data: Path, command: str = "serve", **environment: str) -> None:
+    def __init__(self, data: Path, command: str = "serve", log: int | None = None, /, **environment: str) -> None:
+        """Write the log to the descriptor `log`, or to the file `err`."""
         inherited = ("PATH", "HOME", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
         self.data = data
         port = environment.get("SEATWEB_PORT", "")
@@ -69,7 +70,7 @@ class Seatweb:
                 [sys.executable, "-m", "seatweb", command],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
-                stderr=err,
+                stderr=err if log is None else log,
                 cwd=data.parent,
                 start_new_session=True,  # a process group like a terminal's foreground group, to send Ctrl-C to
                 env={name: os.environ[name] for name in inherited if name in os.environ}
