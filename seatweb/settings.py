@@ -60,6 +60,8 @@ class Backends:
     database_url: str = field(repr=False)
     redis_url: str = field(repr=False)
     jwt_secret: str = field(repr=False)
+    application: str = "seatweb"
+    """The name of this server's sessions in PostgreSQL; a server with a Redis of its own has a name of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,8 @@ class Settings(BaseModel):
         SecretStr | None,
         Field(
             alias="REDIS_URL",
-            description="Redis 7 or Valkey 8 or newer, `redis://host:6379/0`. Without it Seatweb runs its own.",
+            description="Redis 7 or Valkey 8 or newer, `redis://host:6379/0`. Without it Seatweb runs its own, which "
+            "only one server can use.",
         ),
     ] = None
     jwt_secret: Annotated[

@@ -36,7 +36,7 @@ from seatweb.server.migrate import migrate as migrate_database
 from seatweb.server.unix_signals import before_end, end_in_time, run, take_signals
 from seatweb.settings import Backends, Settings, SettingsError
 from seatweb.storage import redis as redis_client
-from seatweb.storage.migrations import DatabaseUnusable
+from seatweb.storage.migrations import DatabaseUnusable, without_other_servers
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp
@@ -65,6 +65,11 @@ def serve(environment: Mapping[str, str]) -> int:
         with _listen(settings.host, settings.port) as listener, running_backends(settings) as backends:
             configure_logging(settings.log_format)
             OUTPUT.start()
+            if settings.in_service and not settings.redis_url:
+                log.warning(
+                    "REDIS_URL is not set: Seatweb runs its own Valkey, which no other server can use; "
+                    "to run several, set REDIS_URL to one Redis for all of them"
+                )
             run(partial(_prepare, backends))
             with _announced(settings):
                 _answer(settings, backends, listener)
@@ -126,7 +131,8 @@ def _say(line: str) -> None:
 
 async def _prepare(backends: Backends) -> None:
     await redis_client.check_redis(backends.redis_url)
-    await migrate_database(backends.database_url)
+    async with without_other_servers(backends.database_url, backends.application):
+        await migrate_database(backends.database_url)
 
 
 def _allow_many_connections() -> None:

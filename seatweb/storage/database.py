@@ -15,7 +15,7 @@ from msgspec import Struct
 from seatweb.errors import Constraints, Overloaded
 from seatweb.server_urls import DatabaseUrl
 from seatweb.storage.driver_errors import DriverErrors, TryAgain
-from seatweb.storage.migrations import APPLICATION, is_migrated
+from seatweb.storage.migrations import COMMAND, is_migrated
 from seatweb.storage.statements import Statements
 
 T = TypeVar("T")
@@ -58,13 +58,14 @@ class _Connection(asyncpg.Connection):
 class Database:
     """A connection pool: use `run` to read, `write` to change data in one statement, `transaction` for several."""
 
-    def __init__(self, url: str, constraints: Constraints, *, size: int) -> None:
-        """Open at most `size` connections, when it is entered with `async with`.
+    def __init__(self, url: str, constraints: Constraints, *, size: int, application: str = COMMAND) -> None:
+        """Open at most `size` connections, named `application`, when it is entered with `async with`.
 
         `constraints` maps the schema's constraints to the errors to raise when they are violated.
         """
         self._url = url
         self._size = size
+        self._application = application
         self._errors = DriverErrors(constraints)
         self._limits = ""  # the statements that set SERVER_SETTINGS in a transaction, behind a connection pooler
         # Writers hold a connection while they queue for a section, so a quarter of the pool is reserved for readers.
@@ -97,7 +98,7 @@ class Database:
             max_size=self._size,
             timeout=url.connect_seconds,
             command_timeout=STATEMENT_SECONDS,
-            server_settings={"application_name": APPLICATION, **url.session, **settings},
+            server_settings={"application_name": self._application, **url.session, **settings},
             connection_class=_Connection,
             statement_cache_size=cached_statements,
         )

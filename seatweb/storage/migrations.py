@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any, Final
 
 import asyncpg
+import structlog
 from pogo_core.util import migrate as pogo
 from pogo_core.util.sql import get_applied_migrations
 
@@ -18,13 +19,26 @@ from seatweb.storage.driver_errors import DriverErrors
 from seatweb.storage.statements import Statements
 
 OLDEST_SERVER: Final = 15
-APPLICATION: Final = "seatweb"
+COMMAND: Final = "seatweb command"  # the name of the sessions that migrate, check or administer
+OWN_REDIS: Final = (
+    "seatweb own-redis"  # begins the name of the sessions of a server that shares its Redis with no other
+)
 MIGRATION_SECONDS: Final = 120.0
 MIGRATION_LOCK: Final = 0x5EA7_0EB  # an arbitrary number that no other application on the server uses
 UPKEEP_LOCK: Final = MIGRATION_LOCK + 1
+OTHER_SERVERS: Final = """
+select distinct application_name, coalesce(host(client_addr), 'this machine')
+from pg_stat_activity
+where
+    datname = current_database()
+    and application_name <> $1
+    and (application_name = 'seatweb' or starts_with(application_name, $2))
+"""
 NO_TRANSACTIONS: Final = (
     "the connection pooler of DATABASE_URL allows no transactions; set pool_mode to transaction or session in PgBouncer"
 )
+
+log = structlog.get_logger(__name__)
 
 
 class DatabaseUnusable(Exception):
@@ -102,6 +116,33 @@ async def _close(connection: asyncpg.Connection[Any]) -> None:
         connection.terminate()
 
 
+@asynccontextmanager
+async def without_other_servers(url: str, application: str) -> AsyncIterator[None]:
+    """Check that no other server uses the database, unless both use a Redis that they can share.
+
+    The session with this server's name stays until the end, so that of two servers that start at once, one sees the
+    other.
+
+    Raises:
+        DatabaseUnusable: the database cannot be reached; or there is one, and this server has a Redis of its own.
+    """
+    connection = await _connect(url, application)
+    try:
+        others = await connection.fetch(OTHER_SERVERS, application, OWN_REDIS)
+        own = application.startswith(OWN_REDIS)
+        for name, where in others:
+            if own:
+                raise DatabaseUnusable(
+                    f"another Seatweb (at {where}) uses this database, and this one has no REDIS_URL: they would share "
+                    "no holds, limits and signals; set REDIS_URL to one Redis for all of them"
+                )
+            if name.startswith(OWN_REDIS):
+                log.warning("another Seatweb on this database has no REDIS_URL; set it to the same Redis", other=where)
+        yield
+    finally:
+        await _close(connection)
+
+
 async def check_schema(url: str) -> None:
     """Check that the database can be reached and that its schema is up to date.
 
@@ -130,7 +171,7 @@ REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
 )
 
 
-async def _connect(url: str) -> asyncpg.Connection[Any]:
+async def _connect(url: str, application: str = COMMAND) -> asyncpg.Connection[Any]:
     try:
         parsed = DatabaseUrl.parse(url)
     except ValueError as error:
@@ -139,7 +180,7 @@ async def _connect(url: str) -> asyncpg.Connection[Any]:
         return await asyncpg.connect(
             parsed.dsn,
             timeout=parsed.connect_seconds,
-            server_settings={"application_name": APPLICATION, **parsed.session},
+            server_settings={"application_name": application, **parsed.session},
             statement_cache_size=0,  # behind a connection pooler, a prepared statement may be in another session
         )
     except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:

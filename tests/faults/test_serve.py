@@ -329,6 +329,22 @@ def test_an_unreachable_redis_is_reported_in_one_line(used: Path) -> None:
         assert site.process.returncode == 1
 
 
+def test_servers_on_one_database_must_share_a_redis(used: Path, redis_url: str, database_url: str) -> None:
+    other = used.with_name("other")
+    given = {"DATABASE_URL": database_url, "JWT_SECRET": STRONG_SECRET}
+    with Seatweb(used, SEATWEB_WORKERS="2", **given) as first:
+        first.ready()
+        assert "REDIS_URL is not set: Seatweb runs its own Valkey" in first.err.read_text()
+        with Seatweb(other, **given) as second:
+            assert second.refused().splitlines()[-1] == (
+                "seatweb: another Seatweb (at this machine) uses this database, and this one has no REDIS_URL: "
+                "they would share no holds, limits and signals; set REDIS_URL to one Redis for all of them"
+            )
+        with Seatweb(other, REDIS_URL=redis_url, **given) as third:
+            third.ready()
+            assert "another Seatweb on this database has no REDIS_URL" in third.err.read_text()
+
+
 async def test_migrate_creates_the_schema_and_exits(data: Path) -> None:
     with Seatweb(data, "migrate") as command:
         command.done()
