@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,9 +20,9 @@ from seatweb.api import health as health_module
 from seatweb.server.programs import Programs
 from seatweb.settings import Backends
 from seatweb.storage import redis as redis_client
-from seatweb.storage.redis import REFUSALS_SECONDS, Refusals
+from seatweb.storage.redis import REFUSALS_SECONDS, Refusals, check_redis
 
-from tests.faults.support import PATIENT_SECONDS, OwnRedis, held_soon, with_redis
+from tests.faults.support import PATIENT_SECONDS, OwnRedis, held_soon, live, with_redis
 from tests.support import Clock, Site, until_definite
 
 ACL = "Redis does not allow this user what Seatweb needs (ACL)"
@@ -71,6 +72,23 @@ async def test_a_redis_that_cannot_be_used_is_reported_and_booking_goes_on(
         assert health.json() == {**OK, "status": "degraded", "redis": "refusing", "reason": reason}
         assert (await ada.book(clock.today, 7)).status_code == 303
         assert (await ada.statuses(clock.today))["A-07"] == "mine"
+
+
+async def test_the_rights_in_the_deployment_guide_are_enough(
+    start_site: Callable[..., Site], backends: Backends, own: OwnRedis, clock: Clock
+) -> None:
+    guide = (Path(__file__).parents[2] / "docs/deploy.md").read_text()
+    (rules,) = re.findall(r"ACL SETUSER seatweb on >… (.*)", guide)
+    url = as_user(own, *rules.split())
+    await check_redis(url)
+    site = start_site(with_backends=with_redis(backends, url))
+    async with site.people(1) as (ada,), live(site.visitor(), clock.today) as stream:
+        assert (await ada.get("/health")).json() == OK
+        await held_soon(ada, clock.today, 7)
+        await stream.shows(7, "held")
+        assert (await ada.book(clock.today, 7)).status_code == 303
+        await stream.shows(7, "taken")
+    assert own.store.acl_log() == []  # nothing was refused
 
 
 async def test_a_redis_that_is_full_is_healthy_again_once_it_has_room(
