@@ -22,7 +22,9 @@ LogRequest: TypeAlias = Callable[..., None]
 
 log = structlog.get_logger("seatweb.requests")
 # A process has one standard error, so it has one of these; `OUTPUT.start` makes it write in a thread.
-OUTPUT: Final = LogOutput(lambda lines: log.warning("log lines dropped, because nobody read the log", count=lines))
+OUTPUT: Final = LogOutput(
+    lambda lines: log.warning("log lines were dropped, because they could not be written", count=lines)
+)
 
 
 def configure_logging(log_format: Literal["auto", "console", "json"]) -> LogRequest:

@@ -156,7 +156,7 @@ def _refuse_open_try_out(settings: Settings) -> None:
         loopback = False
     if not loopback:
         problem = f"SEATWEB_HOST: the try-out mode listens on loopback only, not on {settings.host}; "
-        raise SettingsError([problem + "set DATABASE_URL, REDIS_URL and JWT_SECRET for service"])
+        raise SettingsError([problem + "to run it in service, set DATABASE_URL, REDIS_URL and JWT_SECRET"])
 
 
 @contextmanager
@@ -211,7 +211,7 @@ def _answer(settings: Settings, backends: Backends, listener: socket.socket) -> 
         try:
             _Server(config).run([listener])
         except SystemExit:
-            raise _CannotRun("the app did not start; the log says why") from None
+            raise _CannotRun("Seatweb did not start; the log says why") from None
         return
     workers = _Workers(config, [listener])
     try:
@@ -219,7 +219,7 @@ def _answer(settings: Settings, backends: Backends, listener: socket.socket) -> 
     finally:
         take_signals()
     if any(worker.exitcode == STARTUP_FAILURE for worker in workers.processes):
-        raise _CannotRun("the app did not start; the log says why")
+        raise _CannotRun("Seatweb did not start; the log says why")
 
 
 class _Server(uvicorn.Server):
@@ -332,7 +332,7 @@ def _announce(settings: Settings, ended: threading.Event) -> None:
     if not settings.in_service:
         log.warning(
             "try-out mode: Seatweb runs its own PostgreSQL and Redis; "
-            "for service, set DATABASE_URL, REDIS_URL and JWT_SECRET",
+            "to run it in service, set DATABASE_URL, REDIS_URL and JWT_SECRET",
             data_dir=str(settings.data_dir),
         )
     shown = f"[{host}]" if ":" in host else host

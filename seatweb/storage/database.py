@@ -85,7 +85,7 @@ class Database:
             if not direct:
                 await self._pool.close()
         if not direct:
-            log.info("connection pooler found; statements are not prepared in advance")
+            log.info("DATABASE_URL leads to a connection pooler; statements are not prepared in advance")
             self._limits = "; ".join(f"set local {name} = '{value}'" for name, value in SERVER_SETTINGS.items())
             self._pool = await self._open({}, cached_statements=0)
         return self
@@ -150,7 +150,10 @@ class Database:
                 async with asyncio.timeout(ACQUIRE_SECONDS):
                     await slots.acquire()
             except TimeoutError:
-                log.warning("connection pool exhausted", waiting="writer" if slots is self._writers else "reader")
+                log.warning(
+                    "no database connection became free in time",
+                    waiting="writer" if slots is self._writers else "reader",
+                )
                 raise Overloaded from None
         else:
             await slots.acquire()  # does not wait

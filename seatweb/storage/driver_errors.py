@@ -74,5 +74,5 @@ class DriverErrors:
 
 
 def _unavailable(error: Exception) -> Overloaded:
-    log.warning("database unavailable", error=type(error).__name__)
+    log.warning("the database is unavailable", error=type(error).__name__)
     return Overloaded()

@@ -92,7 +92,7 @@ class Refusals:
         self._kinds[type(error)] = (self._now(), 0)
         # Redis repeats the arguments of a command that it does not know; they are not for the log.
         said = " ".join(str(error).partition(", with args")[0].split())[:LONGEST_REFUSAL]
-        log.warning("redis refused commands", count=count + 1, error=type(error).__name__, said=said)
+        log.warning("Redis refused commands", count=count + 1, error=type(error).__name__, said=said)
 
 
 class RedisClient:
@@ -223,14 +223,14 @@ class RedisClient:
             raise self._refused(error) from error
         except (RedisError, OSError, TimeoutError) as error:
             if not self._rests_until:
-                log.warning("redis unavailable; continuing without it", error=type(error).__name__)
+                log.warning("Redis is unavailable; continuing without it", error=type(error).__name__)
             self._rests_until = time.monotonic() + REST_SECONDS
             raise RedisAway from error
         finally:
             if failed:
                 self._probing = False
         if failed:
-            log.warning("redis available again")
+            log.warning("Redis is available again")
             self._rests_until = 0.0
         return result
 
