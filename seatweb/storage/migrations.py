@@ -128,7 +128,10 @@ async def without_other_servers(url: str, application: str) -> AsyncIterator[Non
     """
     connection = await _connect(url, application)
     try:
-        others = await connection.fetch(OTHER_SERVERS, application, OWN_REDIS)
+        try:
+            others = await connection.fetch(OTHER_SERVERS, application, OWN_REDIS)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise DatabaseUnusable(f"PostgreSQL cannot be used: {_one_line(error)}") from None
         own = application.startswith(OWN_REDIS)
         for name, where in others:
             if own:
