@@ -8,7 +8,7 @@ TEST_READY := $(VENV)/.test-requirements
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test quick test-browsers test-timing bench lint format audit browser browsers requirements \
+.PHONY: help run test quick test-browsers test-timing bench lint format audit browser browsers pooler requirements \
 	screenshots clean
 
 help:
@@ -29,7 +29,7 @@ help:
 run: $(RUN_READY)
 	@SEATWEB_DATA_DIR="$${SEATWEB_DATA_DIR:-$(CURDIR)/data}" exec $(PYTHON) -m seatweb serve
 
-test: lint browser
+test: lint browser pooler
 	@chromium=$$(cat $(VENV)/.chromium) && \
 	SEATWEB_TEST_CHROMIUM="$$chromium" exec $(PYTHON) -m pytest -n auto $(if $(COVERAGE),--cov --cov-report=term) $(PYTEST)
 
@@ -121,6 +121,15 @@ browser: $(TEST_READY)
 	: >$(VENV)/.chromium; \
 	if [ ! -f $(VENV)/.playwright-chromium ]; then \
 		$(PYTHON) -m playwright install --only-shell chromium && touch $(VENV)/.playwright-chromium; \
+	fi
+
+# PgBouncer for the tests with a connection pooler. Where it cannot be installed, they are skipped and say so.
+pooler:
+	@if ! command -v pgbouncer >/dev/null && [ ! -x /usr/sbin/pgbouncer ] && [ "$$(id -u)" = 0 ] && \
+		command -v apt-get >/dev/null 2>&1; then \
+		echo "Installing pgbouncer (the first time only) ..."; \
+		apt-get update -q >/dev/null && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends pgbouncer </dev/null || true; \
 	fi
 
 # Stock Firefox, WebKit's MiniBrowser with its driver, and a virtual display; package names are those of Debian.

@@ -129,7 +129,9 @@ def create_app(
         site_words=("seatweb", settings.site_name, settings.site_name.replace(" ", "")),
     )
 
-    database = Database(backends.database_url, CONSTRAINTS, size=settings.database_pool)
+    database = Database(
+        backends.database_url, CONSTRAINTS, size=settings.database_pool, application=backends.application
+    )
     redis = RedisClient(backends.redis_url)
     outbox = RedisOutbox(redis)
     limits, failed_sign_ins = _limits(settings, secrets, database, redis)

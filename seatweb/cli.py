@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="seatweb",
         description="Book your seat for the day.",
         epilog="All settings are environment variables: DATABASE_URL, REDIS_URL, JWT_SECRET and SEATWEB_*; "
-        "the README lists them. Without any, Seatweb runs its own PostgreSQL and Redis, so that you can try it out.",
+        "docs/settings.md lists them. Without any, Seatweb runs its own PostgreSQL and Valkey, for trying it out.",
     )
     parser.add_argument("--version", action="version", version=f"seatweb {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="serve | migrate | admin | user | prune")

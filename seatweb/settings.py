@@ -23,6 +23,8 @@ from pydantic import (
     model_validator,
 )
 
+from seatweb.server_urls import DatabaseUrl, check_redis_url
+
 HOST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}[A-Za-z0-9])?", re.ASCII)
 CONTACT = re.compile(r"(mailto:[!-~]+@[!-~]+|tel:\+?[0-9-]+|https://[!-~]+)")  # RFC 9116, section 2.5.3
 JWT_SECRET_MIN_BYTES = 32  # RFC 7518, section 3.2: an HS256 key must be at least as long as the hash
@@ -58,6 +60,8 @@ class Backends:
     database_url: str = field(repr=False)
     redis_url: str = field(repr=False)
     jwt_secret: str = field(repr=False)
+    application: str = "seatweb"
+    """The name of this server's sessions in PostgreSQL; a server with a Redis of its own has a name of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,8 @@ class Settings(BaseModel):
         SecretStr | None,
         Field(
             alias="REDIS_URL",
-            description="Redis 7 or Valkey 8 or newer, `redis://host:6379/0`. Without it Seatweb runs its own.",
+            description="Redis 7 or Valkey 8 or newer, `redis://host:6379/0`. Without it Seatweb runs its own, which "
+            "only one server can use.",
         ),
     ] = None
     jwt_secret: Annotated[
@@ -322,13 +327,17 @@ class Settings(BaseModel):
 
     @field_validator("database_url")
     @classmethod
-    def _database_scheme(cls, value: SecretStr | None) -> SecretStr | None:
-        return _with_scheme(value, {"postgresql", "postgres"}, "postgresql://user:password@host/name")
+    def _readable_database_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            DatabaseUrl.parse(value.get_secret_value())
+        return value
 
     @field_validator("redis_url")
     @classmethod
-    def _redis_scheme(cls, value: SecretStr | None) -> SecretStr | None:
-        return _with_scheme(value, {"redis", "rediss", "unix"}, "redis://host:6379/0")
+    def _readable_redis_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            check_redis_url(value.get_secret_value())
+        return value
 
     @field_validator("jwt_secret")
     @classmethod
@@ -459,12 +468,6 @@ def split_ring(secrets: str) -> list[str]:
 def _listed(value: str | None) -> list[str]:
     """Return the items of a comma-separated setting."""
     return [one.strip() for one in (value or "").split(",") if one.strip()]
-
-
-def _with_scheme(value: SecretStr | None, schemes: set[str], example: str) -> SecretStr | None:
-    if value is not None and urlsplit(value.get_secret_value()).scheme not in schemes:
-        raise ValueError(f"must look like {example}")
-    return value
 
 
 def _split_proxies(value: str | None) -> tuple[list[Network], bool]:

@@ -166,6 +166,17 @@ $$;
 create trigger seats_bump_version after insert or update or delete on seats
 for each row execute function bump_version();
 
+-- Any change to a section changes what its views show, such as its name.
+create function bump_own_version() returns trigger language plpgsql as $$
+begin
+    new.version := greatest(new.version, old.version + 1);
+    return new;
+end
+$$;
+
+create trigger sections_bump_version before update on sections
+for each row execute function bump_own_version();
+
 -- Books a free seat that nobody holds, with the fewest neighbours, in the section with the most free seats; returns the
 -- booking's id, or null if no seat is free. A function, so that a section is not locked during round trips to the app.
 create function book_any_seat(

@@ -11,26 +11,34 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.response import Response
 from msgspec import Meta, Struct
 
+from seatweb.booking.changes import CHANNEL
 from seatweb.errors import Overloaded
 from seatweb.storage.caching import TimedCache
 from seatweb.storage.database import Database
-from seatweb.storage.redis import RedisClient
+from seatweb.storage.redis import NO_ANSWER, RedisClient
 
 NO_STORE = {"cache-control": "no-store"}
 PROBE_SECONDS: Final = 1.0  # a check may take this long and is valid this long; monitors ask again soon
 
 
-class Health(Struct, frozen=True):
-    """The state of the servers; `degraded` means that only Redis is away: everything works, a little slower."""
+class Health(Struct, frozen=True, omit_defaults=True):
+    """The state of the servers. `degraded`: Redis cannot be used, so no seat is held and maps change a little later."""
 
     status: Annotated[
-        Literal["ok", "degraded", "unavailable"], Meta(description="The whole; `degraded` when only Redis is away.")
+        Literal["ok", "degraded", "unavailable"],
+        Meta(description="The whole; `degraded` when only Redis cannot be used."),
     ]
-    postgresql: Annotated[Literal["ok", "unavailable"], Meta(description="Whether PostgreSQL answers.")]
-    redis: Annotated[Literal["ok", "unavailable"], Meta(description="Whether Redis answers.")]
+    postgresql: Annotated[
+        Literal["ok", "read-only", "unavailable"], Meta(description="Whether PostgreSQL answers and can be written to.")
+    ]
+    redis: Annotated[
+        Literal["ok", "refusing", "unavailable"],
+        Meta(description="Whether Redis answers and does what Seatweb needs."),
+    ]
     migrations: Annotated[
         Literal["ok", "pending", "unknown"], Meta(description="Whether the schema is the one this version needs.")
     ]
+    reason: Annotated[str, Meta(description="What is wrong, for the operator; left out while all is well.")] = ""
 
 
 class HealthCheck:
@@ -46,15 +54,20 @@ class HealthCheck:
         return await self._cache.get(None)
 
     async def _check(self, _: None) -> Health:
-        redis: Literal["ok", "unavailable"] = "ok" if await self._redis.ping() else "unavailable"
+        trouble = await self._redis.trouble(CHANNEL)
+        redis: Literal["ok", "refusing", "unavailable"]
+        redis = "ok" if not trouble else "unavailable" if trouble == NO_ANSWER else "refusing"
         try:
             async with timeout(PROBE_SECONDS):
-                migrated = await self._database.is_migrated()
+                state = await self._database.state()
         except (Overloaded, TimeoutError):
-            return Health(status="unavailable", postgresql="unavailable", redis=redis, migrations="unknown")
-        if not migrated:
-            return Health(status="unavailable", postgresql="ok", redis=redis, migrations="pending")
-        return Health(status="ok" if redis == "ok" else "degraded", postgresql="ok", redis=redis, migrations="ok")
+            return Health("unavailable", "unavailable", redis, "unknown", "PostgreSQL does not answer")
+        migrations: Literal["ok", "pending"] = "ok" if state.migrated else "pending"
+        if not state.writable:
+            return Health("unavailable", "read-only", redis, migrations, "PostgreSQL is read-only")
+        if not state.migrated:
+            return Health("unavailable", "ok", redis, "pending", "the schema is not up to date")
+        return Health("degraded" if trouble else "ok", "ok", redis, "ok", trouble)
 
 
 class HealthController(Controller):
@@ -71,13 +84,13 @@ class HealthController(Controller):
         responses={
             503: ResponseSpec(
                 Health,
-                description="PostgreSQL does not answer, or migrations are pending.",
+                description="PostgreSQL does not answer or is read-only, or migrations are pending.",
                 generate_examples=False,
             )
         },
     )
     async def ready(self, health_check: NamedDependency[HealthCheck]) -> Response[Health]:
-        """Return 200 if requests can be served; 503 if the database does not answer or migrations are pending."""
+        """Return 200 if requests can be served; 503 if the database cannot be used or migrations are pending."""
         health = await health_check.health()
         if health.status == "unavailable":
             return Response(health, status_code=503, headers=NO_STORE | {"retry-after": "2"})

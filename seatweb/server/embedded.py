@@ -19,6 +19,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +27,7 @@ from seatweb.server.cluster import POLL_SECONDS, START_SECONDS, Cluster
 from seatweb.server.processes import Child, Runner, ServerError, answers, try_lock, watched
 from seatweb.server.programs import Programs
 from seatweb.settings import Backends, Settings
+from seatweb.storage.migrations import OWN_REDIS
 
 SHORT_FOLDER: Final = "/tmp"  # noqa: S108 - only mkdtemp uses it
 SOCKETS: Final = "sockets"  # in the short folder
@@ -135,7 +137,10 @@ def _start_servers(settings: Settings, stack: ExitStack) -> tuple[Backends, list
     if settings.database_url is None:
         cluster.create_database()
     jwt_secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else _kept_secret(data / "jwt_secret")
-    return Backends(database_url=database_url, redis_url=redis_url, jwt_secret=jwt_secret), children
+    backends = Backends(database_url, redis_url, jwt_secret)
+    if not settings.redis_url:
+        backends = replace(backends, application=f"{OWN_REDIS} {secrets.token_hex(4)}")
+    return backends, children
 
 
 def _database_url(sockets: Path) -> str:

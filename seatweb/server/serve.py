@@ -28,7 +28,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from seatweb.errors import SeatwebError
-from seatweb.http.logs import configure_logging
+from seatweb.http.logs import OUTPUT, configure_logging
 from seatweb.http.protocol import BoundedHttp
 from seatweb.i18n.catalogue import text_of
 from seatweb.server.embedded import EmbeddedError, running_backends
@@ -36,7 +36,7 @@ from seatweb.server.migrate import migrate as migrate_database
 from seatweb.server.unix_signals import before_end, end_in_time, run, take_signals
 from seatweb.settings import Backends, Settings, SettingsError
 from seatweb.storage import redis as redis_client
-from seatweb.storage.migrations import DatabaseUnusable
+from seatweb.storage.migrations import DatabaseUnusable, without_other_servers
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp
@@ -64,6 +64,12 @@ def serve(environment: Mapping[str, str]) -> int:
         _allow_many_connections()
         with _listen(settings.host, settings.port) as listener, running_backends(settings) as backends:
             configure_logging(settings.log_format)
+            OUTPUT.start()
+            if settings.in_service and not settings.redis_url:
+                log.warning(
+                    "REDIS_URL is not set: Seatweb runs its own Valkey, which no other server can use; "
+                    "to run several, set REDIS_URL to one Redis for all of them"
+                )
             run(partial(_prepare, backends))
             with _announced(settings):
                 _answer(settings, backends, listener)
@@ -125,7 +131,8 @@ def _say(line: str) -> None:
 
 async def _prepare(backends: Backends) -> None:
     await redis_client.check_redis(backends.redis_url)
-    await migrate_database(backends.database_url)
+    async with without_other_servers(backends.database_url, backends.application):
+        await migrate_database(backends.database_url)
 
 
 def _allow_many_connections() -> None:
@@ -149,7 +156,7 @@ def _refuse_open_try_out(settings: Settings) -> None:
         loopback = False
     if not loopback:
         problem = f"SEATWEB_HOST: the try-out mode listens on loopback only, not on {settings.host}; "
-        raise SettingsError([problem + "set DATABASE_URL, REDIS_URL and JWT_SECRET for service"])
+        raise SettingsError([problem + "to run it in service, set DATABASE_URL, REDIS_URL and JWT_SECRET"])
 
 
 @contextmanager
@@ -204,7 +211,7 @@ def _answer(settings: Settings, backends: Backends, listener: socket.socket) -> 
         try:
             _Server(config).run([listener])
         except SystemExit:
-            raise _CannotRun("the app did not start; the log says why") from None
+            raise _CannotRun("Seatweb did not start; the log says why") from None
         return
     workers = _Workers(config, [listener])
     try:
@@ -212,7 +219,7 @@ def _answer(settings: Settings, backends: Backends, listener: socket.socket) -> 
     finally:
         take_signals()
     if any(worker.exitcode == STARTUP_FAILURE for worker in workers.processes):
-        raise _CannotRun("the app did not start; the log says why")
+        raise _CannotRun("Seatweb did not start; the log says why")
 
 
 class _Server(uvicorn.Server):
@@ -275,6 +282,7 @@ def _sigint_blocked() -> Iterator[None]:
 
 def make_app(settings: Settings, backends: Backends) -> ASGIApp:
     """Return the app; call it in the process that will serve it. A worker exits when its parent does."""
+    OUTPUT.start()
     if parent := multiprocessing.parent_process():
         threading.Thread(target=_exit_with, args=(parent,), name="parent watcher", daemon=True).start()
     # At shutdown uvicorn logs the requests that it cancels with a traceback, as if the app had failed.
@@ -291,6 +299,7 @@ def _on_started(end_streams: Callable[[], None]) -> None:
 
 def _exit_with(parent: multiprocessing.process.BaseProcess) -> None:
     parent.join()
+    OUTPUT.end()
     os._exit(1)
 
 
@@ -323,7 +332,7 @@ def _announce(settings: Settings, ended: threading.Event) -> None:
     if not settings.in_service:
         log.warning(
             "try-out mode: Seatweb runs its own PostgreSQL and Redis; "
-            "for service, set DATABASE_URL, REDIS_URL and JWT_SECRET",
+            "to run it in service, set DATABASE_URL, REDIS_URL and JWT_SECRET",
             data_dir=str(settings.data_dir),
         )
     shown = f"[{host}]" if ":" in host else host

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
 import asyncpg
 import structlog
+from msgspec import Struct
 
 from seatweb.errors import Constraints, Overloaded
+from seatweb.server_urls import DatabaseUrl
 from seatweb.storage.driver_errors import DriverErrors, TryAgain
-from seatweb.storage.migrations import CONNECT_SECONDS, is_migrated
+from seatweb.storage.migrations import COMMAND, is_migrated
 from seatweb.storage.statements import Statements
 
 T = TypeVar("T")
@@ -25,7 +27,6 @@ ATTEMPTS: Final = 4  # the first, and three more after deadlocks or serializatio
 
 # The server's timeouts are shorter than the client's, so that no statement goes on running after the client gave up.
 SERVER_SETTINGS: Final = {
-    "application_name": "seatweb",
     "statement_timeout": "2500",
     # A waiting statement occupies a connection. Longer than deadlock_timeout (1 s), so that deadlocks are detected.
     "lock_timeout": "1500",
@@ -33,8 +34,17 @@ SERVER_SETTINGS: Final = {
     "jit": "off",
     "timezone": "UTC",
 }
+# Sent with the others when a connection begins; a session that does not have it is behind a connection pooler.
+DIRECT: Final = "seatweb.direct"
 
 log = structlog.get_logger(__name__)
+
+
+class DatabaseState(Struct, frozen=True):
+    """Whether the database is of use now."""
+
+    writable: bool
+    migrated: bool
 
 
 class _Connection(asyncpg.Connection):
@@ -48,31 +58,50 @@ class _Connection(asyncpg.Connection):
 class Database:
     """A connection pool: use `run` to read, `write` to change data in one statement, `transaction` for several."""
 
-    def __init__(self, url: str, constraints: Constraints, *, size: int) -> None:
-        """Open at most `size` connections, when it is entered with `async with`.
+    def __init__(self, url: str, constraints: Constraints, *, size: int, application: str = COMMAND) -> None:
+        """Open at most `size` connections, named `application`, when it is entered with `async with`.
 
         `constraints` maps the schema's constraints to the errors to raise when they are violated.
         """
         self._url = url
         self._size = size
+        self._application = application
         self._errors = DriverErrors(constraints)
+        self._limits = ""  # the statements that set SERVER_SETTINGS in a transaction, behind a connection pooler
         # Writers hold a connection while they queue for a section, so a quarter of the pool is reserved for readers.
         self._writers = asyncio.Semaphore(max(1, size - size // 4))
         # The pool's own queue is unfair: a newcomer can take a released connection before those already waiting.
         self._connections = asyncio.Semaphore(size)
 
     async def __aenter__(self) -> Self:
-        """Open the first connections."""
-        self._pool = await asyncpg.create_pool(
-            self._url,
+        """Open the first connections, and find out whether a connection pooler such as PgBouncer is in between."""
+        try:
+            self._pool = await self._open({**SERVER_SETTINGS, DIRECT: "yes"})
+        except asyncpg.ProtocolViolationError:  # PgBouncer refuses settings that it does not know
+            direct = False
+        else:
+            async with self._pool.acquire() as connection:
+                direct = await connection.fetchval("select current_setting($1, true)", DIRECT) == "yes"
+            if not direct:
+                await self._pool.close()
+        if not direct:
+            log.info("DATABASE_URL leads to a connection pooler; statements are not prepared in advance")
+            self._limits = "; ".join(f"set local {name} = '{value}'" for name, value in SERVER_SETTINGS.items())
+            self._pool = await self._open({}, cached_statements=0)
+        return self
+
+    async def _open(self, settings: Mapping[str, str], *, cached_statements: int = 100) -> asyncpg.Pool[Any]:
+        url = DatabaseUrl.parse(self._url)
+        return await asyncpg.create_pool(
+            url.dsn,
             min_size=min(self._size, 10),  # the first rush need not wait until connections are open
             max_size=self._size,
-            timeout=CONNECT_SECONDS,
+            timeout=url.connect_seconds,
             command_timeout=STATEMENT_SECONDS,
-            server_settings=SERVER_SETTINGS,
+            server_settings={"application_name": self._application, **url.session, **settings},
             connection_class=_Connection,
+            statement_cache_size=cached_statements,
         )
-        return self
 
     async def __aexit__(self, *exception: object) -> None:
         """Close all connections."""
@@ -121,7 +150,10 @@ class Database:
                 async with asyncio.timeout(ACQUIRE_SECONDS):
                     await slots.acquire()
             except TimeoutError:
-                log.warning("connection pool exhausted", waiting="writer" if slots is self._writers else "reader")
+                log.warning(
+                    "no database connection became free in time",
+                    waiting="writer" if slots is self._writers else "reader",
+                )
                 raise Overloaded from None
         else:
             await slots.acquire()  # does not wait
@@ -140,22 +172,36 @@ class Database:
             try:
                 with self._errors.translated():
                     async with self._connection() as connection:
-                        sql = Statements(connection, self._errors)
                         if not explicit:
-                            return await work(sql)
-                        async with connection.transaction():
-                            return await work(sql)
+                            return await work(Statements(connection, self._errors, self._each))
+                        async with self._transaction(connection):
+                            return await work(Statements(connection, self._errors))
             except TryAgain:
                 if attempt < ATTEMPTS:
                     await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - jitter, not a secret
         raise Overloaded
 
-    async def is_migrated(self) -> bool:
-        """Return whether every migration of this version has been applied.
+    @property
+    def _each(self) -> Callable[[Any], AbstractAsyncContextManager[None]] | None:
+        """What to enter around each statement outside a transaction."""
+        return self._transaction if self._limits else None
+
+    @asynccontextmanager
+    async def _transaction(self, connection: Any) -> AsyncIterator[None]:  # noqa: ANN401 - a pool's connection
+        async with connection.transaction():
+            if self._limits:  # a pooler may give each transaction another session
+                await connection.execute(self._limits)
+            yield
+
+    async def state(self) -> DatabaseState:
+        """Return whether the database can be written to, and whether every migration has been applied.
 
         Raises:
             Overloaded: the database did not answer.
         """
         with self._errors.translated():
             async with self._connection() as connection:
-                return await is_migrated(connection)
+                writable = await connection.fetchval(
+                    "select not pg_is_in_recovery() and current_setting('transaction_read_only') = 'off'"
+                )
+                return DatabaseState(writable=writable, migrated=await is_migrated(connection))

@@ -16,8 +16,19 @@ import structlog
 from msgspec import Struct
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, NoPermissionError, NoScriptError, RedisError, ResponseError
+from redis.exceptions import (
+    AskError,
+    AuthenticationError,
+    ClusterDownError,
+    NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 
+from seatweb.server_urls import check_redis_url
 from seatweb.storage.batching import Batcher
 
 T = TypeVar("T")
@@ -28,7 +39,23 @@ CALL_SECONDS: Final = 0.5  # for a call with its one retry
 REST_SECONDS: Final = 1.0  # how long the circuit breaker stays open after a failure, so that requests do not queue
 CONNECTIONS: Final = 32
 OLDEST_REDIS: Final = 7
+REFUSALS_SECONDS: Final = 60.0
+LONGEST_REFUSAL: Final = 200
 QUIET_SECONDS: Final = 2.0  # a subscription that has received nothing for this long sends a ping
+
+# What the health check does. In a cluster, keys as many as these are on more than one node.
+PROBED_KEYS: Final = 8
+PROBE_MILLISECONDS: Final = 1000
+PROBE: Final = "return redis.call('SET', KEYS[1], 1, 'PX', ARGV[1])"
+NO_ANSWER: Final = "Redis does not answer"
+TROUBLES: Final[tuple[tuple[type[RedisError], str], ...]] = (
+    (NoPermissionError, "Redis does not allow this user what Seatweb needs (ACL)"),
+    (AskError, "Redis is a cluster; Seatweb needs a single server"),
+    (ClusterDownError, "Redis is a cluster; Seatweb needs a single server"),
+    (ReadOnlyError, "Redis is a read-only replica"),
+    (OutOfMemoryError, "Redis is out of memory and evicts nothing"),
+    (RedisError, "Redis refuses commands; the log has its words"),
+)
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +76,25 @@ class RedisAway(Exception):
     """Redis did not answer, refused the command, or is not asked because the circuit breaker is open."""
 
 
+class Refusals:
+    """Logs what Redis refuses, in its own words: at once, and then once a minute with the number of refusals."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._kinds: dict[type[ResponseError], tuple[float, int]] = {}  # when it was logged last, and how often since
+
+    def add(self, error: ResponseError) -> None:
+        """Count a refusal, and log it if its kind was not logged in the last minute."""
+        logged, count = self._kinds.get(type(error), (-REFUSALS_SECONDS, 0))
+        if self._now() - logged < REFUSALS_SECONDS:
+            self._kinds[type(error)] = (logged, count + 1)
+            return
+        self._kinds[type(error)] = (self._now(), 0)
+        # Redis repeats the arguments of a command that it does not know; they are not for the log.
+        said = " ".join(str(error).partition(", with args")[0].split())[:LONGEST_REFUSAL]
+        log.warning("Redis refused commands", count=count + 1, error=type(error).__name__, said=said)
+
+
 class RedisClient:
     """The few Redis operations that Seatweb needs. If Redis is away, they raise `RedisAway` within half a second.
 
@@ -62,6 +108,7 @@ class RedisClient:
         self._rests_until = 0.0
         self._probing = False
         self._scripts: Batcher[ScriptCall, Any] = Batcher(self._run_batch)
+        self._refusals = Refusals()
 
     async def __aenter__(self) -> Self:
         """Return the client; it connects on the first call."""
@@ -104,7 +151,7 @@ class RedisClient:
 
     async def _run_batch(self, calls: list[ScriptCall]) -> list[Any]:
         answers = await self._call(lambda client: _run_scripts(client, calls))
-        return [_refused(answer) if isinstance(answer, ResponseError) else answer for answer in answers]
+        return [self._refused(answer) if isinstance(answer, ResponseError) else answer for answer in answers]
 
     async def batch(self, commands: Iterable[Command]) -> None:
         """Run the commands in order, in one round trip; a refused command does not stop the others."""
@@ -113,17 +160,30 @@ class RedisClient:
             async with client.pipeline(transaction=False) as pipe:
                 for command in commands:
                     pipe.execute_command(*command)
-                await pipe.execute(raise_on_error=False)
+                for answer in await pipe.execute(raise_on_error=False):
+                    if isinstance(answer, ResponseError):
+                        self._refused(answer)
 
         await self._call(work)
 
-    async def ping(self) -> bool:
-        """Return whether Redis answers; ignore the circuit breaker."""
+    async def trouble(self, channel: str) -> str:
+        """Return why Redis cannot do what Seatweb needs, empty if it can; ignore the circuit breaker.
+
+        It writes keys that expire soon, runs a script, and publishes an empty message in the channel.
+        """
+        keys = [f"seatweb:health:{number}" for number in range(PROBED_KEYS)]
         try:
-            async with asyncio.timeout(CALL_SECONDS):
-                return bool(await self._client.ping())
+            async with asyncio.timeout(CALL_SECONDS), self._client.pipeline(transaction=False) as pipe:
+                for key in keys:
+                    pipe.set(key, 1, px=PROBE_MILLISECONDS)
+                pipe.eval(PROBE, 1, keys[0], PROBE_MILLISECONDS)
+                pipe.mget(keys[0])
+                pipe.publish(channel, "")
+                answers = await pipe.execute(raise_on_error=False)
         except (RedisError, OSError, TimeoutError):
-            return False
+            return NO_ANSWER
+        refused = [answer for answer in answers if isinstance(answer, RedisError)]
+        return next((text for kind, text in TROUBLES for answer in refused if isinstance(answer, kind)), "")
 
     @asynccontextmanager
     async def listen(self, channel: str) -> AsyncIterator[AsyncIterator[str]]:
@@ -140,6 +200,8 @@ class RedisClient:
                 while (await subscription.get_message(timeout=CALL_SECONDS) or {}).get("type") != "subscribe":
                     pass
             yield _messages(subscription)
+        except ResponseError as error:
+            raise self._refused(error) from error
         except (RedisError, OSError, TimeoutError) as error:
             raise RedisAway from error
         finally:
@@ -158,24 +220,23 @@ class RedisClient:
             async with asyncio.timeout(CALL_SECONDS):
                 result = await work(self._client)
         except ResponseError as error:  # Redis is up, but out of memory, or read-only during a failover
-            raise _refused(error) from error
+            raise self._refused(error) from error
         except (RedisError, OSError, TimeoutError) as error:
             if not self._rests_until:
-                log.warning("redis unavailable; continuing without it", error=type(error).__name__)
+                log.warning("Redis is unavailable; continuing without it", error=type(error).__name__)
             self._rests_until = time.monotonic() + REST_SECONDS
             raise RedisAway from error
         finally:
             if failed:
                 self._probing = False
         if failed:
-            log.warning("redis available again")
+            log.warning("Redis is available again")
             self._rests_until = 0.0
         return result
 
-
-def _refused(error: ResponseError) -> RedisAway:
-    log.warning("redis refused a command", error=type(error).__name__)
-    return RedisAway()
+    def _refused(self, error: ResponseError) -> RedisAway:
+        self._refusals.add(error)
+        return RedisAway()
 
 
 async def _run_scripts(client: redis.Redis, calls: list[ScriptCall]) -> list[Any]:
@@ -220,18 +281,23 @@ async def check_redis(url: str) -> None:
         RedisUnusable: it cannot be reached, refused the password, or is too old.
     """
     try:
+        check_redis_url(url)
         client = _client(url)
-    except (ValueError, RedisError) as error:
+    except ValueError as error:
         raise RedisUnusable(f"REDIS_URL cannot be used: {error}") from None
     try:
         info = await client.info("server")
         version = str(info.get("redis_version", "0"))
         if int(version.split(".", maxsplit=1)[0]) < OLDEST_REDIS:
             raise RedisUnusable(f"Redis {OLDEST_REDIS} or Valkey 8 or newer is needed; this server is {version}")
+    except NoPermissionError:
+        raise RedisUnusable("Redis does not allow the user of REDIS_URL to run INFO; see docs/deploy.md") from None
+    except TypeError:  # from the connection's constructor
+        raise RedisUnusable("REDIS_URL has a parameter behind '?' that the Redis client does not know") from None
     except (RedisError, OSError, TimeoutError) as error:
         text = " ".join(str(error).split()) or type(error).__name__
         # On a unix socket redis-py reports a refused password as a lost connection, so check the message too.
-        if isinstance(error, AuthenticationError | NoPermissionError) or "username-password" in text:
+        if isinstance(error, AuthenticationError) or "username-password" in text:
             raise RedisUnusable("Redis refused the user name or password of REDIS_URL") from None
         raise RedisUnusable(f"Redis cannot be reached by REDIS_URL: {text}") from None
     finally:

@@ -276,7 +276,10 @@ async def test_health_is_degraded_without_redis_and_everything_works(
     site = start_site(with_backends=without_redis)
     async with running_programs(site, 1) as (ada,):
         health = await ada.get("/health")
-        assert (health.status_code, health.json()) == (200, {**HEALTHY, "status": "degraded", "redis": "unavailable"})
+        assert (health.status_code, health.json()) == (
+            200,
+            {**HEALTHY, "status": "degraded", "redis": "unavailable", "reason": "Redis does not answer"},
+        )
         assert (await ada.book(7)).status_code == 201
         assert len((await ada.get("/seats")).json()) == 79
         booking = (await ada.get("/bookings")).json()[0]["id"]
@@ -318,6 +321,7 @@ async def test_health_is_unavailable_without_postgresql(
             "status": "unavailable",
             "postgresql": "unavailable",
             "migrations": "unknown",
+            "reason": "PostgreSQL does not answer",
         }
         assert int(health.headers["retry-after"]) > 0
         assert (live.status_code, live.json()) == (200, {"status": "ok"})
@@ -333,7 +337,10 @@ async def test_health_is_unavailable_while_migrations_are_pending(
 ) -> None:
     await connection.execute("delete from _pogo_migration where migration_id like '0002%'")
     answer = await http.get("/health")
-    assert (answer.status_code, answer.json()) == (503, {**HEALTHY, "status": "unavailable", "migrations": "pending"})
+    assert (answer.status_code, answer.json()) == (
+        503,
+        {**HEALTHY, "status": "unavailable", "migrations": "pending", "reason": "the schema is not up to date"},
+    )
     assert int(answer.headers["retry-after"]) > 0
 
 

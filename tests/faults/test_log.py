@@ -1,16 +1,23 @@
-"""The log holds no password, cookie, token or code after a journey through the whole site."""
+"""The log holds no secret after a journey through the whole site, and stops nothing when nobody reads it."""
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import re
+import threading
 from pathlib import Path
+from typing import Self
 
 import httpx
 import pyotp
+import pytest
+from seatweb.http.log_output import LogOutput
 
-from tests.faults.test_serve import Seatweb
-from tests.support import Visitor, one, soup
+from tests.faults.support import PATIENT_SECONDS, Deadlines
+from tests.faults.test_serve import Seatweb, wait_for
+from tests.support import Visitor, one, soup, together
 
 PASSWORD, NEW_PASSWORD = "a very secret battery", "another secret staple"
 
@@ -77,3 +84,101 @@ async def test_no_log_line_holds_a_secret(used: Path) -> None:
         ]
         assert len(secrets) > 20
         assert [secret for secret in secrets if len(secret) > 5 and secret in log] == []
+
+
+REQUESTS = 200  # many more lines than fit into the pipe
+
+
+class Pipe:
+    """A pipe that takes 4 KB, and what was read from it."""
+
+    def __init__(self) -> None:
+        self.reader, self.writer = os.pipe()
+        fcntl.fcntl(self.writer, fcntl.F_SETPIPE_SZ, 4096)
+        self.found = bytearray()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.reader)
+
+    def read(self) -> bytes:
+        data = os.read(self.reader, 65536)
+        self.found += data
+        return data
+
+    def read_in_background(self) -> threading.Thread:
+        """Read until all writers have closed it."""
+
+        def read_all() -> None:
+            while self.read():
+                pass
+
+        thread = threading.Thread(target=read_all, daemon=True)
+        thread.start()
+        return thread
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_log_that_nobody_reads_stops_nothing_and_is_complete_once_someone_does(
+    used: Path, workers: str
+) -> None:
+    with Pipe() as pipe:
+        with Seatweb(used, "serve", pipe.writer, SEATWEB_LOG_FORMAT="json", SEATWEB_WORKERS=workers) as site:
+            os.close(pipe.writer)
+            site.ready()
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{site.port}", timeout=PATIENT_SECONDS) as client:
+                answers = await together(*(client.get(f"/nowhere/{number}") for number in range(REQUESTS)))
+            assert {answer.status_code for answer in answers} == {404}
+            reading = pipe.read_in_background()
+            wait_for(lambda: pipe.found.count(b"/nowhere/") == REQUESTS, "the whole log")
+            site.get("/nowhere/last")
+            site.ends(by=site.terminate)
+            reading.join(PATIENT_SECONDS)
+        paths = [line["path"] for line in map(json.loads, pipe.found.splitlines()) if line.get("status") == 404]
+        assert sorted(paths[:-1]) == sorted(f"/nowhere/{number}" for number in range(REQUESTS))
+        assert paths[-1] == "/nowhere/last"
+
+
+def test_seatweb_ends_in_time_though_nobody_reads_its_log(used: Path, deadlines: Deadlines) -> None:
+    with Pipe() as pipe, Seatweb(used, "serve", pipe.writer, SEATWEB_LOG_FORMAT="json") as site:
+        os.close(pipe.writer)
+        site.ready()
+        for number in range(60):
+            site.get(f"/nowhere/{number}")
+        site.ends(deadlines.end, by=site.terminate)
+
+
+def test_lines_that_cannot_be_kept_are_dropped_and_counted() -> None:
+    dropped: list[int] = []
+    with Pipe() as pipe:
+        output = LogOutput(dropped.append, descriptor=pipe.writer, most=100)
+        output.start()
+        for number in range(5000):
+            output.write(f"{number} {'x' * 100}")
+        assert dropped == []
+        while not dropped:  # until it has caught up
+            pipe.read()
+        output.write("the last")
+        ending = threading.Thread(target=output.end, args=(PATIENT_SECONDS,))
+        ending.start()
+        while not pipe.found.endswith(b"the last\n"):
+            pipe.read()
+        ending.join()
+        os.close(pipe.writer)
+    *lines, _ = pipe.found.decode().splitlines()
+    numbers = [int(line.split()[0]) for line in lines]
+    assert numbers == sorted(set(numbers))  # no line is written twice or in pieces
+    assert len(numbers) + sum(dropped) == 5000
+
+
+def test_lines_for_a_closed_pipe_are_dropped() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    output = LogOutput(descriptor=write)
+    output.start()
+    for number in range(100):
+        output.write(str(number))
+    output.end(PATIENT_SECONDS)
+    os.close(write)

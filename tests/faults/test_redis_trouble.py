@@ -13,7 +13,7 @@ from functools import partial
 import asyncpg
 import httpx
 import pytest
-from seatweb.booking.changes import Changes
+from seatweb.booking.changes import CHANNEL, Changes
 from seatweb.settings import Backends
 from seatweb.storage import database
 from seatweb.storage.outbox import RedisOutbox
@@ -168,7 +168,7 @@ async def test_a_signal_that_could_not_be_sent_is_sent_later(own: OwnRedis, cloc
         own.freeze()
         here.signal(DAY)
         here.signal(clock.ahead(1))
-        while await client.ping():
+        while not await client.trouble(CHANNEL):
             pass
         own.thaw()
         await until(lambda: {DAY, clock.ahead(1)} <= {*heard}, deadlines.healed)

@@ -57,7 +57,8 @@ def is_worker(process: psutil.Process) -> bool:
 class Seatweb:
     """A running `seatweb` command on a data folder, and its output."""
 
-    def __init__(self, data: Path, command: str = "serve", **environment: str) -> None:
+    def __init__(self, data: Path, command: str = "serve", log: int | None = None, /, **environment: str) -> None:
+        """Write the log to the descriptor `log`, or to the file `err`."""
         inherited = ("PATH", "HOME", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
         self.data = data
         port = environment.get("SEATWEB_PORT", "")
@@ -69,7 +70,7 @@ class Seatweb:
                 [sys.executable, "-m", "seatweb", command],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
-                stderr=err,
+                stderr=err if log is None else log,
                 cwd=data.parent,
                 start_new_session=True,  # a process group like a terminal's foreground group, to send Ctrl-C to
                 env={name: os.environ[name] for name in inherited if name in os.environ}
@@ -326,6 +327,22 @@ def test_an_unreachable_redis_is_reported_in_one_line(used: Path) -> None:
         err = [line for line in site.refused().splitlines() if line.startswith("seatweb: ")]
         assert len(err) == 1
         assert site.process.returncode == 1
+
+
+def test_servers_on_one_database_must_share_a_redis(used: Path, redis_url: str, database_url: str) -> None:
+    other = used.with_name("other")
+    given = {"DATABASE_URL": database_url, "JWT_SECRET": STRONG_SECRET}
+    with Seatweb(used, SEATWEB_WORKERS="2", **given) as first:
+        first.ready()
+        assert "REDIS_URL is not set: Seatweb runs its own Valkey" in first.err.read_text()
+        with Seatweb(other, **given) as second:
+            assert second.refused().splitlines()[-1] == (
+                "seatweb: another Seatweb (at this machine) uses this database, and this one has no REDIS_URL: "
+                "they would share no holds, limits and signals; set REDIS_URL to one Redis for all of them"
+            )
+        with Seatweb(other, REDIS_URL=redis_url, **given) as third:
+            third.ready()
+            assert "another Seatweb on this database has no REDIS_URL" in third.err.read_text()
 
 
 async def test_migrate_creates_the_schema_and_exits(data: Path) -> None:

@@ -1,9 +1,10 @@
-"""Settings: all problems are reported at once, secrets are never shown, and the README's table matches the code."""
+"""Settings: all problems are reported at once, secrets are never shown, and docs/settings.md matches the code."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from seatweb.settings import Limit, Settings, SettingsError
@@ -74,6 +75,72 @@ def test_weak_and_well_known_secrets_are_refused_and_not_shown(secret: str) -> N
     (found,) = problems(JWT_SECRET=secret)
     assert found.startswith("JWT_SECRET")
     assert secret not in found
+
+
+@pytest.mark.parametrize(
+    "password", ["Zk3v/9x", "Zk3v#9x", "Zk3v?9x", "Zk3v?a=9x", "Zk3v@9x", "/Zk3v9x", "Zk3v[9x/", "#Zk3v9x"]
+)
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("DATABASE_URL", "postgresql://seatweb:{}@db.example.org:5432/seatweb"),
+        ("DATABASE_URL", "postgres://seatweb:{}@db1:5432,db2:5433/seatweb?target_session_attrs=read-write"),
+        ("REDIS_URL", "redis://:{}@cache.example.org:6379/0"),
+        ("REDIS_URL", "rediss://seatweb:{}@cache.example.org/0?ssl_cert_reqs=none"),
+        ("REDIS_URL", "unix://:{}@/run/redis.sock?db=0"),
+    ],
+)
+def test_a_password_that_is_not_percent_encoded_is_reported_and_not_shown(name: str, url: str, password: str) -> None:
+    (found,) = problems(**{name: url.format(password), "JWT_SECRET": GOOD})
+    assert found.startswith(f"{name}: the password or user name has characters that must be percent-encoded")
+    assert "Zk3v" not in found
+    assert "9x" not in found
+    Settings.from_environment({name: url.format(quote(password, safe="")), "JWT_SECRET": GOOD})
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgresql://seatweb:Zk3v", "a port must be a number"),
+        ("postgresql://seatweb:Zk3v/seatweb", "a port must be a number"),
+        ("postgresql://u:p@db1:5432,db2:x/seatweb", "a port must be a number"),
+        ("postgresql://u:p@db:65536/seatweb", "a port must be a number"),
+        ("postgresql://u:p@[::1/seatweb", "must look like"),
+        ("postgresql://u:p@db/seatweb?hostaddr=192.0.2.1", "hostaddr is not supported; use the address as the host"),
+        ("postgresql://u:p@db/seatweb?sslmode=yes", "sslmode must be one of allow, disable,"),
+        ("postgresql://u:p@db/seatweb?sslrootcert=/no/such/file", "sslrootcert names a file that does not exist"),
+        ("postgresql://u:p@db/seatweb?target_session_attrs=master", "target_session_attrs must be one of any,"),
+        ("postgresql://u:p@db/seatweb?connect_timeout=soon", "connect_timeout must be a number of seconds"),
+        ("postgresql://u:p@db/seatweb?channel_binding=require", "channel_binding must be disable or prefer"),
+        ("postgresql://u:p@db/seatweb?sslmod=require", "Seatweb does not know the parameter 'sslmod'; it knows"),
+        ("postgresql://db/seatweb?user=u&password=Zk3v&9x=1", "Seatweb does not know one of its parameters"),
+        ("postgresql://u:p@db/seatweb?sslmode", "the parameters behind '?' must look like name=value"),
+    ],
+)
+def test_a_database_url_that_cannot_be_used_is_reported_in_one_line(url: str, said: str) -> None:
+    (found,) = problems(DATABASE_URL=url, JWT_SECRET=GOOD)
+    assert found.startswith(f"DATABASE_URL: {said}")
+    assert not {"Zk3v", "9x"} & set(re.findall(r"\w+", found))
+    assert "\n" not in found
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://seatweb:p@db1:5432,db2:5433/seatweb?target_session_attrs=read-write",
+        "postgresql://seatweb:p@db1,db2/seatweb?connect_timeout=2",
+        "postgresql://[::1]:5432,[2001:db8::1]/seatweb?user=seatweb&password=p",
+        "postgresql://seatweb@%2Frun%2Fpostgresql/seatweb",
+        "postgresql:///seatweb?host=/run/postgresql&port=5433&user=seatweb",
+        "postgresql:///seatweb?host=db1,db2&port=5432,5433&user=seatweb",
+        f"postgresql://u:p@db/seatweb?sslmode=verify-full&sslrootcert={__file__}&application_name=seats",
+        "postgresql://u:p@db/seatweb?options=-c%20search_path%3Dseatweb&keepalives=1&gssencmode=disable",
+    ],
+)
+def test_a_database_url_as_libpq_takes_it_is_accepted(url: str) -> None:
+    settings = Settings.from_environment({"DATABASE_URL": url, "JWT_SECRET": GOOD})
+    assert settings.database_url
+    assert settings.database_url.get_secret_value() == url
 
 
 def test_a_database_url_requires_a_jwt_secret() -> None:
@@ -176,17 +243,28 @@ def test_an_invalid_trusted_proxy_is_refused(written: str) -> None:
     assert found.startswith("SEATWEB_TRUSTED_PROXIES: ")
 
 
-def test_the_table_in_the_readme_matches_the_settings() -> None:
-    table = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \| (.*?) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
-    documented = {name: meaning for name, _, meaning in table}
-    fields = {field.alias: field.description for field in Settings.model_fields.values()}
-    assert documented == fields
-    defaults = {name: default.strip("`") for name, default, _ in table}
-    for name, field in ((field.alias, field) for field in Settings.model_fields.values()):
-        if str(name).startswith("SEATWEB_LIMIT_"):
-            assert defaults[str(name)] == str(field.default or "off"), name
-        if isinstance(field.default, (int, str)):
-            assert defaults[str(name)] == str(field.default), name
+def test_the_page_of_settings_matches_the_code() -> None:
+    page = (ROOT / "docs/settings.md").read_text()
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \| (.*?) \|$", page, re.MULTILINE)
+    fields = {str(field.alias): field for field in Settings.model_fields.values()}
+    assert sorted(name for name, _, _ in rows) == sorted(fields)
+    assert {name: meaning for name, _, meaning in rows} == {name: field.description for name, field in fields.items()}
+    written = {True: "yes", False: "no"}
+    for name, default, _ in rows:
+        value = fields[name].default
+        if name.startswith("SEATWEB_LIMIT_"):
+            assert default == f"`{value or 'off'}`", name
+        elif isinstance(value, int | str):
+            assert default == f"`{written.get(value, value) if isinstance(value, bool) else value}`", name
+        else:
+            assert default == "", name
+
+
+def test_the_examples_on_the_page_of_settings_are_accepted() -> None:
+    page = (ROOT / "docs/settings.md").read_text()
+    examples = dict(re.findall(r'^    ([A-Z_]+)="?(.*?)"?$', page, re.MULTILINE))
+    assert len(examples) > 10
+    Settings.from_environment(examples | {"JWT_SECRET": GOOD})
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ async def test_a_server_that_is_too_old_is_reported(empty_database_url: str, mon
 
 @pytest.mark.parametrize("url", ["postgresql://127.0.0.1:1/x", "postgresql://u:p@127.0.0.1:notaport/x"])
 async def test_an_unreachable_or_malformed_url_is_reported(url: str) -> None:
-    with pytest.raises(DatabaseUnusable, match=r"DATABASE_URL cannot be used|did not answer"):
+    with pytest.raises(DatabaseUnusable, match=r"cannot be used: |did not answer"):
         await migrate(url)
 
 

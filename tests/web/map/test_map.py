@@ -432,6 +432,22 @@ async def test_a_closed_seat_is_shown(site: Site, clock: Clock, connection: asyn
         await within(seconds, is_closed)
 
 
+@promised(1)
+async def test_a_section_that_is_renamed_by_sql_has_its_new_name_on_every_day(
+    site: Site, clock: Clock, connection: asyncpg.Connection, seconds: float
+) -> None:
+    async with site.people(1) as (ada,):
+        for day in (clock.today, clock.ahead(1)):
+            assert (await ada.statuses(day))["A-19"] == "free"
+        await connection.execute("update sections set name = 'ATTIC' where name = 'A'")
+
+        async def is_renamed() -> bool:
+            shown = [await ada.statuses(day) for day in (clock.today, clock.ahead(1))]
+            return all("ATTIC-19" in each and "A-19" not in each for each in shown)
+
+        await within(seconds, is_renamed)
+
+
 async def test_opening_the_address_of_an_action_redirects_to_its_page(site: Site) -> None:
     visitor = site.visitor()
     for action, place in (("seats/7/book", "/seats/7"), ("seats/7/move", "/seats/7"), ("any", "")):
