@@ -140,7 +140,7 @@ class Database:
             try:
                 with self._errors.translated():
                     async with self._connection() as connection:
-                        sql = Statements(connection, self._errors)
+                        sql = Statements(connection)
                         if not explicit:
                             return await work(sql)
                         async with connection.transaction():

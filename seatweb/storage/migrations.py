@@ -13,7 +13,6 @@ from pogo_core.util import migrate as pogo
 from pogo_core.util.sql import get_applied_migrations
 
 from seatweb.storage import resources
-from seatweb.storage.driver_errors import DriverErrors
 from seatweb.storage.statements import Statements
 
 OLDEST_SERVER: Final = 15
@@ -51,7 +50,7 @@ async def migrate(url: str, upkeep: Callable[[Statements], Awaitable[None]]) -> 
             await connection.execute((resources.folder("sql") / "seeds" / "first_run.sql").read_text())
         await connection.execute("select pg_advisory_unlock($1)", MIGRATION_LOCK)
         if await connection.fetchval("select pg_try_advisory_lock($1)", UPKEEP_LOCK):
-            await upkeep(Statements(connection, DriverErrors({})))
+            await upkeep(Statements(connection))
     except TimeoutError:
         raise DatabaseUnusable("the migrations did not finish in time; is another process migrating?") from None
     except DatabaseUnusable:

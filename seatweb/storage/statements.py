@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +13,6 @@ from seatweb.storage import resources
 
 if TYPE_CHECKING:
     import asyncpg
-
-    from seatweb.storage.driver_errors import DriverErrors
 
 
 @cache
@@ -28,11 +25,8 @@ def load_statements() -> aiosql.queries.Queries:
 class Statements:
     """Runs the named statements on one connection; inside `Database.transaction`, in one transaction."""
 
-    def __init__(
-        self, connection: asyncpg.Connection[Any] | asyncpg.pool.PoolConnectionProxy[Any], errors: DriverErrors
-    ) -> None:
+    def __init__(self, connection: asyncpg.Connection[Any] | asyncpg.pool.PoolConnectionProxy[Any]) -> None:
         self._connection = connection
-        self._errors = errors
         self._statements = load_statements()
 
     async def all(self, name: str, /, **parameters: object) -> list[Mapping[str, Any]]:
@@ -42,14 +36,3 @@ class Statements:
     async def one(self, name: str, /, **parameters: object) -> Any:  # noqa: ANN401 - a row or a value
         """Return a statement's row (`^`), value (`$`) or status (`!`), as the suffix of its name says."""
         return await getattr(self._statements, name)(self._connection, **parameters)
-
-    @asynccontextmanager
-    async def savepoint(self) -> AsyncIterator[None]:
-        """Roll back only the statements inside if one of them fails.
-
-        Raises:
-            SeatwebError: a constraint was violated.
-        """
-        with self._errors.translated():
-            async with self._connection.transaction():
-                yield

@@ -96,6 +96,15 @@ def refused(answer: httpx.Response, status: int, code: str, *fields: str) -> dic
     return problem
 
 
+def responses(document: dict[str, Any], operation: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the responses of an operation of the OpenAPI document, by status, also those that operations share."""
+    shared = document["components"]["responses"]
+    return {
+        status: shared[answer["$ref"].rpartition("/")[2]] if "$ref" in answer else answer
+        for status, answer in operation["responses"].items()
+    }
+
+
 async def blocked_backend(connection: asyncpg.Connection) -> int:
     """Wait until a backend process of this database waits for a lock, and return its process id."""
     async with asyncio.timeout(30):
