@@ -68,7 +68,7 @@ def openapi_config() -> OpenAPIConfig:
         title="Seatweb",
         version=__version__,
         description=DESCRIPTION,
-        contact=Contact(name="The operator of this site", url="/"),
+        contact=Contact(name="The operator of this site"),
         license=License(name="MIT", identifier="MIT"),
         path="/openapi",
         render_plugins=[JsonRenderPlugin()],

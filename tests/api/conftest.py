@@ -39,8 +39,9 @@ class Program:
     async def book(self, seat_id: int, *, key: str | None = None, **more: object) -> httpx.Response:
         return await self.post("/bookings", {"seat_id": seat_id, **more}, key=key)
 
-    async def move(self, booking_id: object, seat_id: int) -> httpx.Response:
-        return await self.http.patch(f"/bookings/{booking_id}", json={"seat_id": seat_id})
+    async def move(self, booking_id: object, seat_id: int, *, key: str | None = None) -> httpx.Response:
+        headers = {"idempotency-key": key} if key else None
+        return await self.http.patch(f"/bookings/{booking_id}", json={"seat_id": seat_id}, headers=headers)
 
     async def cancel(self, booking_id: object) -> httpx.Response:
         return await self.http.delete(f"/bookings/{booking_id}")
