@@ -13,7 +13,7 @@ async def send_allowed_methods(message: Message, scope: Scope) -> None:
     if message["type"] != "http.response.start" or scope["type"] != ScopeType.HTTP or scope["method"] != "OPTIONS":
         return
     for route in scope["litestar_app"].routes:
-        if isinstance(route, HTTPRoute) and route.path == scope.get("path_template"):
+        if isinstance(route, HTTPRoute) and route.path_format == scope.get("path_template"):
             headers = MutableScopeHeaders.from_message(message)
             if "allow" in headers:
                 headers["allow"] = ", ".join(sorted(route.methods))

@@ -249,6 +249,20 @@ async def test_methods_that_a_path_does_not_support_are_refused(programs: Progra
                     assert named - {"OPTIONS", "HEAD"} == allowed, (method, path)
 
 
+async def test_options_lists_the_methods_that_a_path_supports(programs: Programs) -> None:
+    async with programs(1) as (ada,):
+        for path, allowed in {
+            "/auth/login": {"POST"},
+            "/seats": {"GET"},
+            "/bookings": {"GET", "POST"},
+            "/bookings/1": {"PATCH", "DELETE"},
+        }.items():
+            for slash in ("", "/"):
+                answer = await ada.http.options(path + slash)
+                assert answer.status_code == 204
+                assert {name.strip() for name in answer.headers["allow"].split(",")} == allowed | {"OPTIONS"}
+
+
 async def test_unknown_paths_are_not_found(programs: Programs, site: Site) -> None:
     async with programs(1) as (ada,):
         for path in (
@@ -262,13 +276,65 @@ async def test_unknown_paths_are_not_found(programs: Programs, site: Site) -> No
             "/openapi.yaml",
             "/bookings/1/%00",
             "/seats/%ff",
+            "/nothing",  # by its token, a program sent it
         ):
             for method in ("GET", "POST", "DELETE"):
                 refused(await ada.http.request(method, path), 404, "not_found")
+        visitor = site.visitor()
+        for accept in ("application/json", "application/problem+json", "application/json, text/plain, */*"):
+            answer = await visitor.get("/nothing", headers={"accept": accept})
+            refused(answer, 404, "not_found")
+            assert "set-cookie" not in answer.headers
+        browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
         for path in ("/nothing", "/seatsandmore", "/mee", "/book"):
-            page = await ada.get(path)
-            assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
-            assert soup(page).select("main")
+            for accept in (browser, "*/*", ""):
+                page = await visitor.get(path, headers={"accept": accept})
+                assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
+                assert soup(page).select("main")
+
+
+async def test_unknown_parameters_are_refused(programs: Programs) -> None:
+    """`GET /seats?date=…` must not return today's seats as if they were that day's."""
+    async with programs(1) as (ada,):
+        for path in ("/seats", "/sections", "/bookings", "/me", "/site"):
+            problem = refused(await ada.get(f"{path}?date=2026-12-09"), 422, "invalid_input", "date")
+            assert problem["errors"] == [{"field": "date", "message": "Unknown parameter."}]
+        refused(await ada.get("/seats?sections=A&booking_date=x"), 422, "invalid_input", "sections", "booking_date")
+        refused(await ada.http.post("/bookings?seat_id=1", json={"seat_id": 1}), 422, "invalid_input", "seat_id")
+        refused(await ada.http.patch("/bookings/1?seat_id=1", json={"seat_id": 1}), 422, "invalid_input", "seat_id")
+        refused(await ada.http.delete("/bookings/1?force=1"), 422, "invalid_input", "force")
+        assert (await ada.get("/health?from=monitor")).status_code == 200
+
+
+async def test_errors_say_in_plain_words_what_a_value_must_be(programs: Programs) -> None:
+    async with programs(1) as (ada,):
+
+        async def message(method: str, path: str, content: object = None) -> str:
+            answer = await ada.http.request(method, path, json=content)
+            assert answer.status_code == 422
+            assert "`" not in answer.json()["detail"]
+            error: str = answer.json()["errors"][0]["message"]
+            return error
+
+        for value in ("1", None, 1.5, True, [1], {"id": 1}):
+            assert await message("POST", "/bookings", {"seat_id": value}) == "Must be a whole number."
+        for value in ("tomorrow", "2026-02-30", "2026-11-23T00:00:00Z", 20261123, ""):
+            said = await message("POST", "/bookings", {"seat_id": 1, "booking_date": value})
+            assert said == "Not a valid date; use YYYY-MM-DD."
+        assert await message("GET", "/seats?booking_date=9.12.") == "Not a valid date; use YYYY-MM-DD."
+        assert await message("GET", "/bookings?limit=0") == "Must be a whole number from 1 to 200."
+        assert await message("GET", "/bookings?limit=many") == "Must be a whole number from 1 to 200."
+        assert await message("GET", "/bookings?status=free") == "Must be one of: all, cancelled, confirmed."
+        assert await message("POST", "/bookings", {"any": "yes"}) == "Must be true or false."
+        assert await message("POST", "/bookings", {"any": True, "section": 1}) == "Must be text."
+        assert (
+            await message("POST", "/bookings", {"any": True, "section": "A\0"})
+            == "Must not contain the character U+0000."
+        )
+        assert await message("POST", "/bookings", {"seat_id": 1, "seat": 1}) == "Unknown field."
+        assert await message("POST", "/bookings", {}) == "Required, unless `any` is true."
+        assert await message("PATCH", "/bookings/1", {}) == "Required."
+        assert await message("POST", "/bookings", []) == "Must be a JSON object."
 
 
 # Bodies
@@ -314,16 +380,22 @@ async def test_bodies_that_are_not_json_or_too_large_are_refused(programs: Progr
         for path, method in BODIES.items():
             with subtests.test(path):
                 for kind in (
-                    "",
                     "text/plain",
-                    "application/x-www-form-urlencoded",
+                    "multipart/form-data",
+                    *(["application/x-www-form-urlencoded"] if path != "/auth/login" else []),
                     "application/json-patch+json",
                     "json",
                     "*/*",
                 ):
-                    headers = {"content-type": kind} if kind else {}
+                    headers = {"content-type": kind}
                     answer = await ada.http.request(method, path, content=b'{"seat_id": 1}', headers=headers)
                     refused(answer, 415, "unsupported_media_type")
+                # As in the original API, the header may be missing. Not from browsers: another website's page could
+                # then send the request without asking first.
+                answer = await ada.http.request(method, path, content=b"{", headers={})
+                refused(answer, 400, "malformed_json")
+                answer = await ada.http.request(method, path, content=b"{}", headers={"origin": ORIGIN})
+                refused(answer, 415, "unsupported_media_type")
                 for kind in ("APPLICATION/JSON", "application/json;charset=UTF-8", 'application/json ; profile="x"'):
                     answer = await ada.http.request(method, path, content=b"{", headers={"content-type": kind})
                     refused(answer, 400, "malformed_json")
@@ -404,7 +476,9 @@ async def test_duplicate_fields_are_refused(programs: Programs, connection: asyn
 async def test_duplicate_parameters_are_refused(programs: Programs) -> None:
     async with programs(1) as (ada,):
         for path in ("/me", "/seats", "/sections", "/bookings"):
-            refused(await ada.get(f"{path}?x=1&x=2&y=1&%78=1"), 422, "invalid_input", "x")
+            answer = await ada.get(f"{path}?x=1&x=2&y=1&%78=1")
+            messages = {error["field"]: error["message"] for error in answer.json()["errors"]}
+            assert messages == {"x": "Sent more than once.", "y": "Unknown parameter."}
         refused(await ada.http.post("/bookings?a=1&a=1", json={"seat_id": 1}), 422, "invalid_input", "a")
         # Finding duplicates stays fast with many names.
         began = time.monotonic()
