@@ -20,10 +20,8 @@ from litestar.response import Response
 from seatweb import __version__
 from seatweb.api.operations import ADVICE, EXPLANATIONS, HEADERS, OPERATIONS, PARAMETERS, TODAY, OperationDoc
 from seatweb.api.problems import PROBLEM_JSON
-from seatweb.api.validation import OAUTH_FIELDS
 from seatweb.booking.errors import RequestInProgress, SeatHeld
 from seatweb.errors import InvalidInput, Message, Overloaded, SeatwebError, TooManyAttempts
-from seatweb.http.forms import FORM
 from seatweb.i18n.catalogue import text_of
 
 DESCRIPTION: Final = """\
@@ -160,12 +158,6 @@ def _describe_schemas(schemas: dict[str, Any]) -> None:
         any_seat | {"section": fields["section"], "booking_date": fields["booking_date"]},
         ["any"],
     )
-    sign_in = schemas["SignInCredentials"]["properties"]
-    oauth = {name: {"type": "string", "description": "Ignored."} for name in sorted(OAUTH_FIELDS)}
-    code = {"code": {"type": "string", "description": sign_in["code"]["description"]}}
-    schemas["SignInForm"] = _request(
-        "SignInForm", "What an OAuth 2.0 client sends to sign in.", sign_in | code | oauth, ["username", "password"]
-    )
     for name in ("Credentials", "SignInCredentials", "Move"):
         schemas[name]["additionalProperties"] = False
 
@@ -192,8 +184,6 @@ def _describe(operation: dict[str, Any], doc: OperationDoc) -> None:
         if operation["operationId"] == "createBooking":
             both = [{"$ref": f"#/components/schemas/{name}"} for name in ("BookSeat", "BookAny")]
             content["application/json"]["schema"] = {"oneOf": both}
-        if operation["operationId"] == "login":
-            content[FORM] = {"schema": {"$ref": "#/components/schemas/SignInForm"}}
     parameters = [_without_null(one) | PARAMETERS.get(one["name"], {}) for one in operation.get("parameters", [])]
     if parameters or doc.parameters:
         operation["parameters"] = [*parameters, *doc.parameters]

@@ -311,7 +311,7 @@ OPERATIONS: Final[dict[str, OperationDoc]] = {
             200: "The site can answer requests.",
             503: "PostgreSQL does not respond, or migrations are pending. Send requests elsewhere.",
         },
-        refusals=("internal_error",),
+        refusals=("malformed_request", "internal_error"),
         examples={
             200: {
                 "ok": ("Everything works", HEALTHY),
@@ -331,7 +331,7 @@ OPERATIONS: Final[dict[str, OperationDoc]] = {
         summary="Check whether the process runs",
         description="Returns 200 while the process runs; asks neither PostgreSQL nor Redis. For whatever restarts it.",
         answers={200: "The process runs."},
-        refusals=("internal_error",),
+        refusals=("malformed_request", "internal_error"),
         examples={200: {"ok": ("The process runs", {"status": "ok"})}},
         public=True,
     ),
