@@ -150,11 +150,11 @@ def _describe_schemas(schemas: dict[str, Any]) -> None:
     fields = schemas.pop("NewBooking")["properties"]
     seat = {"seat_id": fields["seat_id"], "booking_date": fields["booking_date"]}
     any_seat = {"any": {"type": "boolean", "enum": [True], "description": fields["any"]["description"]}}
-    no_any = {"any": {"type": "boolean", "enum": [False], "description": "May be sent, but need not."}}
-    schemas["BookSeat"] = _request("BookSeat", "Book this seat.", seat | no_any, ["seat_id"])
+    no_any = {"any": {"type": "boolean", "enum": [False], "description": "Can be left out."}}
+    schemas["BookSeat"] = _request("BookSeat", "The body to book one particular seat.", seat | no_any, ["seat_id"])
     schemas["BookAny"] = _request(
         "BookAny",
-        "Book any free seat.",
+        "The body to book any free seat.",
         any_seat | {"section": fields["section"], "booking_date": fields["booking_date"]},
         ["any"],
     )

@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from seatweb.accounts.model import User
 from seatweb.booking.model import Booking, SeatView, SectionView, Status
 
-SeatId = Annotated[int, Meta(description="The seat's `id`, as `GET /seats` gives it.", examples=[1])]
+SeatId = Annotated[int, Meta(description="The seat's `id`, from `GET /seats`.", examples=[1])]
 Day = Annotated[date, Meta(description="A day in the site's time zone.", examples=["2026-11-23"])]
 SectionName = Annotated[str, Meta(description="The section's name.", examples=["A"])]
 SeatNumber = Annotated[str, Meta(description="The number on the seat, unique within its section.", examples=["07"])]
@@ -187,7 +187,10 @@ class Problem(Struct, frozen=True, omit_defaults=True):
     detail: Annotated[str, Meta(description="What went wrong, in words for people. They may change.")]
     code: Annotated[
         str,
-        Meta(description="What went wrong, for programs. A code never changes its meaning.", examples=["seat_taken"]),
+        Meta(
+            description="What went wrong, for programs. A code never changes its meaning; there may be new ones.",
+            examples=["seat_taken"],
+        ),
     ]
     request_id: Annotated[str, Meta(description="Identifies this request in the site's log.")]
     errors: Annotated[

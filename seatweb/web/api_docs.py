@@ -19,6 +19,7 @@ from seatweb.web.rendering import Renderer
 from seatweb.web.requests import FOR_EVERYONE, PageRequest
 
 LONGEST_LINE: Final = 58  # characters; longer commands are split into several lines
+MOST_LISTED: Final = 6  # values of an enumeration; longer ones, such as the codes of errors, are explained elsewhere
 VARIABLES: Final = {"booking_id": "$BOOKING"}
 """The shell variable with the value of a path parameter; one of the commands before sets it."""
 
@@ -287,7 +288,7 @@ class _Reader:
         schema = self._resolve(schema)
         if "const" in schema:
             return _value(schema["const"])
-        if "enum" in schema:
+        if 1 <= len(schema.get("enum", [])) <= MOST_LISTED:
             return " | ".join(_value(value) for value in schema["enum"])
         if schema.get("type") == "array":
             return f"list of {self._type(schema['items'])}s"

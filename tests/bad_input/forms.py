@@ -133,6 +133,7 @@ FORMS: Final[dict[str, Form]] = {
         (Base(422, {}, {"username": b'"x"', "password": b'""'}, _each("username", "password"), "nobody"),)
     ),
     "POST /auth/login": _form(401, "nobody", username=b'"eve1"', password=b'"wrong"', code=None),
+    "POST /auth/logout": Form((Base(401, sender="nobody"),)),
     "POST /bookings": Form(
         (
             Base(
