@@ -42,8 +42,6 @@ class Form(NamedTuple):
     """A pattern of values that could be valid by chance."""
     reset_sql: str = ""
     """SQL to run every few requests, to reset a counter of attempts."""
-    changing_table: str = ""
-    """A table that may change."""
 
 
 def _form(status: int, sender: str = "user", /, **fields: bytes | None) -> Form:
@@ -149,7 +147,6 @@ FORMS: Final[dict[str, Form]] = {
                 (frozenset({"seat_id", "booking_date"}),),
             ),
         ),
-        changing_table="idempotency_keys",  # an idempotency key stores refusals too
     ),
     "PATCH /bookings/{booking_id}": Form(
         (
