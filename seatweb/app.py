@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import date, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache, partial
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -41,6 +41,7 @@ from seatweb.api.health import HealthCheck, HealthController
 from seatweb.api.openapi import document, openapi_config, openapi_json
 from seatweb.api.requests import ApiGuard
 from seatweb.api.seats import SeatController
+from seatweb.api.site import SiteController
 from seatweb.booking import errors as booking_errors
 from seatweb.booking.bookings import Bookings
 from seatweb.booking.changes import Changes
@@ -61,6 +62,7 @@ from seatweb.http.headers import FILE_HEADERS, HEADERS, strict_transport
 from seatweb.http.hosts import Hosts
 from seatweb.http.identity import Identities
 from seatweb.http.logs import configure_logging
+from seatweb.http.methods import send_allowed_methods
 from seatweb.http.telemetry import Telemetry
 from seatweb.http.tokens import Tokens
 from seatweb.limits.keyed_hash import KeyedHash
@@ -100,6 +102,7 @@ log = structlog.get_logger(__name__)
 CONSTRAINTS: Constraints = {**account_errors.CONSTRAINTS, **booking_errors.CONSTRAINTS}
 # For pages: Brotli for browsers that accept it (over HTTPS, they do), gzip for the others.
 COMPRESSION: Final = CompressionConfig("brotli", brotli_quality=BROTLI_QUALITY, gzip_compress_level=6)
+COMPRESSED: Final = DefineMiddleware(CompressionMiddleware, config=COMPRESSION)
 LARGEST_BODY: Final = 16 * 1024  # bytes; forms need a few hundred, a passkey's response 2,000
 
 
@@ -183,7 +186,7 @@ def create_app(
             # Not compressed: compression would buffer events.
             Router("/", route_handlers=[live_map], before_request=_wrapped(page_guard.check), include_in_schema=False),
             HealthController,
-            openapi_json,
+            Router("/", route_handlers=[openapi_json], middleware=[COMPRESSED]),
             static_router(renderer.addresses),
             robots,
             security_txt,
@@ -229,15 +232,16 @@ def create_app(
                 "streams": Streams(reader, sections, week_strip),
             }.items()
         }
-        | {"api_document": Provide(cache(lambda: document(app)), sync_to_thread=False)},
+        | {"api_document": Provide(lambda: api_document(window.today()), sync_to_thread=False)},
         exception_handlers={Exception: lambda request, error: _error_response(renderer, request, error)},
         middleware=[DefineMiddleware(Deadline)],
-        before_send=[send_cookies],
+        before_send=[send_cookies, send_allowed_methods],
         lifespan=[lifespan],
         request_max_body_size=LARGEST_BODY,
         openapi_config=openapi_config(),
         logging_config=None,
     )
+    api_document = lru_cache(1)(partial(document, app))
     https = strict_transport(settings)
     warm = WarmPages(OwnCookies(app), identities, sessions, window, reader, sections, day_pages)
     hosts = Hosts(settings.public_url, settings.host_names)
@@ -268,15 +272,14 @@ def _pages(page_guard: PageGuard) -> Router:
         ],
         before_request=_wrapped(page_guard.check),
         include_in_schema=False,
-        # Safe against BREACH: CSRF tokens differ in every response.
-        middleware=[DefineMiddleware(CompressionMiddleware, config=COMPRESSION)],
+        middleware=[COMPRESSED],  # safe against BREACH: CSRF tokens differ in every response
     )
 
 
 def _api(api_guard: ApiGuard) -> Router:
     return Router(
         "/",
-        route_handlers=[AuthController, MeController, SeatController, BookingController],
+        route_handlers=[AuthController, MeController, SeatController, BookingController, SiteController],
         before_request=_wrapped(api_guard.check),
         security=[{"bearer": []}],
         opt={"for_programs": True},
@@ -312,6 +315,7 @@ def _limits(
 
 
 ANY_PATH: Final = frozenset({"/{path:path}"})
+PROGRAM_TYPES: Final = frozenset({"application/json", problems.PROBLEM_JSON})
 CLIENT_DISCONNECTED: Final = "client disconnected prematurely"  # Litestar's message
 
 
@@ -330,11 +334,16 @@ def _error_response(renderer: Renderer, request: Request[Any, Any, Any], error: 
 
 
 def _is_for_programs(request: Request[Any, Any, Any]) -> bool:
-    """Return whether the request is to the API; for unknown paths, whether an API route has the same first segment."""
+    """Return whether the request is to the API.
+
+    For unknown paths, return whether an API route has the same first segment, or a program seems to be asking.
+    """
     handler = request.scope.get("route_handler")
     if handler and handler.paths.isdisjoint(ANY_PATH):
         return bool(handler.opt.get("for_programs"))
-    return _first_segment(request.url.path) in _api_segments(request.app)
+    if _first_segment(request.url.path) in _api_segments(request.app) or "authorization" in request.headers:
+        return True
+    return request.accept.best_match(["text/html", "application/json", problems.PROBLEM_JSON]) in PROGRAM_TYPES
 
 
 def _first_segment(path: str) -> str:

@@ -39,7 +39,7 @@ class SeatwebError(Exception):
 
 
 class InvalidInput(SeatwebError):
-    """The input cannot be used; `fields` says why, by field name."""
+    """The input is not valid; `fields` says why, by field name."""
 
     code = "invalid_input"
     status = 422
@@ -73,7 +73,7 @@ class Forbidden(SeatwebError):
 
 
 class TooManyAttempts(SeatwebError):
-    """As many were made as may be in that time; the next can be made after the seconds in `Retry-After`."""
+    """The user, or the IP address, has reached a limit."""
 
     code = "too_many_attempts"
     status = 429
@@ -88,7 +88,7 @@ class TooManyAttempts(SeatwebError):
 
 
 class Overloaded(SeatwebError):
-    """There is more to do than can be done in time; trying again soon will work."""
+    """The site is busy, or a server that it needs does not respond. Trying again soon may work."""
 
     code = "overloaded"
     status = 503

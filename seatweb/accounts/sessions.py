@@ -113,6 +113,11 @@ class Sessions:
             raise BadCredentials
         return Session(id=session_id, user=user, expires_at=expires_at, enrolling=enrolling)
 
+    @property
+    def idle(self) -> timedelta:
+        """How long a session lasts without being used."""
+        return self._idle
+
     async def mark_enrolling(self) -> None:
         """Update which sessions are enrolling, in case the setting has changed, some thousands at a time."""
         after: UUID | None = UUID(int=0)

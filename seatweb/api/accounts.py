@@ -1,4 +1,4 @@
-"""Register, sign in, and get the current user."""
+"""Register, sign in, sign out, and get the current user."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from seatweb.accounts.errors import SecondFactorMissing
 from seatweb.accounts.model import Session
 from seatweb.accounts.registration import Registration
 from seatweb.accounts.second_factor import SecondFactors
+from seatweb.accounts.sessions import Sessions
 from seatweb.accounts.sign_in import SignInFlow
 from seatweb.api.problems import REFUSED
 from seatweb.api.requests import ApiRequest, signed_in
@@ -41,37 +42,51 @@ class AuthController(Controller):
         registration: NamedDependency[Registration],
         factors: NamedDependency[SecondFactors],
         tokens: NamedDependency[Tokens],
+        sessions: NamedDependency[Sessions],
     ) -> Response[Token]:
         """Create an account and return a token."""
         if factors.needed:
             raise SecondFactorMissing
-        return _token(tokens, await registration.register(data.username, data.password, client_of(request)), 201)
+        session = await registration.register(data.username, data.password, client_of(request))
+        return _token(tokens, sessions, session, 201)
 
-    @post("/login", operation_id="login", status_code=200, responses=REFUSED)
+    @post("/login", operation_id="login", status_code=200, responses=REFUSED, opt={"takes_forms": True})
     async def login(
         self,
         request: ApiRequest,
         data: SIGN_IN,
         sign_in_flow: NamedDependency[SignInFlow],
         tokens: NamedDependency[Tokens],
+        sessions: NamedDependency[Sessions],
     ) -> Response[Token]:
         """Sign in and return a token."""
-        client = client_of(request)
-        return _token(tokens, await sign_in_flow.in_one_step(data.username, data.password, data.code, client), 200)
+        session = await sign_in_flow.in_one_step(data.username, data.password, data.code, client_of(request))
+        return _token(tokens, sessions, session, 200)
 
 
 class MeController(Controller):
-    """Return the current user."""
+    """Return the current user, and sign out."""
 
     tags = ["Accounts"]  # noqa: RUF012
 
-    @get("/me", operation_id="me", responses=REFUSED)
+    @post("/auth/logout", operation_id="logout", status_code=204, responses=REFUSED)
+    async def logout(self, request: ApiRequest, sessions: NamedDependency[Sessions]) -> None:
+        """End the session of the token."""
+        session = signed_in(request)
+        await sessions.end(session.user, session.id)
+
+    @get("/me", operation_id="getMe", responses=REFUSED)
     async def me(self, request: ApiRequest) -> UserOut:
         """Return the user whose token it is."""
         return UserOut.of(signed_in(request).user)
 
 
-def _token(tokens: Tokens, session: Session, status: int) -> Response[Token]:
-    seconds = int((session.expires_at - datetime.now(UTC)).total_seconds())
-    token = Token(access_token=tokens.issue(session, API_AUDIENCE), token_type="bearer", expires_in=seconds)  # noqa: S106
+def _token(tokens: Tokens, sessions: Sessions, session: Session, status: int) -> Response[Token]:
+    left = session.expires_at - datetime.now(UTC)
+    token = Token(
+        access_token=tokens.issue(session, API_AUDIENCE),
+        token_type="bearer",  # noqa: S106
+        expires_in=int(left.total_seconds()),
+        idle_expires_in=int(min(left, sessions.idle).total_seconds()),
+    )
     return Response(token, status_code=status, headers={"cache-control": "no-store"})

@@ -16,31 +16,32 @@ from litestar.params import Body, FromPath, HeaderParameter, QueryParameter
 from litestar.response import Response
 from msgspec import UNSET
 
-from seatweb.api.problems import PROBLEM_JSON, REFUSED, problem
-from seatweb.api.requests import ApiRequest, fingerprint, idempotency_key, signed_in
+from seatweb.api.problems import REFUSED
+from seatweb.api.requests import ApiRequest, idempotency_key, signed_in
 from seatweb.api.schemas import BookingOut, Cancelled, Move, NewBooking
 from seatweb.booking.bookings import Bookings
 from seatweb.booking.errors import BookingNotFound
 from seatweb.booking.model import Booking
-from seatweb.booking.requests import BookingRequest, BookingRequests
+from seatweb.booking.requests import BookingRequest, BookingRequests, IdempotentAnswer
 from seatweb.booking.window import BookingWindow
-from seatweb.errors import InvalidInput, Message, SeatwebError
-from seatweb.i18n.catalogue import text_of
+from seatweb.errors import InvalidInput, Message
 from seatweb.storage.ids import LARGEST_ID, parse_id
 
 Status = Annotated[
     Literal["confirmed", "cancelled", "all"], QueryParameter(description="Only bookings with this status.")
 ]
-FromDate = Annotated[date | None, QueryParameter(description="The first day; today if left out.")]
-ToDate = Annotated[date | None, QueryParameter(description="The last day.")]
-Limit = Annotated[int, QueryParameter(ge=1, le=200, description="How many at most.")]
-Cursor = Annotated[str | None, QueryParameter(description="Where to go on: from the Link header of the page before.")]
+FromDate = Annotated[date | None, QueryParameter(description="The first day. Today, if left out.")]
+ToDate = Annotated[date | None, QueryParameter(description="The last day. No limit, if left out.")]
+Limit = Annotated[int, QueryParameter(ge=1, le=200, description="How many bookings to return at most.")]
+Cursor = Annotated[
+    str | None, QueryParameter(description="Where the page starts. Do not make one: follow the `Link` header.")
+]
 Key = Annotated[
     str | None,
     HeaderParameter(
         name="Idempotency-Key",
-        description="Makes it safe to ask again when no answer arrived: the first answer is given again "
-        "(with `Idempotency-Replayed: true`), and nothing is done twice.",
+        description="Makes it safe to repeat the request. 1 to 255 printable ASCII characters without spaces, such as "
+        "a UUID. See “Repeating requests” on `/docs`.",
     ),
 ]
 
@@ -53,7 +54,7 @@ class BookingController(Controller):
 
     @post(
         "/",
-        operation_id="book",
+        operation_id="createBooking",
         responses={201: ResponseSpec(BookingOut, description="The booking.", generate_examples=False), **REFUSED},
     )
     async def book(
@@ -68,15 +69,12 @@ class BookingController(Controller):
         _check_seat_or_any(data)
         wanted = BookingRequest(data.booking_date, None if data.any else int(data.seat_id or 0), data.section)
         if (sent_key := idempotency_key(request)) is not None:
-            encode = partial(_status_and_body, request.scope["state"]["request_id"])
-            once = await booking_requests.book_once(
-                session.user, wanted, session.id, sent_key, await fingerprint(request), encode
-            )
-            return _response(once.answer.status, once.answer.body, replayed=once.replayed, refusal=once.refusal)
+            encode = partial(_encode, 201)
+            return _response(await booking_requests.book_once(session.user, wanted, session.id, sent_key, encode))
         booking = await booking_requests.book(session.user, wanted, session.id)
-        return _response(201, _encode_booking(booking))
+        return _response(IdempotentAnswer(*_encode(201, booking)))
 
-    @get("/", operation_id="list_bookings", responses=REFUSED)
+    @get("/", operation_id="listBookings", responses=REFUSED)
     async def mine(
         self,
         request: ApiRequest,
@@ -100,25 +98,36 @@ class BookingController(Controller):
             headers["link"] = f'</bookings?{query}>; rel="next"'
         return Response([BookingOut.of(booking) for booking in found[:limit]], headers=headers)
 
-    @patch("/{booking_id:str}", operation_id="move", responses=REFUSED)
+    @patch(
+        "/{booking_id:str}",
+        operation_id="moveBooking",
+        responses={200: ResponseSpec(BookingOut, description="The booking.", generate_examples=False), **REFUSED},
+    )
     async def move(
         self,
         request: ApiRequest,
         booking_id: FromPath[str],
         data: Annotated[Move, Body(description="The seat to move to.")],
         bookings: NamedDependency[Bookings],
-    ) -> BookingOut:
+        booking_requests: NamedDependency[BookingRequests],
+        key: Key = None,  # noqa: ARG002 - as in `book`
+    ) -> Response[bytes]:
         """Move a booking to another seat on the same day."""
         session = signed_in(request)
-        return BookingOut.of(await bookings.move(session.user, _id(booking_id), data.seat_id, session.id))
+        user, id_, seat_id = session.user, _id(booking_id), data.seat_id
+        if (sent_key := idempotency_key(request)) is not None:
+            encode = partial(_encode, 200)
+            return _response(await booking_requests.move_once(user, id_, seat_id, session.id, sent_key, encode))
+        booking = await bookings.move(user, id_, seat_id, session.id)
+        return _response(IdempotentAnswer(*_encode(200, booking)))
 
-    @delete("/{booking_id:str}", operation_id="cancel", status_code=200, responses=REFUSED)
+    @delete("/{booking_id:str}", operation_id="cancelBooking", status_code=200, responses=REFUSED)
     async def cancel(
-        self, request: ApiRequest, booking_id: FromPath[str], bookings: NamedDependency[Bookings]
+        self, request: ApiRequest, booking_id: FromPath[str], booking_requests: NamedDependency[BookingRequests]
     ) -> Cancelled:
         """Cancel a booking."""
         session = signed_in(request)
-        booking = await bookings.cancel(session.user, _id(booking_id), session.id)
+        booking = await booking_requests.cancel(session.user, _id(booking_id), session.id)
         return Cancelled(message="Booking cancelled successfully", booking=BookingOut.of(booking))
 
 
@@ -132,24 +141,13 @@ def _check_seat_or_any(data: NewBooking) -> None:
         raise InvalidInput(fields={"seat_id": Message("field.no_seat")})
 
 
-def _status_and_body(request_id: str, outcome: Booking | SeatwebError) -> tuple[int, str]:
-    if isinstance(outcome, Booking):
-        return 201, _encode_booking(outcome)
-    return outcome.status, problem(outcome.status, outcome.code, text_of(outcome), request_id).decode()
+def _encode(status: int, booking: Booking) -> tuple[int, str]:
+    return status, msgspec.json.encode(BookingOut.of(booking)).decode()
 
 
-def _encode_booking(booking: Booking) -> str:
-    return msgspec.json.encode(BookingOut.of(booking)).decode()
-
-
-def _response(
-    status: int, body: str, *, replayed: bool = False, refusal: SeatwebError | None = None
-) -> Response[bytes]:
-    headers = {"cache-control": "no-store"} | ({"idempotency-replayed": "true"} if replayed else {})
-    if refusal and refusal.retry_after is not None:
-        headers["retry-after"] = str(refusal.retry_after)
-    media_type = "application/json" if status < 400 else PROBLEM_JSON
-    return Response(body.encode(), status_code=status, media_type=media_type, headers=headers)
+def _response(answer: IdempotentAnswer) -> Response[bytes]:
+    headers = {"cache-control": "no-store"} | ({"idempotency-replayed": "true"} if answer.replayed else {})
+    return Response(answer.body.encode(), status_code=answer.status, media_type="application/json", headers=headers)
 
 
 def _id(text: str) -> int:

@@ -80,7 +80,7 @@ class HealthController(Controller):
 
     @get(
         "/",
-        operation_id="health",
+        operation_id="getHealth",
         responses={
             503: ResponseSpec(
                 Health,
@@ -96,7 +96,7 @@ class HealthController(Controller):
             return Response(health, status_code=503, headers=NO_STORE | {"retry-after": "2"})
         return Response(health, headers=NO_STORE)
 
-    @get("/live", operation_id="health_live")
+    @get("/live", operation_id="getLiveness")
     async def live(self) -> Response[dict[str, str]]:
         """Return 200 while the process runs; asks neither PostgreSQL nor Redis."""
         return Response({"status": "ok"}, headers=NO_STORE)

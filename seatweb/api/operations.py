@@ -8,14 +8,14 @@ from msgspec import Struct
 
 
 class OperationDoc(Struct, frozen=True):
-    """The documentation of one operation; examples are (summary, value) by name, those of responses also by status."""
+    """The documentation of one operation. Examples are (summary, value) by name; those of responses also by status."""
 
     summary: str
     description: str
     answers: dict[int, str]
     """The description of each response that is not a problem, by status."""
     refusals: tuple[str, ...]
-    """The codes of the problems with which it can respond."""
+    """The codes of the problems that it can return."""
     requests: dict[str, tuple[str, Any]] = {}
     examples: dict[int, dict[str, tuple[str, Any]]] = {}
     headers: dict[int, tuple[str, ...]] = {}
@@ -25,17 +25,22 @@ class OperationDoc(Struct, frozen=True):
     """Whether it needs no token."""
 
 
+TODAY: Final = "2026-11-23"
+"""The day of the examples. In the document, it is the current day, so that they can be tried as they are."""
+TOMORROW: Final = "2026-11-24"
+LATER: Final = "2026-11-25"
 TOKEN: Final = {
     "access_token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiI3In0.c2lnbmF0dXJl",
     "token_type": "bearer",
     "expires_in": 1209600,
+    "idle_expires_in": 259200,
 }
 BOOKING: Final = {
     "id": 4211,
     "seat_id": 1,
     "user_id": 7,
-    "booking_date": "2026-11-23",
-    "created_at": "2026-11-20T08:15:04.105721Z",
+    "booking_date": TODAY,
+    "created_at": f"{TODAY}T08:15:04.105721Z",
     "status": "confirmed",
     "seat_details": {"section": "A", "seat_number": "01"},
 }
@@ -44,138 +49,118 @@ SEATS: Final = [
     {"id": 1, "section": "A", "seat_number": "01", "is_available": True},
     {"id": 2, "section": "A", "seat_number": "02", "is_available": True},
 ]
+SITE: Final = {"name": "Seatweb", "time_zone": "Europe/Berlin", "today": TODAY, "last_day": "2027-02-21"}
 HEALTHY: Final = {"status": "ok", "postgresql": "ok", "redis": "ok", "migrations": "ok"}
-CREDENTIALS: Final = {"username": "john", "password": "secret"}
+CREDENTIALS: Final = {"username": "john", "password": "correct horse battery"}
 
-READ: Final = ("malformed_request", "not_signed_in", "invalid_input", "too_many_attempts", "overloaded")
-WRITE: Final = (
-    "malformed_request",
-    "malformed_json",
-    "invalid_input",
-    "too_large",
-    "unsupported_media_type",
-    "too_many_attempts",
-    "overloaded",
-)
+EVERY: Final = ("malformed_request", "too_many_attempts", "internal_error", "overloaded")
+SIGNED_IN: Final = ("not_signed_in", "token_ended")
+READ: Final = (*EVERY, *SIGNED_IN, "invalid_input")
+WRITE: Final = (*EVERY, "malformed_json", "invalid_input", "too_large", "unsupported_media_type")
 
 IF_NONE_MATCH: Final = {
     "name": "If-None-Match",
     "in": "header",
-    "description": "The `ETag` of an answer that you have.",
+    "description": "The `ETag` of the response that you have.",
     "required": False,
     "schema": {"type": "string"},
 }
 
-# Descriptions and examples that the handlers' parameters lack.
+# What the handlers' parameters lack.
 PARAMETERS: Final[dict[str, dict[str, Any]]] = {
     "booking_id": {
-        "description": "The booking's `id`, as `POST /bookings` and `GET /bookings` give it.",
-        "example": "4211",
+        "description": "The booking's `id`, from `POST /bookings` or `GET /bookings`.",
+        "schema": {"type": "integer", "format": "int64", "minimum": 1},
+        "example": BOOKING["id"],
     },
-    "booking_date": {"example": "2026-11-23"},
-    "from_date": {"example": "2026-11-23"},
-    "to_date": {"example": "2026-12-31"},
+    "booking_date": {"example": TOMORROW},
+    "from_date": {"example": TODAY},
+    "to_date": {"example": LATER},
     "section": {"example": "A"},
-    "Idempotency-Key": {"example": "2f1c9a7e-book"},
+    "Idempotency-Key": {
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+        "example": "2f1c9a7e-5d0c-4b7b-9d5e-8a3f6c1e0b42",
+    },
 }
 
 # Descriptions of response headers.
 HEADERS: Final = {
-    "ETag": "Names this state of the seats. Send it as `If-None-Match` to be told only of changes.",
-    "Link": 'The address of the next page, as `</bookings?…>; rel="next"`; missing on the last.',
-    "Idempotency-Replayed": "`true` when this is the first answer to the key, given again.",
-    "Retry-After": "Seconds after which asking again makes sense.",
-    "WWW-Authenticate": "`Bearer`.",
+    "ETag": "Identifies this state of the seats. Send it as `If-None-Match` to get a body only if something changed.",
+    "Link": 'The URL of the next page: `</bookings?…>; rel="next"`. Absent on the last page.',
+    "Idempotency-Replayed": "`true` if this response is a repetition: nothing was done this time.",
+    "Retry-After": "How many seconds to wait before you try again.",
+    "WWW-Authenticate": 'How to sign in (RFC 6750): `Bearer`, with `error="invalid_token"` if a token was sent.',
 }
 
 # Descriptions of problems whose class docstring is written for developers.
-EXPLANATIONS: Final = {"invalid_input": "What was sent cannot be used; `errors` says why, by field."}
+EXPLANATIONS: Final = {
+    "invalid_input": "Some fields or parameters are not valid; `errors` says what is wrong with each.",
+    "not_signed_in": "The token is missing, or it is not valid.",
+}
 
 # What a client should do about each problem, by code.
 ADVICE: Final = {
-    "seat_taken": "Ask for the free seats again and choose another, or book with `any`.",
-    "seat_held": "Choose another seat, or ask again after the seconds in `Retry-After`: it may be free then.",
-    "day_already_booked": "List the bookings of that day; move that booking, or cancel it first.",
+    "seat_taken": "List the free seats again and choose another one, or book with `any`.",
+    "seat_held": "Choose another seat, or repeat the request after `Retry-After`: the seat may be free then.",
+    "day_already_booked": "List the bookings of that day. Move that booking, or cancel it first.",
     "seat_closed": "Choose another seat.",
     "no_free_seat": "Try another section or another day.",
-    "seat_not_found": "Take the `id` from `GET /seats`; the seat number is something else.",
-    "section_not_found": "Take the name from `GET /sections`.",
-    "booking_not_found": "List your bookings. Cancelled ones, and those of other users, are not found either.",
-    "outside_booking_window": "Choose a day from today, in the site's time zone, to 90 days ahead.",
-    "invalid_input": "Read `errors`: each names a field and says what is wrong with it. The same request fails again.",
+    "seat_not_found": "Use the `id` from `GET /seats`, not the number on the seat.",
+    "section_not_found": "Use a name from `GET /sections`.",
+    "booking_not_found": "List your bookings to find the right `id`. A cancelled booking cannot be moved.",
+    "outside_booking_window": "Choose a day between `today` and `last_day`, which `GET /site` returns.",
+    "invalid_input": "Correct the fields in `errors`. The same request will fail again.",
     "username_taken": (
-        "Choose another username, or sign in if it is yours. Case makes no difference, nor do letters that look alike,"
-        " such as 0 and O."
+        "Choose another username, or sign in if it is yours. Letters that look alike, such as 0 and O, count as the"
+        " same, and so do capital and small letters."
     ),
-    "bad_credentials": "Ask for username and password again.",
-    "second_factor_needed": "Ask for a code of the authenticator app, or a recovery code, and send it too, as `code`.",
-    "second_factor_missing": "Send the user to the site's pages: only there a second factor can be added.",
-    "bad_code": "Ask for the next code. Each works once; a wrong clock on the device makes all of them wrong.",
-    "not_signed_in": "Get a new token from `POST /auth/login` and send it as `Authorization: Bearer …`.",
-    "idempotency_key_reused": "Use a new key for each booking; a key goes with one request and its repetitions.",
-    "request_in_progress": "Wait the seconds in `Retry-After`, then send the same request with the same key.",
-    "forbidden": "Only the pages' forms can meet this; the API never answers it.",
-    "too_many_attempts": "Wait the seconds in `Retry-After`. Asking sooner changes nothing, and costs nothing.",
-    "not_allowed": "Only the pages of administrators can meet this; the API never answers it.",
-    "user_not_found": "Only the pages of administrators can meet this; the API never answers it.",
-    "too_many_streams": "Only the live map of the pages can meet this; the API never answers it.",
-    "overloaded": "Wait the seconds in `Retry-After` and ask again. With an `Idempotency-Key` nothing is done twice.",
-    "malformed_request": "Check the address and the headers; the same request fails again.",
-    "malformed_json": "Check how the body is written: UTF-8, double quotes, no comma at the end.",
-    "not_found": "Check the path against this page.",
-    "method_not_allowed": "Use a method that the header `Allow` names.",
-    "too_large": "Send less: no request of this API needs more than a few hundred bytes.",
+    "bad_credentials": "Ask the user for their username and password again.",
+    "second_factor_needed": "Ask the user for a code from their authenticator app, or a recovery code, and send it as "
+    "`code`.",
+    "second_factor_missing": "Ask the user to sign in on the site's pages, where they can set it up.",
+    "bad_code": (
+        "Ask the user for the next code. Each code works once, and only while the clock of their device is right."
+    ),
+    "not_signed_in": "Get a token from `POST /auth/login`, and send it as `Authorization: Bearer …`.",
+    "token_ended": "Get a new token from `POST /auth/login`.",
+    "idempotency_key_reused": "Use a new key for each booking or move, and the same key only to repeat a request.",
+    "request_in_progress": "Wait for the seconds in `Retry-After`, then repeat the request with the same key.",
+    "too_many_attempts": "Wait for the seconds in `Retry-After`. Refused requests do not count.",
+    "overloaded": (
+        "Wait for the seconds in `Retry-After`, then repeat the request. With an `Idempotency-Key`, nothing is "
+        "done twice."
+    ),
+    "malformed_request": "Check the URL and the headers. The same request will fail again.",
+    "malformed_json": "Check the syntax of the body: UTF-8, double quotes, no comma after the last field.",
+    "not_found": "Compare the path with this page.",
+    "method_not_allowed": "Use one of the methods in the `Allow` header.",
+    "too_large": "Send less: no request needs more than a few hundred bytes.",
     "unsupported_media_type": "Send the header `Content-Type: application/json`.",
-    "internal_error": "Ask again once. If it goes on, tell whoever runs the site the `request_id`.",
+    "internal_error": "Try again once. If it fails again, send the `request_id` to the site's operator.",
 }
 
 OPERATIONS: Final[dict[str, OperationDoc]] = {
-    "register": OperationDoc(
-        summary="Create an account",
-        description="Creates an account and signs in: the answer is a token, as from `POST /auth/login`.",
-        answers={201: "The account exists; this is its first token."},
-        refusals=(*WRITE, "username_taken", "second_factor_missing"),
-        requests={"john": ("A new account", CREDENTIALS)},
-        examples={201: {"token": ("A token", TOKEN)}},
-        public=True,
-    ),
-    "login": OperationDoc(
-        summary="Sign in",
-        description="Gives a token for a username and a password. An account with a second factor also needs a `code` "
-        "of it: six digits of the authenticator app, or a recovery code. The token works until it ends by itself after "
-        "`expires_in` seconds, or until its session is ended.",
-        answers={200: "A token."},
-        refusals=(*WRITE, "bad_credentials", "second_factor_needed", "second_factor_missing", "bad_code"),
-        requests={
-            "john": ("A username and its password", CREDENTIALS),
-            "code": ("With a second factor", CREDENTIALS | {"code": "492039"}),
-        },
-        examples={200: {"token": ("A token", TOKEN)}},
-        public=True,
-    ),
-    "me": OperationDoc(
-        summary="Who am I",
-        description="Tells whose token it is.",
-        answers={200: "The user."},
-        refusals=READ,
-        examples={200: {"john": ("John", {"id": 7, "username": "john", "created_at": "2026-11-20T08:14:51.220419Z"})}},
-    ),
-    "list_seats": OperationDoc(
+    "listSeats": OperationDoc(
         summary="List seats",
-        description="Lists the seats of a day that you can book, or every seat with `status=all`, section by section. "
-        "The answer carries an `ETag`; asking again with it in `If-None-Match` gives 304 without a body while nothing "
+        description="Returns the seats that you can book on a day, or with `status=all` every seat, section by "
+        "section. "
+        "The response has an `ETag`. Send it as `If-None-Match` next time, and you get 304 without a body if nothing "
+        "has "
         "changed.",
-        answers={200: "The seats.", 304: "Nothing changed since the `ETag` in `If-None-Match`; there is no body."},
+        answers={200: "The seats.", 304: "Nothing has changed since the `ETag` in `If-None-Match`. There is no body."},
         refusals=(*READ, "section_not_found", "outside_booking_window"),
         examples={200: {"free": ("Two free seats", SEATS)}},
         headers={200: ("ETag",), 304: ("ETag",)},
         parameters=(IF_NONE_MATCH,),
     ),
-    "list_sections": OperationDoc(
+    "listSections": OperationDoc(
         summary="List sections",
-        description="Lists the sections, and how many seats each has and has left on a day. `ETag` and "
-        "`If-None-Match` work as with `GET /seats`.",
-        answers={200: "The sections.", 304: "Nothing changed since the `ETag` in `If-None-Match`; there is no body."},
+        description="Returns the sections, how many seats each has, and how many of them you can book on a day. `ETag` "
+        "and `If-None-Match` work as for `GET /seats`.",
+        answers={
+            200: "The sections.",
+            304: "Nothing has changed since the `ETag` in `If-None-Match`. There is no body.",
+        },
         refusals=(*READ, "outside_booking_window"),
         examples={
             200: {
@@ -191,17 +176,15 @@ OPERATIONS: Final[dict[str, OperationDoc]] = {
         headers={200: ("ETag",), 304: ("ETag",)},
         parameters=(IF_NONE_MATCH,),
     ),
-    "book": OperationDoc(
+    "createBooking": OperationDoc(
         summary="Book a seat",
-        description="Books the seat `seat_id`, or with `any` a free one that Seatweb chooses, for a day. A user has "
-        "one booking a day at most; to take another seat on that day, move the booking.\n\n"
-        "Send an `Idempotency-Key` of your own making, such as a UUID. When no answer arrives, send the same request "
-        "with the same key: the first answer is given again, and nothing is booked twice, also when the booking has "
-        "been cancelled since.",
+        description="Books a seat for a day: either the seat `seat_id`, or with `any` a free seat that Seatweb "
+        "chooses. "
+        "A user has at most one booking a day. To take another seat on that day, move the booking.",
         answers={201: "The booking."},
         refusals=(
             *WRITE,
-            "not_signed_in",
+            *SIGNED_IN,
             "seat_taken",
             "seat_held",
             "day_already_booked",
@@ -215,43 +198,47 @@ OPERATIONS: Final[dict[str, OperationDoc]] = {
         ),
         requests={
             "seat": ("A seat, today", {"seat_id": 1}),
-            "day": ("A seat, on a day", {"seat_id": 1, "booking_date": "2026-11-23"}),
-            "any": ("Any free seat of a section", {"any": True, "section": "A"}),
+            "day": ("A seat, tomorrow", {"seat_id": 1, "booking_date": TOMORROW}),
+            "any": ("Any free seat of a section", {"any": True, "section": "B", "booking_date": LATER}),
         },
         examples={201: {"booking": ("The booking", BOOKING)}},
         headers={201: ("Idempotency-Replayed",)},
     ),
-    "list_bookings": OperationDoc(
-        summary="List my bookings",
-        description="Lists your own bookings by day, from today unless `from_date` says otherwise. When there are more "
-        "than `limit`, the header `Link` holds the address of the next page.",
+    "listBookings": OperationDoc(
+        summary="List your bookings",
+        description="Returns your own bookings, ordered by day, from today on unless you send `from_date`. If there "
+        "are "
+        "more than `limit`, the `Link` header has the URL of the next page.",
         answers={200: "The bookings."},
         refusals=READ,
         examples={200: {"bookings": ("One booking", [BOOKING])}},
         headers={200: ("Link",)},
     ),
-    "move": OperationDoc(
+    "moveBooking": OperationDoc(
         summary="Move a booking",
-        description="Gives a booking another seat of the same day, in one step: the first seat is kept until the "
-        "second is sure. The booking keeps its `id`.",
-        answers={200: "The booking, on its new seat."},
+        description="Moves a booking to another seat on the same day, in one step: you keep the old seat until the new "
+        "one is yours. The booking keeps its `id`.",
+        answers={200: "The booking, with its new seat."},
         refusals=(
             *WRITE,
-            "not_signed_in",
+            *SIGNED_IN,
             "booking_not_found",
             "seat_not_found",
             "seat_taken",
             "seat_held",
             "seat_closed",
+            "request_in_progress",
             "outside_booking_window",
+            "idempotency_key_reused",
         ),
         requests={"seat": ("To seat 8", {"seat_id": 8})},
-        examples={200: {"moved": ("Now on A-08", MOVED)}},
+        examples={200: {"moved": ("The booking, now for A-08", MOVED)}},
+        headers={200: ("Idempotency-Replayed",)},
     ),
-    "cancel": OperationDoc(
+    "cancelBooking": OperationDoc(
         summary="Cancel a booking",
-        description="Cancels a booking of today or a day to come; its seat is free at once. Cancelling it again gives "
-        "404.",
+        description="Cancels a booking for today or a later day. Its seat is free at once. If you repeat the request, "
+        "you get the same response.",
         answers={200: "The booking, now cancelled."},
         refusals=(*READ, "booking_not_found", "outside_booking_window"),
         examples={
@@ -263,23 +250,76 @@ OPERATIONS: Final[dict[str, OperationDoc]] = {
             }
         },
     ),
-    "health": OperationDoc(
-        summary="Is it ready",
-        description="Tells whether requests can be served. With only Redis away it is `degraded` and still 200: "
-        "everything works, a little slower. Made for a load balancer.",
-        answers={
-            200: "Requests are served.",
-            503: "PostgreSQL does not answer, or migrations are pending. Send requests elsewhere.",
+    "register": OperationDoc(
+        summary="Create an account",
+        description="Creates an account, and signs in: the response is a token, as from `POST /auth/login`.",
+        answers={201: "The account was created; this is its first token."},
+        refusals=(*WRITE, "username_taken", "second_factor_missing"),
+        requests={"jane": ("A new account", CREDENTIALS | {"username": "jane"})},
+        examples={201: {"token": ("A token", TOKEN)}},
+        public=True,
+    ),
+    "login": OperationDoc(
+        summary="Sign in",
+        description="Returns a token for a username and a password. If the account uses two-step sign-in, send a "
+        "`code` "
+        "too: six digits from the authenticator app, or a recovery code.\n\n"
+        "The token works for `expires_in` seconds, but only if it is used at least once every `idle_expires_in` "
+        "seconds. "
+        "It ends earlier if you sign out, if the user ends the session or changes their password on the site's pages, "
+        "and if the account is disabled.\n\n"
+        "OAuth 2.0 clients can send the same fields as a form (`application/x-www-form-urlencoded`, the password "
+        "grant).",
+        answers={200: "A token."},
+        refusals=(*WRITE, "bad_credentials", "second_factor_needed", "second_factor_missing", "bad_code"),
+        requests={
+            "john": ("With username and password", CREDENTIALS),
+            "code": ("With two-step sign-in", CREDENTIALS | {"code": "492039"}),
         },
-        refusals=(),
+        examples={200: {"token": ("A token", TOKEN)}},
+        public=True,
+    ),
+    "getMe": OperationDoc(
+        summary="Get the current user",
+        description="Returns the user whose token you send.",
+        answers={200: "The user."},
+        refusals=READ,
+        examples={200: {"john": ("John", {"id": 7, "username": "john", "created_at": f"{TODAY}T08:14:51.220419Z"})}},
+    ),
+    "logout": OperationDoc(
+        summary="Sign out",
+        description="Ends the session of the token that you send, so that the token no longer works. Other tokens of "
+        "the "
+        "user still work.",
+        answers={204: "The session has ended. There is no body."},
+        refusals=READ,
+    ),
+    "getSite": OperationDoc(
+        summary="Get the site",
+        description="Returns the site's time zone, and which days can be booked. Use it to find out what day it is "
+        "there.",
+        answers={200: "The site."},
+        refusals=("invalid_input", *EVERY),
+        examples={200: {"site": ("A site in Berlin", SITE)}},
+        public=True,
+    ),
+    "getHealth": OperationDoc(
+        summary="Check whether the site can answer requests",
+        description="For load balancers. If only Redis is unavailable, the status is `degraded`, and the response is "
+        "still 200: everything works, but a little slower.",
+        answers={
+            200: "The site can answer requests.",
+            503: "PostgreSQL does not respond, or migrations are pending. Send requests elsewhere.",
+        },
+        refusals=("malformed_request", "internal_error"),
         examples={
             200: {
-                "ok": ("All is well", HEALTHY),
-                "degraded": ("Redis is away", HEALTHY | {"status": "degraded", "redis": "unavailable"}),
+                "ok": ("Everything works", HEALTHY),
+                "degraded": ("Redis is unavailable", HEALTHY | {"status": "degraded", "redis": "unavailable"}),
             },
             503: {
                 "unavailable": (
-                    "PostgreSQL does not answer",
+                    "PostgreSQL does not respond",
                     {"status": "unavailable", "postgresql": "unavailable", "redis": "ok", "migrations": "unknown"},
                 )
             },
@@ -287,12 +327,12 @@ OPERATIONS: Final[dict[str, OperationDoc]] = {
         headers={503: ("Retry-After",)},
         public=True,
     ),
-    "health_live": OperationDoc(
-        summary="Is it alive",
-        description="Answers while the process does; asks neither PostgreSQL nor Redis. Made for whoever restarts it.",
-        answers={200: "The process answers."},
-        refusals=(),
-        examples={200: {"ok": ("Alive", {"status": "ok"})}},
+    "getLiveness": OperationDoc(
+        summary="Check whether the process runs",
+        description="Returns 200 while the process runs; asks neither PostgreSQL nor Redis. For whatever restarts it.",
+        answers={200: "The process runs."},
+        refusals=("malformed_request", "internal_error"),
+        examples={200: {"ok": ("The process runs", {"status": "ok"})}},
         public=True,
     ),
 }

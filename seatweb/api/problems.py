@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -14,11 +13,10 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.response import Response
 
 from seatweb.api.schemas import FieldError, Problem
-from seatweb.errors import InvalidInput, Message, SeatwebError
+from seatweb.errors import InvalidInput, SeatwebError
 from seatweb.i18n.catalogue import text_of, texts_of
 
 PROBLEM_JSON: Final = "application/problem+json"
-FIELD_IN_MESSAGE: Final = re.compile(r"`\$\.?([a-z_]*)|field `([^`]{1,60})`")
 
 # Makes Litestar add the problem schema to the OpenAPI document; `operations.py` lists each operation's problems.
 REFUSED: Final = {503: ResponseSpec(Problem, media_type=PROBLEM_JSON, generate_examples=False)}
@@ -27,28 +25,35 @@ log = structlog.get_logger(__name__)
 
 
 class MalformedRequest(SeatwebError):
-    """The request is not what HTTP says that a request is."""
+    """The request is not valid HTTP."""
 
     code = "malformed_request"
     status = 400
 
 
 class MalformedJSON(SeatwebError):
-    """The body says that it is JSON and is not."""
+    """The body is not valid JSON."""
 
     code = "malformed_json"
     status = 400
 
 
+class TokenEnded(SeatwebError):
+    """The token was valid and is no longer: it has expired, was not used for too long, or its session was ended."""
+
+    code = "token_ended"
+    status = 401
+
+
 class NotFound(SeatwebError):
-    """There is nothing at this address."""
+    """There is nothing at this URL."""
 
     code = "not_found"
     status = 404
 
 
 class MethodNotAllowed(SeatwebError):
-    """The address exists, and takes other methods."""
+    """The URL exists, but does not support this method."""
 
     code = "method_not_allowed"
     status = 405
@@ -62,18 +67,26 @@ class TooLarge(SeatwebError):
 
 
 class UnsupportedMediaType(SeatwebError):
-    """The body is not declared as JSON."""
+    """The body is not declared as JSON, with `Content-Type: application/json`."""
 
     code = "unsupported_media_type"
     status = 415
 
 
 class InternalError(SeatwebError):
-    """Something broke on our side; it is logged under the request id."""
+    """Something went wrong on our side. It is in the site's log, under the `request_id`."""
 
     code = "internal_error"
     status = 500
 
+
+# How to sign in (RFC 6750, section 3), by error; plain `Bearer` for all others.
+CHALLENGES: Final = {
+    "not_signed_in.bad_header": 'Bearer error="invalid_token", error_description="The header is malformed"',
+    "not_signed_in.bad_token": 'Bearer error="invalid_token", error_description="The token is not valid"',
+    "token_ended": 'Bearer error="invalid_token", error_description="The session has ended"',
+    "token_ended.expired": 'Bearer error="invalid_token", error_description="The token has expired"',
+}
 
 # Our error for each status with which Litestar refuses a request.
 REFUSALS: Final[dict[int, type[SeatwebError]]] = {
@@ -90,12 +103,11 @@ def problem_response(request: Request[Any, Any, Any], error: Exception) -> Respo
         if isinstance(error, InvalidInput):
             errors = [FieldError(field=name, message=text) for name, text in texts_of(error.fields).items()]
         if status == 401:  # RFC 9110, section 15.5.2, requires a challenge
-            headers["www-authenticate"] = "Bearer"
+            headers["www-authenticate"] = CHALLENGES.get(str(error), "Bearer")
         if error.retry_after is not None:
             headers["retry-after"] = str(error.retry_after)
     elif isinstance(error, ValidationException):
-        refusal, status = InvalidInput(), InvalidInput.status
-        errors = _field_errors(error)
+        refusal, status = InvalidInput(), InvalidInput.status  # what `seatweb.api.validation` did not notice
     elif isinstance(error, HTTPException) and error.status_code < 500:
         status = error.status_code
         refusal = REFUSALS.get(status, MalformedRequest)()
@@ -120,17 +132,3 @@ def problem(status: int, code: str, detail: str, request_id: str, errors: list[F
             errors=errors or msgspec.UNSET,
         )
     )
-
-
-def _field_errors(error: ValidationException) -> list[FieldError]:
-    """Return Litestar's validation errors, by field."""
-    found: list[FieldError] = []
-    extra = error.extra if isinstance(error.extra, list) else []
-    for detail in extra:
-        message = str(detail.get("message", "")) if isinstance(detail, dict) else str(detail)
-        key = str(detail.get("key", "")) if isinstance(detail, dict) else ""
-        match = FIELD_IN_MESSAGE.search(message)
-        name = next((group for group in match.groups() if group), "") if match else ""
-        text = message.partition(" - at ")[0] or text_of(Message("field.unusable"))
-        found.append(FieldError(field=name or (key if key != "data" else "body"), message=text))
-    return found or [FieldError(field="body", message=error.detail)]

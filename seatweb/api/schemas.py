@@ -10,43 +10,59 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from seatweb.accounts.model import User
 from seatweb.booking.model import Booking, SeatView, SectionView, Status
 
-SeatId = Annotated[int, Meta(description="The seat's `id`, as `GET /seats` gives it.", examples=[1])]
+SeatId = Annotated[int, Meta(description="The seat's `id`, from `GET /seats`.", examples=[1])]
 Day = Annotated[date, Meta(description="A day in the site's time zone.", examples=["2026-11-23"])]
-SectionName = Annotated[str, Meta(description="The name of the section.", examples=["A"])]
-SeatNumber = Annotated[str, Meta(description="The number on the seat, within its section.", examples=["07"])]
-Moment = Annotated[datetime, Meta(description="When, in UTC.", examples=["2026-11-20T08:15:04.105721Z"])]
-UserId = Annotated[int, Meta(description="The user.", examples=[7])]
+SectionName = Annotated[str, Meta(description="The section's name.", examples=["A"])]
+SeatNumber = Annotated[str, Meta(description="The number on the seat, unique within its section.", examples=["07"])]
+Moment = Annotated[datetime, Meta(description="A time in UTC.", examples=["2026-11-20T08:15:04.105721Z"])]
+UserId = Annotated[int, Meta(description="The user's id.", examples=[7])]
 
 
 class Credentials(Struct, frozen=True, forbid_unknown_fields=True):
     """A username and a password."""
 
-    username: Annotated[str, Meta(description="3 to 50 characters; case does not count.", examples=["john"])]
-    password: Annotated[str, Meta(description="1 to 128 characters, 8 or more in service.", examples=["secret"])]
+    username: Annotated[
+        str, Meta(description="Up to 50 characters. Capital and small letters count as the same.", examples=["john"])
+    ]
+    password: Annotated[
+        str, Meta(description="8 to 128 characters; a try-out site accepts shorter ones.", examples=["secret"])
+    ]
 
 
 class SignInCredentials(Credentials, frozen=True, forbid_unknown_fields=True):
-    """A username, a password and, if the account has a second factor, a code from it."""
+    """A username, a password and, if the account uses two-step sign-in, a code."""
 
     code: Annotated[
         str | None,
-        Meta(description="A code of the authenticator app, or a recovery code.", examples=["492039"]),
+        Meta(description="A code from the authenticator app, or a recovery code.", examples=["492039"]),
     ] = None
 
 
 class Token(Struct, frozen=True):
     """The token that signing in returns; clients send it as `Authorization: Bearer …`."""
 
-    access_token: Annotated[str, Meta(description="The token, a JWT; nothing needs to be read from it.")]
-    token_type: Annotated[Literal["bearer"], Meta(description="How it is sent.")]
-    expires_in: Annotated[int, Meta(description="Seconds until it ends by itself.")]
+    access_token: Annotated[str, Meta(description="The token. Treat it as opaque: its format may change.")]
+    token_type: Annotated[Literal["bearer"], Meta(description="How to send it: `Authorization: Bearer …`.")]
+    expires_in: Annotated[int, Meta(description="How many seconds the token works at most.")]
+    idle_expires_in: Annotated[int, Meta(description="After how many seconds without being used it ends earlier.")]
+
+
+class SiteOut(Struct, frozen=True):
+    """The site, and the days that can be booked."""
+
+    name: Annotated[str, Meta(description="The site's name.", examples=["Seatweb"])]
+    time_zone: Annotated[str, Meta(description="The site's time zone (IANA).", examples=["Europe/Berlin"])]
+    today: Annotated[date, Meta(description="Today at the site: the first day that can be booked.")]
+    last_day: Annotated[date, Meta(description="The last day that can be booked, 90 days ahead.")]
 
 
 class UserOut(Struct, frozen=True):
     """The signed-in user."""
 
     id: UserId
-    username: Annotated[str, Meta(description="As it was written when registering.", examples=["john"])]
+    username: Annotated[
+        str, Meta(description="The username, as the user wrote it when they registered.", examples=["john"])
+    ]
     created_at: Moment
 
     @classmethod
@@ -59,7 +75,7 @@ class SectionOut(Struct, frozen=True):
     """A section on a day."""
 
     section: SectionName
-    seats: Annotated[int, Meta(description="How many seats it has.")]
+    seats: Annotated[int, Meta(description="How many seats the section has.")]
     available: Annotated[int, Meta(description="How many of them you can book.")]
 
     @classmethod
@@ -75,7 +91,7 @@ class SeatOut(Struct, frozen=True):
     section: SectionName
     seat_number: SeatNumber
     is_available: Annotated[
-        bool, Meta(description="Whether you can book it: neither taken nor closed, nor being chosen by someone else.")
+        bool, Meta(description="Whether you can book it: it is neither taken, nor closed, nor held by someone else.")
     ]
 
     @classmethod
@@ -95,12 +111,14 @@ class SeatDetails(Struct, frozen=True):
 class BookingOut(Struct, frozen=True):
     """A booking."""
 
-    id: Annotated[int, Meta(description="The booking; it stays the same when it is moved.", examples=[4211])]
+    id: Annotated[
+        int, Meta(description="The booking's id. It stays the same when the booking is moved.", examples=[4211])
+    ]
     seat_id: SeatId
     user_id: UserId
     booking_date: Day
     created_at: Moment
-    status: Annotated[Literal["confirmed", "cancelled"], Meta(description="Whether the seat is the user's.")]
+    status: Annotated[Literal["confirmed", "cancelled"], Meta(description="`cancelled` once it has been cancelled.")]
     seat_details: Annotated[SeatDetails, Meta(description="Where the seat is.")]
 
     @classmethod
@@ -121,11 +139,15 @@ class NewBooking(Struct, frozen=True, forbid_unknown_fields=True):
     """The seat to book, or `any` to let the database choose one."""
 
     seat_id: SeatId | UnsetType = UNSET
-    any: Annotated[bool, Meta(description="Book any free seat instead of `seat_id`.")] = False
-    section: Annotated[str | None, Meta(description="With `any`: the section to look in.", examples=["A"])] = None
-    booking_date: Annotated[date | None, Meta(description="The day; today if left out.", examples=["2026-11-23"])] = (
-        None
-    )
+    any: Annotated[bool, Meta(description="`true` to book any free seat, instead of `seat_id`.")] = False
+    section: Annotated[
+        str | None,
+        Meta(description="With `any`: only a seat in this section. Any section, if left out.", examples=["A"]),
+    ] = None
+    booking_date: Annotated[
+        date | None,
+        Meta(description="The day, from today to 90 days ahead. Today, if left out.", examples=["2026-11-23"]),
+    ] = None
 
 
 class Move(Struct, frozen=True, forbid_unknown_fields=True):
@@ -137,24 +159,40 @@ class Move(Struct, frozen=True, forbid_unknown_fields=True):
 class Cancelled(Struct, frozen=True):
     """The response to a cancellation."""
 
-    message: Annotated[str, Meta(description="For people.", examples=["Booking cancelled successfully"])]
-    booking: Annotated[BookingOut, Meta(description="The booking as it now is.")]
+    message: Annotated[str, Meta(description="A text for people.", examples=["Booking cancelled successfully"])]
+    booking: Annotated[BookingOut, Meta(description="The booking, as it is now.")]
 
 
 class FieldError(Struct, frozen=True):
     """What is wrong with one field."""
 
-    field: Annotated[str, Meta(description="The field or parameter; `body` for the whole.", examples=["booking_date"])]
+    field: Annotated[
+        str,
+        Meta(
+            description="The name of the field or parameter; `body` if it is the whole body.", examples=["booking_date"]
+        ),
+    ]
     message: Annotated[str, Meta(description="What is wrong with it.")]
 
 
 class Problem(Struct, frozen=True, omit_defaults=True):
     """Why a request was refused (RFC 9457); `code` is stable, `title` and `detail` are for people."""
 
-    type: Annotated[str, Meta(description="Where the problem is explained.", examples=["/docs#seat_taken"])]
-    title: Annotated[str, Meta(description="What the status is called.", examples=["Conflict"])]
-    status: Annotated[int, Meta(description="The status of the answer.", examples=[409])]
-    detail: Annotated[str, Meta(description="What went wrong this time, for people; the words may change.")]
-    code: Annotated[str, Meta(description="What went wrong, for programs; it never changes.", examples=["seat_taken"])]
-    request_id: Annotated[str, Meta(description="The name of this request in the site's log.")]
-    errors: Annotated[list[FieldError] | UnsetType, Meta(description="With `invalid_input`: each wrong field.")] = UNSET
+    type: Annotated[
+        str,
+        Meta(description="Where the problem is explained, relative to the site's URL.", examples=["/docs#seat_taken"]),
+    ]
+    title: Annotated[str, Meta(description="The name of the status.", examples=["Conflict"])]
+    status: Annotated[int, Meta(description="The status of the response.", examples=[409])]
+    detail: Annotated[str, Meta(description="What went wrong, in words for people. They may change.")]
+    code: Annotated[
+        str,
+        Meta(
+            description="What went wrong, for programs. A code never changes its meaning; there may be new ones.",
+            examples=["seat_taken"],
+        ),
+    ]
+    request_id: Annotated[str, Meta(description="Identifies this request in the site's log.")]
+    errors: Annotated[
+        list[FieldError] | UnsetType, Meta(description="With `invalid_input`: what is wrong with each field.")
+    ] = UNSET

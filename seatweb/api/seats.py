@@ -24,12 +24,12 @@ from seatweb.booking.window import BookingWindow
 
 T = TypeVar("T")
 
-BookingDate = Annotated[date | None, QueryParameter(description="The day; today if left out.")]
-SectionName = Annotated[str | None, QueryParameter(description="One section only.")]
+BookingDate = Annotated[date | None, QueryParameter(description="The day. Today, if left out.")]
+SectionName = Annotated[str | None, QueryParameter(description="Only the seats of this section.")]
 Status = Annotated[
-    Literal["free", "all"], QueryParameter(description="`free`: only seats that can be booked; `all`: every seat.")
+    Literal["free", "all"], QueryParameter(description="`free` for the seats that you can book, `all` for every seat.")
 ]
-NOT_MODIFIED = {304: ResponseSpec(None, description="Nothing changed since the ETag in If-None-Match.")}
+NOT_MODIFIED = {304: ResponseSpec(None, description="Nothing has changed since the ETag in If-None-Match.")}
 
 
 class SeatController(Controller):
@@ -37,7 +37,7 @@ class SeatController(Controller):
 
     tags = ["Seats"]  # noqa: RUF012
 
-    @get("/seats", operation_id="list_seats", responses=NOT_MODIFIED | REFUSED)
+    @get("/seats", operation_id="listSeats", responses=NOT_MODIFIED | REFUSED)
     async def seats(
         self,
         request: ApiRequest,
@@ -57,7 +57,7 @@ class SeatController(Controller):
         seats = [seat for seat in all_seats if status == "all" or seat.is_available]
         return _unless_unchanged(request, seats, view, shown, user)
 
-    @get("/sections", operation_id="list_sections", responses=NOT_MODIFIED | REFUSED)
+    @get("/sections", operation_id="listSections", responses=NOT_MODIFIED | REFUSED)
     async def sections(
         self,
         request: ApiRequest,

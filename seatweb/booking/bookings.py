@@ -134,26 +134,37 @@ class Bookings:
                 nothing was changed.
             Overloaded: it is unknown whether the booking was moved; the user's list of bookings shows it.
         """
+        day = await self.day_to_move(user, booking_id, seat_id)
+        holds = await self.admit(user, day)
+        async with self.changing(user, day):
+            return await self._database.transaction(self.move_in, user, booking_id, seat_id, session_id, holds)
+
+    async def move_in(
+        self, sql: Statements, user: User, booking_id: int, seat_id: int, session_id: UUID | None, holds: HoldsBySeat
+    ) -> Booking:
+        """Do the same as `move`, under the conditions of `book_in`; the caller has called `day_to_move`, too."""
+        booking = await queries.lock_booking(sql, booking_id, user.id)
+        if booking is None:
+            raise BookingNotFound
+        self._window.check(booking.day)
+        if booking.seat_id != seat_id:
+            target = await get_open_seat(sql, seat_id)
+            _check_hold(holds, seat_id, user)
+            source = await get_seat(sql, booking.seat_id)
+            await queries.bump_generations(sql, [source.section_id, target.section_id], booking.day)
+            await queries.move_booking(sql, booking, seat_id, session_id)
+        return await get_booking(sql, booking_id, user.id)
+
+    async def day_to_move(self, user: User, booking_id: int, seat_id: int) -> date:
+        """Return the day of the booking that is to be moved.
+
+        Raises:
+            BookingNotFound: the user has no such booking.
+            SeatNotFound: no seat can have this id.
+        """
         if not is_id(seat_id):
             raise SeatNotFound
-        day = await self._day_of(user, booking_id)
-        holds = await self.admit(user, day)
-
-        async def work(sql: Statements) -> Booking:
-            booking = await queries.lock_booking(sql, booking_id, user.id)
-            if booking is None:
-                raise BookingNotFound
-            self._window.check(booking.day)
-            if booking.seat_id != seat_id:
-                target = await get_open_seat(sql, seat_id)
-                _check_hold(holds, seat_id, user)
-                source = await get_seat(sql, booking.seat_id)
-                await queries.bump_generations(sql, [source.section_id, target.section_id], booking.day)
-                await queries.move_booking(sql, booking, seat_id, session_id)
-            return await get_booking(sql, booking_id, user.id)
-
-        async with self.changing(user, day):
-            return await self._database.transaction(work)
+        return await self._day_of(user, booking_id)
 
     async def move_of_day(self, user: User, day: date, seat_id: int, session_id: UUID | None = None) -> Booking:
         """Do the same as `move` for the user's booking on the day."""

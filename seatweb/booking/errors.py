@@ -6,14 +6,14 @@ from seatweb.errors import Constraints, NotSignedIn, SeatwebError
 
 
 class SeatTaken(SeatwebError):
-    """Someone else has this seat on this day."""
+    """Someone else has booked this seat for this day."""
 
     code = "seat_taken"
     status = 409
 
 
 class SeatHeld(SeatwebError):
-    """Someone else is choosing this seat; it is theirs for `seconds` more, unless they let it go."""
+    """Someone else is choosing this seat on the map, and holds it for the seconds in `Retry-After` at most."""
 
     code = "seat_held"
     status = 409
@@ -23,21 +23,21 @@ class SeatHeld(SeatwebError):
 
 
 class DayAlreadyBooked(SeatwebError):
-    """The user has another seat on this day."""
+    """The user already has a seat on this day."""
 
     code = "day_already_booked"
     status = 409
 
 
 class SeatClosed(SeatwebError):
-    """The seat cannot be booked by anyone."""
+    """The seat is closed: nobody can book it."""
 
     code = "seat_closed"
     status = 409
 
 
 class NoFreeSeat(SeatwebError):
-    """Every seat asked for is taken or closed."""
+    """Every seat of the section, or of the site, is taken, held or closed."""
 
     code = "no_free_seat"
     status = 409
@@ -58,35 +58,35 @@ class SectionNotFound(SeatwebError):
 
 
 class BookingNotFound(SeatwebError):
-    """The user has no such confirmed booking; another's looks the same."""
+    """The user has no confirmed booking with this id. Other users' bookings are not found either."""
 
     code = "booking_not_found"
     status = 404
 
 
 class OutsideBookingWindow(SeatwebError):
-    """The day is past, or too far ahead."""
+    """The day is in the past, or too far ahead."""
 
     code = "outside_booking_window"
     status = 422
 
 
 class IdempotencyKeyReused(SeatwebError):
-    """The key was sent before with another request."""
+    """The user has sent this `Idempotency-Key` before, with a different request."""
 
     code = "idempotency_key_reused"
     status = 422
 
 
 class RequestInProgress(SeatwebError):
-    """A request with the same key is being answered now."""
+    """A request with the same `Idempotency-Key` is still running."""
 
     code = "request_in_progress"
     status = 409
 
 
 class TooManyStreams(SeatwebError):
-    """This user, or everyone together, watches the live map in as many places as this process can serve."""
+    """The user has the live map open in too many places, or too many people do."""
 
     code = "too_many_streams"
     status = 429

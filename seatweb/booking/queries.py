@@ -36,7 +36,7 @@ class SeatInSection(Struct, frozen=True):
 
 
 class StoredAnswer(Struct, frozen=True):
-    """The first answer to a request with an idempotency key; `fingerprint` identifies the request."""
+    """The answer to a request that did something with an idempotency key; `fingerprint` says what it asked for."""
 
     fingerprint: str
     status: int
@@ -203,13 +203,13 @@ async def try_idempotency_lock(sql: Statements, user_id: int, key: str) -> bool:
 
 
 async def find_answer(sql: Statements, user_id: int, key: str) -> StoredAnswer | None:
-    """Return the stored first answer to a request with this key."""
+    """Return the stored answer to the request that did something with this key."""
     row = await sql.one("find_answer", user_id=user_id, key=key)
     return row and StoredAnswer(**row)
 
 
 async def store_answer(sql: Statements, user_id: int, key: str, answer: StoredAnswer) -> None:
-    """Store the first answer."""
+    """Store the answer of the request that did something."""
     await sql.one(
         "store_answer",
         user_id=user_id,

@@ -89,6 +89,16 @@ class Tokens:
         self._verified[token, audience] = known = (claims, float(found["exp"]))
         return known
 
+    def has_expired(self, token: str, audience: str) -> bool:
+        """Return whether the token was once valid for this audience; False for one that we did not sign."""
+        try:
+            self._verify(token, audience, ["sub", "sid", "iat", "exp"])
+        except jwt.ExpiredSignatureError:
+            return True
+        except (jwt.InvalidTokenError, LookupError, ValueError, TypeError, AttributeError):
+            pass
+        return False
+
     def sign_step(self, audience: str, content: dict[str, str], seconds: int) -> str:
         """Return a token with the state of a flow; it lasts `seconds`."""
         return self._sign({"iss": ISSUER, "aud": audience, "exp": int(time.time()) + seconds, **content})

@@ -173,9 +173,9 @@ class Database:
                 with self._errors.translated():
                     async with self._connection() as connection:
                         if not explicit:
-                            return await work(Statements(connection, self._errors, self._each))
+                            return await work(Statements(connection, self._each))
                         async with self._transaction(connection):
-                            return await work(Statements(connection, self._errors))
+                            return await work(Statements(connection))
             except TryAgain:
                 if attempt < ATTEMPTS:
                     await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - jitter, not a secret

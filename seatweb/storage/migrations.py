@@ -15,7 +15,6 @@ from pogo_core.util.sql import get_applied_migrations
 
 from seatweb.server_urls import DatabaseUrl
 from seatweb.storage import resources
-from seatweb.storage.driver_errors import DriverErrors
 from seatweb.storage.statements import Statements
 
 OLDEST_SERVER: Final = 15
@@ -67,7 +66,7 @@ async def migrate(url: str, upkeep: Callable[[Statements], Awaitable[None]]) -> 
             await connection.execute((resources.folder("sql") / "seeds" / "first_run.sql").read_text())
         with suppress(_Locked):
             async with _lock(url, UPKEEP_LOCK, wait=False):
-                await upkeep(Statements(connection, DriverErrors({})))
+                await upkeep(Statements(connection))
     except TimeoutError:
         raise DatabaseUnusable("the migrations did not finish in time; is another process migrating?") from None
     except DatabaseUnusable:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,6 @@ from seatweb.storage import resources
 
 if TYPE_CHECKING:
     import asyncpg
-
-    from seatweb.storage.driver_errors import DriverErrors
 
 
 @cache
@@ -31,12 +29,10 @@ class Statements:
     def __init__(
         self,
         connection: asyncpg.Connection[Any] | asyncpg.pool.PoolConnectionProxy[Any],
-        errors: DriverErrors,
         each: Callable[[Any], AbstractAsyncContextManager[None]] | None = None,
     ) -> None:
         """Enter `each` with the connection around every statement."""
         self._connection = connection
-        self._errors = errors
         self._each = each
         self._statements = load_statements()
 
@@ -53,14 +49,3 @@ class Statements:
             async with self._each(self._connection):
                 return await getattr(self._statements, name)(self._connection, **parameters)
         return await getattr(self._statements, name)(self._connection, **parameters)
-
-    @asynccontextmanager
-    async def savepoint(self) -> AsyncIterator[None]:
-        """Roll back only the statements inside if one of them fails.
-
-        Raises:
-            SeatwebError: a constraint was violated.
-        """
-        with self._errors.translated():
-            async with self._connection.transaction():
-                yield

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 import shlex
+from datetime import date
 from typing import Any, Final
+from uuid import uuid4
 
 from litestar import get
 from litestar.di import NamedDependency
 from litestar.response import Response
 from msgspec import Struct
 
-from seatweb.settings import Settings
+from seatweb.booking.window import BookingWindow
+from seatweb.settings import Limit, Settings
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import FOR_EVERYONE, PageRequest
 
 LONGEST_LINE: Final = 58  # characters; longer commands are split into several lines
+MOST_LISTED: Final = 6  # values of an enumeration; longer ones, such as the codes of errors, are explained elsewhere
+VARIABLES: Final = {"booking_id": "$BOOKING"}
+"""The shell variable with the value of a path parameter; one of the commands before sets it."""
 
 
 class Field(Struct, frozen=True):
@@ -36,6 +42,15 @@ class Sample(Struct, frozen=True):
 
     words: str
     text: str
+
+
+class LimitRow(Struct, frozen=True):
+    """How often something may be done."""
+
+    what: str
+    whose: str
+    """Who is counted: each user, or each IP address."""
+    limit: str
 
 
 class KnownProblem(Struct, frozen=True):
@@ -73,7 +88,8 @@ class Operation(Struct, frozen=True):
     description: str
     public: bool
     parameters: list[Field]
-    body: list[Field]
+    bodies: list[tuple[str, list[Field]]]
+    """The fields of each kind of body, under a caption."""
     requests: list[Sample]
     """curl commands."""
     answers: list[Answer]
@@ -94,6 +110,9 @@ class DocumentationPage(Struct, frozen=True):
 
     version: str
     description: str
+    today: date
+    time_zone: str
+    """The site's, in which it is that day."""
     bearer: str
     """How to sign in."""
     sign_in: list[Sample]
@@ -101,6 +120,7 @@ class DocumentationPage(Struct, frozen=True):
     problem_fields: list[Field]
     problem_samples: list[Sample]
     problems: list[KnownProblem]
+    limits: list[LimitRow]
 
 
 @get("/docs", opt=FOR_EVERYONE)
@@ -108,15 +128,17 @@ async def documentation(
     request: PageRequest,
     renderer: NamedDependency[Renderer],
     settings: NamedDependency[Settings],
+    window: NamedDependency[BookingWindow],
     api_document: NamedDependency[dict[str, Any]],
 ) -> Response[str]:
     """Show the documentation of the API."""
     host = "localhost" if settings.host in {"127.0.0.1", "0.0.0.0", "::"} else settings.host  # noqa: S104 - compared only
     site = settings.public_url or f"http://{host}:{settings.port}"
-    return renderer.page(request, "api_docs.html", documentation_page(api_document, site.rstrip("/")))
+    page = documentation_page(api_document, site.rstrip("/"), settings, window.today())
+    return renderer.page(request, "api_docs.html", page)
 
 
-def documentation_page(document: dict[str, Any], site: str) -> DocumentationPage:
+def documentation_page(document: dict[str, Any], site: str, settings: Settings, today: date) -> DocumentationPage:
     """Return the page for an OpenAPI document; `site` is the base URL in the commands."""
     reader = _Reader(document, site)
     operations = [
@@ -129,8 +151,14 @@ def documentation_page(document: dict[str, Any], site: str) -> DocumentationPage
     return DocumentationPage(
         version=document["info"]["version"],
         description=document["info"]["description"],
+        today=today,
+        time_zone=settings.time_zone,
         bearer=document["components"]["securitySchemes"]["bearer"]["description"],
-        sign_in=[Sample("Get a token", samples["login"]), Sample("Send it", samples["me"])],
+        sign_in=[
+            Sample("Create an account, once", samples["login"].replace("/auth/login", "/auth/register")),
+            Sample("Get a token, and keep it", _keep("TOKEN", samples["login"], '.*"access_token":"([^"]+)".*')),
+            Sample("Send it", samples["getMe"]),
+        ],
         groups=[
             Group(tag["name"], tag["description"], [operation for name, operation in operations if name == tag["name"]])
             for tag in document["tags"]
@@ -138,10 +166,24 @@ def documentation_page(document: dict[str, Any], site: str) -> DocumentationPage
         problem_fields=reader.fields(problem),
         problem_samples=[
             Sample("A seat that is taken", reader.problem_sample("seat_taken")),
-            Sample("A day that is none", reader.problem_sample("invalid_input")),
+            Sample("A date that is not valid", reader.problem_sample("invalid_input")),
         ],
         problems=list(reader.problems.values()),
+        limits=[
+            LimitRow("Registrations", "IP address", _limit(settings.limit_registrations)),
+            LimitRow("Failed sign-ins", "username", _limit(settings.limit_failures_per_account)),
+            LimitRow("Failed sign-ins", "IP address", _limit(settings.limit_failures_per_address)),
+            LimitRow("Bookings and moves", "user", _limit(settings.limit_bookings)),
+            LimitRow("Requests", "user", _limit(settings.limit_requests)),
+        ],
     )
+
+
+def _limit(limit: Limit | None) -> str:
+    if limit is None:
+        return "no limit"
+    count, _, unit = str(limit).partition("/")
+    return f"{count} in any {unit}"
 
 
 class _Reader:
@@ -155,7 +197,21 @@ class _Reader:
     def operation(self, method: str, path: str, operation: dict[str, Any]) -> Operation:
         """Return all that the page shows about an operation."""
         body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
-        answers = [self._answer(int(status), answer) for status, answer in operation["responses"].items()]
+        schema = body.get("schema", {})
+        bodies = [
+            (choice["description"].removesuffix("."), self.fields(choice))
+            for choice in map(self._resolve, schema.get("oneOf", []))
+        ]
+        answers = [
+            self._answer(int(status), self._resolve(answer)) for status, answer in operation["responses"].items()
+        ]
+        commands = self._commands(method, path, operation, body.get("examples"))
+        if "{booking_id}" in path and method == "PATCH":
+            listed = self._commands("GET", path.partition("/{")[0], {"security": operation["security"]}, None)[0].text
+            commands = [
+                Sample("Keep the id of a booking", _keep("BOOKING", listed, r'^\[\{"id":([0-9]+).*')),
+                *commands,
+            ]
         return Operation(
             id=operation["operationId"],
             method=method,
@@ -167,8 +223,8 @@ class _Reader:
                 self._field(parameter["name"], parameter, required=parameter["required"])
                 for parameter in _parameters(operation)
             ],
-            body=self.fields(body.get("schema", {})),
-            requests=self._commands(method, path, operation, body.get("examples")),
+            bodies=bodies or ([("The body", self.fields(schema))] if schema else []),
+            requests=commands,
             answers=[answer for answer in answers if not answer.problems],
             refusals=[answer for answer in answers if answer.problems],
         )
@@ -191,7 +247,7 @@ class _Reader:
         """Return the document's example of a problem; empty if it has none."""
         for methods in self._document["paths"].values():
             for operation in methods.values():
-                for answer in operation["responses"].values():
+                for answer in map(self._resolve, operation["responses"].values()):
                     examples = answer.get("content", {}).get("application/problem+json", {}).get("examples", {})
                     if code in examples:
                         return _pretty(examples[code]["value"])
@@ -232,7 +288,7 @@ class _Reader:
         schema = self._resolve(schema)
         if "const" in schema:
             return _value(schema["const"])
-        if "enum" in schema:
+        if 1 <= len(schema.get("enum", [])) <= MOST_LISTED:
             return " | ".join(_value(value) for value in schema["enum"])
         if schema.get("type") == "array":
             return f"list of {self._type(schema['items'])}s"
@@ -258,27 +314,35 @@ class _Reader:
     def _commands(
         self, method: str, path: str, operation: dict[str, Any], examples: dict[str, Any] | None
     ) -> list[Sample]:
-        for parameter in _parameters(operation):
-            path = path.replace(f"{{{parameter['name']}}}", str(parameter.get("example", "")))
+        address = shlex.quote(self._site + path)
+        for name, variable in VARIABLES.items():
+            if f"{{{name}}}" in path:
+                address = f'"{self._site}{path}"'.replace(f"{{{name}}}", variable)
         query = {
             parameter["name"]: parameter["example"]
             for parameter in _parameters(operation)
             if parameter["in"] == "query" and "example" in parameter
         }
         head = ["curl"] + (["-G"] if query else [] if method == "GET" else ["-X", method])
-        first = " ".join([*head, shlex.quote(self._site + path)])
+        first = " ".join([*head, address])
         headers = [] if not operation.get("security") else ['-H "Authorization: Bearer $TOKEN"']
-        headers += [
-            f'-H "{parameter["name"]}: {parameter["example"]}"'
-            for parameter in _parameters(operation)
-            if parameter["in"] == "header" and "example" in parameter
-        ]
         if not examples:
             values = [f"-d {shlex.quote(f'{name}={value}')}" for name, value in query.items()]
             return [Sample("Request", _lines([first, *headers, *values]))]
-        headers.append('-H "Content-Type: application/json"')
+        keyed = any(parameter["name"] == "Idempotency-Key" for parameter in _parameters(operation))
         return [
-            Sample(example["summary"], _lines([first, *headers, f"-d {shlex.quote(json.dumps(example['value']))}"]))
+            Sample(
+                example["summary"],
+                _lines(
+                    [
+                        first,
+                        *headers,
+                        *([f'-H "Idempotency-Key: {uuid4()}"'] if keyed else []),  # another one for each request
+                        '-H "Content-Type: application/json"',
+                        f"-d {shlex.quote(json.dumps(example['value']))}",
+                    ]
+                ),
+            )
             for example in examples.values()
         ]
 
@@ -286,6 +350,11 @@ class _Reader:
 def _parameters(operation: dict[str, Any]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = operation.get("parameters", [])
     return found
+
+
+def _keep(variable: str, command: str, pattern: str) -> str:
+    """Return a command that keeps a part of the response in a shell variable."""
+    return f"{variable}=$({command.replace('curl', 'curl -s', 1)} \\\n  | sed -E 's/{pattern}/\\1/')"
 
 
 def _lines(parts: list[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import date
 from typing import Final, TypeAlias
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from litestar import Request
 from litestar.datastructures import State
@@ -18,6 +18,7 @@ from seatweb.booking.errors import BookingNotFound, SeatNotFound
 from seatweb.errors import Forbidden, InvalidInput, NotSignedIn, SeatwebError
 from seatweb.http.cookies import Cookies, set_cookie
 from seatweb.http.csrf import CSRF_FIELD, Csrf
+from seatweb.http.forms import FORM, parse_form
 from seatweb.http.identity import Identities
 from seatweb.http.tokens import CONFIRMED_AUDIENCE, Claims
 from seatweb.storage.ids import parse_id
@@ -28,9 +29,6 @@ FOR_EVERYONE: Final = {"for_everyone": True}
 """The `opt` of a route that is open to visitors; all other pages are for signed-in users."""
 VISITOR_FORMS: Final = ("/login", "/register")
 ENROLLING_PATHS: Final = ("/account/second-factor", "/logout")
-FORM: Final = "application/x-www-form-urlencoded"
-BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")  # browsers never send one, and Python parses them slowly
-MOST_FIELDS: Final = 50  # our forms have ten at most
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
@@ -186,10 +184,7 @@ async def read_form(request: PageRequest) -> dict[str, str]:
     ):
         raise NotAForm
     try:
-        text = (await request.body()).decode()
-        if BAD_ESCAPE.search(text):
-            raise ValueError
-        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS)
+        pairs = parse_form(await request.body())
     except ValueError as error:
         raise InvalidInput(reason="unreadable_form") from error
     fields: dict[str, str] = {}

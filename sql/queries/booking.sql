@@ -261,15 +261,17 @@ order by day;
 select pg_try_advisory_xact_lock(hashtextextended(:user_id::bigint || ':' || :key::text, 0));
 
 -- name: find_answer(user_id, key)^
--- The stored first answer to a request with this key.
+-- The stored answer to the request that did something with this key. Older versions stored refusals too; skip those.
 select fingerprint, status, body
 from idempotency_keys
-where user_id = :user_id and key = :key;
+where user_id = :user_id and key = :key and status < 400;
 
 -- name: store_answer(user_id, key, fingerprint, status, body)!
--- Store the first answer, in the same transaction as what the request did.
+-- Store the answer, in the same transaction as what the request did; replace a refusal that an older version stored.
 insert into idempotency_keys (user_id, key, fingerprint, status, body)
-values (:user_id, :key, :fingerprint, :status, :body);
+values (:user_id, :key, :fingerprint, :status, :body)
+on conflict (user_id, key) do update
+set fingerprint = excluded.fingerprint, status = excluded.status, body = excluded.body, created_at = now();
 
 -- name: prune_bookings(before, rows)$
 -- Delete a batch of bookings before a day; how many were deleted.

@@ -39,8 +39,9 @@ class Program:
     async def book(self, seat_id: int, *, key: str | None = None, **more: object) -> httpx.Response:
         return await self.post("/bookings", {"seat_id": seat_id, **more}, key=key)
 
-    async def move(self, booking_id: object, seat_id: int) -> httpx.Response:
-        return await self.http.patch(f"/bookings/{booking_id}", json={"seat_id": seat_id})
+    async def move(self, booking_id: object, seat_id: int, *, key: str | None = None) -> httpx.Response:
+        headers = {"idempotency-key": key} if key else None
+        return await self.http.patch(f"/bookings/{booking_id}", json={"seat_id": seat_id}, headers=headers)
 
     async def cancel(self, booking_id: object) -> httpx.Response:
         return await self.http.delete(f"/bookings/{booking_id}")
@@ -94,6 +95,15 @@ def refused(answer: httpx.Response, status: int, code: str, *fields: str) -> dic
     for mark in ("Traceback", "asyncpg", "msgspec", "litestar", "select ", "bookings_"):
         assert mark not in answer.text
     return problem
+
+
+def responses(document: dict[str, Any], operation: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the responses of an operation of the OpenAPI document, by status, also those that operations share."""
+    shared = document["components"]["responses"]
+    return {
+        status: shared[answer["$ref"].rpartition("/")[2]] if "$ref" in answer else answer
+        for status, answer in operation["responses"].items()
+    }
 
 
 async def blocked_backend(connection: asyncpg.Connection) -> int:

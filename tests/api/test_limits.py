@@ -11,7 +11,7 @@ import pytest
 import redis
 from seatweb.settings import Backends
 
-from tests.api.conftest import refused, running_programs
+from tests.api.conftest import refused, responses, running_programs
 from tests.support import Clock, Site, together
 
 
@@ -104,7 +104,7 @@ async def test_the_openapi_document_lists_the_limits(site: Site) -> None:
         api = (await http.get("/openapi.json")).json()
     for path, methods in api["paths"].items():
         for operation in methods.values():
-            answer = operation["responses"].get("429")
+            answer = responses(api, operation).get("429")
             assert (answer is None) == path.startswith("/health"), path
             if answer:
                 assert set(answer["content"]["application/problem+json"]["examples"]) == {"too_many_attempts"}
@@ -124,8 +124,10 @@ async def test_replayed_answers_do_not_count_as_bookings(start_site: Callable[..
     """A program on a bad connection may send the same request many times."""
     site = start_site(SEATWEB_LIMIT_BOOKINGS="2/hour")
     async with running_programs(site, 1) as (ada,):
+        answers = await together(*(ada.book(7, key="one-booking") for _ in range(10)))
+        assert {answer.status_code for answer in answers} <= {201, 409}  # 409: the first is still running
         answers = [await ada.book(7, key="one-booking") for _ in range(10)]
-        assert [answer.status_code for answer in answers] == [201] * 10
-        assert [answer.headers.get("idempotency-replayed") for answer in answers] == [None] + ["true"] * 9
+        assert {answer.status_code for answer in answers} == {201}
+        assert {answer.headers["idempotency-replayed"] for answer in answers} == {"true"}
         assert (await ada.book(8, key="another")).status_code == 409  # refused (one seat per day), but it counts
         assert_too_many(await ada.book(9, key="a-third"), 3600)

@@ -42,8 +42,6 @@ class Form(NamedTuple):
     """A pattern of values that could be valid by chance."""
     reset_sql: str = ""
     """SQL to run every few requests, to reset a counter of attempts."""
-    changing_table: str = ""
-    """A table that may change."""
 
 
 def _form(status: int, sender: str = "user", /, **fields: bytes | None) -> Form:
@@ -133,6 +131,7 @@ FORMS: Final[dict[str, Form]] = {
         (Base(422, {}, {"username": b'"x"', "password": b'""'}, _each("username", "password"), "nobody"),)
     ),
     "POST /auth/login": _form(401, "nobody", username=b'"eve1"', password=b'"wrong"', code=None),
+    "POST /auth/logout": Form((Base(401, sender="nobody"),)),
     "POST /bookings": Form(
         (
             Base(
@@ -148,7 +147,6 @@ FORMS: Final[dict[str, Form]] = {
                 (frozenset({"seat_id", "booking_date"}),),
             ),
         ),
-        changing_table="idempotency_keys",  # an idempotency key stores refusals too
     ),
     "PATCH /bookings/{booking_id}": Form(
         (

@@ -17,7 +17,7 @@ from tests.support import Site
 PAGES: Final = Path(__file__).parents[2] / "seatweb/web"
 QUERY_VALUE: Final = re.compile(r"query_value\(request, \"(\w+)\"\)")
 PARTS: Final = {
-    "api": re.compile("/(auth|me|seats|sections|bookings|health|openapi)[/.]"),
+    "api": re.compile("/(auth|me|seats|sections|bookings|site|health|openapi)[/.]"),
     "map": re.compile("/days/"),
     "second factor": re.compile("/(account/second-factor|login/second|login/passkey)/"),
     "account": re.compile("/(account|login|register|logout|my)/"),

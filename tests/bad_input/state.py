@@ -95,8 +95,8 @@ async def populated(site: Site, connection: asyncpg.Connection, clock: Clock) ->
         yield found
 
 
-async def everything(connection: asyncpg.Connection, redis_url: str, except_table: str) -> dict[str, list[str]]:
-    """Return all data: every row of every table except `except_table`, and all holds."""
+async def everything(connection: asyncpg.Connection, redis_url: str) -> dict[str, list[str]]:
+    """Return all data: every row of every table, and all holds."""
     columns = await connection.fetch(
         "select table_schema, table_name, column_name from information_schema.columns"
         " join information_schema.tables using (table_schema, table_name)"
@@ -104,7 +104,7 @@ async def everything(connection: asyncpg.Connection, redis_url: str, except_tabl
     )
     tables: dict[str, list[str]] = {}
     for schema, name, column in columns:
-        if (name, column) not in TOUCHED and name != except_table:
+        if (name, column) not in TOUCHED:
             tables.setdefault(f'"{schema}"."{name}"', []).append(f'"{column}"')
     assert len(tables) > 12
     found = {}

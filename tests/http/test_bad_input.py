@@ -150,7 +150,7 @@ async def test_bad_input_is_refused_and_changes_nothing(
     async with populated(site, connection, clock) as everyone:
         for route in [route for route, _ in table(site) if part_of(route.path) == part]:
             started, form = time.perf_counter(), route.form
-            before = await everything(connection, site.backends.redis_url, form.changing_table)
+            before = await everything(connection, site.backends.redis_url)
             if not form.only_forged:
                 for base, attempt in unchanged(route, everyone, host):
                     seen, found = await asyncio.to_thread(send, site, route, [attempt])
@@ -168,7 +168,7 @@ async def test_bad_input_is_refused_and_changes_nothing(
                     problems += found
             if form.reset_sql:
                 await connection.execute(form.reset_sql)
-            after = await everything(connection, site.backends.redis_url, form.changing_table)
+            after = await everything(connection, site.backends.redis_url)
             for name in before.keys() | after.keys():
                 changed = set(before.get(name, [])) ^ set(after.get(name, []))
                 problems += [f"{route.name} changed {name}: {sorted(changed)[:5]}"] if changed else []

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import pkgutil
+import shutil
+from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from typing import Any
 
+import pytest
 import seatweb
 from bs4 import Tag
-from seatweb.api.openapi import problems
+from seatweb.api.openapi import ONLY_PAGES, problems
 from seatweb.api.operations import ADVICE, OPERATIONS
-from seatweb.api.problems import REFUSALS
 from seatweb.errors import SeatwebError
 from seatweb.web.api_docs import documentation_page
 
+from tests.api.conftest import responses
 from tests.support import Clock, Site, one, soup
 
 
@@ -73,7 +77,7 @@ async def test_every_response_is_described_and_links_to_its_problems(site: Site)
             assert article
             linked = {str(link["href"]).removeprefix("#") for link in article.select(".api-refusals a")}
             documented = set()
-            for status, answer in operation["responses"].items():
+            for status, answer in responses(document, operation).items():
                 assert answer["description"]
                 content = answer.get("content", {})
                 if "application/problem+json" in content:
@@ -94,7 +98,7 @@ async def test_the_page_shows_every_field_of_every_schema(site: Site) -> None:
 
 async def test_every_error_code_has_an_anchor(site: Site) -> None:
     document, page = await document_and_page(site)
-    codes = {error.code for error in error_classes()} | {error.code for error in REFUSALS.values()} | {"internal_error"}
+    codes = {error.code for error in error_classes()} - ONLY_PAGES
     assert codes == set(ADVICE) == set(problems())
     for code in codes:
         assert code in one(page, f"dl #{code}").get_text()
@@ -117,7 +121,7 @@ async def test_the_type_of_every_problem_links_to_an_anchor(site: Site, clock: C
         await visitor.get("/bookings?limit=many", headers=bearer),
         await visitor.http.put("/bookings", headers=bearer),
         await visitor.http.post("/auth/login", content="{", headers=json_type),
-        await visitor.http.post("/auth/login", content="a=b"),
+        await visitor.http.post("/auth/login", content="a=b", headers={"content-type": "text/plain"}),
         await visitor.http.post("/auth/login", json=john | {"password": "wrong"}),
         await visitor.http.post("/auth/register", json=john),
         await visitor.http.post("/auth/register", content=b"x" * 100_000, headers=json_type),
@@ -137,6 +141,30 @@ async def test_the_type_of_every_problem_links_to_an_anchor(site: Site, clock: C
     assert len({answer.json()["code"] for answer in refusals}) == len(refusals)
 
 
+@pytest.mark.skipif(not (shutil.which("curl") and shutil.which("bash")), reason="needs curl and bash")
+async def test_every_command_of_the_page_runs_as_it_stands(site: Site) -> None:
+    """From top to bottom, in one shell, each with a success: dates to come, keys used once, ids that exist."""
+    page = soup(await site.visitor().get("/docs"))
+    blocks = [code.get_text() for code in page.select(".api-sample pre code") if "curl " in code.get_text()]
+    assert len(blocks) > 15
+    script = "\n".join(['curl() { command curl -sS --fail-with-body "$@"; }', *blocks, "echo; echo done"])
+    script = script.replace(f"http://localhost:{site.settings.port}", site.url)
+    process = await asyncio.create_subprocess_exec(
+        *("bash", "-euo", "pipefail", "-c", script), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    output = (await process.communicate())[0].decode()
+    assert process.returncode == 0, output
+    assert output.endswith("done\n")
+
+
+async def test_the_page_says_what_the_limits_and_the_time_zone_are(start_site: Callable[..., Site]) -> None:
+    site = start_site(SEATWEB_LIMIT_BOOKINGS="7/day", SEATWEB_TIME_ZONE="Asia/Tokyo")
+    text = " ".join(one(soup(await site.visitor().get("/docs")), "main").get_text(" ").split())
+    assert "Bookings and moves for each user 7 in any day" in text
+    assert "Requests for each user no limit" in text
+    assert "This site's time zone is Asia/Tokyo . Today is 2026-11-23 there." in text
+
+
 async def test_every_link_within_the_page_has_a_target(site: Site) -> None:
     _, page = await document_and_page(site)
     for link in page.select("a[href^='#']"):
@@ -145,6 +173,6 @@ async def test_every_link_within_the_page_has_a_target(site: Site) -> None:
 
 async def test_example_commands_use_the_public_url(site: Site) -> None:
     document, _ = await document_and_page(site)
-    page = documentation_page(document, "https://seats.example.org")
+    page = documentation_page(document, "https://seats.example.org", site.settings, site.clock.today)
     commands = [request.text for group in page.groups for item in group.operations for request in item.requests]
     assert all("https://seats.example.org/" in command for command in commands)
