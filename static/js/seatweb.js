@@ -456,5 +456,5 @@
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", prepare);
   else prepare();
 
-  Object.assign(window.seatweb, { find, all, seats, panel, say, busy, look, leaveOut, signedOut });
+  window.seatweb = { ...window.seatweb, find, all, seats, panel, say, busy, look, leaveOut, signedOut };
 })();

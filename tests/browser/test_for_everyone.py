@@ -232,12 +232,21 @@ SLOW_NETWORK = {"offline": False, "latency": 150, "downloadThroughput": 40_000, 
 
 
 @pytest.mark.parametrize(
-    ("slowdown", "network"), [(1, None), (8, None), (1, SLOW_NETWORK)], ids=["fast", "slow phone", "slow network"]
+    ("slowdown", "network", "signed_in"),
+    [(1, None, False), (1, None, True), (8, None, False), (1, SLOW_NETWORK, False)],
+    ids=["fast", "signed in", "slow phone", "slow network"],
 )
 def test_the_first_page_is_small_and_does_not_shift(
-    open_browser: Callable[..., Page], site: Site, slowdown: int, network: dict[str, Any] | None
+    open_browser: Callable[..., Page],
+    sign_in: Callable[..., Any],
+    slowdown: int,
+    network: dict[str, Any] | None,
+    *,
+    signed_in: bool,
 ) -> None:
     page = open_browser(viewport=PHONE)
+    if signed_in:
+        sign_in(page)
     devtools = page.context.new_cdp_session(page)
     devtools.send("Network.enable")
     devtools.send("Emulation.setCPUThrottlingRate", {"rate": slowdown})
