@@ -43,6 +43,17 @@ SIGNED_IN_PAGES = {
 }
 
 
+def execute(site: Site, statement: str, *arguments: object) -> None:
+    """Change the database as its operator could."""
+
+    async def work() -> None:
+        connection = await asyncpg.connect(site.backends.database_url)
+        await connection.execute(statement, *arguments)
+        await connection.close()
+
+    run(work())
+
+
 @pytest.fixture
 def open_busy_site(
     site: Site, sign_in: Callable[..., Any], book: Callable[[int], str], open_browser: Callable[..., Page]
@@ -107,13 +118,8 @@ def test_axe_finds_nothing_on_pages_for_administrators(
     page = open_browser(reduced_motion="reduce")
     admin = sign_in(page)
 
-    async def make_admin() -> None:
-        connection = await asyncpg.connect(site.backends.database_url)
-        await connection.execute("update users set role = 'admin' where id = $1", admin.id)
-        await connection.execute("update users set disabled_at = now() where username like 'someone-1-%'")
-        await connection.close()
-
-    run(make_admin())
+    execute(site, "update users set role = 'admin' where id = $1", admin.id)
+    execute(site, "update users set disabled_at = now() where username like 'someone-1-%'")
     page.goto("/admin/people")
     page.get_by_role("heading", name="People").wait_for()
     assert page.get_by_text("Disabled").count() == 1
@@ -201,6 +207,25 @@ def test_no_page_scrolls_sideways(open_busy_site: Any, font: str, widths: tuple[
             page.set_viewport_size({"width": width, "height": 800})
             overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
             assert overflow <= 0, f"{name}, {width} px"
+
+
+def test_the_header_looks_the_same_on_all_pages(
+    site: Site, sign_in: Callable[..., Any], open_browser: Callable[..., Page]
+) -> None:
+    """The style sheet of one kind of page does not change what all pages share."""
+    page = open_browser()
+    execute(site, "update users set role = 'admin' where id = $1", sign_in(page).id)
+    without_figtree(page)  # which may come too late for one of them
+    others = {"people": "/admin/people", "documentation": "/docs", "not found": "/nowhere"}
+    for width in (390, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        pictures = {}
+        for name, path in (SIGNED_IN_PAGES | others).items():
+            page.goto(path)
+            # The mark of the current page is meant to differ.
+            page.evaluate("for (const link of document.querySelectorAll('.top [aria-current]')) link.ariaCurrent = null")
+            pictures[name] = page.locator("header.top").screenshot()
+        assert [name for name, picture in pictures.items() if picture != pictures["map"]] == [], f"{width} px"
 
 
 @pytest.mark.parametrize(("options", "sizes", "minimum"), [
