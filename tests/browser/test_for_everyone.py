@@ -223,7 +223,9 @@ def test_the_header_looks_the_same_on_all_pages(
         for name, path in (SIGNED_IN_PAGES | others).items():
             page.goto(path)
             # The mark of the current page is meant to differ.
-            page.evaluate("for (const link of document.querySelectorAll('.top [aria-current]')) link.ariaCurrent = null")
+            page.evaluate(
+                "for (const link of document.querySelectorAll('.top [aria-current]')) link.ariaCurrent = null"
+            )
             pictures[name] = page.locator("header.top").screenshot()
         assert [name for name, picture in pictures.items() if picture != pictures["map"]] == [], f"{width} px"
 

@@ -9,6 +9,7 @@ from typing import Final
 from jinja2 import Environment
 from markupsafe import Markup
 from msgspec import Struct
+from msgspec.structs import replace
 
 from seatweb.booking.model import DayView, SeatView, SectionView, Status
 from seatweb.storage.caching import BoundedDict
@@ -21,7 +22,7 @@ SECTIONS_KEPT: Final = 512
 
 WORDS: Final = {
     Status.FREE: "free",
-    Status.HELD: "being chosen",
+    Status.HELD: "on hold",
     Status.TAKEN: "taken",
     Status.MINE: "yours",
     Status.CLOSED: "closed",
@@ -47,8 +48,8 @@ class Sections:
         self._count = macros.count  # type: ignore[attr-defined]
         self._tally = environment.get_template("map/partials/tally.html")
         self._tallies: BoundedDict[Tally, Markup] = BoundedDict(SECTIONS_KEPT)
-        self._personal: BoundedDict[tuple[Place, bool, int | None, int, str], Markup] = BoundedDict(SECTIONS_KEPT)
-        self._kept: BoundedDict[tuple[int, date, int, bool, bool], _Pieces] = BoundedDict(SECTIONS_KEPT)
+        self._personal: BoundedDict[tuple[Place, Viewer, int, str], Markup] = BoundedDict(SECTIONS_KEPT)
+        self._kept: BoundedDict[tuple[int, date, int, bool, Viewer], _Pieces] = BoundedDict(SECTIONS_KEPT)
 
     def map(self, view: DayView, place: Place, viewer: Viewer) -> Markup:
         """Return all sections shown at the place."""
@@ -62,7 +63,7 @@ class Sections:
         if not differing:
             return pieces.whole
         user_key = viewer.user_id if viewer.user_id in view.seat_of or viewer.user_id in view.held_by else None
-        key = (place, viewer.names, user_key, section.section.id, view.tag)
+        key = (place, replace(viewer, user_id=user_key), section.section.id, view.tag)
         html = self._personal.get(key)
         if html is None:
             parts = pieces.parts.copy()
@@ -91,14 +92,14 @@ class Sections:
         return html
 
     def _pieces(self, section: SectionView, place: Place, viewer: Viewer) -> _Pieces:
-        key = (section.section.id, section.day, section.generation, place.section is not None, viewer.names)
+        everyone = replace(viewer, user_id=None)
+        key = (section.section.id, section.day, section.generation, place.section is not None, everyone)
         pieces = self._kept.get(key)
         if pieces is None:
-            pieces = self._kept[key] = self._render(section, Place(place.day, place.section), viewer)
+            pieces = self._kept[key] = self._render(section, Place(place.day, place.section), everyone)
         return pieces
 
-    def _render(self, section: SectionView, place: Place, viewer: Viewer) -> _Pieces:
-        everyone = Viewer(user_id=None, names=viewer.names)
+    def _render(self, section: SectionView, place: Place, everyone: Viewer) -> _Pieces:
         box = SectionBox(
             name=section.section.name,
             generation=section.generation,
@@ -117,7 +118,9 @@ def _joined(parts: Iterable[str]) -> Markup:
 
 
 def _seat_box(view: SeatView, status: Status, place: Place, viewer: Viewer) -> SeatBox:
-    seat = view.seat
+    seat, sitter = view.seat, view.sitter
+    over = viewer.past and status is Status.FREE
+    name = sitter.username if sitter and viewer.names and status is Status.TAKEN else None
     return SeatBox(
         id=seat.id,
         label=seat.label,
@@ -126,7 +129,8 @@ def _seat_box(view: SeatView, status: Status, place: Place, viewer: Viewer) -> S
         column=seat.column,
         status=status,
         href=place.href(seat_id=seat.id),
-        initials=view.sitter.initials if view.sitter and (viewer.names or status is Status.MINE) else None,
-        accessible_name=f"Seat {seat.label}, {WORDS[status]}",
+        initials=sitter.initials if sitter and name else None,
+        sitter=name,
+        accessible_name=f"Seat {seat.label}, {'over' if over else WORDS[status]}{f' by {name}' if name else ''}",
         chosen=seat.id == place.seat_id,
     )
