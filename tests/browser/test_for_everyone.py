@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from itertools import product
 from typing import Any
 
 import asyncpg
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.axe import DESKTOP, PHONE, axe_finds_nothing
 from tests.browser.conftest import Guard, without_figtree
@@ -177,12 +178,43 @@ def test_the_chosen_seat_has_enough_contrast_under_the_pointer(open_busy_site: A
         assert contrast >= 4.5, f"{status}, {scheme}"
 
 
+def test_a_taken_seat_shows_its_sitter_to_pointer_and_keyboard(open_busy_site: Any, book: Callable[..., str]) -> None:
+    name = book(60, "grace.hopper-")
+    for signed_in in (False, True):
+        page = open_busy_site(signed_in=signed_in, viewport=DESKTOP, color_scheme="light")
+        page.goto(DAY)
+        tip = page.locator(".tip")
+        taken, free = page.locator("#seat-60"), page.locator("#seat-57")
+        taken.hover()
+        if not signed_in:
+            free.hover()
+            expect(tip).to_have_count(0)
+            continue
+        expect(tip).to_have_text(name)
+        tip.hover()  # is still there while the pointer is on it
+        expect(tip).to_have_text(name)
+        page.keyboard.press("Escape")
+        expect(tip).to_have_count(0)
+        free.hover()
+        taken.hover()
+        expect(tip).to_have_text(name)
+        free.hover()
+        expect(tip).to_have_count(0)
+
+        page.locator("#seat-59").focus()
+        page.keyboard.press("ArrowRight")
+        expect(taken).to_be_focused()
+        expect(tip).to_have_text(name)
+        page.keyboard.press("ArrowLeft")
+        expect(tip).to_have_count(0)
+
+
 @pytest.mark.parametrize("width", [320, 1280])
 def test_a_long_name_stays_in_its_panel(open_busy_site: Any, book: Callable[..., str], width: int) -> None:
     book(60, "M" * 49)
     page = open_busy_site(signed_in=True, viewport={"width": width, "height": 800}, color_scheme="light")
     page.goto(f"{DAY}/seats/60")
-    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+    assert page.evaluate(OVERFLOW) <= 0
     panel = page.locator("#panel").bounding_box()
     close = page.locator(".panel-close").bounding_box()
     assert close["x"] + close["width"] <= panel["x"] + panel["width"] + 12 <= width + 12
@@ -196,17 +228,56 @@ def test_axe_finds_nothing_in_a_refused_form(page: Page) -> None:
         axe_finds_nothing(page)
 
 
+OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+ENLARGED = """percent => {
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(`html { font-size: ${percent}% !important }`);
+    document.adoptedStyleSheets = [sheet];
+}"""
+BROKEN_WORDS = """() => [...document.querySelectorAll('h1, h2, .ticket-seat, .line-seat')].flatMap(heading => {
+    const texts = document.createTreeWalker(heading, NodeFilter.SHOW_TEXT), broken = [], range = document.createRange();
+    for (let text; text = texts.nextNode();) {
+        if (text.parentElement.closest('bdi, .visually-hidden')) continue;
+        for (const { 0: word, index } of text.data.matchAll(/[^\\s-]+-?/g)) {
+            range.setStart(text, index);
+            range.setEnd(text, index + word.length);
+            if (range.getClientRects().length > 1) broken.push(word);
+        }
+    }
+    return broken;
+})"""
+OVERLAPS = """groups => groups.flatMap(selectors => {
+    const boxes = selectors.flatMap(selector => [...document.querySelectorAll(selector)])
+        .map(element => [element.className || element.textContent.trim(), element.getBoundingClientRect()])
+        .filter(([, box]) => box.width > 1 && box.height > 1);
+    return boxes.flatMap(([name, a], index) => boxes.slice(index + 1)
+        .filter(([, b]) => a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1)
+        .map(([other]) => `${name} and ${other}`));
+})"""
+# A seat's name that breaks elsewhere than at its hyphen, or is wider than its place.
+CUT_OFF = """() => [...document.querySelectorAll('.ticket-seat, .line-seat, .panel-name, .seat-number, .section-name')]
+    .filter(element => element.scrollWidth > Math.max(1, element.parentElement.clientWidth)
+        || element.getClientRects().length > 2)
+    .map(element => element.className)"""
+APART = [[".brand", ".top-nav a"], [".day-name", ".steps", ".weekday"], [".panel-name", ".panel-close"]]
+
+
 @pytest.mark.parametrize(("font", "widths"), [("figtree", (320, 390, 768, 1280, 2560)), ("stand-in", (320,))])
 def test_no_page_scrolls_sideways(open_busy_site: Any, font: str, widths: tuple[int, ...]) -> None:
+    """On phones not even with text of twice the size; nor does a word break, or one thing cover another."""
     page = open_busy_site(signed_in=True, viewport=DESKTOP, color_scheme="light")
     if font == "stand-in":
         without_figtree(page)
-    for name, path in SIGNED_IN_PAGES.items():
+    sizes = [*product(widths, (100,)), *product((320, 390), (125, 150, 200))]
+    for name, path in (SIGNED_IN_PAGES | {"documentation": "/docs", "not found": "/nowhere"}).items():
         page.goto(path)
-        for width in widths:
+        for width, percent in sizes if font == "figtree" else product(widths, (100,)):
             page.set_viewport_size({"width": width, "height": 800})
-            overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-            assert overflow <= 0, f"{name}, {width} px"
+            page.evaluate(ENLARGED, percent)
+            where = f"{name}, {width} px, {percent} %"
+            assert page.evaluate(OVERFLOW) <= 0, where
+            assert page.evaluate(BROKEN_WORDS) == [], where
+            assert page.evaluate(OVERLAPS, APART) == [], where
 
 
 def test_the_header_looks_the_same_on_all_pages(
@@ -292,16 +363,93 @@ def test_the_first_page_is_small_and_does_not_shift(
     assert sum(bytes_received) <= 60_000
 
 
-def test_status_is_shown_without_colour(open_busy_site: Any) -> None:
-    """Each status has its own shape, so it can be told from the others even if all colours are the same."""
-    page = open_busy_site(signed_in=True, viewport=DESKTOP, color_scheme="light", forced_colors="active")
+def test_status_is_shown_without_colour(open_busy_site: Any, site: Site) -> None:
+    """In black and white, and without its text, each status has a shape of its own."""
+    execute(site, "update seats set closed = true where id = 3")
+    page = open_busy_site(signed_in=True, viewport=DESKTOP, color_scheme="light", reduced_motion="reduce")
+    for forced in ("active", "none"):
+        page.emulate_media(forced_colors="active" if forced == "active" else "none")
+        page.goto("/")
+        page.evaluate(
+            """() => {
+                const sheet = new CSSStyleSheet();
+                sheet.replaceSync(`a.seat { filter: grayscale(1) contrast(100) } a.seat > * { visibility: hidden }`);
+                document.adoptedStyleSheets = [sheet];
+                document.querySelector("#seat-4").dataset.status = "held";
+            }"""
+        )
+        shapes = {}
+        for seat_id, status in {1: "free", 3: "closed", 4: "held", 7: "mine", 9: "taken"}.items():
+            seat = page.locator(f"#seat-{seat_id}")
+            expect(seat).to_have_attribute("data-status", status)
+            shapes[status] = seat.screenshot()
+        for one, other in product(shapes, shapes):
+            assert one == other or shapes[one] != shapes[other], f"{one} and {other}, forced colours {forced}"
+
+
+def test_a_day_is_printed_on_one_page_with_its_year(open_busy_site: Any) -> None:
+    page = open_busy_site(signed_in=True, viewport=DESKTOP, color_scheme="dark")
+    for path in (DAY, f"{DAY}/seats/7"):
+        page.goto(path)
+        page.emulate_media(media="print")
+        for paper in ("A4", "Letter"):
+            printed = page.pdf(format=paper, margin=dict.fromkeys(("top", "right", "bottom", "left"), "12mm"))
+            assert len(re.findall(rb"/Type /Page\b", printed)) == 1, (path, paper)
+        expect(page.locator(".legend")).to_be_visible()
+        year = page.locator(".day-date").evaluate("date => getComputedStyle(date, '::after').content")
+        assert year == '" 2026"'
+
+
+def test_skip_to_the_map_leads_to_the_first_seat(page: Page) -> None:
     page.goto("/")
-    shapes = {}
-    for status in ("free", "mine", "taken"):
-        element = page.locator(f"a.seat[data-status={status}]").first
-        shapes[status] = element.inner_text().strip() + element.evaluate(
-            "e => [getComputedStyle(e).borderStyle, getComputedStyle(e, '::before').content,"
-            " getComputedStyle(e, '::after').content, getComputedStyle(e).borderWidth, e.querySelectorAll('*').length,"
-            " getComputedStyle(e).backgroundImage].join()"
-        ).replace("seat", "")
-    assert len(set(shapes.values())) == 3
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the map")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    expect(page.locator("#seat-1")).to_be_focused()
+
+
+def test_messages_cover_neither_the_header_nor_the_panel(open_busy_site: Any, guard: Guard) -> None:
+    guard.expected = ("net::ERR_INTERNET_DISCONNECTED", "htmx:error")
+    page = open_busy_site(signed_in=True, viewport=PHONE, color_scheme="light", reduced_motion="reduce")
+    sizes = ((320, 640), (390, 844), (768, 1024), (960, 700), (1280, 800))
+    for path in ("/", f"{DAY}/seats/8", f"{DAY}/seats/9"):
+        page.goto(path)
+        page.context.set_offline(True)
+        message = page.locator("#say-alert > p")
+        message.wait_for()
+        for width, height in sizes:
+            page.set_viewport_size({"width": width, "height": height})
+            page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+            apart = [["#say-alert > p", other] for other in (".brand", ".top-nav a", "#panel")]
+            assert page.evaluate(OVERLAPS, apart) == [], f"{path}, {width} px"
+            box = message.bounding_box()
+            assert box["x"] >= 0
+            assert box["y"] > 0
+            assert box["x"] + box["width"] <= width
+            assert box["y"] + box["height"] <= height
+        page.context.set_offline(False)
+
+
+def test_a_wide_section_and_long_names_leave_the_others_as_they_are(site: Site, open_busy_site: Any) -> None:
+    execute(site, "update sections set name = 'LIBRARY1' where name = 'D'")
+    execute(
+        site,
+        "update seats set number = '01' || number, grid_row = (id - 61) / 10 + 1, grid_column = (id - 61) % 10 + 1"
+        " where id between 61 and 80",
+    )
+    page = open_busy_site(signed_in=True, viewport=DESKTOP, color_scheme="light")
+    page.goto(f"{DAY}/seats/64")
+    boxes = {name: page.locator(f"#section-{name}").bounding_box() for name in ("A", "B", "C", "LIBRARY1")}
+    assert boxes["A"]["y"] == boxes["B"]["y"]
+    assert boxes["LIBRARY1"]["x"] == boxes["A"]["x"]
+    assert boxes["LIBRARY1"]["width"] > boxes["A"]["width"] * 1.5
+    page.get_by_role("button", name="Move from A-07 to LIBRARY1-0104").click()
+    page.get_by_role("link", name="Seat LIBRARY1-0104, yours").wait_for()
+    for path in (f"{DAY}/seats/64", DAY, "/my/bookings"):
+        page.goto(path)
+        for width in (320, 390, 768, 960, 1280):
+            page.set_viewport_size({"width": width, "height": 800})
+            assert page.evaluate(OVERFLOW) <= 0, (path, width)
+            assert page.evaluate(BROKEN_WORDS) == [], (path, width)
+            assert page.evaluate(CUT_OFF) == [], (path, width)
