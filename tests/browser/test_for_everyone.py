@@ -373,7 +373,10 @@ def test_status_is_shown_without_colour(open_busy_site: Any, site: Site) -> None
         page.evaluate(
             """() => {
                 const sheet = new CSSStyleSheet();
-                sheet.replaceSync(`a.seat { filter: grayscale(1) contrast(100) } a.seat > * { visibility: hidden }`);
+                sheet.replaceSync(`
+                    a.seat { filter: grayscale(1) contrast(100) }
+                    a.seat > *, a.seat::before { visibility: hidden }
+                `);
                 document.adoptedStyleSheets = [sheet];
                 document.querySelector("#seat-4").dataset.status = "held";
             }"""
