@@ -22,6 +22,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from seatweb.storage import resources
 
 TEXT_TYPES: Final = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+COMPRESSED_ALREADY: Final = r"\.(png|woff2)$"  # compressed again, they grow
 FOR_EVER: Final = "public, max-age=31536000, immutable"
 AN_HOUR: Final = "public, max-age=3600"
 
@@ -33,7 +34,7 @@ def static_router(addresses: dict[str, str]) -> Router:
         directories=[resources.folder("static")],
         middleware=[
             DefineMiddleware(KnownFiles, fingerprints=addresses),
-            DefineMiddleware(CompressionMiddleware, config=CompressionConfig("gzip", minimum_size=500)),
+            DefineMiddleware(CompressionMiddleware, config=CompressionConfig("gzip", exclude=COMPRESSED_ALREADY)),
         ],
     )
     return Router("/", route_handlers=[files, favicon])

@@ -45,6 +45,23 @@
     line.append(button);
   }
 
+  // Messages stand clear of the panel: above it, or beside it (seatweb.css).
+  const measured = new ResizeObserver(([{ target }]) => {
+    const box = target.getBoundingClientRect(); // zero while the panel is hidden
+    const below = box.width > innerWidth / 2;
+    const beside = box.width && !below;
+    root.style.setProperty("--panel-below", `${below ? innerHeight - box.top : 0}px`);
+    root.style.setProperty("--panel-beside", `${beside ? innerWidth - box.left : 0}px`);
+  });
+
+  function measure() {
+    measured.disconnect();
+    const sheet = find("#panel");
+    if (sheet) measured.observe(sheet);
+  }
+
+  document.addEventListener("htmx:after:swap", measure);
+
   const NO_ANSWER = "No answer came. Check your connection; the map may be old. Reload the page to see how things stand.";
   const WORDS = {
     401: "You are not signed in any more. Sign in and try again.",
@@ -426,6 +443,7 @@
   function prepare() {
     for (const button of all(".reveal[hidden]")) button.hidden = false;
     opened = panel()?.dataset.seatId ?? null;
+    measure();
     if (styled()) uncoverOpened();
     else addEventListener("load", uncoverOpened);
     rove();
@@ -488,5 +506,5 @@
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", prepare);
   else prepare();
 
-  Object.assign(window.seatweb, { find, all, seats, panel, say, busy, look, show, leaveOut, signedOut });
+  window.seatweb = { ...window.seatweb, find, all, seats, panel, say, busy, look, show, leaveOut, signedOut };
 })();

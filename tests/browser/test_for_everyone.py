@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from base64 import b64encode
 from collections.abc import Callable
 from itertools import product
 from typing import Any
 
 import asyncpg
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.axe import DESKTOP, PHONE, axe_finds_nothing
 from tests.browser.conftest import Guard, without_figtree
@@ -43,6 +45,17 @@ SIGNED_IN_PAGES = {
     "second factor": "/account/second-factor",
     "another day": "/days/2026-11-24/seats/8",
 }
+
+
+def execute(site: Site, statement: str, *arguments: object) -> None:
+    """Change the database as its operator could."""
+
+    async def work() -> None:
+        connection = await asyncpg.connect(site.backends.database_url)
+        await connection.execute(statement, *arguments)
+        await connection.close()
+
+    run(work())
 
 
 @pytest.fixture
@@ -109,13 +122,8 @@ def test_axe_finds_nothing_on_pages_for_administrators(
     page = open_browser(reduced_motion="reduce")
     admin = sign_in(page)
 
-    async def make_admin() -> None:
-        connection = await asyncpg.connect(site.backends.database_url)
-        await connection.execute("update users set role = 'admin' where id = $1", admin.id)
-        await connection.execute("update users set disabled_at = now() where username like 'someone-1-%'")
-        await connection.close()
-
-    run(make_admin())
+    execute(site, "update users set role = 'admin' where id = $1", admin.id)
+    execute(site, "update users set disabled_at = now() where username like 'someone-1-%'")
     page.goto("/admin/people")
     page.get_by_role("heading", name="People").wait_for()
     assert page.get_by_text("Disabled").count() == 1
@@ -173,12 +181,43 @@ def test_the_chosen_seat_has_enough_contrast_under_the_pointer(open_busy_site: A
         assert contrast >= 4.5, f"{status}, {scheme}"
 
 
+def test_a_taken_seat_shows_its_sitter_to_pointer_and_keyboard(open_busy_site: Any, book: Callable[..., str]) -> None:
+    name = book(60, "grace.hopper-")
+    for signed_in in (False, True):
+        page = open_busy_site(signed_in=signed_in, viewport=DESKTOP, color_scheme="light")
+        page.goto(DAY)
+        tip = page.locator(".tip")
+        taken, free = page.locator("#seat-60"), page.locator("#seat-57")
+        taken.hover()
+        if not signed_in:
+            free.hover()
+            expect(tip).to_have_count(0)
+            continue
+        expect(tip).to_have_text(name)
+        tip.hover()  # is still there while the pointer is on it
+        expect(tip).to_have_text(name)
+        page.keyboard.press("Escape")
+        expect(tip).to_have_count(0)
+        free.hover()
+        taken.hover()
+        expect(tip).to_have_text(name)
+        free.hover()
+        expect(tip).to_have_count(0)
+
+        page.locator("#seat-59").focus()
+        page.keyboard.press("ArrowRight")
+        expect(taken).to_be_focused()
+        expect(tip).to_have_text(name)
+        page.keyboard.press("ArrowLeft")
+        expect(tip).to_have_count(0)
+
+
 @pytest.mark.parametrize("width", [320, 1280])
 def test_a_long_name_stays_in_its_panel(open_busy_site: Any, book: Callable[..., str], width: int) -> None:
     book(60, "M" * 49)
     page = open_busy_site(signed_in=True, viewport={"width": width, "height": 800}, color_scheme="light")
     page.goto(f"{DAY}/seats/60")
-    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+    assert page.evaluate(OVERFLOW) <= 0
     panel = page.locator("#panel").bounding_box()
     close = page.locator(".panel-close").bounding_box()
     assert close["x"] + close["width"] <= panel["x"] + panel["width"] + 12 <= width + 12
@@ -192,17 +231,94 @@ def test_axe_finds_nothing_in_a_refused_form(page: Page) -> None:
         axe_finds_nothing(page)
 
 
+OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+ENLARGED = """percent => {
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(`html { font-size: ${percent}% !important }`);
+    document.adoptedStyleSheets = [sheet];
+}"""
+BROKEN_WORDS = """() => [...document.querySelectorAll('h1, h2, .ticket-seat, .line-seat')].flatMap(heading => {
+    const texts = document.createTreeWalker(heading, NodeFilter.SHOW_TEXT), broken = [], range = document.createRange();
+    for (let text; text = texts.nextNode();) {
+        if (text.parentElement.closest('bdi, .visually-hidden')) continue;
+        for (const { 0: word, index } of text.data.matchAll(/[^\\s-]+-?/g)) {
+            range.setStart(text, index);
+            range.setEnd(text, index + word.length);
+            if (range.getClientRects().length > 1) broken.push(word);
+        }
+    }
+    return broken;
+})"""
+OVERLAPS = """groups => groups.flatMap(selectors => {
+    const boxes = selectors.flatMap(selector => [...document.querySelectorAll(selector)])
+        .map(element => [element.className || element.textContent.trim(), element.getBoundingClientRect()])
+        .filter(([, box]) => box.width > 1 && box.height > 1);
+    return boxes.flatMap(([name, a], index) => boxes.slice(index + 1)
+        .filter(([, b]) => a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1)
+        .map(([other]) => `${name} and ${other}`));
+})"""
+# A seat's name that breaks elsewhere than at its hyphen, or is wider than its place.
+CUT_OFF = """() => [...document.querySelectorAll('.ticket-seat, .line-seat, .panel-name, .seat-number, .section-name')]
+    .filter(element => element.scrollWidth > Math.max(1, element.parentElement.clientWidth)
+        || element.getClientRects().length > 2)
+    .map(element => element.className)"""
+APART = [[".brand", ".top-nav a"], [".day-name", ".steps", ".weekday"], [".panel-name", ".panel-close"]]
+
+
 @pytest.mark.parametrize(("font", "widths"), [("figtree", (320, 390, 768, 1280, 2560)), ("stand-in", (320,))])
 def test_no_page_scrolls_sideways(open_busy_site: Any, font: str, widths: tuple[int, ...]) -> None:
+    """On phones not even with text of twice the size; nor does a word break, or one thing cover another."""
     page = open_busy_site(signed_in=True, viewport=DESKTOP, color_scheme="light")
     if font == "stand-in":
         without_figtree(page)
-    for name, path in SIGNED_IN_PAGES.items():
+    sizes = [*product(widths, (100,)), *product((320, 390), (125, 150, 200))]
+    for name, path in (SIGNED_IN_PAGES | {"documentation": "/docs", "not found": "/nowhere"}).items():
         page.goto(path)
-        for width in widths:
+        for width, percent in sizes if font == "figtree" else product(widths, (100,)):
             page.set_viewport_size({"width": width, "height": 800})
-            overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-            assert overflow <= 0, f"{name}, {width} px"
+            page.evaluate(ENLARGED, percent)
+            where = f"{name}, {width} px, {percent} %"
+            assert page.evaluate(OVERFLOW) <= 0, where
+            assert page.evaluate(BROKEN_WORDS) == [], where
+            assert page.evaluate(OVERLAPS, APART) == [], where
+
+
+# How many pixels of two pictures differ by more than the rounding of an edge, which varies from page to page.
+DIFFERENT_PIXELS = """async pictures => {
+    const [one, other] = await Promise.all(pictures.map(async picture => {
+        const image = await createImageBitmap(await (await fetch(`data:image/png;base64,${picture}`)).blob());
+        const context = new OffscreenCanvas(image.width, image.height).getContext('2d');
+        context.drawImage(image, 0, 0);
+        return context.getImageData(0, 0, image.width, image.height);
+    }));
+    if (one.width !== other.width || one.height !== other.height) return Infinity;
+    const differs = new Set();
+    one.data.forEach((value, n) => Math.abs(value - other.data[n]) > 32 && differs.add(n >> 2));
+    return differs.size;
+}"""
+
+
+def test_the_header_looks_the_same_on_all_pages(
+    site: Site, sign_in: Callable[..., Any], open_browser: Callable[..., Page]
+) -> None:
+    """The style sheet of one kind of page does not change what all pages share."""
+    page = open_browser()
+    execute(site, "update users set role = 'admin' where id = $1", sign_in(page).id)
+    without_figtree(page)  # which may come too late for one of them
+    others = {"people": "/admin/people", "documentation": "/docs", "not found": "/nowhere"}
+    for width in (390, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        pictures = {}
+        for name, path in (SIGNED_IN_PAGES | others).items():
+            page.goto(path)
+            # The mark of the current page is meant to differ.
+            page.evaluate(
+                "for (const link of document.querySelectorAll('.top [aria-current]')) link.ariaCurrent = null"
+            )
+            pictures[name] = b64encode(page.locator("header.top").screenshot()).decode()
+        page.goto("about:blank")
+        for name, picture in pictures.items():
+            assert page.evaluate(DIFFERENT_PIXELS, [pictures["map"], picture]) == 0, f"{name}, {width} px"
 
 
 @pytest.mark.parametrize(("options", "sizes", "minimum"), [
@@ -234,12 +350,21 @@ SLOW_NETWORK = {"offline": False, "latency": 150, "downloadThroughput": 40_000, 
 
 
 @pytest.mark.parametrize(
-    ("slowdown", "network"), [(1, None), (8, None), (1, SLOW_NETWORK)], ids=["fast", "slow phone", "slow network"]
+    ("slowdown", "network", "signed_in"),
+    [(1, None, False), (1, None, True), (8, None, False), (1, SLOW_NETWORK, False)],
+    ids=["fast", "signed in", "slow phone", "slow network"],
 )
 def test_the_first_page_is_small_and_does_not_shift(
-    open_browser: Callable[..., Page], site: Site, slowdown: int, network: dict[str, Any] | None
+    open_browser: Callable[..., Page],
+    sign_in: Callable[..., Any],
+    slowdown: int,
+    network: dict[str, Any] | None,
+    *,
+    signed_in: bool,
 ) -> None:
     page = open_browser(viewport=PHONE)
+    if signed_in:
+        sign_in(page)
     devtools = page.context.new_cdp_session(page)
     devtools.send("Network.enable")
     devtools.send("Emulation.setCPUThrottlingRate", {"rate": slowdown})
@@ -258,16 +383,96 @@ def test_the_first_page_is_small_and_does_not_shift(
     assert sum(bytes_received) <= 60_000
 
 
-def test_status_is_shown_without_colour(open_busy_site: Any) -> None:
-    """Each status has its own shape, so it can be told from the others even if all colours are the same."""
-    page = open_busy_site(signed_in=True, viewport=DESKTOP, color_scheme="light", forced_colors="active")
+def test_status_is_shown_without_colour(open_busy_site: Any, site: Site) -> None:
+    """In black and white, and without its text, each status has a shape of its own."""
+    execute(site, "update seats set closed = true where id = 3")
+    page = open_busy_site(signed_in=True, viewport=DESKTOP, color_scheme="light", reduced_motion="reduce")
+    for forced in ("active", "none"):
+        page.emulate_media(forced_colors="active" if forced == "active" else "none")
+        page.goto("/")
+        page.evaluate(
+            """() => {
+                const sheet = new CSSStyleSheet();
+                sheet.replaceSync(`
+                    a.seat { filter: grayscale(1) contrast(100) }
+                    a.seat > *, a.seat::before { visibility: hidden }
+                `);
+                document.adoptedStyleSheets = [sheet];
+                document.querySelector("#seat-4").dataset.status = "held";
+            }"""
+        )
+        shapes = {}
+        for seat_id, status in {1: "free", 3: "closed", 4: "held", 7: "mine", 9: "taken"}.items():
+            seat = page.locator(f"#seat-{seat_id}")
+            expect(seat).to_have_attribute("data-status", status)
+            shapes[status] = seat.screenshot()
+        for one, other in product(shapes, shapes):
+            assert one == other or shapes[one] != shapes[other], f"{one} and {other}, forced colours {forced}"
+
+
+def test_a_day_is_printed_on_one_page_with_its_year(open_busy_site: Any) -> None:
+    page = open_busy_site(signed_in=True, viewport=DESKTOP, color_scheme="dark")
+    for path in (DAY, f"{DAY}/seats/7"):
+        page.goto(path)
+        page.emulate_media(media="print")
+        for paper in ("A4", "Letter"):
+            printed = page.pdf(format=paper, margin=dict.fromkeys(("top", "right", "bottom", "left"), "12mm"))
+            assert len(re.findall(rb"/Type /Page\b", printed)) == 1, (path, paper)
+        expect(page.locator(".legend")).to_be_visible()
+        year = page.locator(".day-date").evaluate("date => getComputedStyle(date, '::after').content")
+        assert year == '" 2026"'
+
+
+def test_skip_to_the_map_leads_to_the_first_seat(page: Page) -> None:
     page.goto("/")
-    shapes = {}
-    for status in ("free", "mine", "taken"):
-        element = page.locator(f"a.seat[data-status={status}]").first
-        shapes[status] = element.inner_text().strip() + element.evaluate(
-            "e => [getComputedStyle(e).borderStyle, getComputedStyle(e, '::before').content,"
-            " getComputedStyle(e, '::after').content, getComputedStyle(e).borderWidth, e.querySelectorAll('*').length,"
-            " getComputedStyle(e).backgroundImage].join()"
-        ).replace("seat", "")
-    assert len(set(shapes.values())) == 3
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the map")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    expect(page.locator("#seat-1")).to_be_focused()
+
+
+def test_messages_cover_neither_the_header_nor_the_panel(open_busy_site: Any, guard: Guard) -> None:
+    guard.expected = ("net::ERR_INTERNET_DISCONNECTED", "htmx:error")
+    page = open_busy_site(signed_in=True, viewport=PHONE, color_scheme="light", reduced_motion="reduce")
+    sizes = ((320, 640), (390, 844), (768, 1024), (960, 700), (1280, 800))
+    for path in ("/", f"{DAY}/seats/8", f"{DAY}/seats/9"):
+        page.goto(path)
+        page.context.set_offline(True)
+        message = page.locator("#say-alert > p")
+        message.wait_for()
+        for width, height in sizes:
+            page.set_viewport_size({"width": width, "height": height})
+            page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+            apart = [["#say-alert > p", other] for other in (".brand", ".top-nav a", "#panel")]
+            assert page.evaluate(OVERLAPS, apart) == [], f"{path}, {width} px"
+            box = message.bounding_box()
+            assert box["x"] >= 0
+            assert box["y"] > 0
+            assert box["x"] + box["width"] <= width
+            assert box["y"] + box["height"] <= height
+        page.context.set_offline(False)
+
+
+def test_a_wide_section_and_long_names_leave_the_others_as_they_are(site: Site, open_busy_site: Any) -> None:
+    execute(site, "update sections set name = 'LIBRARY1' where name = 'D'")
+    execute(
+        site,
+        "update seats set number = '01' || number, grid_row = (id - 61) / 10 + 1, grid_column = (id - 61) % 10 + 1"
+        " where id between 61 and 80",
+    )
+    page = open_busy_site(signed_in=True, viewport=DESKTOP, color_scheme="light")
+    page.goto(f"{DAY}/seats/64")
+    boxes = {name: page.locator(f"#section-{name}").bounding_box() for name in ("A", "B", "C", "LIBRARY1")}
+    assert boxes["A"]["y"] == boxes["B"]["y"]
+    assert boxes["LIBRARY1"]["x"] == boxes["A"]["x"]
+    assert boxes["LIBRARY1"]["width"] > boxes["A"]["width"] * 1.5
+    page.get_by_role("button", name="Move from A-07 to LIBRARY1-0104").click()
+    page.get_by_role("link", name="Seat LIBRARY1-0104, yours").wait_for()
+    for path in (f"{DAY}/seats/64", DAY, "/my/bookings"):
+        page.goto(path)
+        for width in (320, 390, 768, 960, 1280):
+            page.set_viewport_size({"width": width, "height": 800})
+            assert page.evaluate(OVERFLOW) <= 0, (path, width)
+            assert page.evaluate(BROKEN_WORDS) == [], (path, width)
+            assert page.evaluate(CUT_OFF) == [], (path, width)

@@ -194,7 +194,7 @@ def test_leaving_the_panel_releases_the_seat(ada: Page, grace: Page, book: Calla
         open_live(ada)
         seat(ada, "A-07", "free").click()
         has_hold(ada)
-        expect(seat(grace, "A-07", "being chosen"), leave.__name__).to_be_attached()
+        expect(seat(grace, "A-07", "on hold"), leave.__name__).to_be_attached()
         leave(ada)
         expect(seat(grace, "A-07", "free"), leave.__name__).to_be_attached()
         held = 1 if leave is choose_other else 0
@@ -205,11 +205,11 @@ def test_leaving_the_panel_releases_the_seat(ada: Page, grace: Page, book: Calla
 def test_returning_from_the_back_forward_cache_holds_the_seat_again(ada: Page, grace: Page) -> None:
     seat(ada, "A-07", "free").click()
     has_hold(ada)
-    expect(seat(grace, "A-07", "being chosen")).to_be_attached()
+    expect(seat(grace, "A-07", "on hold")).to_be_attached()
     ada.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', {persisted: true}))")
     expect(seat(grace, "A-07", "free")).to_be_attached()
     ada.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))")
-    expect(seat(grace, "A-07", "being chosen")).to_be_attached()
+    expect(seat(grace, "A-07", "on hold")).to_be_attached()
     has_hold(ada)
     is_live(ada)
 
@@ -221,13 +221,13 @@ def test_going_back_in_the_history_holds_the_seat_again(ada: Page, grace: Page) 
     expect(seat(grace, "A-07", "free")).to_be_attached()
     ada.go_back()
     has_hold(ada)
-    expect(seat(grace, "A-07", "being chosen")).to_be_attached()
+    expect(seat(grace, "A-07", "on hold")).to_be_attached()
 
 
 def test_a_seat_held_by_someone_else_shows_the_time_left_and_another_seat(ada: Page, grace: Page) -> None:
     seat(ada, "A-07", "free").click()
     has_hold(ada)
-    seat(grace, "A-07", "being chosen").click()
+    seat(grace, "A-07", "on hold").click()
     expect(grace.locator("#panel")).to_contain_text(re.compile(r"Being chosen by someone else · up to 1:[0-9]{2}"))
     first = grace.locator("#panel .clock").inner_text()
     expect(grace.locator("#panel .clock")).not_to_have_text(first)
@@ -256,7 +256,7 @@ def test_a_user_who_loses_the_race_for_a_hold_is_told_at_once(ada: Page, grace: 
     delayed.let_through()
     expect(grace.get_by_role("button", name="Book A-06 instead")).to_be_focused()
     expect(grace.get_by_role("alert")).to_contain_text("A-07")
-    expect(seat(grace, "A-07", "being chosen")).to_be_attached()
+    expect(seat(grace, "A-07", "on hold")).to_be_attached()
     has_hold(ada)
 
 
@@ -288,7 +288,7 @@ def test_booking_works_when_the_hold_fails(ada: Page, guard: Guard) -> None:
 def test_a_hold_that_arrives_after_its_panel_was_closed_is_released(ada: Page, grace: Page) -> None:
     delayed = KeptBack(ada, "**/hold", responses=True)
     seat(ada, "A-07", "free").click()
-    expect(seat(grace, "A-07", "being chosen")).to_be_attached()
+    expect(seat(grace, "A-07", "on hold")).to_be_attached()
     close(ada)
     delayed.let_through()
     expect(seat(grace, "A-07", "free")).to_be_attached()
@@ -299,7 +299,7 @@ def test_choosing_several_seats_quickly_holds_only_the_last(ada: Page, grace: Pa
         ada.locator(f"#seat-{number}").click()
     expect(ada.locator("#hold[data-address$='/9'] .hold-now")).to_be_visible()
     expect(grace.locator(".map [data-status=held]")).to_have_count(1)
-    expect(seat(grace, "A-09", "being chosen")).to_be_attached()
+    expect(seat(grace, "A-09", "on hold")).to_be_attached()
 
 
 def test_polling_does_not_restart_the_hold(ada: Page, guard: Guard, book: Callable[[int], str]) -> None:
@@ -325,7 +325,7 @@ def test_choosing_a_seat_to_move_to_holds_it(ada: Page, grace: Page) -> None:
     expect(seat(ada, "A-07", "yours")).to_be_visible()
     seat(ada, "C-05", "free").click()
     has_hold(ada)
-    expect(seat(grace, "C-05", "being chosen")).to_be_attached()
+    expect(seat(grace, "C-05", "on hold")).to_be_attached()
     ada.get_by_role("button", name="Move from A-07 to C-05").click()
     expect(seat(grace, "C-05", "taken")).to_be_attached()
     expect(seat(grace, "A-07", "free")).to_be_attached()

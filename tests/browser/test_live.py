@@ -88,7 +88,7 @@ def test_another_browser_sees_choosing_booking_and_cancelling(
 
     seat(ada, "A-07", "free").click()
     expect(ada.locator(".hold-now")).to_be_visible()
-    expect(seat(grace, "A-07", "being chosen")).to_be_attached()
+    expect(seat(grace, "A-07", "on hold")).to_be_attached()
     expect(grace.locator("#section-A-count")).to_have_text("19 free")
     ada.get_by_role("button", name="Book A-07").click()
     expect(seat(ada, "A-07", "yours")).to_be_visible()
@@ -374,7 +374,7 @@ def test_any_free_seat_is_offered_only_while_one_is_free(page: Page, site: Site,
     run(fill())
     sign_in(page)
     open_live(page)
-    expect(page.get_by_role("button", name="Any free seat")).to_be_visible()
+    expect(page.get_by_role("button", name="Book any free seat")).to_be_visible()
 
     async def book_last() -> tuple[str, Visitor]:
         async with site.people(1, prefix="last") as (visitor,):
@@ -386,7 +386,7 @@ def test_any_free_seat_is_offered_only_while_one_is_free(page: Page, site: Site,
 
     path, occupant = run(book_last())
     expect(page.locator("#tally")).to_contain_text("Full")
-    expect(page.get_by_role("button", name="Any free seat")).to_be_hidden()
+    expect(page.get_by_role("button", name="Book any free seat")).to_be_hidden()
 
     async def cancel_last() -> None:
         visitor = site.visitor(cookies=occupant.http.cookies)
@@ -395,7 +395,7 @@ def test_any_free_seat_is_offered_only_while_one_is_free(page: Page, site: Site,
 
     run(cancel_last())
     expect(page.locator("#tally")).to_contain_text("1 seat free")
-    page.get_by_role("button", name="Any free seat").click()
+    page.get_by_role("button", name="Book any free seat").click()
     expect(seat(page, "A-07", "yours")).to_be_visible()
 
 
@@ -442,7 +442,7 @@ def test_another_browser_sees_each_change_within_a_second(
     open_live(ada)
     open_live(grace)
     seat(ada, "A-07", "free").click()
-    expect(seat(grace, "A-07", "being chosen")).to_be_attached(timeout=CHANGE_MS)
+    expect(seat(grace, "A-07", "on hold")).to_be_attached(timeout=CHANGE_MS)
     ada.get_by_role("button", name="Book A-07").click()
     expect(seat(grace, "A-07", "taken")).to_be_attached(timeout=CHANGE_MS)
     ada.get_by_role("button", name="Cancel booking").click()

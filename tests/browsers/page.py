@@ -38,8 +38,9 @@ def button(name: str) -> str:
 
 
 def seat(label: str, status: str) -> str:
-    """Return the locator of a seat on the map while it has this status."""
-    return link(f"Seat {label}, {status}")
+    """Return the locator of a seat on the map while it has this status; the name of a taken one may say by whom."""
+    name = f"Seat {label}, {status}"
+    return f"//a[@aria-label='{name}' or starts-with(@aria-label, '{name} by ')]"
 
 
 def field(label: str) -> str:

@@ -27,9 +27,11 @@ class SeatBox(Struct, frozen=True):
     status: Status
     href: str
     initials: str | None
-    """The sitter's, for signed-in viewers only."""
+    """The sitter's; None where names are not shown."""
+    sitter: str | None
+    """The username of someone else who has booked it; None where names are not shown."""
     accessible_name: str
-    """Such as "Seat A-07, free"."""
+    """Such as "Seat A-07, free", or "Seat A-07, taken by ada"."""
     chosen: bool
     """Whether its panel is open."""
 
@@ -87,6 +89,8 @@ class Panel(Struct, frozen=True):
     """The nearest free seat, offered if this one is taken, held or closed."""
     close_href: str
     """The URL of the day without the panel."""
+    past: bool = False
+    """Whether the day is over."""
     problem: str | None = None
     """Why the last attempt was refused."""
 

@@ -47,7 +47,8 @@ class VisibleDay(Struct, frozen=True, dict=True):
     def viewer(self) -> Viewer:
         """The viewer. Names are hidden once the day is over: who had which seat is private then."""
         user_id = self.session.user.id if self.session else None
-        return Viewer(user_id=user_id, names=self.names and user_id is not None and self.state == "open")
+        names = self.names and user_id is not None and self.state == "open"
+        return Viewer(user_id=user_id, names=names, past=self.state == "past")
 
     @property
     def mine(self) -> OwnBooking | None:
@@ -256,5 +257,6 @@ def _panel(visible: VisibleDay, seat_id: int, problem: str | None) -> Panel:
         mine=mine,
         nearest=view.nearest_free(chosen.seat, user_id) if refused else None,
         close_href=visible.place.href(),
+        past=visible.state == "past",
         problem=problem,
     )

@@ -34,3 +34,5 @@ class Viewer(Struct, frozen=True):
 
     user_id: int | None
     names: bool
+    past: bool = False
+    """Whether the day is over for them."""

@@ -8,6 +8,7 @@ from typing import Final
 from jinja2 import Environment
 from markupsafe import Markup
 from msgspec import Struct
+from msgspec.structs import replace
 
 from seatweb.booking.model import DayView, SeatView, SectionView, Status
 from seatweb.storage.caching import BoundedDict
@@ -22,7 +23,7 @@ SEATS_KEPT: Final = 4096
 
 WORDS: Final = {
     Status.FREE: "free",
-    Status.HELD: "being chosen",
+    Status.HELD: "on hold",
     Status.TAKEN: "taken",
     Status.MINE: "yours",
     Status.CLOSED: "closed",
@@ -52,7 +53,7 @@ class Sections:
         self._tally = environment.get_template("map/partials/tally.html")
         self._tallies: BoundedDict[Tally, Piece] = BoundedDict(SECTIONS_KEPT)
         self._own_seats: BoundedDict[SeatBox, Piece] = BoundedDict(SEATS_KEPT)
-        self._kept: BoundedDict[tuple[int, date, int, tuple[int, ...], bool, bool], _Shared] = BoundedDict(
+        self._kept: BoundedDict[tuple[int, date, int, tuple[int, ...], bool, Viewer], _Shared] = BoundedDict(
             SECTIONS_KEPT
         )
 
@@ -95,11 +96,11 @@ class Sections:
 
     def _shared(self, view: DayView, section: SectionView, place: Place, viewer: Viewer) -> _Shared:
         held = tuple(sorted(view.held_in(section))) if view.holds else ()
-        key = (section.section.id, section.day, section.generation, held, place.section is not None, viewer.names)
+        everyone = replace(viewer, user_id=None)
+        key = (section.section.id, section.day, section.generation, held, place.section is not None, everyone)
         shared = self._kept.get(key)
         if shared is None:
-            place, viewer = Place(place.day, place.section), Viewer(user_id=None, names=viewer.names)
-            shared = self._kept[key] = self._render(view, section, place, viewer)
+            shared = self._kept[key] = self._render(view, section, Place(place.day, place.section), everyone)
         return shared
 
     def _render(self, view: DayView, section: SectionView, place: Place, everyone: Viewer) -> _Shared:
@@ -137,8 +138,9 @@ def as_markup(pieces: Pieces) -> Markup:
 
 
 def _box(view: DayView, seat_view: SeatView, place: Place, viewer: Viewer) -> SeatBox:
-    seat, status = seat_view.seat, view.status_of(seat_view, viewer.user_id)
-    sitter = seat_view.sitter if viewer.names or status is Status.MINE else None
+    seat, sitter, status = seat_view.seat, seat_view.sitter, view.status_of(seat_view, viewer.user_id)
+    over = viewer.past and status is Status.FREE
+    name = sitter.username if sitter and viewer.names and status is Status.TAKEN else None
     return SeatBox(
         id=seat.id,
         label=seat.label,
@@ -147,7 +149,8 @@ def _box(view: DayView, seat_view: SeatView, place: Place, viewer: Viewer) -> Se
         column=seat.column,
         status=status,
         href=place.href(seat_id=seat.id),
-        initials=sitter.initials if sitter else None,
-        accessible_name=f"Seat {seat.label}, {WORDS[status]}",
+        initials=sitter.initials if sitter and name else None,
+        sitter=name,
+        accessible_name=f"Seat {seat.label}, {'over' if over else WORDS[status]}{f' by {name}' if name else ''}",
         chosen=seat.id == place.seat_id,
     )

@@ -44,7 +44,7 @@ async def test_a_held_seat_is_free_for_its_holder_and_being_chosen_for_others(si
         assert 85 < int(str(one(box, ".clock")["data-seconds"])) <= 90
         for other in (grace, site.visitor()):
             page = await other.get(f"/days/{DAY}")
-            assert one(soup(page), "#seat-7")["aria-label"] == "Seat A-07, being chosen"
+            assert one(soup(page), "#seat-7")["aria-label"] == "Seat A-07, on hold"
             assert seats(page)["A-07"] == "held"
             assert one(soup(page), "#section-A-count").get_text() == "19 free"
             assert one(soup(page), "#tally")["data-free"] == "79"
