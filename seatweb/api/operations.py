@@ -118,6 +118,7 @@ ADVICE: Final = {
     "too_many_attempts": "Wait the seconds in `Retry-After`. Asking sooner changes nothing, and costs nothing.",
     "not_allowed": "Only the pages of administrators can meet this; the API never answers it.",
     "user_not_found": "Only the pages of administrators can meet this; the API never answers it.",
+    "cannot_undo": "Only the pages can meet this; the API never answers it.",
     "too_many_streams": "Only the live map of the pages can meet this; the API never answers it.",
     "overloaded": "Wait the seconds in `Retry-After` and ask again. With an `Idempotency-Key` nothing is done twice.",
     "malformed_request": "Check the address and the headers; the same request fails again.",
