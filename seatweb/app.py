@@ -50,6 +50,7 @@ from seatweb.booking.holds import Holds
 from seatweb.booking.live import Live
 from seatweb.booking.requests import BookingRequests
 from seatweb.booking.section_cache import SectionCache
+from seatweb.booking.undo import Undo
 from seatweb.booking.window import BookingWindow
 from seatweb.errors import Constraints, Forbidden, NotAllowed
 from seatweb.http.client_address import Proxies
@@ -80,7 +81,7 @@ from seatweb.web.errors import error_response
 from seatweb.web.map.day_page import MapReader
 from seatweb.web.map.frames import DayPages
 from seatweb.web.map.handlers import DayController
-from seatweb.web.map.my_bookings import MyBookingsController
+from seatweb.web.map.my_bookings import BookingList, MyBookingsController
 from seatweb.web.map.responses import MapResponses
 from seatweb.web.map.sections import Sections
 from seatweb.web.map.stream import Streams, live_map
@@ -212,6 +213,8 @@ def create_app(
                 "window": window,
                 "views": views,
                 "bookings": bookings,
+                "booking_list": BookingList(bookings, window, renderer),
+                "undo": Undo(database, hold_store, limits, bookings),
                 "booking_requests": BookingRequests(database, bookings, window),
                 "holds": Holds(database, hold_store, changes, window, limits),
                 "live": live,
