@@ -387,9 +387,25 @@
     }
   });
 
+  /* --- Back and forward pass over a form that is done: signed-in users are redirected from "Sign in" and "Register". --- */
+
+  function passOver() {
+    const { activation, currentEntry } = window.navigation ?? {};
+    const [load] = performance.getEntriesByType("navigation");
+    const elsewhere = /^\/(?:login|account\/second-factor)/.test(location.pathname); // one has to do something there first
+    if (activation?.navigationType !== "traverse" || !activation.from || !load?.redirectCount || elsewhere) return;
+    const entries = navigation.entries();
+    const way = Math.sign(currentEntry.index - activation.from.index);
+    let next = currentEntry.index + way;
+    // The page that led to the form and the one that came after it are often the same.
+    while (entries[next]?.url === activation.from.url && (entries[next + way] || history.length > entries.length)) next += way;
+    history.go(next - currentEntry.index);
+  }
+
   /* --- Small comforts. --- */
 
   function prepare() {
+    passOver();
     for (const button of all(".reveal[hidden]")) button.hidden = false;
     opened = panel()?.dataset.seatId ?? null;
     if (styled()) uncoverOpened();

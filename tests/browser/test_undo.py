@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.axe import axe_finds_nothing
-from tests.browser.test_journeys import DAY, announced, seat, tab_to
+from tests.browser.test_journeys import DAY, announced, register, seat, tab_to
 from tests.support import Site, run
 
 OFFER = "#say-status .undo p"
@@ -218,3 +218,33 @@ def test_undoing_without_scripts(open_browser: Callable[..., Page], sign_in: Cal
     cancel(page).dblclick()
     announced(page, re.compile("Cancelled: A-01 is free again|already cancelled"))
     expect(undo(page)).to_be_visible()
+
+
+@pytest.mark.parametrize("form", ["register", "login"])
+def test_the_back_button_passes_over_a_form_that_is_done(page: Page, site: Site, form: str) -> None:
+    if form == "login":
+        run(register_over_http(site))
+    page.goto("/docs")
+    page.goto(DAY)
+    seat(page, "A-07", "free").click()
+    expect(page.locator("#panel")).to_be_visible()
+    if form == "register":
+        page.get_by_role("link", name="Register", exact=True).last.click()
+        register(page)
+    else:
+        page.get_by_role("link", name="Sign in to book A-07").click()
+        page.get_by_label("Username").fill("ada")
+        page.get_by_label("Password", exact=True).fill("correct horse battery")
+        page.get_by_role("main").get_by_role("button", name="Sign in", exact=True).click()
+    page.get_by_role("button", name="Book A-07").click()
+    expect(seat(page, "A-07", "yours")).to_be_visible()
+    # The panel that led to the form is the page that followed it.
+    page.evaluate("history.back()")
+    expect(page).to_have_url(re.compile(DAY + "$"))
+    expect(page.locator("#panel")).to_be_hidden()
+    page.evaluate("history.back()")
+    expect(page).to_have_url(re.compile("/docs$"))
+
+
+async def register_over_http(site: Site) -> None:
+    await site.visitor().register("ada")
