@@ -52,6 +52,7 @@ from seatweb.booking.live import Live
 from seatweb.booking.month import FreeCounts
 from seatweb.booking.requests import BookingRequests
 from seatweb.booking.section_cache import SectionCache
+from seatweb.booking.undo import Undo
 from seatweb.booking.window import BookingWindow
 from seatweb.errors import Constraints, Forbidden, NotAllowed
 from seatweb.http.client_address import Proxies
@@ -84,7 +85,7 @@ from seatweb.web.map.calendar import CalendarController
 from seatweb.web.map.day_page import MapReader
 from seatweb.web.map.frames import DayPages
 from seatweb.web.map.handlers import DayController
-from seatweb.web.map.my_bookings import MyBookingsController
+from seatweb.web.map.my_bookings import BookingList, MyBookingsController
 from seatweb.web.map.responses import MapResponses
 from seatweb.web.map.sections import Sections
 from seatweb.web.map.stream import Streams, live_map
@@ -223,6 +224,8 @@ def create_app(
                 "views": views,
                 "free_counts": free_counts,
                 "bookings": bookings,
+                "booking_list": BookingList(bookings, window, renderer),
+                "undo": Undo(database, hold_store, limits, bookings),
                 "booking_requests": BookingRequests(database, bookings, window),
                 "holds": Holds(database, hold_store, changes, window, limits),
                 "live": live,

@@ -15,6 +15,7 @@ from seatweb.booking.changes import Changes
 from seatweb.booking.day_views import DayViews
 from seatweb.booking.hold_store import HoldStore
 from seatweb.booking.section_cache import SectionCache
+from seatweb.booking.undo import Undo
 from seatweb.booking.window import BookingWindow
 from seatweb.limits.keyed_hash import KeyedHash
 from seatweb.limits.limits import Limits, Rules
@@ -85,6 +86,7 @@ class Process:
         self.hold_store = HoldStore(redis, outbox, seconds=90)
         self.views = DayViews(database, SectionCache(redis), self.hold_store, self.changes, self.window)
         self.bookings = Bookings(database, self.views, self.hold_store, self.changes, self.window, limits)
+        self.undo = Undo(database, self.hold_store, limits, self.bookings)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:

@@ -14,6 +14,7 @@ from typing import Final
 from uuid import UUID
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from seatweb.accounts.model import User
 from seatweb.booking import queries
@@ -31,8 +32,9 @@ from seatweb.booking.errors import (
     SectionNotFound,
 )
 from seatweb.booking.hold_store import HoldStore
-from seatweb.booking.model import Booking, Hold
-from seatweb.booking.seats import get_booking, get_open_seat, get_seat
+from seatweb.booking.model import Booking, CancelledBooking, Hold
+from seatweb.booking.queries import LockedBooking
+from seatweb.booking.seats import get_booking, get_open_seat, get_seat, lock_confirmed_booking
 from seatweb.booking.window import BookingWindow
 from seatweb.errors import Overloaded, SeatwebError
 from seatweb.limits.limits import Limits
@@ -136,24 +138,13 @@ class Bookings:
         """
         day = await self.day_to_move(user, booking_id, seat_id)
         holds = await self.admit(user, day)
-        async with self.changing(user, day):
-            return await self._database.transaction(self.move_in, user, booking_id, seat_id, session_id, holds)
 
-    async def move_in(
-        self, sql: Statements, user: User, booking_id: int, seat_id: int, session_id: UUID | None, holds: HoldsBySeat
-    ) -> Booking:
-        """Do the same as `move`, under the conditions of `book_in`; the caller has called `day_to_move`, too."""
-        booking = await queries.lock_booking(sql, booking_id, user.id)
-        if booking is None:
-            raise BookingNotFound
-        self._window.check(booking.day)
-        if booking.seat_id != seat_id:
-            target = await get_open_seat(sql, seat_id)
-            _check_hold(holds, seat_id, user)
-            source = await get_seat(sql, booking.seat_id)
-            await queries.bump_generations(sql, [source.section_id, target.section_id], booking.day)
-            await queries.move_booking(sql, booking, seat_id, session_id)
-        return await get_booking(sql, booking_id, user.id)
+        async def work(sql: Statements) -> Booking:
+            booking = await lock_confirmed_booking(sql, booking_id, user.id)
+            return await self.move_in(sql, user, booking, seat_id, session_id, holds)
+
+        async with self.changing(user, day):
+            return await self._database.transaction(work)
 
     async def day_to_move(self, user: User, booking_id: int, seat_id: int) -> date:
         """Return the day of the booking that is to be moved.
@@ -164,7 +155,7 @@ class Bookings:
         """
         if not is_id(seat_id):
             raise SeatNotFound
-        return await self._day_of(user, booking_id)
+        return await self.day_of(user, booking_id)
 
     async def move_of_day(self, user: User, day: date, seat_id: int, session_id: UUID | None = None) -> Booking:
         """Do the same as `move` for the user's booking on the day."""
@@ -174,30 +165,56 @@ class Bookings:
             raise BookingNotFound(reason="none_to_move")
         return await self.move(user, booking.id, seat_id, session_id)
 
+    async def move_in(
+        self,
+        sql: Statements,
+        user: User,
+        booking: LockedBooking,
+        seat_id: int,
+        session_id: UUID | None,
+        holds: HoldsBySeat,
+    ) -> Booking:
+        """Do the same as `move` for a locked, confirmed booking, under the conditions of `book_in`.
+
+        The caller has called `day_to_move`, too.
+        """
+        self._window.check(booking.day)
+        if booking.seat_id == seat_id:
+            return await get_booking(sql, booking.id, user.id)
+        target = await get_open_seat(sql, seat_id)
+        _check_hold(holds, seat_id, user)
+        source = await get_seat(sql, booking.seat_id)
+        await queries.bump_generations(sql, [source.section_id, target.section_id], booking.day)
+        await queries.move_booking(sql, booking, seat_id, session_id)
+        return replace(await get_booking(sql, booking.id, user.id), moved_from=booking.seat_id)
+
     # Cancel
 
     async def cancel(self, user: User, booking_id: int, session_id: UUID | None = None) -> Booking:
         """Cancel the user's booking and return the cancelled booking.
 
         Raises:
-            BookingNotFound: the user has no such booking, or it is already cancelled.
+            BookingNotFound: the user has no such booking.
+            AlreadyCancelled: it is already cancelled.
             OutsideBookingWindow: its day is over.
             Overloaded: it is unknown whether the booking was cancelled; the user's list of bookings shows it.
         """
 
         async def work(sql: Statements) -> Booking:
-            booking = await queries.lock_booking(sql, booking_id, user.id)
-            if booking is None:
-                raise BookingNotFound
-            if booking.day < self._window.today():
-                raise OutsideBookingWindow(reason="booking_past")
-            seat = await get_seat(sql, booking.seat_id)
-            await queries.bump_generations(sql, [seat.section_id], booking.day)
-            await queries.cancel_booking(sql, booking_id, session_id)
-            return await get_booking(sql, booking_id, user.id)
+            booking = await lock_confirmed_booking(sql, booking_id, user.id)
+            return await self.cancel_in(sql, user, booking, session_id)
 
-        async with self.changing(user, await self._day_of(user, booking_id)):
+        async with self.changing(user, await self.day_of(user, booking_id)):
             return await self._database.transaction(work)
+
+    async def cancel_in(self, sql: Statements, user: User, booking: LockedBooking, session_id: UUID | None) -> Booking:
+        """Do the same as `cancel` for a locked, confirmed booking, in the caller's transaction."""
+        if booking.day < self._window.today():
+            raise OutsideBookingWindow(reason="booking_past")
+        seat = await get_seat(sql, booking.seat_id)
+        await queries.bump_generations(sql, [seat.section_id], booking.day)
+        await queries.cancel_booking(sql, booking.id, session_id)
+        return await get_booking(sql, booking.id, user.id)
 
     # List
 
@@ -213,6 +230,15 @@ class Bookings:
         """Return the user's confirmed bookings between the days, inclusive, soonest first."""
         return await self._database.run(queries.list_confirmed_bookings, user.id, first_day, last_day)
 
+    async def just_cancelled(self, user: User, seconds: int, kept: list[int]) -> list[CancelledBooking]:
+        """Return the user's bookings that were cancelled less than `seconds` ago, or are among `kept`, soonest first.
+
+        Left out are those of past days, and of days that the user has booked again since.
+        """
+        return await self._database.run(
+            queries.list_just_cancelled_bookings, user.id, self._window.today(), seconds, kept
+        )
+
     async def ended(self, user: User) -> list[Booking]:
         """Return the user's past and cancelled bookings, latest first; 50 at most."""
         return await self._database.run(queries.list_ended_bookings, user.id, self._window.today(), ENDED_SHOWN)
@@ -223,7 +249,12 @@ class Bookings:
         """Return up to `rows` bookings of the user between the days, inclusive, after the one with this day and id."""
         return await self._database.run(queries.list_bookings, user.id, first_day, last_day, status, after, rows)
 
-    async def _day_of(self, user: User, booking_id: int) -> date:
+    async def day_of(self, user: User, booking_id: int) -> date:
+        """Return the day of one of the user's bookings, whatever its status.
+
+        Raises:
+            BookingNotFound: the user has no such booking.
+        """
         if not is_id(booking_id):
             raise BookingNotFound
         return (await self._database.run(get_booking, booking_id, user.id)).day

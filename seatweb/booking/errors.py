@@ -64,6 +64,25 @@ class BookingNotFound(SeatwebError):
     status = 404
 
 
+class AlreadyCancelled(BookingNotFound):
+    """The user has cancelled this booking before."""
+
+    reason = "already_cancelled"
+
+
+class CannotUndo(SeatwebError):
+    """The booking has changed since the user did what they want to undo."""
+
+    code = "cannot_undo"
+    status = 409
+
+
+class AlreadyUndone(CannotUndo):
+    """It is undone."""
+
+    reason = "already"
+
+
 class OutsideBookingWindow(SeatwebError):
     """The day is in the past, or too far ahead."""
 

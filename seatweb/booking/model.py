@@ -236,3 +236,13 @@ class Booking(Struct, frozen=True):
     user_id: int
     status: str
     created_at: datetime
+    moved_from: int | None = None
+    """In the result of a move: the id of the seat that it was moved from."""
+
+
+class CancelledBooking(Struct, frozen=True):
+    """A booking that was cancelled a moment ago."""
+
+    booking: Booking
+    seconds_left: int
+    """For how long the user is still offered to undo it."""

@@ -9,16 +9,17 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from seatweb.booking.model import Booking, FreeSeats, Seat, SeatView, Section, Sitter
+from seatweb.booking.model import Booking, CancelledBooking, FreeSeats, Seat, SeatView, Section, Sitter
 from seatweb.storage.statements import Statements
 
 
 class LockedBooking(Struct, frozen=True):
-    """A confirmed booking that nobody else can change until the transaction ends."""
+    """A booking that nobody else can change until the transaction ends."""
 
     id: int
     day: date
     seat_id: int
+    status: str
 
 
 class SectionSeats(Struct, frozen=True):
@@ -123,6 +124,12 @@ async def find_booking_of_day(sql: Statements, user_id: int, day: date) -> Booki
     return row and _booking(row)
 
 
+async def find_last_booking_of_day(sql: Statements, user_id: int, day: date) -> Booking | None:
+    """Return the booking that the user made last for the day, whatever its status."""
+    row = await sql.one("find_last_booking_of_day", user_id=user_id, day=day)
+    return row and _booking(row)
+
+
 async def find_booking(sql: Statements, booking_id: int, user_id: int) -> Booking | None:
     """Return one of the user's bookings, whatever its status."""
     row = await sql.one("find_booking", booking_id=booking_id, user_id=user_id)
@@ -130,7 +137,7 @@ async def find_booking(sql: Statements, booking_id: int, user_id: int) -> Bookin
 
 
 async def lock_booking(sql: Statements, booking_id: int, user_id: int) -> LockedBooking | None:
-    """Lock the user's confirmed booking and return it."""
+    """Lock one of the user's bookings, whatever its status, and return it."""
     row = await sql.one("lock_booking", booking_id=booking_id, user_id=user_id)
     return row and LockedBooking(**row)
 
@@ -167,6 +174,19 @@ async def count_free_seats(
     """Return the free seats of every day, in one section or in all; empty if there is no such section."""
     rows = await sql.all("count_free_seats", first_day=first_day, last_day=last_day, section=section)
     return {row["day"]: FreeSeats(free=row["free"], bookable=row["bookable"]) for row in rows}
+
+
+async def list_just_cancelled_bookings(
+    sql: Statements, user_id: int, first_day: date, seconds: int, kept: list[int]
+) -> list[CancelledBooking]:
+    """Return the user's bookings that were cancelled less than `seconds` ago, or are among `kept`, soonest first.
+
+    Left out are those of days before `first_day`, and of days that the user has booked again since.
+    """
+    rows = await sql.all(
+        "list_just_cancelled_bookings", user_id=user_id, first_day=first_day, seconds=seconds, kept=kept
+    )
+    return [CancelledBooking(booking=_booking(row), seconds_left=row["seconds_left"]) for row in rows]
 
 
 async def list_ended_bookings(sql: Statements, user_id: int, day: date, rows: int) -> list[Booking]:

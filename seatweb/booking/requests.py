@@ -13,10 +13,10 @@ from msgspec import Struct
 from seatweb.accounts.model import User
 from seatweb.booking import queries
 from seatweb.booking.bookings import Bookings, HoldsBySeat
-from seatweb.booking.errors import BookingNotFound, IdempotencyKeyReused, RequestInProgress
+from seatweb.booking.errors import AlreadyCancelled, IdempotencyKeyReused, RequestInProgress
 from seatweb.booking.model import Booking
 from seatweb.booking.queries import StoredAnswer
-from seatweb.booking.seats import get_booking
+from seatweb.booking.seats import get_booking, lock_confirmed_booking
 from seatweb.booking.window import BookingWindow
 from seatweb.storage.database import Database
 from seatweb.storage.statements import Statements
@@ -120,7 +120,8 @@ class BookingRequests:
         day = await self._bookings.day_to_move(user, booking_id, seat_id)
 
         async def move(sql: Statements, holds: HoldsBySeat) -> Booking:
-            return await self._bookings.move_in(sql, user, booking_id, seat_id, session_id, holds)
+            booking = await lock_confirmed_booking(sql, booking_id, user.id)
+            return await self._bookings.move_in(sql, user, booking, seat_id, session_id, holds)
 
         return await self._once(user, key, meaning, day, move, encode)
 
@@ -132,11 +133,8 @@ class BookingRequests:
         """
         try:
             return await self._bookings.cancel(user, booking_id, session_id)
-        except BookingNotFound:
-            booking = await self._database.run(get_booking, booking_id, user.id)
-            if booking.status == "confirmed":
-                raise
-            return booking
+        except AlreadyCancelled:
+            return await self._database.run(get_booking, booking_id, user.id)
 
     async def _replay(self, user: User, key: str, meaning: _Meaning) -> IdempotentAnswer | None:
         return await self._database.run(_find_answer, user, key, meaning)

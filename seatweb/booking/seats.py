@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from seatweb.booking import queries
-from seatweb.booking.errors import BookingNotFound, SeatClosed, SeatNotFound
+from seatweb.booking.errors import AlreadyCancelled, BookingNotFound, SeatClosed, SeatNotFound
 from seatweb.booking.model import Booking
-from seatweb.booking.queries import SeatInSection
+from seatweb.booking.queries import LockedBooking, SeatInSection
 from seatweb.storage.statements import Statements
 
 
@@ -43,4 +43,29 @@ async def get_booking(sql: Statements, booking_id: int, user_id: int) -> Booking
     booking = await queries.find_booking(sql, booking_id, user_id)
     if booking is None:
         raise BookingNotFound
+    return booking
+
+
+async def lock_booking(sql: Statements, booking_id: int, user_id: int) -> LockedBooking:
+    """Lock one of the user's bookings, whatever its status, until the transaction ends.
+
+    Raises:
+        BookingNotFound: the user has no such booking.
+    """
+    booking = await queries.lock_booking(sql, booking_id, user_id)
+    if booking is None:
+        raise BookingNotFound
+    return booking
+
+
+async def lock_confirmed_booking(sql: Statements, booking_id: int, user_id: int) -> LockedBooking:
+    """Do the same for a confirmed booking.
+
+    Raises:
+        BookingNotFound: the user has no such booking.
+        AlreadyCancelled: it is cancelled.
+    """
+    booking = await lock_booking(sql, booking_id, user_id)
+    if booking.status == "cancelled":
+        raise AlreadyCancelled
     return booking

@@ -116,7 +116,10 @@ ACCOUNTS: Final = {
 }
 BOOKING: Final = {
     "booking_not_found": "You have no such booking.",
+    "booking_not_found.already_cancelled": "This booking is already cancelled.",
     "booking_not_found.none_to_move": "You have no booking on this day that could be moved.",
+    "cannot_undo": "This booking has changed since, so nothing was undone.",
+    "cannot_undo.already": "This is already undone.",
     "day_already_booked": "You already have a seat on this day.",
     "idempotency_key_reused": "This Idempotency-Key was used before, for a different request.",
     "no_free_seat": "No seat is free any more.",
@@ -124,6 +127,7 @@ BOOKING: Final = {
     "outside_booking_window.booking_past": "That day is over; its booking stays in your history.",
     "outside_booking_window.past": "That day is over.",
     "outside_booking_window.too_far": "Seats can be booked {days:day} ahead, no further.",
+    "undo.stays_cancelled": "{why} The booking stays cancelled.",
     "request_in_progress": "A request with this Idempotency-Key is still running. Try again in a moment.",
     "seat_closed": "This seat is closed.",
     "seat_held": "Someone else is choosing that seat just now.",
@@ -138,12 +142,15 @@ LOST_RACES: Final = {
     "lost_race.taken": "Seat {seat} was booked a moment ago.",
     "lost_race.free_again": "It is free again.",
     "lost_race.nearest": "{seat} is free.",
+    "lost_race.still_yours": "You still have {seat}.",
     "lost_race.none_free": "No other seat is free on this day.",
 }
 NOTICES: Final = {
     "notice.account_deleted": "Your account is deleted.",
     "notice.account_disabled": "The account is disabled, and signed out everywhere.",
     "notice.account_enabled": "The account is enabled again.",
+    "notice.already_cancelled": "This booking is already cancelled.",
+    "notice.already_undone": "This is already undone.",
     "notice.app_added": "The authenticator app is added.",
     "notice.app_removed": "The authenticator app is removed.",
     "notice.booked": "{seat} is yours.",
@@ -161,6 +168,9 @@ NOTICES: Final = {
     "notice.signed_in": "You are signed in.",
     "notice.signed_out": "You are signed out.",
     "notice.signed_out_everywhere": "You are signed out everywhere.",
+    "notice.undone_booked": "Undone: {seat} is free again.",
+    "notice.undone_cancelled": "Undone: {seat} is yours again.",
+    "notice.undone_moved": "Undone: {seat} is yours again.",
     "notice.welcome": "Welcome. Choose a free seat.",
 }
 # What a page is headed that says what went wrong, and what it says where the error itself does not.

@@ -91,6 +91,14 @@ class Limits:
         """
         await self._count("booking", str(user_id), self._rules.bookings)
 
+    async def undo(self, user_id: int) -> None:
+        """Count an undo: as many as bookings, counted apart, so that the last booking allowed can be undone too.
+
+        Raises:
+            TooManyAttempts: the user made too many.
+        """
+        await self._count("undo", str(user_id), self._rules.bookings)
+
     async def _count(self, kind: str, subject: str, limit: Limit | None) -> None:
         if limit is None:
             return

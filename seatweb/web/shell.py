@@ -6,12 +6,16 @@ from typing import Literal
 
 from msgspec import Struct
 
+from seatweb.booking.undo import Act
+
 
 class Notice(Struct, frozen=True):
     """The result of an action: `role="status"` if it succeeded, `role="alert"` if not."""
 
     kind: Literal["status", "alert"]
     text: str
+    undo: Act | None = None
+    """What the user did, if they can undo it."""
 
 
 class Shell(Struct, frozen=True):

@@ -123,25 +123,33 @@ select exists (
 select * from booking_details
 where user_id = :user_id and day = :day and status = 'confirmed';
 
+-- name: find_last_booking_of_day(user_id, day)^
+-- The booking that the user made last for a day, whatever its status. A user has one confirmed booking a day, so the
+-- last one was made after all others were cancelled.
+select * from booking_details
+where user_id = :user_id and day = :day
+order by id desc
+limit 1;
+
 -- name: find_booking(booking_id, user_id)^
 -- One of the user's bookings, whatever its status; another user's booking is not found.
 select * from booking_details
 where id = :booking_id and user_id = :user_id;
 
 -- name: lock_booking(booking_id, user_id)^
--- Lock the user's confirmed booking, so that nobody moves or cancels it until the transaction ends; lock the account
--- first, as everywhere. Do not join tables that a move changes: if the booking were moved while this statement waits,
--- the join would lose the row.
+-- Lock one of the user's bookings, whatever its status, so that nobody moves or cancels it until the transaction ends;
+-- lock the account first, as everywhere. Do not join tables that a move changes: if the booking were moved while this
+-- statement waits, the join would lose the row.
 with owner as materialized (
     select id
     from users
     where id = :user_id
     for share
 )
-select bookings.id, bookings.day, bookings.seat_id
+select bookings.id, bookings.day, bookings.seat_id, bookings.status
 from bookings
 inner join owner on owner.id = bookings.user_id
-where bookings.id = :booking_id and bookings.status = 'confirmed'
+where bookings.id = :booking_id
 for update of bookings;
 
 -- name: cancel_booking(booking_id, session_id)!
@@ -204,6 +212,25 @@ cross join (select count(*) as seats from open_seats) as bookable
 left join taken on taken.day = days.day
 where :section::text is null or exists (select from sections where name = :section)
 order by days.day;
+
+-- name: list_just_cancelled_bookings(user_id, first_day, seconds, kept)
+-- The user's bookings from a day on that were cancelled less than `seconds` ago, or are among `kept`, soonest first, each
+-- with the seconds that are left; without those of days that the user has booked again since.
+select
+    booking_details.*,
+    greatest(0, ceil(:seconds::integer - extract(epoch from now() - bookings.cancelled_at)))::integer as seconds_left
+from booking_details
+inner join bookings on bookings.id = booking_details.id
+where
+    booking_details.user_id = :user_id
+    and booking_details.day >= :first_day
+    and bookings.status = 'cancelled'
+    and (bookings.cancelled_at > now() - make_interval(secs => :seconds) or bookings.id = any(:kept::bigint []))
+    and not exists (
+        select from bookings as later
+        where later.user_id = bookings.user_id and later.day = bookings.day and later.id > bookings.id
+    )
+order by booking_details.day;
 
 -- name: list_ended_bookings(user_id, day, rows)
 -- The user's past or cancelled bookings, latest first, at most `rows`.

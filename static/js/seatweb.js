@@ -184,17 +184,28 @@
   /* --- htmx: what is asked, what comes back, what does not. --- */
 
   // What the page asks by itself: the live map, the hold of a panel that opened, a look at how things are.
-  const byItself = (ctx) => Boolean(ctx.quiet) || ctx.sourceElement?.matches?.(".live, form#hold");
+  const byItself = (ctx) => Boolean(ctx.quiet) || ctx.sourceElement?.matches?.(".live, form#hold, #my_bookings");
 
   const asked = new Set(); // what people asked for and is not answered yet
   let sending = 0; // actions among it: until their answer is here, nothing else is asked
   const looks = new Set(); // looks at how things are, below
 
+  // Undo stays on offer while people look around, and until its own answer is here.
+  function offersUndo({ request, sourceElement }) {
+    const button = find("#say-status .undo button");
+    return button && (request.method === "GET" || sourceElement?.contains(button));
+  }
+
+  // What has faded away is not on offer any more.
+  document.addEventListener("animationend", ({ target, animationName }) => {
+    if (animationName === "leave") find("button", target)?.remove();
+  });
+
   document.addEventListener("htmx:before:request", (event) => {
     const { ctx } = event.detail;
     if (ctx.quiet) looks.add(ctx);
     if (event.defaultPrevented || byItself(ctx)) return;
-    if (!root.classList.contains("offline")) say("status", "");
+    if (!root.classList.contains("offline") && !offersUndo(ctx)) say("status", "");
     asked.add(ctx);
     if (ctx.request.method === "POST") sending += 1;
     root.classList.toggle("sending", sending > 0);
@@ -438,9 +449,25 @@
     }
   });
 
+  /* --- Back and forward pass over a form that is done: signed-in users are redirected from "Sign in" and "Register". --- */
+
+  function passOver() {
+    const { activation, currentEntry } = window.navigation ?? {};
+    const [load] = performance.getEntriesByType("navigation");
+    const elsewhere = /^\/(?:login|account\/second-factor)/.test(location.pathname); // one has to do something there first
+    if (activation?.navigationType !== "traverse" || !activation.from || !load?.redirectCount || elsewhere) return;
+    const entries = navigation.entries();
+    const way = Math.sign(currentEntry.index - activation.from.index);
+    let next = currentEntry.index + way;
+    // The page that led to the form and the one that came after it are often the same.
+    while (entries[next]?.url === activation.from.url && (entries[next + way] || history.length > entries.length)) next += way;
+    history.go(next - currentEntry.index);
+  }
+
   /* --- Small comforts. --- */
 
   function prepare() {
+    passOver();
     for (const button of all(".reveal[hidden]")) button.hidden = false;
     opened = panel()?.dataset.seatId ?? null;
     measure();

@@ -69,6 +69,7 @@ def _seat(past_status: int, taken_status: int, day: bytes = TODAY, **fields: byt
 
 
 REGISTER: Final[dict[str, bytes | None]] = {"username": b"x", "password": b""}  # both too short
+UNDO: Final[dict[str, bytes | None]] = {"did": b"booked", "seat": TAKEN, "from": None, "kept": b"1-2", "back": None}
 FORGET_TRIES: Final = "update waiting_sign_ins set tries = 0; delete from code_tries"
 SECOND: Final = "/account/second-factor"
 
@@ -110,7 +111,13 @@ FORMS: Final[dict[str, Form]] = {
     "POST /admin/people/{user_text}/enable": Form((Base(303, {"user_text": b"1"}, sender="admin"),)),
     "POST /admin/people/{user_text}/reset-code": Form((Base(404, {"user_text": b"1"}, sender="admin"),)),
     "POST /my/bookings/{booking_text}/cancel": Form(
-        (Base(404, {"booking_text": OTHERS_BOOKING}, {"back": b"day", "day": TODAY}),)
+        (Base(404, {"booking_text": OTHERS_BOOKING}, {"back": b"day", "kept": b"1-2"}),)
+    ),
+    "POST /my/bookings/{booking_text}/undo": Form(
+        (
+            Base(404, {"booking_text": OTHERS_BOOKING}, UNDO | {"back": b"day"}),
+            Base(409, {"booking_text": OWN_BOOKING}, UNDO, _each("seat")),
+        )
     ),
     "POST /days/{day_text}/any": Form(
         (
@@ -162,6 +169,7 @@ FORMS: Final[dict[str, Form]] = {
 
 # Path parameters of read-only routes.
 READ: Final[dict[str, bytes]] = {
-    "day_text": TODAY, "month_text": TODAY[:7], "seat_text": TAKEN, "name": b"A", "path": b"nowhere/at/all",
+    "day_text": TODAY, "month_text": TODAY[:7], "seat_text": TAKEN, "booking_text": OWN_BOOKING, "name": b"A",
+    "path": b"nowhere/at/all",
     "file_path": b"icons/favicon.svg",
 }  # fmt: skip

@@ -83,5 +83,9 @@ async def test_every_answer_to_a_form_is_valid(site: Site, clock: Clock) -> None
             check_html(await post("/days/2030-01-01/any"), "too far ahead")
         check_html(await ada.post_htmx(f"{DAY}/seats/7/book"), "booked")
         check_html(await ada.post_htmx(f"{DAY}/seats/8/move"), "moved")
+        (action,) = [str(form["action"]) for form in soup(await ada.get("/my/bookings")).select("main form")]
+        check_html(await ada.post_htmx(action), "cancelled in the list")
+        check_html(await ada.get("/my/bookings"), "a list with Undo")
+        check_html(await ada.post(action.replace("cancel", "undo"), did="booked", seat="9"), "a refused undo")
         check_html(await ada.post("/register", username='"><script>', password=""), "a refused form")
         check_html(await ada.post("/login", username='"><script>', password="x"), "a refused sign-in")

@@ -13,7 +13,7 @@ STATIC = Path(__file__).parents[2] / "static"
 MOST = 60_000  # bytes, compressed, without the heads of the answers
 
 EVERYWHERE = ["seatweb.js"]  # the site of the tests has an IP address, so no passkeys
-WITH_HTMX = ["trusted-types.js", *EVERYWHERE, "htmx.min.js"]
+MY_BOOKINGS = ["trusted-types.js", *EVERYWHERE, "undo.js", "htmx.min.js"]
 MAP = ["trusted-types.js", *EVERYWHERE, "live.js", "htmx.min.js", "hx-sse.min.js"]
 MY_MAP = ["trusted-types.js", *EVERYWHERE, "hold.js", "live.js", "sitter.js", "htmx.min.js", "hx-sse.min.js"]
 
@@ -29,7 +29,7 @@ VISITORS = {
 USERS = {
     "/": MY_MAP,
     "/days/2026-11-23/seats/8": MY_MAP,
-    "/my/bookings": WITH_HTMX,
+    "/my/bookings": MY_BOOKINGS,
     "/account": EVERYWHERE,
     "/account/password": EVERYWHERE,
     "/account/delete": EVERYWHERE,

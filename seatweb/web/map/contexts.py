@@ -14,6 +14,7 @@ from markupsafe import Markup
 from msgspec import Struct
 
 from seatweb.booking.model import Booking, FreeSeats, OwnBooking, Seat, Status
+from seatweb.booking.undo import Act
 
 
 class SeatBox(Struct, frozen=True):
@@ -200,13 +201,21 @@ class BookingRow(Struct, frozen=True):
     booking: Booking
     href: str
     """The URL of the day's map with the seat's panel open."""
+    undo: Act | None = None
+    """The cancellation, while the user is offered to undo it."""
+    seconds_left: int = 0
+    """How long that is."""
 
 
 class MyBookingsPage(Struct, frozen=True):
     """`map/my_bookings.html`, and `map/partials/my_bookings.html` (element `#my_bookings`) for swaps."""
 
     today: date
-    coming: list[BookingRow]
-    """Soonest first; each can be cancelled, or moved on the map."""
+    upcoming: list[BookingRow]
+    """Soonest first. Each can be cancelled, or moved on the map; one that was just cancelled stays in its place."""
+    kept: str
+    """The ids of the cancelled ones, which the next answer to this page keeps in place."""
+    chosen: int | None
+    """The id of the booking that the user has just cancelled or taken back."""
     past: list[BookingRow]
     """Past or cancelled ones, latest first, 50 at most."""

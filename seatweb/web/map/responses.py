@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from seatweb.booking.day_views import DayViews
 from seatweb.booking.errors import (
     BookingNotFound,
+    CannotUndo,
     DayAlreadyBooked,
     NoFreeSeat,
     OutsideBookingWindow,
@@ -22,6 +23,7 @@ from seatweb.booking.errors import (
 )
 from seatweb.booking.hold_store import GrantedHold
 from seatweb.booking.model import Booking, OwnBooking, Status
+from seatweb.booking.undo import Act, Did
 from seatweb.errors import Message, SeatwebError, TooManyAttempts
 from seatweb.i18n.catalogue import text_of
 from seatweb.web.map.contexts import DayPage, HoldBox, Panel
@@ -30,13 +32,13 @@ from seatweb.web.map.frames import DayPages
 from seatweb.web.map.place import Place
 from seatweb.web.map.sections import Sections
 from seatweb.web.map.week_strip import WeekStrip
-from seatweb.web.notices import parse_notice
+from seatweb.web.notices import parse_notice, undo_notice
 from seatweb.web.pieces import plain
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import PageRequest, changed_recently, path_of, query_value, session_of, wants_partial
 from seatweb.web.shell import Notice
 
-# Refusals of a booking, a move or a hold that are answered with the current map: it says more than an error page.
+# Refusals that are answered with the current map: it says more than an error page.
 REFUSALS: Final = (
     SeatTaken,
     SeatHeld,
@@ -44,6 +46,7 @@ REFUSALS: Final = (
     DayAlreadyBooked,
     NoFreeSeat,
     BookingNotFound,
+    CannotUndo,
     OutsideBookingWindow,
 )
 
@@ -115,7 +118,7 @@ class MapResponses:
         )
 
     async def show_result(
-        self, request: PageRequest, place: Place, action: Awaitable[Booking], notice_name: str
+        self, request: PageRequest, place: Place, action: Awaitable[Booking], did: Did
     ) -> Response[str]:
         """Await a booking or move, and show the new map with a notice, or the current map with the refusal."""
         booked: Booking | OwnBooking
@@ -125,10 +128,17 @@ class MapResponses:
             page = await self._page(request, place, problem=text_of(error))
             if page.mine is None or page.mine.seat.id != place.seat_id or page.state != "open":
                 return self.refuse(request, page, error)
-            booked, notice_name = page.mine, "booked"  # a second click: the seat is already theirs
-        place = Place(place.day, place.section, booked.seat.id)
-        href = place.href(seat_id=booked.seat.id)
-        notice = f"{notice_name}.{booked.seat.label}"
+            booked = page.mine  # a second click: the seat is already theirs
+        moved_from = booked.moved_from if isinstance(booked, Booking) else None
+        if did == "moved" and moved_from is None:
+            notice = f"moved.{booked.seat.label}"  # they had the seat before, so there is nothing to undo
+        else:
+            notice = undo_notice(Act(did, booked.id, booked.seat.id, moved_from), booked)
+        return await self.done(request, Place(place.day, place.section, booked.seat.id), notice)
+
+    async def done(self, request: PageRequest, place: Place, notice: str) -> Response[str]:
+        """Show the new map with a notice, after the user has changed something."""
+        href = place.href(seat_id=place.seat_id)
         if not wants_partial(request):
             return self._renderer.redirect(request, href, notice=notice, changed=True)
         headers = {"hx-push-url": href}
@@ -180,6 +190,8 @@ def _lost_race(panel: Panel, error: SeatTaken | SeatHeld) -> str:
     why = Message("lost_race.taken" if isinstance(error, SeatTaken) else "lost_race.held", {"seat": seat})
     if panel.status is Status.FREE:
         offer = Message("lost_race.free_again")
+    elif panel.mine:
+        offer = Message("lost_race.still_yours", {"seat": panel.mine.seat.label})
     elif panel.nearest:
         offer = Message("lost_race.nearest", {"seat": panel.nearest.label})
     else:
