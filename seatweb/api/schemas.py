@@ -75,7 +75,7 @@ class SeatOut(Struct, frozen=True):
     section: SectionName
     seat_number: SeatNumber
     is_available: Annotated[
-        bool, Meta(description="Whether you can book it: neither taken nor closed, nor being chosen by someone else.")
+        bool, Meta(description="Whether you can book it: neither taken nor closed, nor on hold for someone else.")
     ]
 
     @classmethod

@@ -10,7 +10,7 @@ from seatweb.i18n.catalogue import text_of
 from seatweb.web.shell import Notice
 
 # A cookie carries a notice's name, and a seat's label, to the next page; never its text.
-SEAT_NOTICES: Final = frozenset({"booked", "moved", "cancelled"})
+SEAT_NOTICES: Final = frozenset({"booked", "moved", "cancelled", "released"})
 NOTICES: Final = frozenset(
     {
         "welcome",

@@ -70,7 +70,7 @@ async def test_each_change_by_others_arrives_and_nothing_else(site: Site, clock:
             assert len(stream.changes) == 5
             assert events[-1].id == await tag_of(visitor, clock.today)
             assert len({event.id for event in events}) == 4
-            assert one(soup(events[0].data), "#seat-7")["aria-label"] == "Seat A-07, being chosen"
+            assert one(soup(events[0].data), "#seat-7")["aria-label"] == "Seat A-07, on hold"
             assert "<hx-partial" in events[0].data
             for event in stream.events:
                 assert not [word for word in ("Zoltan", ">ZO<", token) if word in event.data]

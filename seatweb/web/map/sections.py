@@ -21,7 +21,7 @@ SECTIONS_KEPT: Final = 512
 
 WORDS: Final = {
     Status.FREE: "free",
-    Status.HELD: "being chosen",
+    Status.HELD: "on hold",
     Status.TAKEN: "taken",
     Status.MINE: "yours",
     Status.CLOSED: "closed",
