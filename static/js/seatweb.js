@@ -359,7 +359,7 @@
       if (!open || event.ctrlKey || event.metaKey || event.shiftKey) return;
       const again = target.closest?.("a.seat")?.dataset.seatId === open.dataset.seatId;
       const ground = target.closest?.("main") && !target.closest("#panel, a, button, label, input, form");
-      if (!again && !(ground && performance.now() > shifted + MOMENT && getSelection().isCollapsed)) return;
+      if (!again && !(ground && performance.now() >= shifted + MOMENT && getSelection().isCollapsed)) return;
       ignore(event);
       closePanel();
     },
