@@ -33,7 +33,7 @@ async def status(visitor: Visitor, label: str) -> str:
     return seats(await visitor.get(f"/days/{DAY}"))[label]
 
 
-async def test_a_held_seat_is_free_for_its_holder_and_being_chosen_for_others(site: Site, clock: Clock) -> None:
+async def test_a_held_seat_is_free_for_its_holder_and_on_hold_for_others(site: Site, clock: Clock) -> None:
     async with site.people(2) as (ada, grace):
         panel = soup(await ada.get(f"/days/{DAY}/seats/7"))
         form = one(panel, "#panel #hold")
