@@ -254,8 +254,8 @@
 
   /* --- Stray presses: a held key, a double click, a second tap. --- */
 
-  // Who presses a control has seen it. So what a swap brought, moved or changed ignores presses for a moment, which its
-  // look shows meanwhile (`.fresh`).
+  // A press is meant for what its user saw. So whatever a swap has just brought, moved or changed ignores presses for a
+  // moment; the class `fresh` shows that meanwhile.
   const MOMENT = 500; // ms: longer than a double click takes, shorter than reading what is new
 
   const until = new WeakMap(); // when a control heeds presses again
@@ -271,8 +271,9 @@
     const open = panel();
     const sheet = open?.getBoundingClientRect();
     return all(kind).map((control) => {
-      const { x, y } = control.getBoundingClientRect();
-      const covered = sheet && !open.contains(control) && x > sheet.left && x < sheet.right && y > sheet.top && y < sheet.bottom;
+      const { x, y, right, bottom } = control.getBoundingClientRect();
+      const apart = !sheet || right < sheet.left || x > sheet.right || bottom < sheet.top || y > sheet.bottom;
+      const covered = !apart && !open.contains(control);
       return [control, `${does(control)} ${Math.round(x)} ${Math.round(y)} ${covered}`];
     });
   }
@@ -284,7 +285,7 @@
     ctx.stood = { focus, did: does(focus), kind, before };
   });
 
-  // Once the other listeners have moved the focus and scrolled.
+  // After the other listeners, which may move the focus and scroll.
   document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => queueMicrotask(() => arrive(ctx.stood)));
 
   function arrive({ focus, did, kind, before }) {
@@ -358,7 +359,7 @@
       const open = panel();
       if (!open || event.ctrlKey || event.metaKey || event.shiftKey) return;
       const again = target.closest?.("a.seat")?.dataset.seatId === open.dataset.seatId;
-      const ground = target.closest?.("main") && !target.closest("#panel, a, button, label, input, form");
+      const ground = target.closest?.("main") && !target.closest("#panel, a, button, label, input, form, summary, dialog, [popover]");
       if (!again && !(ground && performance.now() >= shifted + MOMENT && getSelection().isCollapsed)) return;
       ignore(event);
       closePanel();
