@@ -91,7 +91,8 @@ class SeatOut(Struct, frozen=True):
     section: SectionName
     seat_number: SeatNumber
     is_available: Annotated[
-        bool, Meta(description="Whether you can book it: it is neither taken, nor closed, nor held by someone else.")
+        bool,
+        Meta(description="Whether you can book it: it is neither taken, nor closed, nor on hold for someone else."),
     ]
 
     @classmethod

@@ -13,7 +13,9 @@ from seatweb.storage.ids import parse_id
 from seatweb.web.shell import Notice
 
 # A cookie carries a notice's name, a seat's label and what can be undone to the next page; never its text.
-SEAT_NOTICES: Final = frozenset({"booked", "moved", "cancelled", "undone_booked", "undone_moved", "undone_cancelled"})
+SEAT_NOTICES: Final = frozenset(
+    {"booked", "moved", "cancelled", "released", "undone_booked", "undone_moved", "undone_cancelled"}
+)
 NOTICES: Final = frozenset(
     {
         "already_cancelled",

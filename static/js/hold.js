@@ -1,4 +1,4 @@
-// The hold: the seat of an open panel is kept for its user for a while, and let go when the panel is left.
+// The hold: the seat of an open panel is kept for its user for a while, and released when the panel is left.
 // The answer to the panel's `form#hold` (map/partials/hold.html) takes the form's place and brings a token and the time.
 
 (() => {
@@ -7,7 +7,7 @@
   const { find, panel, parse, say } = window.seatweb;
   const place = () => find("#hold");
 
-  let held = null; // what this page holds: token, address of the seat, day, how to let go
+  let held = null; // what this page holds: token, address of the seat, day, how to release it
 
   /* --- The time that is left. --- */
 
@@ -28,10 +28,10 @@
     const focus = running.contains(document.activeElement);
     running.hidden = true;
     ended.hidden = false;
-    if (focus) find("button", ended).focus();
+    if (focus) find("#panel-name").focus(); // not the button that holds it again: a press on its way meant to release it
   }
 
-  /* --- Taking and letting go. --- */
+  /* --- Holding and releasing. --- */
 
   const fields = (form) => ({ action: form.getAttribute("action"), body: new URLSearchParams(new FormData(form)) });
 
@@ -73,7 +73,7 @@
     else if (!ofHold(ctx) && ctx.request.method === "POST") find("form#hold")?.dispatchEvent(new Event("htmx:abort"));
   });
 
-  // An answer for a panel that was left: what it brings is let go at once.
+  // An answer for a panel that was left: what it brings is released at once.
   document.addEventListener("htmx:after:request", (event) => {
     const { ctx } = event.detail;
     if (event.defaultPrevented || !ofHold(ctx) || !isLeft(ctx)) return;

@@ -62,15 +62,15 @@
 
   document.addEventListener("htmx:after:swap", measure);
 
-  const NO_ANSWER = "No answer came. Check your connection; the map may be old. Reload the page to see how things stand.";
+  const NO_ANSWER = "No response. Check your connection and reload.";
   const WORDS = {
-    401: "You are not signed in any more. Sign in and try again.",
-    403: "This page was open for too long. Reload it and try again.",
-    404: "This is not there any more. Reload the page.",
-    429: "That was too often. Wait a moment and try again.",
-    502: "Seatweb is away for a moment. Try again soon.",
-    503: "Too much is going on just now. Try again in a moment.",
-    504: "Seatweb is away for a moment. Try again soon.",
+    401: "You were signed out. Sign in and try again.",
+    403: "This page has expired. Reload it and try again.",
+    404: "This is no longer here. Reload the page.",
+    429: "Too many attempts. Wait a moment and try again.",
+    502: "Seatweb cannot be reached right now. Try again in a moment.",
+    503: "The site is busy. Try again in a moment.",
+    504: "Seatweb cannot be reached right now. Try again in a moment.",
   };
 
   /* --- The map by keyboard: one stop for Tab in each section, arrows walk the seats. --- */
@@ -175,7 +175,9 @@
   function uncover(sheet, seat) {
     if (!seat) return;
     const box = seat.getBoundingClientRect();
-    const floor = getComputedStyle(sheet).position === "fixed" ? innerHeight - sheet.offsetHeight : innerHeight;
+    const { left, top } = sheet.getBoundingClientRect();
+    const covers = getComputedStyle(sheet).position === "fixed" && left < box.right; // from below, not beside the map
+    const floor = covers ? top : innerHeight;
     const room = 24;
     if (box.bottom + room > floor) scrollBy({ top: box.bottom + room - floor });
     else if (box.top - room < 0) scrollBy({ top: box.top - room });
@@ -249,7 +251,7 @@
     if (byItself(ctx)) return;
     const { status, raw } = ctx.response;
     if (status < 400 && ours) location.assign(raw.url);
-    else say("alert", WORDS[status] ?? "That did not work, and it was not your doing. Reload the page and try again.");
+    else say("alert", WORDS[status] ?? "Something went wrong on our side. Reload the page and try again.");
   });
 
   // The same address twice in a row would make the back button seem dead.
@@ -261,7 +263,7 @@
 
   document.addEventListener("htmx:error", ({ detail: { ctx, error } }) => {
     if (!ctx || byItself(ctx)) return;
-    if (error.name === "Untrusted") say("alert", "What came back was not Seatweb's own, and was left out. Reload the page.");
+    if (error.name === "Untrusted") say("alert", "The response was blocked because it looked tampered with.");
     else say("alert", navigator.onLine ? NO_ANSWER : OFFLINE);
   });
 
@@ -277,6 +279,123 @@
     const back = encodeURIComponent(location.pathname + location.search);
     say("alert", "You were signed out.", { href: `/login?next=${back}`, text: "Sign in again" });
   }
+
+  /* --- Stray presses: a held key, a double click, a second tap. --- */
+
+  // A press is meant for what its user saw. So whatever a swap has just brought, moved or changed ignores presses for a
+  // moment; the class `fresh` shows that meanwhile.
+  const MOMENT = 500; // ms: longer than a double click takes, shorter than reading what is new
+
+  const until = new WeakMap(); // when a control heeds presses again
+  let focused = null; // the control that a swap gave the focus to, or changed while it had the focus
+  let shifted = -Infinity; // when a swap last brought, moved or changed a control
+  let refresh = 0;
+
+  const does = (control) => `${control.form?.action ?? (control.id || control.href)} ${control.getAttribute("aria-current")}`;
+  const isFresh = (control) => until.get(control) > performance.now();
+
+  // What all controls do, where they stand, and whether the panel covers them.
+  function stances(kind) {
+    const open = panel();
+    const sheet = open?.getBoundingClientRect();
+    return all(kind).map((control) => {
+      const { x, y, right, bottom } = control.getBoundingClientRect();
+      const apart = !sheet || right < sheet.left || x > sheet.right || bottom < sheet.top || y > sheet.bottom;
+      const covered = !apart && !open.contains(control);
+      return [control, `${does(control)} ${Math.round(x)} ${Math.round(y)} ${covered}`];
+    });
+  }
+
+  document.addEventListener("htmx:before:swap", ({ detail: { ctx } }) => {
+    const focus = document.activeElement;
+    const kind = byItself(ctx) ? "button, a[href]:not(.seat)" : "button, a[href]"; // there may be very many seats
+    const before = new Map(stances(kind).map(([control, stance]) => [stance, until.get(control) ?? 0]));
+    ctx.stood = { focus, did: does(focus), kind, before };
+  });
+
+  // After the other listeners, which may move the focus and scroll.
+  document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => queueMicrotask(() => arrive(ctx.stood)));
+
+  function arrive({ focus, did, kind, before }) {
+    const now = performance.now();
+    for (const [control, stance] of stances(kind)) {
+      if (!before.has(stance)) shifted = now;
+      until.set(control, before.get(stance) ?? now + MOMENT);
+    }
+    const { activeElement } = document;
+    if (activeElement !== focus || does(activeElement) !== did) {
+      focused = activeElement;
+      until.set(focused, now + MOMENT);
+    }
+    showFresh();
+  }
+
+  function showFresh() {
+    const fresh = all("button, a[href]").filter(isFresh);
+    for (const control of all(".fresh")) if (!isFresh(control)) control.classList.remove("fresh");
+    for (const control of fresh) control.classList.add("fresh");
+    clearTimeout(refresh);
+    if (fresh.length) refresh = setTimeout(showFresh, Math.min(...fresh.map((one) => until.get(one))) - performance.now());
+  }
+
+  function ignore(event) {
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  }
+
+  document.addEventListener(
+    "click",
+    (event) => {
+      const control = event.target.closest?.("button, a[href]");
+      // By keyboard (no `detail`), people may go on to what they saw before; only a focus that a swap moved surprises them.
+      if (control && isFresh(control) && (event.detail || control === focused)) ignore(event);
+    },
+    true,
+  );
+
+  let held = null; // the key that is held down: wherever the focus goes, it presses nothing until it is let go
+
+  document.addEventListener(
+    "keydown",
+    (event) => {
+      const { key, target, repeat } = event;
+      const presses = key === "Enter" ? !target.matches?.("textarea") : key === " " && target.closest?.("a, button, summary");
+      if (!presses) return;
+      if (repeat) held = key;
+      if (held === key) ignore(event);
+    },
+    true,
+  );
+
+  document.addEventListener(
+    "keyup",
+    (event) => {
+      if (event.key !== held) return;
+      held = null;
+      if (event.target.closest?.("a, button, summary")) event.preventDefault(); // a button is pressed when Space is let go
+    },
+    true,
+  );
+
+  addEventListener("blur", () => (held = null));
+
+  // The chosen seat, pressed again, and the ground beside the panel close it.
+  document.addEventListener(
+    "click",
+    (event) => {
+      const { target } = event;
+      const open = panel();
+      if (!open || event.ctrlKey || event.metaKey || event.shiftKey) return;
+      const again = target.closest?.("a.seat")?.dataset.seatId === open.dataset.seatId;
+      const ground = target.closest?.("main") && !target.closest("#panel, a, button, label, input, form, summary, dialog, [popover]");
+      if (!again && !(ground && performance.now() >= shifted + MOMENT && getSelection().isCollapsed)) return;
+      ignore(event);
+      closePanel();
+    },
+    true,
+  );
+
+  const closePanel = () => find(".panel-close").click();
 
   /* --- A look at how things are, without a word: nothing is announced, no focus moves, nothing scrolls. --- */
 
@@ -314,8 +433,6 @@
     ctx.before = { seat: open?.dataset.seatId, status: open?.dataset.status, focus, does: focus && does(focus) };
   });
 
-  const does = (control) => control.form?.action ?? control.href;
-
   document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
     const open = panel();
     if (!ctx.before || !open || open.dataset.seatId !== ctx.before.seat) return;
@@ -327,7 +444,7 @@
 
   // What others did is told only of the chosen seat, and only where it makes a difference to the one who chose it.
   function tell({ label, status, nearest }, before) {
-    const went = { taken: "was taken a moment ago", held: "is being chosen by someone else", closed: "was closed" };
+    const went = { taken: "was taken a moment ago", held: "is on hold for someone else", closed: "was closed" };
     if (before === "free" && went[status]) {
       const offer = nearest ? `${nearest} is free.` : "No other seat is free on this day.";
       say("alert", `${label} ${went[status]}. ${offer}`);
@@ -336,7 +453,7 @@
 
   /* --- Without a network. --- */
 
-  const OFFLINE = "You are offline. The map shows how things were; nothing can be booked until you are back.";
+  const OFFLINE = "You are offline. The map may be out of date, and you cannot book until you are back online.";
 
   function network() {
     const wasOffline = root.classList.contains("offline");
@@ -473,6 +590,8 @@
     measure();
     if (styled()) uncoverOpened();
     else addEventListener("load", uncoverOpened);
+    for (const control of all("#panel :is(button, a[href])")) until.set(control, performance.now() + MOMENT);
+    showFresh();
     rove();
     dismissible();
     network();
@@ -516,7 +635,7 @@
 
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") {
-      if (panel() && !find("dialog[open]")) find(".panel-close").click();
+      if (panel() && !find("dialog[open]")) closePanel();
       return;
     }
     walk(event);

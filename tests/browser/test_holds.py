@@ -1,4 +1,4 @@
-"""Holds: opening a seat's panel holds it for a while, others see it as being chosen, and leaving releases it."""
+"""Holds: opening a seat's panel holds it for a while, others see it on hold, and leaving releases it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.axe import DESKTOP, PHONE, axe_finds_nothing
 from tests.browser.conftest import FIGTREE, Guard, without_figtree
-from tests.browser.test_journeys import DAY, announced, seat, tab_to
+from tests.browser.test_journeys import DAY, announced, heeds_presses, seat, tab_to
 from tests.browser.test_live import (
     NETWORK,
     POLL_MS,
@@ -93,12 +93,10 @@ def test_a_hold_announces_its_end_once_and_can_be_renewed(
     page.clock.fast_forward(1000 * (seconds_left(page) - 15))
     announced(page, "20 seconds left for A-07.")
     page.clock.fast_forward(20_000)
-    expect(page.locator("#hold")).to_contain_text(
-        "Your time is over. The seat is open to everyone again; you can still book it."
-    )
+    expect(page.locator("#hold")).to_contain_text("Your hold has ended. Anyone can book this seat now, including you.")
     expect(page.get_by_role("timer")).to_be_hidden()
     expect(page.get_by_role("button", name="Book A-07")).to_be_enabled()
-    page.get_by_role("button", name="Hold it again").click()
+    page.get_by_role("button", name="Hold again").click()
     has_hold(page)
     expect(page.get_by_role("timer")).to_contain_text(re.compile(r"1:(30|[0-2]\d)"))
 
@@ -125,17 +123,16 @@ def test_nothing_moves_when_a_hold_starts_or_ends(
         page.set_viewport_size({"width": size["width"], "height": size["height"]})
         page.goto(f"{DAY}/seats/7")
         book, panel = page.get_by_role("button", name="Book A-07"), page.locator("#panel")
-        expect(book).to_be_focused()
         delayed.wait()
         page.evaluate("document.fonts.ready.then(() => null)")
+        heeds_presses(page)
         assert page.evaluate("[...document.fonts].some(one => one.status === 'loaded')") is (font == "figtree")
         before = book.bounding_box(), panel.bounding_box()
         delayed.let_through()
         has_hold(page)
-        expect(book).to_be_focused()
         assert (book.bounding_box(), panel.bounding_box()) == before, f"{font}, {size}"
         page.clock.fast_forward(91_000)
-        expect(page.get_by_role("button", name="Hold it again")).to_be_visible()
+        expect(page.get_by_role("button", name="Hold again")).to_be_visible()
         assert (book.bounding_box(), panel.bounding_box()) == before, f"{font}, {size}"
 
 
@@ -150,10 +147,11 @@ def escape(page: Page) -> None:
 
 
 def release(page: Page) -> None:
-    page.get_by_role("button", name="Let go").click()
+    page.get_by_role("button", name="Release").click()
     expect(page.locator("#panel")).to_be_hidden()
     expect(page).to_have_url(re.compile(DAY + "$"))
     expect(seat(page, "A-07", "free")).to_be_focused()
+    announced(page, "A-07 is released.")
 
 
 def open_other_day(page: Page) -> None:
@@ -228,10 +226,11 @@ def test_a_seat_held_by_someone_else_shows_the_time_left_and_another_seat(ada: P
     seat(ada, "A-07", "free").click()
     has_hold(ada)
     seat(grace, "A-07", "on hold").click()
-    expect(grace.locator("#panel")).to_contain_text(re.compile(r"Being chosen by someone else · up to 1:[0-9]{2}"))
+    expect(grace.locator("#panel")).to_contain_text(re.compile(r"On hold for someone else · up to 1:[0-9]{2}"))
     first = grace.locator("#panel .clock").inner_text()
     expect(grace.locator("#panel .clock")).not_to_have_text(first)
-    expect(grace.get_by_role("button", name="Book A-06 instead")).to_be_focused()
+    expect(grace.get_by_role("button", name="Book A-06 instead")).to_be_visible()
+    expect(grace.get_by_role("heading", name="Seat A-07")).to_be_focused()
     expect(grace.locator("#hold")).to_have_count(0)
     close(ada)
     announced(grace, "A-07 is free again.")
@@ -254,7 +253,8 @@ def test_a_user_who_loses_the_race_for_a_hold_is_told_at_once(ada: Page, grace: 
     seat(ada, "A-07", "free").click()
     has_hold(ada)
     delayed.let_through()
-    expect(grace.get_by_role("button", name="Book A-06 instead")).to_be_focused()
+    expect(grace.get_by_role("button", name="Book A-06 instead")).to_be_visible()
+    expect(grace.get_by_role("heading", name="Seat A-07")).to_be_focused()
     expect(grace.get_by_role("alert")).to_contain_text("A-07")
     expect(seat(grace, "A-07", "on hold")).to_be_attached()
     has_hold(ada)
@@ -307,7 +307,8 @@ def test_polling_does_not_restart_the_hold(ada: Page, guard: Guard, book: Callab
     guard.expected = NETWORK
     break_streams(ada, None)
     ada.clock.install()
-    ada.goto(f"{DAY}/seats/7")
+    ada.goto(DAY)
+    seat(ada, "A-07", "free").click()
     has_hold(ada)
     token = ada.locator("#hold").get_attribute("data-token")
     book(8)
@@ -337,13 +338,16 @@ def test_holding_releasing_and_booking_by_keyboard_alone(ada: Page, grace: Page)
     ada.keyboard.press("Enter")
     expect(ada.get_by_role("button", name="Book A-02")).to_be_focused()
     has_hold(ada)
-    tab_to(ada, ada.get_by_role("button", name="Let go of seat A-02"), presses=3)
+    tab_to(ada, ada.get_by_role("button", name="Release seat A-02"), presses=3)
+    heeds_presses(ada)
     ada.keyboard.press("Enter")
+    announced(ada, "A-02 is released.")
     expect(seat(ada, "A-02", "free")).to_be_focused()
     expect(seat(grace, "A-02", "free")).to_be_attached()
     ada.keyboard.press("ArrowRight")
     ada.keyboard.press("Enter")
     expect(ada.get_by_role("button", name="Book A-03")).to_be_focused()
+    heeds_presses(ada)
     ada.keyboard.press("Enter")
     expect(seat(ada, "A-03", "yours")).to_be_visible()
     expect(seat(grace, "A-03", "taken")).to_be_attached()
@@ -385,10 +389,10 @@ def test_axe_finds_nothing_while_a_seat_is_held(
     open_live(page, f"{DAY}/seats/7")
     has_hold(page)
     open_live(other, f"{DAY}/seats/7")
-    expect(other.locator("#panel")).to_contain_text("Being chosen")
+    expect(other.locator("#panel")).to_contain_text("On hold")
     axe_finds_nothing(other)
     has_hold(page)
     axe_finds_nothing(page)
     page.clock.fast_forward(91_000)
-    expect(page.get_by_role("button", name="Hold it again")).to_be_visible()
+    expect(page.get_by_role("button", name="Hold again")).to_be_visible()
     axe_finds_nothing(page)

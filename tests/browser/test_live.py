@@ -117,10 +117,10 @@ def test_an_open_panel_follows_its_seat_until_it_is_free_again(
     ada, visitor = open_browser(), open_browser()
     sign_in(ada)
     open_live(visitor, f"{DAY}/seats/7")
-    expect(visitor.get_by_role("link", name="Sign in to book A-07")).to_be_focused()
+    visitor.get_by_role("link", name="Sign in to book A-07").focus()
     open_live(ada, f"{DAY}/seats/7")
-    announced(visitor, "A-07 is being chosen by someone else. A-06 is free.", "alert")
-    expect(visitor.locator("#panel")).to_contain_text("Being chosen by someone else · up to 1:")
+    announced(visitor, "A-07 is on hold for someone else. A-06 is free.", "alert")
+    expect(visitor.locator("#panel")).to_contain_text("On hold for someone else · up to 1:")
     # The panel's action has changed, so it does not get the focus: someone may be about to press a key.
     expect(visitor.locator("#panel-name")).to_be_focused()
     ada.get_by_role("button", name="Book A-07").click()

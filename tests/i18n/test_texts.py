@@ -121,7 +121,7 @@ def test_a_count_agrees_with_its_noun(count: int, words: str) -> None:
 
 
 def test_texts_agree_with_their_numbers() -> None:
-    start = "Someone else is choosing that seat just now; it is held for"
+    start = "That seat is on hold for someone else for"
     assert text_of(SeatHeld(seconds=1)) == f"{start} 1 more second."
     assert text_of(SeatHeld(seconds=2)) == f"{start} 2 more seconds."
     locked = TooManyAttempts(reason="wrong_codes", retry_after=60, minutes=1)

@@ -28,7 +28,6 @@ from seatweb.web.requests import (
     read_id,
     session_of,
     signed_in,
-    wants_partial,
 )
 
 TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{8,64}", re.ASCII)
@@ -140,7 +139,6 @@ class DayController(Controller):
         request: PageRequest,
         responses: NamedDependency[MapResponses],
         holds: NamedDependency[Holds],
-        renderer: NamedDependency[Renderer],
         day_text: FromPath[str],
         seat_text: FromPath[str],
     ) -> Response[str]:
@@ -152,9 +150,7 @@ class DayController(Controller):
             await holds.release(session.user, seat_id, place.day, token)
         if "seatweb-quiet" in request.headers:
             return Response("", status_code=204, headers={"cache-control": "no-store"})
-        if not wants_partial(request):
-            return renderer.redirect(request, place.href())
-        return await responses.show(request, place, headers={"hx-push-url": place.href()})
+        return await responses.released(request, place, seat_id)
 
     @post("/days/{day_text:str}/seats/{seat_text:str}/book", status_code=200)
     async def book(

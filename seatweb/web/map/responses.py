@@ -161,6 +161,15 @@ class MapResponses:
         )
         return self._renderer.page(request, "map/partials/hold.html", box)
 
+    async def released(self, request: PageRequest, place: Place, seat_id: int) -> Response[str]:
+        """Show the map without a panel, and a notice that the seat is released."""
+        entry = (await self._views.day(place.day)).seats.get(seat_id)
+        notice = f"released.{entry.seat.label}" if entry else None
+        if not wants_partial(request):
+            return self._renderer.redirect(request, place.href(), notice=notice)
+        headers = {"hx-push-url": place.href()}
+        return await self.show(request, place, notice=parse_notice(notice) if notice else None, headers=headers)
+
     def refuse(self, request: PageRequest, page: DayPage, error: SeatwebError) -> Response[str]:
         """Show the current map, the reason for a refusal, and the nearest free seat."""
         text = text_of(error)

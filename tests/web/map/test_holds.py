@@ -33,7 +33,7 @@ async def status(visitor: Visitor, label: str) -> str:
     return seats(await visitor.get(f"/days/{DAY}"))[label]
 
 
-async def test_a_held_seat_is_free_for_its_holder_and_being_chosen_for_others(site: Site, clock: Clock) -> None:
+async def test_a_held_seat_is_free_for_its_holder_and_on_hold_for_others(site: Site, clock: Clock) -> None:
     async with site.people(2) as (ada, grace):
         panel = soup(await ada.get(f"/days/{DAY}/seats/7"))
         form = one(panel, "#panel #hold")
@@ -66,7 +66,7 @@ async def test_others_cannot_book_a_held_seat_and_its_holder_can(
         assert answer.status_code == 409
         assert 85 < int(answer.headers["retry-after"]) <= 90
         alert = one(soup(answer), "[role=alert]").get_text(" ", strip=True)
-        assert alert == "Seat A-07 is being chosen by someone else. A-06 is free."
+        assert alert == "Seat A-07 is on hold for someone else. A-06 is free."
         panel = one(soup(answer), "#panel")
         assert (panel["data-status"], seats(answer)["A-07"]) == ("held", "held")
         assert 85 < int(str(one(panel, ".clock")["data-seconds"])) <= 90
@@ -83,8 +83,8 @@ async def test_the_alternative_on_offer_is_not_held_by_anyone_else(site: Site, c
         for visitor, seat_id in ((ada, 7), (grace, 6), (eve, 8)):
             await hold(visitor, clock.today, seat_id)
         refused = await joan.book(clock.today, 7)
-        assert says(refused) == "Seat A-07 is being chosen by someone else. A-02 is free."
-        assert says(await grace.book(clock.today, 7)) == "Seat A-07 is being chosen by someone else. A-06 is free."
+        assert says(refused) == "Seat A-07 is on hold for someone else. A-02 is free."
+        assert says(await grace.book(clock.today, 7)) == "Seat A-07 is on hold for someone else. A-06 is free."
 
 
 async def test_any_free_seat_skips_seats_that_others_hold(
@@ -156,7 +156,7 @@ async def test_a_move_respects_holds_and_releases_the_users_own(site: Site, cloc
         await hold(grace, clock.today, 7)
         refused = await ada.post(f"/days/{DAY}/seats/7/move")
         assert (refused.status_code, seats(refused)["A-08"], seats(refused)["A-07"]) == (409, "mine", "held")
-        assert "A-07 is being chosen by someone else" in says(refused)
+        assert "A-07 is on hold for someone else" in says(refused)
         await hold(ada, clock.today, 43)
         assert (await ada.post(f"/days/{DAY}/seats/43/move")).status_code == 303
         await until(lambda: held_seats(store) == {"7"})
@@ -213,7 +213,7 @@ async def test_holding_a_held_seat_is_refused_and_keeps_the_users_own_hold(site:
         assert answer.status_code == 409
         assert (answer.headers["hx-retarget"], answer.headers["hx-reswap"]) == ("#day", "outerMorph")
         assert 85 < int(answer.headers["retry-after"]) <= 90
-        assert "A-07 is being chosen by someone else" in says(answer)
+        assert "A-07 is on hold for someone else" in says(answer)
         seen = await eve.statuses(clock.today)
         assert (seen["A-07"], seen["A-08"]) == ("held", "held")
 
