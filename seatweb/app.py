@@ -16,7 +16,6 @@ from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 from litestar.exceptions import InternalServerException
 from litestar.middleware import DefineMiddleware
-from litestar.middleware.compression import CompressionMiddleware
 from litestar.params import FromPath
 from litestar.response import Response
 from litestar.routes import HTTPRoute
@@ -53,6 +52,7 @@ from seatweb.booking.section_cache import SectionCache
 from seatweb.booking.window import BookingWindow
 from seatweb.errors import Constraints, Forbidden, NotAllowed
 from seatweb.http.client_address import Proxies
+from seatweb.http.compression import Compression
 from seatweb.http.cookies import Cookies, OwnCookies, send_cookies
 from seatweb.http.csrf import Csrf
 from seatweb.http.deadline import Deadline
@@ -260,7 +260,7 @@ def _pages(page_guard: PageGuard) -> Router:
         before_request=_wrapped(page_guard.check),
         include_in_schema=False,
         # Safe against BREACH: CSRF tokens differ in every response.
-        middleware=[DefineMiddleware(CompressionMiddleware, config=COMPRESSION)],
+        middleware=[DefineMiddleware(Compression, config=COMPRESSION)],
     )
 
 

@@ -22,6 +22,7 @@ from seatweb.accounts.model import Session
 from seatweb.accounts.sessions import Sessions
 from seatweb.booking.window import BookingWindow
 from seatweb.errors import SeatwebError
+from seatweb.http.compression import accepted_encoding
 from seatweb.http.identity import Identities, Identity
 from seatweb.storage.caching import BoundedDict
 from seatweb.web.map.day_page import MapReader
@@ -108,10 +109,11 @@ class WarmPages:
             return None
         headers = [*HEADERS, (b"content-type", b"text/html; charset=utf-8")]
         if len(body) >= SMALLEST_COMPRESSED:
-            if b"br" in encodings:
+            encoding = accepted_encoding(encodings)
+            if encoding == "br":
                 body = brotli.compress(body, quality=BROTLI_QUALITY)
                 headers.append((b"content-encoding", b"br"))
-            elif b"gzip" in encodings:
+            elif encoding == "gzip":
                 body = _gzipped(body)
                 headers.append((b"content-encoding", b"gzip"))
         headers.append((b"content-length", str(len(body)).encode()))
