@@ -314,7 +314,7 @@ async def test_a_live_map_resumes_on_another_process(two: tuple[Site, Site], clo
             await witness.shows(7, "taken")
         await grace.book(clock.today, 8)
         await witness.shows(8, "taken")
-        async with live(at(second, visitor), clock.today, last_id=last) as stream:
+        async with live(at(second, visitor), clock.today, since=last) as stream:
             assert (await stream.shows(8, "taken")).targets == ["#seat-8", "#section-A-count", "#tally"]
 
 
