@@ -263,7 +263,7 @@
     const element = place();
     if (element) element.dataset.live = "off";
     if (viewer()) signedOut();
-    else say("status", "You signed in in another window.", { href: location.href, text: "Reload this page" });
+    else say("alert", "You signed in after this page was opened.", { href: location.href, text: "Reload this page" });
   }
 
   function end(name) {

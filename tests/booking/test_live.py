@@ -195,6 +195,7 @@ async def test_one_stream_carries_the_maps_of_all_windows(site: Site, clock: Clo
         await witness.shows(27, "mine")
         windows = [f"{today}/B/{tags[today]}", f"{tomorrow}//{tags[tomorrow]}"]
         async with live(ada, today, since=tags[today], also=windows) as stream:
+            assert ada.user
             assert stream.response.headers["seatweb-viewer"] == ada.user.username
             missed = await stream.shows(27, "taken")
             assert (missed.map, missed.targets) == (f"{tomorrow}/", ["#seat-27", "#section-B-count", "#tally"])
@@ -483,7 +484,8 @@ async def test_invalid_stream_requests_are_refused(site: Site, clock: Clock) -> 
         ("/days/soon/live", 404), ("/days/2026-02-30/live", 404), (f"/days/{DAY}/live?section=Z", 404),
         (f"/days/{DAY}/live?section=A&section=B", 422), (f"/days/{DAY}/live?section=%00", 422),
         (f"/days/{DAY}/live?since=A&since=B", 422), (f"/days/{DAY}/live?also=soon//", 404),
-        (f"/days/{DAY}/live?" + "&".join(f"also={clock.ahead(days)}//" for days in range(1, 9)), 422), (f"/days/{DAY}/live/x", 404),
+        (f"/days/{DAY}/live?" + "&".join(f"also={clock.ahead(days)}//" for days in range(1, 9)), 422),
+        (f"/days/{DAY}/live/x", 404),
     ):  # fmt: skip
         async with visitor.http.stream("GET", path) as answer:
             assert (path, answer.status_code) == (path, status)
@@ -514,7 +516,7 @@ async def test_a_stalled_client_delays_nobody_and_gets_its_changes_combined(
             last = quick.changes[-1].id
         received = b""
         async with asyncio.timeout(30):
-            while f"id: {DAY}//{last}\n".encode() not in received[-1_000_000:] or not received.endswith(b"\n\n\r\n"):
+            while f"//{last}\n".encode() not in received[-1_000_000:] or not received.endswith(b"\n\n\r\n"):
                 received += await loop.sock_recv(slow, 1_000_000)
     assert received.count(b"id: ") < 24
     assert received.rpartition(b"id: ")[2].count(b'data-status="free"') == 1000

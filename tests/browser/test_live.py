@@ -68,6 +68,27 @@ class KeptBack:
         self._delayed.pop(0)()
 
 
+class OpenStreams:
+    """Counts the streams that a browser has open, in all its windows."""
+
+    def __init__(self, context: BrowserContext) -> None:
+        self.requests: set[Any] = set()
+        context.on("request", self._opened)
+        for event in ("requestfinished", "requestfailed"):
+            context.on(event, lambda request: self.requests.discard(request))
+
+    def _opened(self, request: Any) -> None:
+        if STREAM.search(request.url):
+            self.requests.add(request)
+
+    def becomes(self, count: int, page: Page) -> None:
+        """Wait until so many are open."""
+        deadline = monotonic() + PATIENCE_MS / 1000
+        while len(self.requests) != count:
+            assert monotonic() < deadline, [request.url for request in self.requests]
+            page.wait_for_timeout(20)
+
+
 def cancel(page: Page) -> None:
     page.get_by_role("button", name="Cancel booking").click()
     announced(page, "is free again")
@@ -417,16 +438,8 @@ def test_updates_leave_a_focused_date_field_alone(page: Page, sign_in: Callable[
 
 
 def test_going_back_leaves_a_single_stream_open(page: Page, book: Callable[[int], str]) -> None:
+    streams = OpenStreams(page.context)
     open_live(page)
-    open_streams: set[Any] = set()
-    context: BrowserContext = page.context
-
-    def close(request: Any) -> None:
-        open_streams.discard(request)
-
-    context.on("request", lambda request: open_streams.add(request) if STREAM.search(request.url) else None)
-    for event in ("requestfinished", "requestfailed"):
-        context.on(event, close)
     page.get_by_role("navigation", name="Days of this week").get_by_role("link", name=re.compile("25 November")).click()
     expect(page.locator("#live-2026-11-25[data-live=live]")).to_be_attached()
     seat(page, "A-07", "free").click()
@@ -436,7 +449,132 @@ def test_going_back_leaves_a_single_stream_open(page: Page, book: Callable[[int]
     expect(page.locator("#live-2026-11-23[data-live=live]")).to_be_attached()
     book(7)
     expect(seat(page, "A-07", "taken")).to_be_attached()
-    assert len(open_streams) == 1
+    streams.becomes(1, page)
+
+
+def book_on(site: Site, days: int, seat_id: int) -> None:
+    """Book a seat for a new user on a day that is so many days ahead."""
+
+    async def work() -> None:
+        async with site.people(1, prefix=f"planner-{days}-{seat_id}-") as (visitor,):
+            assert (await visitor.book(site.clock.ahead(days), seat_id)).status_code == 303
+
+    run(work())
+
+
+def test_any_number_of_windows_is_live_with_one_stream(
+    page: Page, site: Site, sign_in: Callable[..., Any], book: Callable[[int], str]
+) -> None:
+    """A browser opens six connections to a host with HTTP/1.1; with a stream each, the seventh window would not load."""
+    sign_in(page)
+    streams = OpenStreams(page.context)
+    paths = [DAY, DAY, "/", f"{DAY}/seats/45", DAY, f"{DAY}?section=A", "/days/2026-11-24", "/days/2026-11-24", DAY]
+    windows = [page, *(page.context.new_page() for _ in paths[1:])]
+    for window, path in zip(windows, paths, strict=True):
+        open_live(window, path)
+    streams.becomes(1, page)
+
+    def everyone_sees(label: str, seat_id: int, windows: list[Page]) -> None:
+        book(seat_id)
+        book_on(site, 1, seat_id + 20)
+        for window in windows:
+            tomorrow = window.url.endswith("24")
+            expect(seat(window, label.replace("A", "B") if tomorrow else label, "taken")).to_be_attached()
+            expect(seat(window, label, "free")).to_have_count(1 if tomorrow else 0)
+
+    everyone_sees("A-07", 7, windows)
+    leader, *others = windows
+    leader.close()
+    everyone_sees("A-08", 8, others)
+    streams.becomes(1, others[0])
+
+    # One window goes to another day; the others stay where they are, and live.
+    moved = others[0]
+    moved.get_by_role("navigation", name="Days of this week").get_by_role("link", name=re.compile("25 November")).click()
+    expect(moved.locator("#live-2026-11-25[data-live=live]")).to_be_attached()
+    book_on(site, 2, 50)
+    expect(seat(moved, "C-10", "taken")).to_be_attached()
+    everyone_sees("A-09", 9, others[1:])
+    streams.becomes(1, moved)
+
+    # What is done in one window is seen in the others.
+    seat(others[1], "A-01", "free").click()
+    others[1].get_by_role("button", name="Book A-01").click()
+    for window in (others[2], others[-1]):
+        expect(seat(window, "A-01", "yours")).to_be_attached()
+        expect(window.locator("#ticket")).to_contain_text("A-01")
+
+    others[2].goto("/account")
+    others[2].get_by_role("main").get_by_role("button", name="Sign out", exact=True).click()
+    for window in (*others[:2], *others[3:]):
+        announced(window, "You were signed out.", "alert")
+    streams.becomes(0, moved)
+
+
+def test_another_window_takes_over_from_one_that_stopped(page: Page, book: Callable[[int], str]) -> None:
+    streams = OpenStreams(page.context)
+    open_live(page)
+    other = page.context.new_page()
+    open_live(other)
+    streams.becomes(1, page)
+    stopped = page.context.new_cdp_session(page)
+    stopped.send("Debugger.enable")
+    stopped.send("Debugger.pause")
+    book(7)  # its event reaches the window that leads, which stops there
+    expect(seat(other, "A-07", "taken")).to_be_attached()
+    is_live(other)
+    book(8)
+    expect(seat(other, "A-08", "taken")).to_be_attached()
+    stopped.send("Debugger.resume")
+    expect(seat(page, "A-08", "taken")).to_be_attached()
+    is_live(page)
+    streams.becomes(1, page)
+    book(9)
+    for window in (page, other):
+        expect(seat(window, "A-09", "taken")).to_be_attached()
+
+
+def test_windows_of_another_session_receive_nothing_of_each_others_streams(
+    page: Page, sign_in: Callable[..., Any], book: Callable[..., str]
+) -> None:
+    """One window stays open and unseen while its user signs out in another, where a visitor goes on."""
+    sign_in(page)
+    open_live(page)
+    book(7, "Zoltan")
+    expect(page.locator("#seat-7 .seat-initials")).to_have_text("ZO")
+    hide(page, hidden=True)
+    page.context.clear_cookies(name=re.compile("seatweb_(session|renewal)"))
+    visitor = page.context.new_page()
+    open_live(visitor)
+    hide(page, hidden=False)
+    announced(page, "You were signed out.", "alert")
+    expect(page.locator(".live")).to_be_hidden()
+    book(8, "Zora")
+    expect(seat(visitor, "A-08", "taken")).to_be_attached()
+    expect(visitor.locator(".seat-initials")).to_have_count(0)
+    expect(seat(page, "A-08", "free")).to_be_attached()
+
+    # The other way round: what a user sees is not for the window of a visitor.
+    hide(visitor, hidden=True)
+    sign_in(page, "grace")
+    open_live(page)
+    hide(visitor, hidden=False)
+    announced(visitor, "You signed in after this page was opened.", "alert")
+    book(9, "Zoe")
+    expect(page.locator("#seat-9 .seat-initials")).to_have_text("ZO")
+    expect(seat(visitor, "A-09", "free")).to_be_attached()
+    visitor.get_by_role("link", name="Reload this page").click()
+    expect(visitor.locator("#seat-9 .seat-initials")).to_have_text("ZO")
+    is_live(visitor)
+
+
+def test_without_a_channel_between_windows_the_page_polls(page: Page, book: Callable[[int], str]) -> None:
+    page.add_init_script("delete window.BroadcastChannel")
+    page.clock.install()
+    page.goto(DAY)
+    book(7)
+    page.clock.fast_forward(POLL_MS)
+    expect(seat(page, "A-07", "taken")).to_be_attached()
 
 
 def test_the_live_indicator_is_not_a_live_region_and_needs_scripts(open_browser: Callable[..., Page]) -> None:
