@@ -116,7 +116,7 @@ def create_app(
     log_request = configure_logging(settings.log_format)
     secrets = split_ring(backends.jwt_secret)
     tokens = Tokens(secrets, access=timedelta(minutes=settings.access_minutes))
-    our_cookies = Cookies(tokens, secure=settings.secure_cookies)
+    our_cookies = Cookies(tokens, secure=settings.secure_cookies, port=settings.cookie_port)
     csrf = Csrf(secrets, our_cookies, settings.public_url)
     identities = Identities(tokens, our_cookies)
     renderer = Renderer(our_cookies, csrf, settings.site_name, settings.public_url)

@@ -298,6 +298,7 @@
     } else if (name === "over") {
       if (data === map) end(map);
     } else if (!name) return change(id, data);
+    else place()?.dispatchEvent(new CustomEvent(name, { bubbles: true, detail: { data } }));
   }
 
   async function change(id, html) {

@@ -449,9 +449,7 @@ def test_updates_leave_a_focused_date_field_alone(page: Page, sign_in: Callable[
     expect(page.locator("#ticket")).to_contain_text("A-07")
 
 
-def test_going_back_leaves_a_single_stream_open(
-    page: Page, streams: OpenStreams, book: Callable[[int], str]
-) -> None:
+def test_going_back_leaves_a_single_stream_open(page: Page, streams: OpenStreams, book: Callable[[int], str]) -> None:
     open_live(page)
     page.get_by_role("navigation", name="Days of this week").get_by_role("link", name=re.compile("25 November")).click()
     expect(page.locator("#live-2026-11-25[data-live=live]")).to_be_attached()
@@ -502,7 +500,9 @@ def test_any_number_of_windows_is_live_with_one_stream(
 
     # One window goes to another day; the others stay where they are, and live.
     moved = others[0]
-    moved.get_by_role("navigation", name="Days of this week").get_by_role("link", name=re.compile("25 November")).click()
+    moved.get_by_role("navigation", name="Days of this week").get_by_role(
+        "link", name=re.compile("25 November")
+    ).click()
     expect(moved.locator("#live-2026-11-25[data-live=live]")).to_be_attached()
     book_on(site, 2, 50)
     expect(seat(moved, "C-10", "taken")).to_be_attached()
