@@ -476,7 +476,7 @@ def book_on(site: Site, days: int, seat_id: int) -> None:
 def test_any_number_of_windows_is_live_with_one_stream(
     page: Page, site: Site, streams: OpenStreams, sign_in: Callable[..., Any], book: Callable[[int], str]
 ) -> None:
-    """A browser opens six connections to a host with HTTP/1.1; with a stream each, the seventh window would not load."""
+    """With HTTP/1.1, a browser opens six connections to a host. With a stream each, the seventh window did not load."""
     sign_in(page)
     paths = [DAY, DAY, "/", f"{DAY}/seats/45", f"{DAY}?section=A", "/days/2026-11-24", DAY]
     windows = [page, *(page.context.new_page() for _ in paths[1:])]

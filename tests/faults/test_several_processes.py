@@ -18,7 +18,7 @@ import httpx
 import jwt
 import pytest
 from seatweb.booking import queries as booking_queries
-from seatweb.http.tokens import key_id
+from seatweb.http.tokens import LEEWAY_SECONDS, key_id
 from seatweb.settings import Backends
 
 from tests.faults.support import (
@@ -252,7 +252,9 @@ async def test_a_session_from_a_process_with_a_fast_clock_becomes_valid_soon(sit
         token = zoltan.http.cookies[site.our_cookies.session_cookie]
         claims = jwt.decode(token, options={"verify_signature": False})
         kid = {"kid": key_id(backends.jwt_secret)}
-        ahead = jwt.encode(claims | {"iat": int(time.time()) + 2}, backends.jwt_secret, "HS256", headers=kid)
+        ahead = jwt.encode(
+            claims | {"iat": int(time.time()) + LEEWAY_SECONDS + 2}, backends.jwt_secret, "HS256", headers=kid
+        )
         zoltan.http.cookies.set(site.our_cookies.session_cookie, ahead)
         await zoltan.get("/")
         async with asyncio.timeout(PATIENT_SECONDS):

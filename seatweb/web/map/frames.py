@@ -10,6 +10,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Final
 
+from litestar.types import Scope
 from markupsafe import Markup, escape
 from msgspec import Struct
 from msgspec.structs import replace
@@ -53,19 +54,22 @@ class DayPages:
         self._frames: BoundedDict[tuple[object, ...], _Frame] = BoundedDict(FRAMES_KEPT)
         self._pages: BoundedDict[tuple[object, ...], _Frame] = BoundedDict(FRAMES_KEPT)
 
-    def render(self, visible: VisibleDay, path: str, csrf_secret: str) -> bytes:
+    def render(self, visible: VisibleDay, path: str, csrf_secret: str, scope: Scope) -> bytes:
         """Return the page for `path`, which is `/` or the place's own, in UTF-8."""
+        username = visible.session.user.username if visible.session else ""
         page = self._page(visible, path)
         parts = page.texts.copy()
-        csrf = csrf_field(self._csrf, csrf_secret).encode()
+        values = {
+            "csrf": csrf_field(self._csrf, csrf_secret).encode(),
+            "user": escape(username).encode(),
+            "origin": escape(self._renderer.origin(scope)).encode(),
+        }
         for index, name in page.gaps:
-            parts[index] = (
-                csrf if name == "csrf" else escape(visible.session.user.username if visible.session else "").encode()
-            )
+            parts[index] = values[name]
         return b"".join(parts)
 
     def _page(self, visible: VisibleDay, path: str) -> _Frame:
-        """Return the page with gaps for username and CSRF tokens only; viewers for whom the rest is equal share it."""
+        """Return the page with gaps for username, CSRF tokens and origin only; viewers for whom the rest is equal share it."""
         view, user_id = visible.view, visible.viewer.user_id
         user_key = user_id if user_id in view.seat_of or user_id in view.held_by else None
         bookings = tuple((day, booking.seat.id, booking.seat.label) for day, booking in visible.week.items())
@@ -95,7 +99,10 @@ class DayPages:
         text = self._renderer.environment.get_template("map/day.html").render(
             page=page,
             shell=Shell(
-                site_name=self._renderer.site_name, username=_gap("user") if visible.session else None, path=path
+                site_name=self._renderer.site_name,
+                username=_gap("user") if visible.session else None,
+                path=path,
+                origin=_gap("origin"),
             ),
             csrf_field=lambda: _gap("csrf"),
         )

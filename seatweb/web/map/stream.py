@@ -237,7 +237,7 @@ class _Stream:
 
 
 def map_id(place: Place, tag: str = "") -> str:
-    """Return the name of a map in one of its states, such as `2026-11-23/B/A:25,B:20,h:0`; `B` is missing on a whole day."""
+    """Return the name of a map in one of its states, such as `2026-11-23/B/A:25,h:0`; `B` is missing on a whole day."""
     return f"{place.day}/{place.section or ''}/{tag}"
 
 

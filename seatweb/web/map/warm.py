@@ -104,7 +104,7 @@ class WarmPages:
         identity = self._identities.of_header(cookies)
         if identity is None:
             return None
-        body = self._body(target, identity)
+        body = self._body(target, identity, scope)
         if body is None:
             return None
         headers = [*HEADERS, (b"content-type", b"text/html; charset=utf-8")]
@@ -119,7 +119,7 @@ class WarmPages:
         headers.append((b"content-length", str(len(body)).encode()))
         return headers, body
 
-    def _body(self, target: _Asked, identity: Identity) -> bytes | None:
+    def _body(self, target: _Asked, identity: Identity, scope: Scope) -> bytes | None:
         session: Session | None = None
         if identity.claims:
             session = self._sessions.peek(identity.claims.session_id, identity.claims.user_id)
@@ -133,7 +133,7 @@ class WarmPages:
         if visible is None or visible.state != "open":
             return None
         if target.fragment is None:
-            return self._day_pages.render(visible, target.path, identity.csrf_secret)
+            return self._day_pages.render(visible, target.path, identity.csrf_secret, scope)
         for section in visible.view.shown(target.fragment):
             return self._sections.section(visible.view, section, place, visible.viewer).encode()
         return None
