@@ -69,7 +69,7 @@ class DayPages:
         return b"".join(parts)
 
     def _page(self, visible: VisibleDay, path: str) -> _Frame:
-        """Return the page with gaps for username, CSRF tokens and origin only; viewers for whom the rest is equal share it."""
+        """Return the page with the other gaps open; viewers for whom the rest is equal share it."""
         view, user_id = visible.view, visible.viewer.user_id
         user_key = user_id if user_id in view.seat_of or user_id in view.held_by else None
         bookings = tuple((day, booking.seat.id, booking.seat.label) for day, booking in visible.week.items())
