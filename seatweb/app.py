@@ -16,7 +16,6 @@ from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 from litestar.exceptions import InternalServerException
 from litestar.middleware import DefineMiddleware
-from litestar.middleware.compression import CompressionMiddleware
 from litestar.params import FromPath
 from litestar.response import Response
 from litestar.routes import HTTPRoute
@@ -56,6 +55,7 @@ from seatweb.booking.undo import Undo
 from seatweb.booking.window import BookingWindow
 from seatweb.errors import Constraints, Forbidden, NotAllowed
 from seatweb.http.client_address import Proxies
+from seatweb.http.compression import Compression
 from seatweb.http.cookies import Cookies, OwnCookies, send_cookies
 from seatweb.http.csrf import Csrf
 from seatweb.http.deadline import Deadline
@@ -103,7 +103,7 @@ log = structlog.get_logger(__name__)
 CONSTRAINTS: Constraints = {**account_errors.CONSTRAINTS, **booking_errors.CONSTRAINTS}
 # For pages: Brotli for browsers that accept it (over HTTPS, they do), gzip for the others.
 COMPRESSION: Final = CompressionConfig("brotli", brotli_quality=BROTLI_QUALITY, gzip_compress_level=6)
-COMPRESSED: Final = DefineMiddleware(CompressionMiddleware, config=COMPRESSION)
+COMPRESSED: Final = DefineMiddleware(Compression, config=COMPRESSION)
 LARGEST_BODY: Final = 16 * 1024  # bytes; forms need a few hundred, a passkey's response 2,000
 
 
@@ -123,7 +123,7 @@ def create_app(
     log_request = configure_logging(settings.log_format)
     secrets = split_ring(backends.jwt_secret)
     tokens = Tokens(secrets, access=timedelta(minutes=settings.access_minutes))
-    our_cookies = Cookies(tokens, secure=settings.secure_cookies)
+    our_cookies = Cookies(tokens, secure=settings.secure_cookies, port=settings.cookie_port)
     csrf = Csrf(secrets, our_cookies, settings.public_url)
     identities = Identities(tokens, our_cookies)
     renderer = Renderer(our_cookies, csrf, settings.site_name, settings.public_url)

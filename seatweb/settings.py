@@ -28,6 +28,7 @@ from seatweb.server_urls import DatabaseUrl, check_redis_url
 HOST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}[A-Za-z0-9])?", re.ASCII)
 CONTACT = re.compile(r"(mailto:[!-~]+@[!-~]+|tel:\+?[0-9-]+|https://[!-~]+)")  # RFC 9116, section 2.5.3
 JWT_SECRET_MIN_BYTES = 32  # RFC 7518, section 3.2: an HS256 key must be at least as long as the hash
+DEFAULT_PORT: Final = 8000
 KNOWN_BAD_SECRETS = frozenset(
     {
         "mysectrekeywhichwillchange",
@@ -122,7 +123,7 @@ class Settings(BaseModel):
         ),
     ] = None
     host: Annotated[str, Field(alias="SEATWEB_HOST", description="Address to listen on.")] = "127.0.0.1"
-    port: Annotated[int, Field(alias="SEATWEB_PORT", ge=1, le=65535, description="Port to listen on.")] = 8000
+    port: Annotated[int, Field(alias="SEATWEB_PORT", ge=1, le=65535, description="Port to listen on.")] = DEFAULT_PORT
     data_dir: Annotated[
         Path,
         Field(
@@ -451,6 +452,16 @@ class Settings(BaseModel):
     def secure_cookies(self) -> bool:
         """Whether cookies are Secure with the `__Host-` prefix, because the public URL is HTTPS."""
         return self.public_url is not None and self.public_url.startswith("https://")
+
+    @property
+    def cookie_port(self) -> int | None:
+        """The port in the cookies' names: the public URL's, or that of a try-out instance, except for the usual ones.
+
+        In service without a public URL it is not known which port people use: a proxy's, or each replica's own.
+        """
+        if self.public_url:
+            return urlsplit(self.public_url).port
+        return None if self.in_service or self.port == DEFAULT_PORT else self.port
 
     @property
     def shortest_password(self) -> int:

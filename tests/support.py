@@ -86,7 +86,7 @@ class Site:
         self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
         secrets = split_ring(backends.jwt_secret)
         self.tokens = Tokens(secrets)
-        self.our_cookies = Cookies(self.tokens, secure=settings.secure_cookies)
+        self.our_cookies = Cookies(self.tokens, secure=settings.secure_cookies, port=settings.cookie_port)
         self.csrf = Csrf(secrets, self.our_cookies, settings.public_url)
         self._ready = threading.Event()
         self._end_streams: Callable[[], Any] = lambda: None
@@ -275,7 +275,7 @@ class Visitor:
     def session_id(self) -> str | None:
         """Return the id of the session that the cookies name."""
         for cookie in self.http.cookies.jar:
-            if cookie.name.endswith("seatweb_renewal") and cookie.value:
+            if "seatweb_renewal" in cookie.name and cookie.value:
                 return str(jwt.decode(cookie.value, options={"verify_signature": False})["sid"])
         return None
 

@@ -20,11 +20,11 @@ from benchmarks.servers import App, execute
 MAPS: Final = 5000
 FEW_MAPS: Final = 200
 FIRST_MAPS: Final = 10
-MAPS_PER_USER: Final = 5  # the app allows 8
+MAPS_PER_USER: Final = 5  # the app allows 24
 BOOKINGS: Final = 7
 OTHER_FILES: Final = 200
 SETTLE_SECONDS: Final = 1.5
-CONNECT: Final = re.compile(r'hx-sse:connect="([^"]+)"')
+STREAM: Final = re.compile(r'data-stream="([^"]+)".* data-tag="([^"]+)"')
 KIB: Final = 1024
 
 
@@ -75,10 +75,10 @@ def _live_address(site: App, user: Person) -> str:
         BenchmarkError: the page has none.
     """
     page = f"http://{site.address.host}:{site.address.port}/days/{people.day_ahead(1)}"
-    found = CONNECT.search(httpx.get(page, headers={"Cookie": user.cookie}).text)
+    found = STREAM.search(httpx.get(page, headers={"Cookie": user.cookie}).text)
     if not found:
-        raise BenchmarkError("a day's page has no event stream (hx-sse:connect)")
-    return html.unescape(found[1])
+        raise BenchmarkError("a day's page has no event stream (data-stream)")
+    return html.unescape(f"{found[1]}?since={found[2]}")
 
 
 async def _watch(

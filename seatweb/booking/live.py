@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from datetime import date
 from typing import Final, Literal, Self, TypeVar
@@ -32,7 +32,8 @@ POLL_WITHOUT_SIGNALS_SECONDS: Final = 1.0
 PAUSE_SECONDS: Final = 0.03  # between two reads: a rush of bookings causes about thirty reads a second
 HEARTBEAT_SECONDS: Final = 15.0  # keeps proxies and browsers from closing an idle stream
 CHANGES_KEPT: Final = 64
-STREAMS_OF_A_USER: Final = 8  # per process; background tabs have no stream
+# Per process. A stream counts once for each map that it carries; a browser has one stream, whatever its windows show.
+STREAMS_OF_A_USER: Final = 24
 STREAMS: Final = 10_000
 STREAMS_OF_VISITORS: Final = STREAMS // 2  # without a session; the rest is reserved for users
 
@@ -225,35 +226,41 @@ class Live:
         await asyncio.gather(self._heartbeat_task, return_exceptions=True)
 
     @asynccontextmanager
-    async def join(self, day: date, session: Session | None) -> AsyncIterator[Channel]:
-        """Open a stream of the day, and yield the day's channel.
+    async def join(self, days: Collection[date], session: Session | None) -> AsyncIterator[dict[date, Channel]]:
+        """Open a stream of one map for each of the days, which may repeat, and yield the channels of the days.
 
         Raises:
             TooManyStreams: this user, or the process, has too many streams open.
         """
         user_id = session.user.id if session else 0
         limit = STREAMS_OF_A_USER if session else STREAMS_OF_VISITORS
-        if self.closing or self._users.total() >= STREAMS or self._users[user_id] >= limit:
+        count = len(days)
+        if self.closing or self._users.total() + count > STREAMS or self._users[user_id] + count > limit:
             raise TooManyStreams
-        self._users[user_id] += 1
+        self._users[user_id] += count
         if session:
             self._sessions[session.id, user_id] += 1
-        channel = self._channels.get(day)
-        if channel is None:
-            channel = self._channels[day] = Channel(day, self._views, self._window, self._changes)
-        channel.streams += 1
+        channels = {day: self._channel(day) for day in {*days}}
+        for channel in channels.values():
+            channel.streams += 1
         try:
-            yield channel
+            yield channels
         finally:
-            channel.streams -= 1
-            if not channel.streams:
-                channel.end()
-                del self._channels[day]
-            _decrement(self._users, user_id)
+            for day, channel in channels.items():
+                channel.streams -= 1
+                if not channel.streams:
+                    channel.end()
+                    del self._channels[day]
+            _decrement(self._users, user_id, count)
             if session:
                 _decrement(self._sessions, (session.id, user_id))
                 if (session.id, user_id) not in self._sessions:
                     self._ended.discard(session.id)
+
+    def _channel(self, day: date) -> Channel:
+        if day not in self._channels:
+            self._channels[day] = Channel(day, self._views, self._window, self._changes)
+        return self._channels[day]
 
     @property
     def sessions(self) -> dict[UUID, int]:
@@ -291,7 +298,7 @@ class Live:
                 channel.heartbeat()
 
 
-def _decrement(counter: Counter[K], key: K) -> None:
-    counter[key] -= 1
+def _decrement(counter: Counter[K], key: K, count: int = 1) -> None:
+    counter[key] -= count
     if not counter[key]:
         del counter[key]

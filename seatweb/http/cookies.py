@@ -16,21 +16,24 @@ from seatweb.http.tokens import RENEWAL_AUDIENCE, NamedSession, Tokens
 
 CHANGED_SECONDS: Final = 2  # longer than any process caches a view
 NOTICE_SECONDS: Final = 60
-OWN: Final = re.compile(rb"(?:^|;)[ \t]*((?:__Host-)?seatweb_[a-z_]+=[A-Za-z0-9._-]*)[ \t]*(?=;|$)")
+OWN: Final = re.compile(rb"(?:^|;)[ \t]*((?:__Host-)?seatweb_[a-z0-9_]+=[A-Za-z0-9._-]*)[ \t]*(?=;|$)")
 
 
 class Cookies:
-    """Creates the cookies; with `secure`, browsers send them over HTTPS only."""
+    """Creates the cookies; with `secure`, browsers send them over HTTPS only.
 
-    def __init__(self, tokens: Tokens, *, secure: bool) -> None:
+    Browsers send a host's cookies to all of its ports, so sites on different ports must name them by `port`.
+    """
+
+    def __init__(self, tokens: Tokens, *, secure: bool, port: int | None = None) -> None:
         self._tokens = tokens
         self._secure = secure
-        self._prefix = "__Host-" if secure else ""
-        self.session_cookie: Final = f"{self._prefix}seatweb_session"
-        self.renewal_cookie: Final = f"{self._prefix}seatweb_renewal"
-        self.csrf_cookie: Final = f"{self._prefix}seatweb_csrf"
-        self.notice_cookie: Final = f"{self._prefix}seatweb_notice"
-        self.changed_cookie: Final = f"{self._prefix}seatweb_changed"
+        self._port = port
+        self.session_cookie: Final = self._name("seatweb_session")
+        self.renewal_cookie: Final = self._name("seatweb_renewal")
+        self.csrf_cookie: Final = self._name("seatweb_csrf")
+        self.notice_cookie: Final = self._name("seatweb_notice")
+        self.changed_cookie: Final = self._name("seatweb_changed")
 
     # The session
 
@@ -66,7 +69,10 @@ class Cookies:
         return self._tokens.read_step(token, audience) if token else {}
 
     def _step_name(self, audience: str) -> str:
-        return self._prefix + audience.replace(":", "_").replace("-", "_")
+        return self._name(audience.replace(":", "_").replace("-", "_"))
+
+    def _name(self, name: str) -> str:
+        return ("__Host-" if self._secure else "") + name + (f"_{self._port}" if self._port else "")
 
     # Messages from one page to the next
 

@@ -1,4 +1,7 @@
-"""uvicorn's HTTP protocol with limits on request heads and trailers, and on bodies that arrive after their answer."""
+"""uvicorn's HTTP protocol with limits on request heads and trailers, and on bodies that arrive after their answer.
+
+It also sends no chunks to HTTP/1.0 clients, which do not know them.
+"""
 
 from __future__ import annotations
 
@@ -124,11 +127,20 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         """Run the app for one request; if it answers before the body has arrived, close the connection afterwards."""
+        is_old = cycle.scope["http_version"] == "1.0"
+        ends_with_connection = False
 
         async def answer(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
             async def send_or_close(message: ASGISendEvent) -> None:
+                nonlocal ends_with_connection
                 if cycle.more_body:
                     cycle.keep_alive = False
+                if is_old and message["type"] == "http.response.start":
+                    ends_with_connection = not any(name.lower() == b"content-length" for name, _ in message["headers"])
+                    if ends_with_connection:
+                        cycle.chunked_encoding = False
+                elif ends_with_connection and message["type"] == "http.response.body":
+                    cycle.expected_content_length = len(message["body"])  # uvicorn compares the two
                 await send(message)
 
             await app(scope, receive, send_or_close)

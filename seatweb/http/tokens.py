@@ -23,6 +23,7 @@ SECOND_FACTOR_AUDIENCE: Final = "seatweb:second-factor"
 PASSKEY_AUDIENCE: Final = "seatweb:passkey"
 CONFIRMED_AUDIENCE: Final = "seatweb:confirmed"
 TOKENS_KEPT: Final = 10_000
+LEEWAY_SECONDS: Final = 30  # how far ahead the clock of the replica that signed a token may be
 
 
 class NamedSession(Protocol):
@@ -118,8 +119,11 @@ class Tokens:
         options: Any = {"require": ["iss", "aud", *required], "strict_aud": True}
         secret = self._secrets[jwt.get_unverified_header(token)["kid"]]
         found: dict[str, Any] = jwt.decode(
-            token, secret, [ALGORITHM], audience=audience, issuer=ISSUER, options=options
+            token, secret, [ALGORITHM], audience=audience, issuer=ISSUER, options=options, leeway=LEEWAY_SECONDS
         )
+        # Clocks may differ when a token begins, but that is no reason to let it last longer.
+        if float(found["exp"]) <= time.time():
+            raise jwt.ExpiredSignatureError
         return found
 
 

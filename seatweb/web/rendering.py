@@ -10,6 +10,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar.datastructures import Cookie
 from litestar.response import Redirect, Response
+from litestar.types import Scope
 from markupsafe import Markup
 from msgspec import Struct
 
@@ -32,6 +33,7 @@ class Renderer:
         self._our_cookies = our_cookies
         self._csrf = csrf
         self.site_name = site_name
+        self._public_url = public_url
         self.addresses = fingerprints(resources.folder("static"))
         self.environment = Environment(
             loader=FileSystemLoader(resources.folder("templates")),
@@ -43,9 +45,15 @@ class Renderer:
         )
         self.environment.globals["static"] = self.addresses.__getitem__
         self.environment.globals["integrity"] = integrity_hashes(resources.folder("static")).__getitem__
-        self.environment.globals["origin"] = public_url or ""  # social cards need absolute URLs
         for name in self.environment.list_templates():  # compile now, not during the first requests
             self.environment.get_template(name)
+
+    def origin(self, scope: Scope) -> str:
+        """Return the site's origin, for URLs that must be absolute: the public URL's, or else the request's."""
+        if self._public_url:
+            return self._public_url
+        host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), None)
+        return f"{scope['scheme']}://{host}" if host else ""
 
     def page(
         self,
@@ -74,6 +82,7 @@ class Renderer:
                     username=session.user.username if session else None,
                     path=path_of(request),
                     notice=notice,
+                    origin=self.origin(request.scope),
                 ),
                 csrf_field=partial(csrf_field, self._csrf, csrf_secret),
             )

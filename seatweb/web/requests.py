@@ -204,10 +204,22 @@ def query_value(request: PageRequest, name: str) -> str | None:
     Raises:
         InvalidInput: it is repeated, or is not text.
     """
-    values = request.query_params.getall(name, [])
-    if len(values) > 1 or not all(_is_text(value) for value in values):
+    values = query_values(request, name)
+    if len(values) > 1:
         raise InvalidInput(reason="bad_address", name=repr(name))
     return values[0] if values and values[0] else None
+
+
+def query_values(request: PageRequest, name: str) -> list[str]:
+    """Return the values of a name that may be repeated in the URL's query.
+
+    Raises:
+        InvalidInput: one is not text.
+    """
+    values = request.query_params.getall(name, [])
+    if not all(_is_text(value) for value in values):
+        raise InvalidInput(reason="bad_address", name=repr(name))
+    return values
 
 
 def read_day(text: str) -> date:

@@ -27,6 +27,8 @@ class Shell(Struct, frozen=True):
     path: str
     """The requested path, to mark the current link and to return to after signing in."""
     notice: Notice | None = None
+    origin: str = ""
+    """For URLs that must be absolute, such as those of social cards."""
 
 
 class ErrorPage(Struct, frozen=True):

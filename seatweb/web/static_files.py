@@ -12,13 +12,13 @@ from litestar.config.compression import CompressionConfig
 from litestar.datastructures import Headers, MutableScopeHeaders
 from litestar.exceptions import NotFoundException
 from litestar.middleware import DefineMiddleware
-from litestar.middleware.compression import CompressionMiddleware
 from litestar.response import File
 from litestar.response.base import ASGIResponse
 from litestar.static_files import create_static_files_router
 from litestar.status_codes import HTTP_200_OK
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from seatweb.http.compression import BROTLI, Compression, accepted_encoding
 from seatweb.storage import resources
 
 TEXT_TYPES: Final = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
@@ -34,7 +34,9 @@ def static_router(addresses: dict[str, str]) -> Router:
         directories=[resources.folder("static")],
         middleware=[
             DefineMiddleware(KnownFiles, fingerprints=addresses),
-            DefineMiddleware(CompressionMiddleware, config=CompressionConfig("gzip", exclude=COMPRESSED_ALREADY)),
+            DefineMiddleware(
+                Compression, config=CompressionConfig("gzip", minimum_size=500, exclude=COMPRESSED_ALREADY)
+            ),
         ],
     )
     return Router("/", route_handlers=[files, favicon])
@@ -43,7 +45,7 @@ def static_router(addresses: dict[str, str]) -> Router:
 class KnownFiles:
     """Middleware that refuses unknown files; browsers cache the others for ever if the URL has the fingerprint.
 
-    To browsers that accept Brotli it sends text files itself, compressed at the highest quality, once per process.
+    To browsers that prefer Brotli it sends text files itself, compressed at the highest quality, once per process.
     """
 
     def __init__(self, app: ASGIApp, fingerprints: dict[str, str]) -> None:
@@ -64,8 +66,9 @@ class KnownFiles:
         cache_control = FOR_EVER if url.encode().endswith(scope["query_string"] or b"?") else AN_HOUR
 
         media_type = TEXT_TYPES.get(Path(name).suffix)
-        if media_type and "br" in Headers.from_scope(scope).get("accept-encoding", ""):
-            headers = {"cache-control": cache_control, "content-encoding": "br", "vary": "Accept-Encoding"}
+        accepted = Headers.from_scope(scope).get("accept-encoding")
+        if media_type and accepted_encoding(accepted) == BROTLI:
+            headers = {"cache-control": cache_control, "content-encoding": BROTLI, "vary": "Accept-Encoding"}
             response = ASGIResponse(body=await self._brotli(name), headers=headers, media_type=media_type)
             await response(scope, receive, send)
             return

@@ -237,10 +237,9 @@
   // A whole page instead of a part: go there if all is well (after a sign-in, say), else tell why not.
   document.addEventListener("htmx:before:swap", (event) => {
     const { ctx } = event.detail;
-    const stream = ctx.response.raw.headers.get("content-type")?.startsWith("text/event-stream");
-    if (stream) return;
+    if (!ctx.response) return; // a change of the live map
     // What went wrong with something that nobody asked for is not told either.
-    if (byItself(ctx) && (ctx.hx.retarget === "#announcement" || ctx.sourceElement.matches(".live"))) {
+    if (byItself(ctx) && ctx.hx.retarget === "#announcement") {
       event.preventDefault();
       return;
     }

@@ -20,7 +20,7 @@
     abbr disabled checked selected label autocomplete autocapitalize autofocus spellcheck inputmode enterkeyhint novalidate
     open rel download datetime alt width height colspan scope
     viewBox fill stroke stroke-width stroke-linecap stroke-linejoin d x y r rx cx cy focusable
-    hx hx-target hx-swap hx-sync hx-morph-skip hx-sse:close
+    hx hx-target hx-swap hx-sync hx-morph-skip
     hx-target:inherited hx-swap:inherited hx-sync:inherited
   `);
 
@@ -35,7 +35,6 @@
     ["formaction", local],
     ["hx-get", local],
     ["hx-post", local],
-    ["hx-sse:connect", local],
     ["hx-push-url", switched],
     ["hx-push-url:inherited", switched],
     ["hx-trigger", (value) => /^[a-z]+$/.test(value)], // no filter, which is code

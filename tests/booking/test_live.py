@@ -18,7 +18,7 @@ from seatweb.accounts import queries as account_queries
 from seatweb.booking import live as module
 from seatweb.booking import queries as booking_queries
 from seatweb.booking.changes import CHANNEL
-from seatweb.booking.live import POLL_SECONDS, STREAMS_OF_A_USER, Live
+from seatweb.booking.live import POLL_SECONDS, Live
 from seatweb.storage.database import Database
 
 from tests.domain import Process
@@ -127,7 +127,7 @@ async def test_only_users_see_who_has_a_seat_and_their_own_seat_is_marked(site: 
         live(grace, clock.today) as hers,
         live(site.visitor(), clock.today) as visitors,
     ):
-        await his.says("mine", "")
+        await his.says("mine", f"{DAY} ")
         await zoltan.book(clock.today, 7)
         (mine, taken, seen) = (
             await his.shows(7, "mine"),
@@ -137,12 +137,12 @@ async def test_only_users_see_who_has_a_seat_and_their_own_seat_is_marked(site: 
         assert one(soup(mine.data), "#seat-7")["aria-label"] == "Seat A-07, yours"
         assert one(soup(taken.data), ".seat-initials").get_text() == "ZO"
         assert "ZO" not in soup(seen.data).get_text()
-        await his.says("mine", "7")
+        await his.says("mine", f"{DAY} 7")
         await zoltan.post(f"/days/{DAY}/seats/8/move")
-        await his.says("mine", "8")
+        await his.says("mine", f"{DAY} 8")
         await cancel(zoltan)
-        await his.says("mine", "")
-        assert [event.data for event in hers.events if event.name == "mine"] == [""]
+        await his.says("mine", f"{DAY} ")
+        assert [event.data for event in hers.events if event.name == "mine"] == [f"{DAY} "]
         assert not [event for event in visitors.events if event.name == "mine"]
         assert not [
             event for event in [*his.events, *visitors.events] if "Zoltan" in event.data or ">ZO<" in event.data
@@ -185,6 +185,66 @@ async def test_a_section_page_gets_only_changes_of_its_section(site: Site, clock
         assert "seat-7" not in "".join(event.data for event in stream.events)
 
 
+# Several windows
+
+
+async def test_one_stream_carries_the_maps_of_all_windows(site: Site, clock: Clock) -> None:
+    today, tomorrow = clock.today, clock.ahead(1)
+    async with site.people(2) as (ada, grace), live(grace, tomorrow) as witness:
+        tags = {day: await tag_of(ada, day) for day in (today, tomorrow)}
+        await grace.book(tomorrow, 27)  # after the windows were opened
+        await witness.shows(27, "mine")
+        windows = [f"{today}/B/{tags[today]}", f"{tomorrow}//{tags[tomorrow]}"]
+        async with live(ada, today, since=tags[today], also=windows) as stream:
+            assert ada.user
+            assert stream.response.headers["seatweb-viewer"] == ada.user.username
+            missed = await stream.shows(27, "taken")
+            assert (missed.map, missed.targets) == (f"{tomorrow}/", ["#seat-27", "#section-B-count", "#tally"])
+            assert missed.id == await tag_of(ada, tomorrow)
+            await stream.says("mine", f"{tomorrow} ")
+            await ada.book(today, 28)
+            for _ in range(2):
+                await stream.says("mine", f"{today} 28")
+            both = [event for event in stream.changes if event.status(28) == "mine"]
+            assert {event.map: counts(event, "B")[1] for event in both} == {f"{today}/": "79", f"{today}/B": "19"}
+            assert [event.data for event in stream.named if event.name == "status"] == ["live"]
+            assert len(stream.changes) == 3
+
+
+async def test_windows_that_show_a_map_in_different_states_get_all_that_any_of_them_missed(
+    site: Site, clock: Clock
+) -> None:
+    async with site.people(3) as (ada, grace, joan), live(joan, clock.today) as witness:
+        visitor, tags = site.visitor(), []
+        for person, seat_id in ((ada, 7), (grace, 8)):
+            tags.append(await tag_of(visitor, clock.today))
+            await person.book(clock.today, seat_id)
+            await witness.shows(seat_id, "taken")
+        now = await tag_of(visitor, clock.today)
+        async with live(visitor, clock.today, since=now, also=[f"{DAY}//{tag}" for tag in tags]) as stream:
+            event = await stream.shows(7, "taken")
+            assert event.targets == ["#seat-7", "#seat-8", "#section-A-count", "#tally"]
+        async with live(visitor, clock.today, since=now, also=[f"{DAY}//A:1"]) as stream:
+            assert (await stream.shows(7, "taken")).targets[0] == "#section-A"
+
+
+async def test_a_window_whose_map_is_over_does_not_end_the_stream_of_the_others(site: Site, clock: Clock) -> None:
+    gone = (f"{clock.ahead(-1)}//A:1", f"{DAY}/Z/A:1")
+    async with site.people(1) as (ada,), live(site.visitor(), clock.today, also=gone) as stream:
+        await stream.says("over", f"{clock.ahead(-1)}//")
+        await stream.says("over", f"{DAY}/Z/")
+        await ada.book(clock.today, 7)
+        await stream.shows(7, "taken")
+
+
+async def test_every_map_of_a_stream_counts(site: Site, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STREAMS_OF_A_USER", 3)
+    path = f"/days/{DAY}/live?also={clock.ahead(1)}//&also={clock.ahead(2)}//"
+    async with site.people(1) as (ada,):
+        assert (await ada.http.head(path)).status_code == 200
+        assert (await ada.http.head(f"{path}&also={clock.ahead(3)}//")).status_code == 429
+
+
 # Reconnecting
 
 
@@ -194,7 +254,7 @@ async def test_a_reconnected_stream_gets_what_it_missed_and_nothing_twice(site: 
         async with live(visitor, clock.today) as stream:
             await ada.book(clock.today, 7)
             last = (await stream.shows(7, "taken")).id
-        async with live(visitor, clock.today, last_id=last) as stream:
+        async with live(visitor, clock.today, since=last) as stream:
             await grace.book(clock.today, 8)
             await stream.shows(8, "taken")
             (event,) = stream.changes
@@ -203,7 +263,7 @@ async def test_a_reconnected_stream_gets_what_it_missed_and_nothing_twice(site: 
         await eve.book(clock.today, 43)
         await cancel(grace)
         await witness.shows(8, "free")
-        async with live(visitor, clock.today, since="A:1,B:1,C:1,D:1,h:0", last_id=last) as stream:  # the header wins
+        async with live(visitor, clock.today, since=last) as stream:
             event = await stream.shows(43, "taken")
             assert (event.status(8), event.status(7)) == ("free", None)
             assert event.targets == ["#seat-8", "#section-A-count", "#seat-43", "#section-C-count", "#tally", COUNT]
@@ -232,7 +292,7 @@ async def test_a_stream_with_an_unknown_tag_gets_whole_sections(
                     event = await stream.shows(7, "mine")
                     assert event.targets == [*(f"#section-{name}" for name in "ABCD"), "#tally", COUNT]
                     assert event.id == await tag_of(ada, clock.today)
-                    await stream.says("mine", "7")
+                    await stream.says("mine", f"{DAY} 7")
 
 
 async def test_a_stream_that_missed_more_changes_than_are_kept_gets_whole_sections(
@@ -306,8 +366,9 @@ async def test_a_page_from_another_process_misses_no_booking_made_between_two_re
     await page_read.wait()
     async with (
         Live(process.views, process.window, process.changes) as live_map,
-        live_map.join(clock.today, None) as channel,
+        live_map.join([clock.today], None) as channels,
     ):
+        channel = channels[clock.today]
         await map_reads.wait()
         await another.bookings.book(ada, 7, clock.today)
         booked.set()
@@ -348,16 +409,19 @@ async def test_a_quiet_stream_sends_heartbeats_and_ends_with_its_day(
         assert (await site.visitor().http.head(f"/days/{DAY}/live")).status_code == 404
 
 
-async def test_a_user_can_have_eight_streams_open_at_a_time(site: Site, clock: Clock) -> None:
+async def test_a_user_can_have_a_limited_number_of_maps_in_open_streams(
+    site: Site, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STREAMS_OF_A_USER", 8)
     async with site.people(2) as (ada, grace), AsyncExitStack() as stack:
         last = AsyncExitStack()
-        for number in range(STREAMS_OF_A_USER):
+        for number in range(8):
             await (stack if number else last).enter_async_context(live(ada, clock.ahead(number % 3)))
         for day in (clock.today, clock.ahead(9)):
             refused = await ada.http.head(f"/days/{day}/live")
             assert (refused.status_code, int(refused.headers["retry-after"]) > 0) == (429, True)
         await stack.enter_async_context(live(grace, clock.today))
-        for _ in range(STREAMS_OF_A_USER + 2):
+        for _ in range(10):
             await stack.enter_async_context(live(site.visitor(), clock.today))
         await last.aclose()
         async with asyncio.timeout(30):
@@ -382,11 +446,12 @@ async def test_nothing_of_a_day_is_kept_after_its_last_stream_ends(process: Proc
     tasks = asyncio.all_tasks()
     async with Live(process.views, process.window, process.changes) as live_map:
         running = len(asyncio.all_tasks())
-        async with live_map.join(clock.today, None) as channel, live_map.join(clock.today, None) as same:
-            assert same is channel
+        async with live_map.join([clock.today], None) as channels, live_map.join([clock.today], None) as same:
+            assert same == channels
+            channel = channels[clock.today]
             await channel.view()
             gone = weakref.ref(channel)
-        del channel, same
+        del channel, channels, same
         await until(lambda: len(asyncio.all_tasks()) == running)
         gc.collect()
         assert gone() is None
@@ -419,7 +484,9 @@ async def test_invalid_stream_requests_are_refused(site: Site, clock: Clock) -> 
         (f"/days/{clock.today - timedelta(days=1)}/live", 404), (f"/days/{clock.ahead(91)}/live", 404),
         ("/days/soon/live", 404), ("/days/2026-02-30/live", 404), (f"/days/{DAY}/live?section=Z", 404),
         (f"/days/{DAY}/live?section=A&section=B", 422), (f"/days/{DAY}/live?section=%00", 422),
-        (f"/days/{DAY}/live?since=A&since=B", 422), (f"/days/{DAY}/live/x", 404),
+        (f"/days/{DAY}/live?since=A&since=B", 422), (f"/days/{DAY}/live?also=soon//", 404),
+        (f"/days/{DAY}/live?" + "&".join(f"also={clock.ahead(days)}//" for days in range(1, 9)), 422),
+        (f"/days/{DAY}/live/x", 404),
     ):  # fmt: skip
         async with visitor.http.stream("GET", path) as answer:
             assert (path, answer.status_code) == (path, status)
@@ -450,7 +517,7 @@ async def test_a_stalled_client_delays_nobody_and_gets_its_changes_combined(
             last = quick.changes[-1].id
         received = b""
         async with asyncio.timeout(30):
-            while f"id: {last}\n".encode() not in received[-1_000_000:] or not received.endswith(b"\n\n\r\n"):
+            while f"//{last}\n".encode() not in received[-1_000_000:] or not received.endswith(b"\n\n\r\n"):
                 received += await loop.sock_recv(slow, 1_000_000)
     assert received.count(b"id: ") < 24
     assert received.rpartition(b"id: ")[2].count(b'data-status="free"') == 1000

@@ -168,7 +168,7 @@ def test_markup_injected_into_the_stream_is_refused(page: Page, guard: Guard) ->
 
     def stream(route: Route) -> None:
         streams.append(route.request.url)
-        event = f"id: A:99\ndata: {attack}\n\n" if len(streams) == 1 else ": nothing\n\n"
+        event = f"id: 2026-11-23//A:99\ndata: {attack}\n\n" if len(streams) == 1 else ": nothing\n\n"
         route.fulfill(status=200, content_type="text/event-stream; charset=utf-8", body=event)
 
     page.route(re.compile(r"/live\?"), stream)

@@ -28,9 +28,7 @@ TIMEOUT_SECONDS = 30  # for any action of a browser; generous, since the machine
 NARROW_TOOLBAR = "* { padding: 0; margin: 0; min-width: 0; border-width: 0; }"
 # Firefox's window is at least 450 pixels wide, unless the page that its interface consists of says otherwise.
 NARROW_WINDOW = "document.documentElement.style.setProperty('min-width', '0', 'important')"
-# Firefox asks Mozilla about experiments; and when the user leaves a page, it cuts off the live map's stream before it
-# tells the page, so htmx logs an error.
-EXPECTED = re.compile("RSLoader|htmx:sse:error: Error in input stream")
+EXPECTED = re.compile("RSLoader")  # Firefox asks Mozilla about experiments
 PREFERENCES = {
     "devtools.console.stdout.content": True,  # write console messages from scripts to the log
     "marionette.port": 0,  # any free port; Firefox writes its number into the profile

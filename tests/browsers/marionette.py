@@ -29,14 +29,17 @@ COMMANDS = {
     Command.GET_TITLE: "GetTitle",
     Command.GO_BACK: "Back",
     Command.NEW_SESSION: "NewSession",
+    Command.NEW_WINDOW: "NewWindow",
     Command.QUIT: "DeleteSession",
     Command.SCREENSHOT: "TakeScreenshot",
     Command.SEND_KEYS_TO_ELEMENT: "ElementSendKeys",
+    Command.SWITCH_TO_WINDOW: "SwitchToWindow",
     Command.W3C_ACTIONS: "PerformActions",
     Command.GET_WINDOW_RECT: "GetWindowRect",
     Command.SET_WINDOW_RECT: "SetWindowRect",
     Command.W3C_EXECUTE_SCRIPT: "ExecuteScript",
     Command.W3C_GET_ACTIVE_ELEMENT: "GetActiveElement",
+    Command.W3C_GET_WINDOW_HANDLES: "GetWindowHandles",
 }
 REQUEST, ANSWER = 0, 1
 

@@ -12,7 +12,7 @@ from selenium.webdriver.common.keys import Keys
 from tests.browsers.conftest import DESKTOP, PHONE
 from tests.browsers.drivers import WebKit
 from tests.browsers.page import Page, button, field, in_main, link, says, seat
-from tests.support import Site
+from tests.support import Site, run
 
 DAY = "/days/2026-11-23"
 
@@ -100,6 +100,34 @@ def test_two_users_see_each_other_choose_book_and_cancel(
     grace.reads("#tally", "80")
     assert grace.run("return window.stillHere") is True
     grace.sees_no(says(""))  # other people's changes are not announced
+
+
+def test_any_number_of_windows_is_live_with_one_stream(open_browser: Callable[..., Page], site: Site) -> None:
+    """With HTTP/1.1, a browser opens six connections to a host. With a stream each, the seventh window did not load."""
+
+    async def book_for_someone(seat_id: int) -> None:
+        async with site.people(1, prefix=f"someone-{seat_id}-") as (visitor,):
+            assert (await visitor.book(site.clock.today, seat_id)).status_code == 303
+
+    page = open_browser()
+    for number in range(7):
+        if number:
+            page.driver.switch_to.new_window("window")
+        page.open("/days/2026-11-24" if number == 3 else DAY)
+        is_live(page)
+    windows = page.driver.window_handles
+
+    def everyone_sees(label: str, seat_id: int) -> None:
+        run(book_for_someone(seat_id))
+        for number, window in enumerate(windows):
+            page.driver.switch_to.window(window)
+            page.has(seat(label, "free" if number == 3 else "taken"))
+
+    everyone_sees("A-07", 7)
+    page.driver.switch_to.window(windows[0])
+    page.open("/login")  # the first window read the stream; another one goes on
+    windows = windows[1:3]
+    everyone_sees("A-08", 8)
 
 
 def test_leaving_the_page_releases_the_seat_and_going_back_holds_it_again(

@@ -8,7 +8,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import date
 from pathlib import Path
@@ -159,7 +159,8 @@ class Event(NamedTuple):
 
     name: str
     data: str
-    id: str
+    id: str  # the tag of the state that it leads to
+    map: str  # the map that it is about, such as `2026-11-23/B`
     at: float
 
     @property
@@ -197,7 +198,8 @@ class Stream:
                     fields[name] = f"{fields[name]}\n{value}" if name in fields else value
                 elif fields:
                     name, data, id_ = (fields.get(name, "") for name in ("event", "data", "id"))
-                    (self.named if name else self.changes).append(Event(name, data, id_, time.monotonic()))
+                    map_, _, tag = id_.rpartition("/")
+                    (self.named if name else self.changes).append(Event(name, data, tag, map_, time.monotonic()))
                     fields = {}
         except httpx.HTTPError:
             self.broken = True
@@ -229,16 +231,14 @@ class Stream:
 
 @asynccontextmanager
 async def live(
-    visitor: Visitor, day: date, *, since: str = "", last_id: str = "", section: str = ""
+    visitor: Visitor, day: date, *, since: str = "", section: str = "", also: Sequence[str] = ()
 ) -> AsyncIterator[Stream]:
-    """Yield the live map of a day: changes after `since` or `last_id`, or else from now on."""
-    since = since or ("" if last_id else await tag_of(visitor, day))
-    given = {"since": since, "section": section}
+    """Yield the live map of a day, with the maps of `also`: changes after the state `since`, or else from now on."""
+    given = {"since": since or await tag_of(visitor, day), "section": section, "also": [*also]}
     async with visitor.http.stream(
         "GET",
         f"/days/{day}/live",
         params={name: value for name, value in given.items() if value},
-        headers={"last-event-id": last_id} if last_id else None,
         timeout=httpx.Timeout(PATIENT_SECONDS, read=None),
     ) as response:
         assert response.status_code == 200, await response.aread()
@@ -257,5 +257,4 @@ async def live(
 
 async def tag_of(visitor: Visitor, day: date) -> str:
     """Return the tag of the day's state that the visitor's page shows."""
-    address = str(one(soup(await visitor.get(f"/days/{day}")), ".live")["hx-sse:connect"])
-    return address.partition("since=")[2].partition("&")[0]
+    return str(one(soup(await visitor.get(f"/days/{day}")), ".live")["data-tag"])

@@ -18,7 +18,7 @@ import httpx
 import jwt
 import pytest
 from seatweb.booking import queries as booking_queries
-from seatweb.http.tokens import key_id
+from seatweb.http.tokens import LEEWAY_SECONDS, key_id
 from seatweb.settings import Backends
 
 from tests.faults.support import (
@@ -253,7 +253,9 @@ async def test_a_session_from_a_process_with_a_fast_clock_becomes_valid_soon(sit
         token = zoltan.http.cookies[site.our_cookies.session_cookie]
         claims = jwt.decode(token, options={"verify_signature": False})
         kid = {"kid": key_id(backends.jwt_secret)}
-        ahead = jwt.encode(claims | {"iat": int(time.time()) + 2}, backends.jwt_secret, "HS256", headers=kid)
+        ahead = jwt.encode(
+            claims | {"iat": int(time.time()) + LEEWAY_SECONDS + 2}, backends.jwt_secret, "HS256", headers=kid
+        )
         zoltan.http.cookies.set(site.our_cookies.session_cookie, ahead)
         await zoltan.get("/")
         async with asyncio.timeout(PATIENT_SECONDS):
@@ -315,7 +317,7 @@ async def test_a_live_map_resumes_on_another_process(two: tuple[Site, Site], clo
             await witness.shows(7, "taken")
         await grace.book(clock.today, 8)
         await witness.shows(8, "taken")
-        async with live(at(second, visitor), clock.today, last_id=last) as stream:
+        async with live(at(second, visitor), clock.today, since=last) as stream:
             assert (await stream.shows(8, "taken")).targets == ["#seat-8", "#section-A-count", "#tally", COUNT]
 
 

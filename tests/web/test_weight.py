@@ -14,8 +14,8 @@ MOST = 60_000  # bytes, compressed, without the heads of the answers
 
 EVERYWHERE = ["seatweb.js"]  # the site of the tests has an IP address, so no passkeys
 MY_BOOKINGS = ["trusted-types.js", *EVERYWHERE, "undo.js", "htmx.min.js"]
-MAP = ["trusted-types.js", *EVERYWHERE, "live.js", "htmx.min.js", "hx-sse.min.js"]
-MY_MAP = ["trusted-types.js", *EVERYWHERE, "hold.js", "live.js", "sitter.js", "htmx.min.js", "hx-sse.min.js"]
+MAP = ["trusted-types.js", *EVERYWHERE, "live.js", "htmx.min.js"]
+MY_MAP = ["trusted-types.js", *EVERYWHERE, "hold.js", "live.js", "sitter.js", "htmx.min.js"]
 
 VISITORS = {
     "/": MAP,

@@ -6,8 +6,10 @@ and the seats. So one more viewer costs a few microseconds, not another renderin
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
+from litestar.types import Scope
 from markupsafe import Markup, escape
 from msgspec.structs import replace
 
@@ -34,28 +36,23 @@ class DayPages:
         self._frames: BoundedDict[tuple[object, ...], list[Piece | str]] = BoundedDict(FRAMES_KEPT)
         self._week_strip = week_strip
 
-    def render(self, visible: VisibleDay, path: str, csrf_secret: str) -> Pieces:
+    def render(self, visible: VisibleDay, path: str, csrf_secret: str, scope: Scope) -> Pieces:
         """Return the page for `path`, which is `/` or the place's own."""
-        username = visible.session.user.username if visible.session else ""
+        username = escape(visible.session.user.username if visible.session else "").encode()
         csrf = str(csrf_field(self._csrf, csrf_secret)).encode()
+        gaps: dict[str, Callable[[], Pieces]] = {
+            "csrf": lambda: [csrf],
+            "user": lambda: [username],
+            "origin": lambda: [escape(self._renderer.origin(scope)).encode()],
+            "map": lambda: self._sections.map(visible.view, visible.place, visible.viewer),
+            "week": lambda: [self._week_strip.week(visible.links)],
+            "ticket": lambda: [self._week_strip.ticket(ticket)] if (ticket := visible.ticket) else [],
+            "tally": lambda: [self._sections.tally(visible.tally)],
+            "tag": lambda: [visible.view.tag.encode()],
+        }
         page: Pieces = []
         for part in self._frame(visible, path):
-            if type(part) is Piece:
-                page.append(part)
-            elif part == "csrf":
-                page.append(csrf)
-            elif part == "user":
-                page.append(escape(username).encode())
-            elif part == "map":
-                page += self._sections.map(visible.view, visible.place, visible.viewer)
-            elif part == "week":
-                page.append(self._week_strip.week(visible.links))
-            elif part == "tally":
-                page.append(self._sections.tally(visible.tally))
-            elif part == "tag":
-                page.append(visible.view.tag.encode())
-            elif part == "ticket" and (ticket := visible.ticket):
-                page.append(self._week_strip.ticket(ticket))
+            page += gaps[part]() if isinstance(part, str) else (part,)
         return page
 
     def _frame(self, visible: VisibleDay, path: str) -> list[Piece | str]:
@@ -81,7 +78,10 @@ class DayPages:
         text = self._renderer.environment.get_template("map/day.html").render(
             page=page,
             shell=Shell(
-                site_name=self._renderer.site_name, username=_gap("user") if visible.session else None, path=path
+                site_name=self._renderer.site_name,
+                username=_gap("user") if visible.session else None,
+                path=path,
+                origin=_gap("origin"),
             ),
             csrf_field=lambda: _gap("csrf"),
         )

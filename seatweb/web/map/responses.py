@@ -105,7 +105,7 @@ class MapResponses:
         cacheable = place.seat_id is None and visible.state == "open" and not has_notice and path in {"/", place.href()}
         if whole and cacheable:
             return self._renderer.respond(
-                request, lambda secret: plain(self._day_pages.render(visible, path, secret)).decode()
+                request, lambda secret: plain(self._day_pages.render(visible, path, secret, request.scope)).decode()
             )
         return self._renderer.page(
             request,

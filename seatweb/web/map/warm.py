@@ -20,6 +20,7 @@ from seatweb.accounts.model import Session
 from seatweb.accounts.sessions import Sessions
 from seatweb.booking.window import BookingWindow
 from seatweb.errors import SeatwebError
+from seatweb.http.compression import accepted_encoding
 from seatweb.http.identity import Identities, Identity
 from seatweb.storage.caching import BoundedDict
 from seatweb.web.map.day_page import MapReader
@@ -38,6 +39,7 @@ HEADERS: Final = [
     (b"content-type", b"text/html; charset=utf-8"),
 ]
 GZIP_HEADERS: Final = [*HEADERS, (b"content-encoding", b"gzip")]
+GZIP_ONLY: Final = ("gzip",)  # the only encoding in which compressed pieces can be joined
 
 
 class _Asked(Struct, frozen=True):
@@ -105,16 +107,16 @@ class WarmPages:
         identity = self._identities.of_header(cookies)
         if identity is None:
             return None
-        pieces = self._pieces(target, identity)
+        pieces = self._pieces(target, identity, scope)
         if pieces is None:
             return None
-        if b"gzip" in encodings:
+        if accepted_encoding(encodings, GZIP_ONLY):
             body = gzipped(pieces)
             return [*GZIP_HEADERS, (b"content-length", str(len(body)).encode())], body
         body = plain(pieces)
         return [*HEADERS, (b"content-length", str(len(body)).encode())], body
 
-    def _pieces(self, target: _Asked, identity: Identity) -> Pieces | None:
+    def _pieces(self, target: _Asked, identity: Identity, scope: Scope) -> Pieces | None:
         session: Session | None = None
         if identity.claims:
             session = self._sessions.peek(identity.claims.session_id, identity.claims.user_id)
@@ -129,7 +131,7 @@ class WarmPages:
         if visible is None or visible.state != "open":
             return None
         if target.fragment is None:
-            return self._day_pages.render(visible, target.path, identity.csrf_secret)
+            return self._day_pages.render(visible, target.path, identity.csrf_secret, scope)
         for section in visible.view.shown(target.fragment):
             return self._sections.section(visible.view, section, place, visible.viewer)
         return None

@@ -139,3 +139,24 @@ async def test_two_hundred_forged_tokens_are_refused(
                     {**claims, "sid": str(uuid4())}, backends.jwt_secret, "HS256", {"kid": key_id(backends.jwt_secret)}
                 ),
             )
+
+
+async def test_a_token_of_a_replica_whose_clock_is_ahead_is_accepted_and_no_token_outlives_its_end(
+    site: Site, backends: Backends, connection: asyncpg.Connection
+) -> None:
+    async with site.people(1) as (ada,), site.visitor().http as http:
+        assert ada.user
+        session_id = await connection.fetchval("select id::text from sessions")
+        for audience, cookie in {PAGES_AUDIENCE: "seatweb_session", API_AUDIENCE: ""}.items():
+            for (issued, expires), accepted in {
+                (3, 600): True,
+                (25, 600): True,
+                (60, 600): False,
+                (-600, -1): False,
+            }.items():
+                claims = {
+                    "iss": ISSUER, "aud": audience, "sub": str(ada.user.id), "sid": session_id,
+                    "iat": int(time.time()) + issued, "exp": int(time.time()) + expires,
+                }  # fmt: skip
+                token = jwt.encode(claims, backends.jwt_secret, headers={"kid": key_id(backends.jwt_secret)})
+                assert await is_accepted(http, cookie, token) is accepted, (audience, issued, expires)
