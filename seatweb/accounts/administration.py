@@ -10,7 +10,7 @@ from seatweb.accounts import queries, session_queries
 from seatweb.accounts.errors import UserNotFound
 from seatweb.accounts.model import Account, Role, Session, User
 from seatweb.accounts.sessions import Sessions, require_administrator
-from seatweb.accounts.usernames import username_key
+from seatweb.accounts.usernames import typed_username, username_key
 from seatweb.errors import NotAllowed
 from seatweb.storage.database import Database
 from seatweb.storage.statements import Statements
@@ -27,7 +27,7 @@ class AccountAdministration:
 
     async def accounts(self, name: str = "", after: str = "") -> list[Account]:
         """Return up to 50 accounts whose username starts with `name`, sorted by key, after the key `after`."""
-        key = username_key(name.strip())
+        key = username_key(typed_username(name))
         pattern = "".join(f"\\{character}" if character in "\\%_" else character for character in key) + "%"
         return await self._database.run(queries.list_users, pattern, after, ROWS)
 
@@ -41,7 +41,7 @@ class AccountAdministration:
         Raises:
             UserNotFound: there is none.
         """
-        user_id = await self._database.run(queries.find_user_id, username_key(name.strip()))
+        user_id = await self._database.run(queries.find_user_id, username_key(typed_username(name)))
         if user_id is None:
             raise UserNotFound
         return user_id

@@ -21,7 +21,7 @@ UserId = Annotated[int, Meta(description="The user.", examples=[7])]
 class Credentials(Struct, frozen=True, forbid_unknown_fields=True):
     """A username and a password."""
 
-    username: Annotated[str, Meta(description="3 to 50 characters; case does not count.", examples=["john"])]
+    username: Annotated[str, Meta(description="2 to 50 characters; case does not count.", examples=["john"])]
     password: Annotated[str, Meta(description="1 to 128 characters, 8 or more in service.", examples=["secret"])]
 
 
