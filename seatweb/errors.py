@@ -73,7 +73,7 @@ class Forbidden(SeatwebError):
 
 
 class TooManyAttempts(SeatwebError):
-    """As many were made as may be in that time; the next can be made after the seconds in `Retry-After`."""
+    """The limit of attempts is reached. Try again after the seconds in `Retry-After`."""
 
     code = "too_many_attempts"
     status = 429
@@ -88,7 +88,7 @@ class TooManyAttempts(SeatwebError):
 
 
 class Overloaded(SeatwebError):
-    """There is more to do than can be done in time; trying again soon will work."""
+    """Seatweb is overloaded. Try again soon."""
 
     code = "overloaded"
     status = 503

@@ -10,7 +10,9 @@ from seatweb.i18n.catalogue import text_of
 from seatweb.web.shell import Notice
 
 # A cookie carries a notice's name, and a seat's label, to the next page; never its text.
-SEAT_NOTICES: Final = frozenset({"booked", "moved", "cancelled"})
+SEAT_NOTICES: Final = frozenset(
+    {"booked", "moved", "cancelled", "signed_in_book", "signed_in_late", "welcome_book", "welcome_late"}
+)
 NOTICES: Final = frozenset(
     {
         "welcome",
@@ -18,8 +20,6 @@ NOTICES: Final = frozenset(
         "signed_out",
         "signed_out_everywhere",
         "account_deleted",
-        "account_disabled",
-        "account_enabled",
         "session_ended",
         "password_changed",
         "sign_in_over",

@@ -8,7 +8,7 @@
 
   const ELEMENTS = words(`
     html head body title template
-    a article aside b br button caption code dd details dialog div dl dt em fieldset footer form h1 h2 h3 h4 h5 h6 header
+    a article aside b bdi br button caption code dd details dialog div dl dt em fieldset footer form h1 h2 h3 h4 h5 h6 header
     hr i img input kbd label legend li main nav ol optgroup option p pre s section select small span strong summary table
     tbody td textarea tfoot th thead time tr u ul wbr figure figcaption
     svg g path rect circle

@@ -107,11 +107,11 @@ async def test_a_name_that_looks_like_another_is_taken(
         with subtests.test(first):
             answer = await site.visitor().register(again)
             assert error_of(answer) == (
-                "That username looks the same as one that is taken. Choose another, such as your full name."
+                "This username looks the same as one that is taken. Choose another, such as your full name."
             )
             assert one(soup(answer), "input[name=username]")["value"] == again
             problem = refused(await by_api(site, again), 409, "username_taken")
-            assert problem["detail"] == "That username looks the same as one that is taken."
+            assert problem["detail"] == "This username looks the same as one that is taken."
             assert (await site.visitor().login(again)).status_code == 422  # it is not another spelling of the name
     assert await names(connection) == [first for first, _ in ALIKE]
     assert await connection.fetchval("select count(*) from audit where action = 'register'") == len(ALIKE)
