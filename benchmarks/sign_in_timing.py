@@ -64,7 +64,7 @@ class Attempt(NamedTuple):
         """Return the request, and the only acceptable answer."""
         typed = self.username.upper() if self.kind == "known, in capitals" else self.username
         if self.route == PAGE:
-            return Exchange(people.sign_in_form(typed, "wrong"), {b"422": b"do not go together"})
+            return Exchange(people.sign_in_form(typed, "wrong"), {b"422": b"Wrong username or password"})
         body = msgspec.json.encode({"username": typed, "password": "wrong"})
         return Exchange(request("POST", "/auth/login", {}, body), {b"401": b"bad_credentials"})
 

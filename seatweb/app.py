@@ -53,6 +53,7 @@ from seatweb.booking.requests import BookingRequests
 from seatweb.booking.section_cache import SectionCache
 from seatweb.booking.undo import Undo
 from seatweb.booking.window import BookingWindow
+from seatweb.disabled_accounts import DisabledAccounts
 from seatweb.errors import Constraints, Forbidden, NotAllowed
 from seatweb.http.client_address import Proxies
 from seatweb.http.compression import Compression
@@ -85,6 +86,7 @@ from seatweb.web.map.calendar import CalendarController
 from seatweb.web.map.day_page import MapReader
 from seatweb.web.map.frames import DayPages
 from seatweb.web.map.handlers import DayController
+from seatweb.web.map.intents import Intents
 from seatweb.web.map.my_bookings import BookingList, MyBookingsController
 from seatweb.web.map.responses import MapResponses
 from seatweb.web.map.sections import Sections
@@ -179,6 +181,7 @@ def create_app(
                 passwords.close()
                 await loading
 
+    administration = AccountAdministration(database, sessions)
     origins = settings.allowed_origins
     app = Litestar(
         route_handlers=[
@@ -213,7 +216,8 @@ def create_app(
                 "registration": Registration(database, passwords, sessions, limits, rules),
                 "password_checks": password_checks,
                 "sessions": sessions,
-                "administration": AccountAdministration(database, sessions),
+                "administration": administration,
+                "disabled_accounts": DisabledAccounts(database, administration, changes.signal, window.today),
                 "personal_data": PersonalData(database, password_checks, sessions, changes, window.today),
                 "factors": factors,
                 "passkeys": passkeys,
@@ -232,6 +236,7 @@ def create_app(
                 "reader": reader,
                 "sections": sections,
                 "responses": responses,
+                "intents": Intents(views, window),
                 "streams": Streams(reader, sections, week_strip),
             }.items()
         }
@@ -326,7 +331,7 @@ def _error_response(renderer: Renderer, request: Request[Any, Any, Any], error: 
     """Return the response to a failed request: problem+json for programs, a page for people."""
     if isinstance(error, Forbidden | NotAllowed):
         session = request.state.get("session")
-        log.warning("refused", code=error.code, user_id=session.user.id if session else None)
+        log.warning("refused", code=str(error), user_id=session.user.id if session else None)
     if isinstance(error, InternalServerException) and error.detail == CLIENT_DISCONNECTED:
         return Response("", status_code=400)  # the client is gone, so nobody reads this; the error is not ours
     return (

@@ -29,7 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     admin = commands.add_parser("admin", help="list administrators, or grant or revoke the role")
     _with_names(admin.add_subparsers(dest="action", required=True), "grant", "revoke").add_parser("list")
     user = commands.add_parser("user", help="disable accounts, enable them again, or reset passwords")
-    _with_names(user.add_subparsers(dest="action", required=True), "disable", "enable", "reset")
+    actions = _with_names(user.add_subparsers(dest="action", required=True), "disable", "enable", "reset")
+    actions.choices["disable"].add_argument(
+        "--keep-bookings", action="store_true", help="keep their upcoming bookings, which are cancelled otherwise"
+    )
     commands.add_parser(
         "prune", help="delete old sessions, failed sign-ins, idempotency keys and bookings (SEATWEB_KEEP_DAYS)"
     )
@@ -44,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if parsed.command == "migrate":
             return serving.migrate(os.environ)
         action = getattr(parsed, "action", parsed.command)
-        return serving.administer(os.environ, action, getattr(parsed, "names", []))
+        keep_bookings = getattr(parsed, "keep_bookings", False)
+        return serving.administer(os.environ, action, getattr(parsed, "names", []), keep_bookings=keep_bookings)
     except KeyboardInterrupt:
         return 0
     finally:

@@ -73,7 +73,7 @@ class Forbidden(SeatwebError):
 
 
 class TooManyAttempts(SeatwebError):
-    """The user, or the IP address, has reached a limit."""
+    """The user, or the IP address, has reached a limit. Try again after the seconds in `Retry-After`."""
 
     code = "too_many_attempts"
     status = 429
@@ -88,7 +88,7 @@ class TooManyAttempts(SeatwebError):
 
 
 class Overloaded(SeatwebError):
-    """The site is busy, or a server that it needs does not respond. Trying again soon may work."""
+    """The site is busy, or a server that it needs does not respond. Try again soon."""
 
     code = "overloaded"
     status = 503

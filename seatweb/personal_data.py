@@ -138,7 +138,7 @@ class PersonalData:
             await require_signed_in(sql, session)
             if await account_queries.find_password(sql, user.id) != known_hash:
                 raise InvalidInput(fields={"password": PASSWORD_CHANGED_MEANWHILE})
-            days = await booking_queries.cancel_upcoming_bookings(sql, user.id, self._today(), session.id)
+            days = await booking_queries.cancel_upcoming_bookings(sql, user.id, self._today(), None, session.id)
             ended = await session_queries.end_sessions(sql, user.id, None)
             await session_queries.delete_sessions(sql, user.id)
             await account_queries.delete_account(sql, user.id, session.id)

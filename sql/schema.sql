@@ -30,7 +30,7 @@ create table users (
     disabled_at timestamptz,
     role text not null default 'user',
     deleted_at timestamptz,
-    constraint users_username_check check (char_length(username) between 3 and 50),
+    constraint users_username_check check (char_length(username) between 1 and 50),
     constraint users_role_check check (role in ('user', 'admin')),
     constraint users_deleted_at_check check (deleted_at is null or disabled_at is not null)
 );

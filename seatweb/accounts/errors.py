@@ -8,35 +8,35 @@ from seatweb.errors import Constraints, NotAllowed, SeatwebError
 
 
 class UsernameTaken(SeatwebError):
-    """Someone has this username already, or one that looks the same."""
+    """Another account has this username, or one that looks the same."""
 
     code = "username_taken"
     status = 409
 
 
 class BadCredentials(SeatwebError):
-    """Username and password do not belong together, or the account is disabled."""
+    """The username or password is wrong, or the account is disabled."""
 
     code = "bad_credentials"
     status = 401
 
 
 class SecondFactorNeeded(SeatwebError):
-    """The password is right; the account also wants a code of its second factor."""
+    """The password is correct, but a second-factor code is required too."""
 
     code = "second_factor_needed"
     status = 401
 
 
 class SecondFactorMissing(SeatwebError):
-    """The site asks everyone for a second factor, which programs cannot add."""
+    """The site requires a second factor, which API clients cannot add."""
 
     code = "second_factor_missing"
     status = 403
 
 
 class BadCode(SeatwebError):
-    """The code of the second factor is not right, too old, or was used before."""
+    """The second-factor code is wrong, expired or already used."""
 
     code = "bad_code"
     status = 401

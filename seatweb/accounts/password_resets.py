@@ -50,9 +50,10 @@ class ResetCodes:
                 await require_administrator(sql, by, user_id)
             else:
                 await queries.lock_accounts(sql, user_id)
-            user = await queries.find_user(sql, user_id)
-            if user is None:
+            account = await queries.find_account(sql, user_id)
+            if account is None:
                 raise UserNotFound
+            user = account.user
             if by and user.role is Role.ADMIN:
                 raise NotAllowed(reason="reset_of_administrator")
             await queries.put_password_reset(sql, user_id, hash_code(code), CODE_HOURS, by.user.id if by else None)

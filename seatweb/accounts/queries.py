@@ -104,10 +104,7 @@ async def rehash_password(sql: Statements, user_id: int, known_hash: str, passwo
 
 async def list_users(sql: Statements, pattern: str, after: str, rows: int) -> list[Account]:
     """Return a page of the accounts whose key matches the SQL pattern, in the order of their keys, after `after`."""
-    return [
-        Account(user=user_of(row), key=row["username_key"], disabled=row["disabled"])
-        for row in await sql.all("list_users", pattern=pattern, after=after, rows=rows)
-    ]
+    return [_account_of(row) for row in await sql.all("list_users", pattern=pattern, after=after, rows=rows)]
 
 
 async def list_admins(sql: Statements) -> list[User]:
@@ -121,10 +118,10 @@ async def find_user_id(sql: Statements, username_key: str) -> int | None:
     return user_id
 
 
-async def find_user(sql: Statements, user_id: int) -> User | None:
-    """Return the user with this id; None if there is none, or it was deleted."""
-    row = await sql.one("find_user", user_id=user_id)
-    return row and user_of(row)
+async def find_account(sql: Statements, user_id: int) -> Account | None:
+    """Return the account with this id; None if there is none, or it was deleted."""
+    row = await sql.one("find_account", user_id=user_id)
+    return row and _account_of(row)
 
 
 async def change_role(sql: Statements, user_id: int, role: Role, actor_id: int | None) -> bool:
@@ -152,6 +149,10 @@ async def delete_account(sql: Statements, user_id: int, session_id: UUID) -> Non
 async def export_audit(sql: Statements, user_id: int) -> list[AuditRow]:
     """Return the audit trail of a user, oldest first."""
     return [AuditRow(**row) for row in await sql.all("export_audit", user_id=user_id)]
+
+
+def _account_of(row: Mapping[str, Any]) -> Account:
+    return Account(user=user_of(row), key=row["username_key"], disabled=row["disabled"])
 
 
 def user_of(row: Mapping[str, Any], id_column: str = "id") -> User:

@@ -57,8 +57,10 @@ async def require_signed_in(sql: Statements, session: Session) -> None:
         raise NotSignedIn
 
 
-async def require_administrator(sql: Statements, session: Session, user_id: int) -> None:
+async def require_administrator(sql: Statements, session: Session, user_id: int) -> dict[int, Role]:
     """Check that the session is an administrator's; lock it, their account and the user's until the transaction ends.
+
+    Return the roles of the accounts that are not disabled, by id.
 
     Raises:
         NotSignedIn: the session has ended, or the administrator's account is disabled.
@@ -70,6 +72,7 @@ async def require_administrator(sql: Statements, session: Session, user_id: int)
         raise NotSignedIn
     if roles[actor_id] is not Role.ADMIN:
         raise NotAllowed
+    return roles
 
 
 class Sessions:

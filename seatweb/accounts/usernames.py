@@ -6,20 +6,31 @@ import re
 import unicodedata
 from typing import Final
 
+import idna
+
 from seatweb.accounts import queries
 from seatweb.accounts.unicode_security import identifier_types, skeleton
 from seatweb.errors import Message
 from seatweb.storage.statements import Statements
 
 SKELETONS_AT_ONCE: Final = 2000  # accounts per batch, so that none is locked for long
-SHORTEST_USERNAME: Final = 3
+SHORTEST_USERNAME: Final = 2
+# Scripts in which one character is a syllable or a word, by the first word of its characters' names.
+SYLLABIC: Final = frozenset({"CJK", "HANGUL", "HIRAGANA", "KATAKANA", "BOPOMOFO", "YI"})
 LONGEST_USERNAME: Final = 50
 # Longer input is cut off, because normalizing takes time that grows with the square of the length. NFC makes one
 # character from at most four (Unicode Standard Annex 15), so input that is longer than this stays too long.
 LONGEST_TYPED: Final = 4 * (LONGEST_USERNAME + 1)
-# Invisible characters that Python calls printable: some Default_Ignorable_Code_Points, and the blank Braille pattern.
+# Invisible characters that come along when a name is copied: soft hyphens, zero-width spaces, byte order marks, and
+# marks of the direction of writing. They are left out of what was typed.
+PASTED: Final = re.compile("[\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+# Zero-width non-joiner and joiner: invisible, but they change how the letters around them are written.
+ZWNJ: Final = "\u200c"
+ZWJ: Final = "\u200d"
+VIRAMA: Final = 9  # the combining class of signs that remove a letter's vowel
+# Other invisible characters: some Default_Ignorable_Code_Points, and the blank Braille pattern.
 INVISIBLE: Final = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200c\u200d\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 # Values of Identifier_Type: invisible or deprecated characters, and scripts in which nobody writes names today
 # (Unicode Standard Annex 31, table 4), whose letters few devices can display.
@@ -34,8 +45,8 @@ UNSTORABLE: Final = re.compile("[\0-\x1f\ud800-\udfff]")
 
 
 def typed_username(username: str) -> str:
-    """Return a username as it is stored (NFC), from what was typed; input that is too long is cut off."""
-    return unicodedata.normalize("NFC", username.strip()[:LONGEST_TYPED])
+    """Return a username as it is stored (NFC), from what was typed or pasted; input that is too long is cut off."""
+    return unicodedata.normalize("NFC", PASTED.sub("", username).strip()[:LONGEST_TYPED])
 
 
 def may_be_registered(name: str) -> bool:
@@ -47,7 +58,8 @@ def username_problem(name: str) -> Message | None:
     """Return what is wrong with a new username; None if nothing is."""
     if not name:
         return Message("username.missing")
-    if not SHORTEST_USERNAME <= len(name) <= LONGEST_USERNAME:
+    shortest = 1 if _script_word(name[0]) in SYLLABIC else SHORTEST_USERNAME
+    if not shortest <= len(name) <= LONGEST_USERNAME:
         return Message("username.length", {"fewest": SHORTEST_USERNAME, "most": LONGEST_USERNAME})
     unusable = next((index for index in range(len(name)) if not _is_usable(name, index)), None)
     if unusable is not None:
@@ -68,6 +80,8 @@ def _is_usable(name: str, index: int) -> bool:
     if character in STACKERS:
         script = _script_word(character)
         return 0 < index < len(name) - 1 and _script_word(name[index - 1]) == _script_word(name[index + 1]) == script
+    if character in {ZWNJ, ZWJ}:
+        return _changes_its_neighbours(name, index)
     types = identifier_types(character)
     if not character.isprintable() or character in PLACEHOLDERS or types & UNUSABLE:
         return False
@@ -75,6 +89,22 @@ def _is_usable(name: str, index: int) -> bool:
     # Marks above U+FFFF of these types are notation too; those below are needed by some languages.
     is_notation = category.startswith("S") or (category.startswith("M") and character > "\uffff")
     return not (is_notation and types & NOTATION)
+
+
+def _changes_its_neighbours(name: str, index: int) -> bool:
+    """Return whether the joiner at this index changes how the letters around it are written.
+
+    It does between letters that would join, and after a sign that removes a vowel (Unicode Standard Annex 31, section
+    2.3.1, and RFC 5892, appendix A).
+    """
+    before, after = name[max(index - 1, 0) : index], name[index + 1 : index + 2].strip()
+    if name[index] == ZWNJ and not after:
+        return False
+    if name[index] == ZWJ and after and unicodedata.combining(after) == 0 and unicodedata.category(after)[0] == "M":
+        return False  # a vowel follows
+    if before and unicodedata.combining(before) == VIRAMA:
+        before = name[max(index - 2, 0) : index]
+    return len({_script_word(character) for character in before + after}) == 1 and idna.valid_contextj(name, index)
 
 
 def _script_word(character: str) -> str:

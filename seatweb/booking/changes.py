@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date
 from typing import Final, Self
 
 import structlog
 
 from seatweb.storage.outbox import RedisOutbox
-from seatweb.storage.redis import RedisAway, RedisClient, end_task
+from seatweb.storage.redis import Command, RedisAway, RedisClient, end_task
 
 CHANNEL: Final = "seatweb:changes"
 FIRST_RETRY_SECONDS: Final = 0.05
@@ -55,7 +55,7 @@ class Changes:
         Other processes receive it after the commands that were put into the outbox before it.
         """
         self._notify(day)
-        self._outbox.put(("PUBLISH", CHANNEL, f"{self._sender} {day}"))
+        self._outbox.put(signal_command(self._sender, [day]))
 
     def _notify(self, day: date | None) -> None:
         for listener in self._listeners:
@@ -81,3 +81,8 @@ class Changes:
             self._notify(None)
             await asyncio.sleep(random.uniform(delay / 2, delay))  # noqa: S311 - jitter, not a secret
             delay = min(2 * delay, LONGEST_RETRY_SECONDS)
+
+
+def signal_command(sender: str, days: Iterable[date]) -> Command:
+    """Return the Redis command that signals the days to every process but the sender."""
+    return ("PUBLISH", CHANNEL, " ".join([sender, *map(str, days)]))

@@ -5,15 +5,18 @@ A `date` is a day in the site's time zone; a `datetime` is aware and in UTC.
 
 from __future__ import annotations
 
-import re
 import time
+import unicodedata
 import zlib
 from datetime import date, datetime
 from enum import StrEnum
 from functools import cached_property
 from math import ceil
+from typing import Final
 
 from msgspec import Struct
+
+ACCENT: Final = 200  # from this combining class on, marks stand above or below their letter, as accents do
 
 
 class Status(StrEnum):
@@ -58,10 +61,19 @@ class Sitter(Struct, frozen=True):
 
     @property
     def initials(self) -> str:
-        """At most two capital letters, for the map."""
-        words: list[str] = re.findall(r"[^\W_]+", self.username)
-        letters = words[0][0] + words[1][0] if len(words) > 1 else (words or [self.username])[0]
-        return letters[:2].upper()[:2]
+        """At most two capital letters with their accents, for the map; without other marks, such as vowel signs."""
+        words: list[list[str]] = [[]]
+        for character in self.username:
+            if character.isalnum():
+                words[-1].append(character)
+            elif unicodedata.category(character).startswith("M") or character in "\u200c\u200d":
+                if words[-1] and unicodedata.combining(character) >= ACCENT:
+                    words[-1][-1] += character
+            elif words[-1]:
+                words.append([])
+        words = [word for word in words if word] or [[*self.username]]
+        letters = [word[0] for word in words[:2]] if len(words) > 1 else words[0][:2]
+        return "".join(letter.upper() if len(letter.upper()) == len(letter) else letter for letter in letters)
 
 
 class Hold(Struct, frozen=True):

@@ -240,9 +240,18 @@ async def store_answer(sql: Statements, user_id: int, key: str, answer: StoredAn
     )
 
 
-async def cancel_upcoming_bookings(sql: Statements, user_id: int, first_day: date, session_id: UUID) -> list[date]:
-    """Cancel the user's bookings from a day on, and return their days."""
-    rows = await sql.all("cancel_upcoming_bookings", user_id=user_id, first_day=first_day, session_id=session_id)
+async def count_upcoming_bookings(sql: Statements, user_ids: list[int], first_day: date) -> dict[int, int]:
+    """Return how many bookings each of these users has from a day on, by user id; users who have none are left out."""
+    rows = await sql.all("count_upcoming_bookings", user_ids=user_ids, first_day=first_day)
+    return {row["user_id"]: row["bookings"] for row in rows}
+
+
+async def cancel_upcoming_bookings(
+    sql: Statements, user_id: int, first_day: date, actor_id: int | None, session_id: UUID | None
+) -> list[date]:
+    """Cancel the user's bookings from a day on, and return their days; `actor_id` is None for users themselves."""
+    values = {"user_id": user_id, "first_day": first_day, "actor_id": actor_id, "session_id": session_id}
+    rows = await sql.all("cancel_upcoming_bookings", **values)
     return [row["day"] for row in rows]
 
 

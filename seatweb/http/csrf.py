@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import urlsplit
 from uuid import UUID
 
+import structlog
 from litestar.connection import ASGIConnection
 from litestar.datastructures import Cookie
 
@@ -16,7 +17,19 @@ from seatweb.errors import Forbidden
 from seatweb.http.cookies import Cookies
 
 CSRF_FIELD: Final = "_csrf_token"
+CAUSES: Final = {
+    "other_host": (
+        "form refused: it was sent from another host than the one in the Host header; if both are this site, "
+        "have the proxy pass on Host, or set SEATWEB_PUBLIC_URL"
+    ),
+    "not_https": (
+        "form refused: the page was opened over plain HTTP, but SEATWEB_PUBLIC_URL begins with https, so browsers "
+        "do not store the cookies; redirect HTTP to HTTPS, or change SEATWEB_PUBLIC_URL"
+    ),
+}
 COOKIE_SECONDS: Final = 400 * 24 * 3600  # the longest lifetime that browsers allow (RFC 6265bis)
+
+log = structlog.get_logger("seatweb.requests")
 
 
 class Csrf:
@@ -25,7 +38,9 @@ class Csrf:
     def __init__(self, signing_secrets: list[str], cookies: Cookies, public_url: str | None) -> None:
         self._keys = [hmac.digest(secret.encode(), b"seatweb csrf", "sha256") for secret in signing_secrets]
         self._cookies = cookies
+        self._public_url = public_url or ""
         self._public_host = urlsplit(public_url).netloc if public_url else None
+        self._warned: set[str] = set()
 
     def secret(
         self,
@@ -53,20 +68,33 @@ class Csrf:
         """Check that the form came from one of our pages in this browser and was made for one of the sessions.
 
         Raises:
-            Forbidden: it did not.
+            Forbidden: it did not; the reason says if the address or the cookie is the cause, not the form's age.
         """
         headers = connection.headers
         if headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
-            raise Forbidden
-        origin = headers.get("origin")
-        if origin is not None and origin.partition("://")[2] not in {headers.get("host"), self._public_host}:
-            raise Forbidden
+            raise Forbidden(reason="other_site")
+        origin, host = headers.get("origin"), headers.get("host", "")
+        scheme, _, sender = (origin or "").partition("://")
+        if origin is not None and sender not in {host, self._public_host}:
+            self._warn("other_host", origin=origin[:200], host=host)
+            raise Forbidden(reason="other_host", sender=sender[:200] or "another site", host=host or "no host")
         secret = connection.cookies.get(self._cookies.csrf_cookie, "")
-        if not is_secret(secret) or not _is_hex(token, 96):
+        if not is_secret(secret) and scheme == "http" and self._public_url.startswith("https:"):
+            self._warn("not_https", origin=origin, public_url=self._public_url)
+            raise Forbidden(reason="not_https", url=self._public_url)
+        if not is_secret(secret):
+            raise Forbidden(reason="no_cookie")
+        if not _is_hex(token, 96):
             raise Forbidden
         signatures = [_signature(key, token[:32], bound(secret, id_)) for key in self._keys for id_ in sessions]
         if not any(hmac.compare_digest(token[32:], signature) for signature in signatures):
             raise Forbidden
+
+    def _warn(self, cause: str, **details: str | None) -> None:
+        """Tell the operator once why forms are refused, if the configuration may be the cause."""
+        if cause not in self._warned:
+            self._warned.add(cause)
+            log.warning(CAUSES[cause], **details)
 
 
 def is_secret(value: str) -> bool:

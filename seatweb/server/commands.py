@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime, timedelta
+from contextlib import suppress
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from seatweb.accounts import failed_sign_in_queries, session_queries
@@ -15,10 +16,14 @@ from seatweb.accounts.model import Role
 from seatweb.accounts.password_resets import CODE_HOURS, ResetCodes
 from seatweb.accounts.sessions import Sessions
 from seatweb.booking import queries as booking_queries
+from seatweb.booking.changes import signal_command
+from seatweb.disabled_accounts import DisabledAccounts
+from seatweb.i18n.catalogue import plural
 from seatweb.server.embedded import reachable_database
 from seatweb.settings import Settings
 from seatweb.storage.database import Database
 from seatweb.storage.migrations import check_schema
+from seatweb.storage.redis import RedisAway, RedisClient
 from seatweb.storage.statements import Statements
 
 BATCH: Final = 5000  # rows per statement, so that no statement takes long
@@ -30,7 +35,7 @@ class CannotDo(Exception):
     """The command cannot be carried out; the message is one line that says why."""
 
 
-def administer(environment: Mapping[str, str], action: str, names: list[str]) -> None:
+def administer(environment: Mapping[str, str], action: str, names: list[str], *, keep_bookings: bool = False) -> None:
     """Run an operator's command and print what it did.
 
     Raises:
@@ -40,10 +45,10 @@ def administer(environment: Mapping[str, str], action: str, names: list[str]) ->
     """
     settings = Settings.from_environment(environment)
     with reachable_database(settings) as url:
-        asyncio.run(_run(settings, url, action, names))
+        asyncio.run(_run(settings, url, action, names, keep_bookings=keep_bookings))
 
 
-async def _run(settings: Settings, url: str, action: str, names: list[str]) -> None:
+async def _run(settings: Settings, url: str, action: str, names: list[str], *, keep_bookings: bool) -> None:
     await check_schema(url)
     async with Database(url, CONSTRAINTS, size=1) as database:
         if action == "prune":
@@ -64,6 +69,8 @@ async def _run(settings: Settings, url: str, action: str, names: list[str]) -> N
                 _, code = await ResetCodes(database).make(user_id)
                 _say(f"{name} can choose a new password at /login/reset with the code {code}.")
                 _say(f"It works once, for {CODE_HOURS} hours.")
+            elif action == "disable":
+                await _disable(settings, database, administration, name, user_id, keep_bookings=keep_bookings)
             else:
                 await _change(administration, action, name, user_id)
 
@@ -80,19 +87,37 @@ async def _change(administration: AccountAdministration, action: str, name: str,
             "is no longer an administrator and must sign in again",
             "is not an administrator",
         ),
-        "disable": (
-            lambda: administration.change_disabled(user_id, disabled=True),
-            "is now disabled and signed out everywhere",
-            "is already disabled",
-        ),
         "enable": (
-            lambda: administration.change_disabled(user_id, disabled=False),
+            lambda: administration.enable(user_id),
             "is enabled again and can sign in",
             "is not disabled",
         ),
     }
     change, done, nothing_to_do = changes[action]
     _say(f"{name} {done if await change() else nothing_to_do}.")
+
+
+async def _disable(
+    settings: Settings,
+    database: Database,
+    administration: AccountAdministration,
+    name: str,
+    user_id: int,
+    *,
+    keep_bookings: bool,
+) -> None:
+    days: list[date] = []
+    accounts = DisabledAccounts(database, administration, days.append, lambda: datetime.now(settings.zone).date())
+    result = await accounts.disable(user_id, keep_bookings=keep_bookings)
+    _say(f"{name} {'is now disabled and signed out everywhere' if result.changed else 'is already disabled'}.")
+    if result.cancelled:
+        _say(f"Cancelled {plural(result.cancelled, 'upcoming booking')}.")
+    if result.kept:
+        _say(f"Kept {plural(result.kept, 'upcoming booking')}.")
+    if days and settings.redis_url:  # without a signal, open maps see the change within four seconds
+        async with RedisClient(settings.redis_url.get_secret_value()) as redis:
+            with suppress(RedisAway):
+                await redis.batch([signal_command("operator", days)])
 
 
 async def _prune(settings: Settings, database: Database) -> None:

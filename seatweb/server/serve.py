@@ -87,14 +87,14 @@ def migrate(environment: Mapping[str, str]) -> int:
     return outcome.exit_code
 
 
-def administer(environment: Mapping[str, str], action: str, names: list[str]) -> int:
+def administer(environment: Mapping[str, str], action: str, names: list[str], *, keep_bookings: bool = False) -> int:
     """Run an operator's command; return the exit code."""
     from seatweb.server import commands as administration  # noqa: PLC0415 - the server does not need it
 
     with _reported_problems() as outcome:
         configure_logging("console")
         try:
-            administration.administer(environment, action, names)
+            administration.administer(environment, action, names, keep_bookings=keep_bookings)
         except administration.CannotDo as error:
             raise _CannotRun(str(error)) from None
         except SeatwebError as error:

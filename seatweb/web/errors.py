@@ -10,7 +10,7 @@ import structlog
 from litestar.exceptions import HTTPException
 from litestar.response import Response
 
-from seatweb.errors import Message, NotAllowed, NotSignedIn, SeatwebError, TooManyAttempts
+from seatweb.errors import Forbidden, Message, NotAllowed, NotSignedIn, SeatwebError, TooManyAttempts
 from seatweb.i18n.catalogue import text_of
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import SAFE_METHODS, NotConfirmed, PageRequest, wants_partial
@@ -18,6 +18,11 @@ from seatweb.web.shell import ErrorPage, Notice
 
 log = structlog.get_logger(__name__)
 
+# The pages with forms: each form is on the first page that its path begins with.
+FORM_PAGES: Final = (
+    *("/my/bookings", "/account/second-factor", "/account/password", "/account/delete", "/account", "/admin/people"),
+    *("/login/reset", "/login/second", "/login", "/register"),
+)
 CONFIRM_PATH: Final = "/account/second-factor"
 TITLES: Final = {
     status: Message(f"error_title.{status}") for status in (400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 500, 503)
@@ -58,7 +63,9 @@ def error_response(renderer: Renderer, request: PageRequest, error: Exception) -
         text=text,
         request_id=request.scope["state"].get("request_id", ""),
         links=[
-            ("/", text_of(Message("error_page.today"))),
+            (_return_path(request), text_of(Message("error_page.back")))
+            if isinstance(error, Forbidden)
+            else ("/", text_of(Message("error_page.today"))),
             ("/my/bookings", text_of(Message("error_page.my_bookings"))),
         ],
         retry_after=None if isinstance(error, TooManyAttempts) else retry_after,  # its text already says when
@@ -67,16 +74,21 @@ def error_response(renderer: Renderer, request: PageRequest, error: Exception) -
 
 
 def _title(error: Exception, status: int) -> str:
+    if isinstance(error, Forbidden) and error.reason not in {"", "no_cookie"}:
+        return text_of(Message("error_title.refused_form"))
     if isinstance(error, NotAllowed):
         return text_of(Message("error_title.not_allowed"))
     return text_of(TITLES[status]) if status in TITLES else HTTPStatus(status).phrase
 
 
 def _return_path(request: PageRequest) -> str:
-    """Return the path to go to after signing in: the requested page, or the page that the form was on."""
+    """Return the path to go to after signing in, or to start again: the requested page, or the page of the form."""
     path, query = request.url.path, request.url.query
     if request.method in SAFE_METHODS:
         return path + (f"?{query}" if query else "")
+    if path.startswith("/days/") and path.endswith("/any"):
+        section = getattr(request.state, "form", {}).get("section")
+        return path + (f"?section={section}" if section else "")
     if path.startswith("/days/"):
         return path.rsplit("/", 1)[0] + (f"?{query}" if query else "")
-    return "/my/bookings" if path.startswith("/my/bookings") else "/"
+    return next((page for page in FORM_PAGES if path.startswith(page)), "/")

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from seatweb.http.cookies import Cookies
 from seatweb.http.csrf import CSRF_FIELD, Csrf
+from seatweb.i18n.catalogue import plural
 from seatweb.storage import resources
 from seatweb.web.assets import fingerprints, integrity_hashes
 from seatweb.web.notices import parse_notice
@@ -45,6 +46,7 @@ class Renderer:
         )
         self.environment.globals["static"] = self.addresses.__getitem__
         self.environment.globals["integrity"] = integrity_hashes(resources.folder("static")).__getitem__
+        self.environment.globals["plural"] = plural
         for name in self.environment.list_templates():  # compile now, not during the first requests
             self.environment.get_template(name)
 

@@ -27,6 +27,9 @@ PageRequest: TypeAlias = Request[None, None, State]
 
 FOR_EVERYONE: Final = {"for_everyone": True}
 """The `opt` of a route that is open to visitors; all other pages are for signed-in users."""
+SHOWS_EXPIRED_FORM: Final = {"shows_again": True}
+"""The `opt` of a route that shows an expired form again, with what was typed (see `is_expired`)."""
+KEPT_FIELDS: Final = frozenset({"username", "next"})
 VISITOR_FORMS: Final = ("/login", "/register")
 ENROLLING_PATHS: Final = ("/account/second-factor", "/logout")
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -113,10 +116,14 @@ class PageGuard:
         form_sessions = (claims.session_id, None) if claims and not session else (session.id if session else None,)
         try:
             self._csrf.check(request, (await read_form(request)).get(CSRF_FIELD, ""), form_sessions)
-        except Forbidden:
+        except Forbidden as error:
             if session is None and not request.url.path.startswith(VISITOR_FORMS):
                 raise NotSignedIn from None  # signed out in another tab: do nothing, and ask to sign in again
-            raise
+            if error.reason not in {"", "no_cookie"} or not request.route_handler.opt.get("shows_again"):
+                raise
+            # The handler shows the form again. What it must not use is taken away, in case that it does not.
+            request.state.expired = True
+            request.state.form = {name: value for name, value in request.state.form.items() if name in KEPT_FIELDS}
 
 
 def session_of(request: PageRequest) -> Session | None:
@@ -156,6 +163,11 @@ def changed_recently(request: PageRequest) -> bool:
 def is_confirmed(request: PageRequest) -> bool:
     """Return whether the user has confirmed their identity recently in this session."""
     return bool(getattr(request.state, "confirmed", False))
+
+
+def is_expired(request: PageRequest) -> bool:
+    """Return whether the form has expired, so that the handler must do nothing but show it again."""
+    return bool(getattr(request.state, "expired", False))
 
 
 def wants_partial(request: PageRequest) -> bool:

@@ -1,5 +1,5 @@
 -- Lets every process remember sessions for as long as they do not change, instead of asking for each one again and again.
--- depends: 0011_failed_sign_ins
+-- depends: 0013_short_usernames
 
 -- migrate: apply
 

@@ -159,9 +159,9 @@ select id
 from users
 where username_key = :username_key and deleted_at is null;
 
--- name: find_user(user_id)^
--- A user by id.
-select id, username, created_at, role
+-- name: find_account(user_id)^
+-- An account by id, as administrators see them.
+select id, username, username_key, created_at, role, disabled_at is not null as disabled
 from users
 where id = :user_id and deleted_at is null;
 

@@ -251,7 +251,14 @@ where
 order by day, id
 limit :rows;
 
--- name: cancel_upcoming_bookings(user_id, first_day, session_id)
+-- name: count_upcoming_bookings(user_ids, first_day)
+-- How many bookings each of these users has from a day on; no row for users who have none.
+select user_id, count(*)::integer as bookings
+from bookings
+where user_id = any(:user_ids::bigint []) and day >= :first_day and status = 'confirmed'
+group by user_id;
+
+-- name: cancel_upcoming_bookings(user_id, first_day, actor_id, session_id)
 -- Cancel the user's bookings from a day on, each with an audit row. First increment their sections' generations, in the
 -- order of day and section.
 with upcoming as (
@@ -275,8 +282,8 @@ cancelled as (
     returning bookings.id, bookings.day, bookings.seat_id, bookings.user_id
 ),
 audited as (
-    insert into audit (action, user_id, session_id, booking_id, seat_id, day)
-    select 'cancel', user_id, :session_id, id, seat_id, day
+    insert into audit (action, user_id, actor_id, session_id, booking_id, seat_id, day)
+    select 'cancel', user_id, :actor_id, :session_id, id, seat_id, day
     from cancelled
 )
 select day

@@ -1,11 +1,14 @@
-// Passkeys: a form with `data-passkey` asks the browser for one, and is sent with its answer.
-// The server says what to ask for (`data-options`); everything is decided there.
+// Passkeys: a form with `data-passkey` asks the browser for one, and submits its response.
+// The server chooses what to ask for (`data-options`) and decides everything.
 
 (() => {
   "use strict";
 
   const credentials = window.PublicKeyCredential && navigator.credentials;
-  if (!credentials) return;
+  if (!credentials) {
+    for (const words of document.querySelectorAll("[data-passkeys-missing]")) words.hidden = false;
+    return;
+  }
 
   /* --- WebAuthn's JSON, for browsers that cannot read or write it by themselves. --- */
 
@@ -56,12 +59,12 @@
 
   /* --- One form. --- */
 
-  const FAILED = "That did not work. Try again, or use another way.";
+  const FAILED = "The passkey did not work. Try again, or use another way.";
   const WORDS = {
-    NotAllowedError: "No passkey was used: it was cancelled, or took too long.",
-    InvalidStateError: "This device has a passkey of yours already.",
-    NotSupportedError: "This device cannot make a passkey that Seatweb can use.",
-    SecurityError: "Passkeys do not work at this address.",
+    NotAllowedError: "The request was cancelled or timed out.",
+    InvalidStateError: "You have already added a passkey on this device.",
+    NotSupportedError: "This device cannot create a passkey that works here.",
+    SecurityError: "Passkeys don't work at this address.",
   };
 
   async function ask(form) {
@@ -83,7 +86,7 @@
   async function use(event) {
     const form = event.currentTarget;
     const field = form.elements.credential;
-    if (field.value) return; // on its way
+    if (field.value) return; // being submitted
     event.preventDefault();
     if (form.dataset.asking) return;
     const [button, problem] = [form.querySelector("button"), form.querySelector(".passkey-error")];
@@ -108,7 +111,7 @@
     form.hidden = false;
   }
 
-  // Back from the next page: an answer counts once.
+  // After the back button: a response works once.
   addEventListener("pageshow", () => {
     for (const form of document.querySelectorAll("form[data-passkey]")) form.elements.credential.value = "";
   });

@@ -109,6 +109,7 @@ FORMS: Final[dict[str, Form]] = {
     f"POST {SECOND}/recovery-codes": _form(303),
     "POST /admin/people/{user_text}/disable": Form((Base(303, {"user_text": b"1"}, sender="admin"),)),
     "POST /admin/people/{user_text}/enable": Form((Base(303, {"user_text": b"1"}, sender="admin"),)),
+    "POST /admin/people/{user_text}/bookings/cancel": Form((Base(303, {"user_text": b"1"}, sender="admin"),)),
     "POST /admin/people/{user_text}/reset-code": Form((Base(404, {"user_text": b"1"}, sender="admin"),)),
     "POST /my/bookings/{booking_text}/cancel": Form(
         (Base(404, {"booking_text": OTHERS_BOOKING}, {"back": b"day", "kept": b"1-2"}),)
@@ -131,6 +132,8 @@ FORMS: Final[dict[str, Form]] = {
     "POST /days/{day_text}/seats/{seat_text}/release": _seat(303, 303, token=b"no-token"),
     # Pages that not everyone may see
     "GET /admin/people": Form((Base(200, sender="admin"), Base(403))),
+    "GET /admin/people/{user_text}/disable": Form((Base(404, {"user_text": b"1"}, sender="admin"),)),
+    "GET /admin/people/{user_text}/bookings/cancel": Form((Base(404, {"user_text": b"1"}, sender="admin"),)),
     "GET /login/second": Form((Base(200, sender="waiting"), Base(303, sender="nobody"))),
     f"GET {SECOND}/app": Form((Base(200, sender="confirmed"), Base(303))),
     # The JSON API

@@ -128,8 +128,8 @@ def test_axe_finds_nothing_on_pages_for_administrators(
     page.get_by_role("heading", name="People").wait_for()
     assert page.get_by_text("Disabled").count() == 1
     axe_finds_nothing(page)
-    page.get_by_role("button", name="Password code for someone-0-").click()
-    page.get_by_role("heading", name="Password code").wait_for()
+    page.get_by_role("button", name="Reset code for someone-0-").click()
+    page.get_by_role("heading", name="Reset code").wait_for()
     axe_finds_nothing(page)
 
 

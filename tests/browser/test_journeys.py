@@ -207,8 +207,23 @@ def test_everything_works_without_scripts(open_browser: Callable[..., Page]) -> 
     page.get_by_label("Username").fill("ADA")
     page.get_by_label("Password", exact=True).fill("wrong")
     page.get_by_role("main").get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("main")).to_contain_text("do not go together")
+    expect(page.get_by_role("main")).to_contain_text("Wrong username or password")
     expect(page.get_by_label("Username")).to_have_value("ADA")
+
+
+def test_a_visitor_who_chose_a_seat_finds_it_held_after_registering(page: Page) -> None:
+    page.goto(DAY)
+    seat(page, "A-07", "free").click()
+    page.locator("#panel").get_by_role("link", name="Register").click()
+    expect(page.get_by_text("Register to book A-07 on")).to_be_visible()
+    page.get_by_label("Username").fill("ada")
+    page.get_by_label("Password", exact=True).fill("correct horse battery")
+    page.get_by_role("main").get_by_role("button", name="Register").click()
+    expect(page).to_have_url(re.compile(DAY + "/seats/7$"))
+    announced(page, "you can book A-07 now")
+    expect(page.locator("#panel .clock")).to_be_visible()
+    page.get_by_role("button", name="Book A-07").click()
+    expect(seat(page, "A-07", "yours")).to_be_visible()
 
 
 def test_the_loser_of_a_race_is_offered_a_seat_without_scripts(

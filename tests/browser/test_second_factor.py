@@ -71,8 +71,8 @@ def ada(page: Page) -> Page:
 def confirm(page: Page) -> None:
     page.goto(PAGE)
     page.get_by_label("Password", exact=True).fill(PASSWORD)
-    page.get_by_role("button", name="Go on").click()
-    page.get_by_text("changes for ten minutes").wait_for()
+    page.get_by_role("button", name="Continue").click()
+    page.get_by_text("You can make changes for 10 minutes").wait_for()
 
 
 def add_passkey(page: Page, name: str = "My laptop") -> None:
@@ -93,15 +93,15 @@ def sign_out(page: Page) -> None:
 def test_a_passkey_is_added_and_signs_in_without_a_password(ada: Page) -> None:
     device = Device(ada)
     ada.goto("/account")
-    ada.get_by_role("link", name="Add one").click()
+    ada.get_by_role("link", name="Turn on").click()
     confirm(ada)
     add_passkey(ada)
     expect(ada.locator(".codes li")).to_have_count(10)
     with ada.expect_download() as download:
         ada.get_by_role("link", name="Download").click()
     kept = Path(download.value.path()).read_text().splitlines()
-    assert kept == ["Seatweb, recovery codes of ada", "", *ada.locator(".codes li").all_inner_texts()]
-    ada.get_by_role("link", name="I have kept them").click()
+    assert kept == ["Seatweb: recovery codes of ada", "", *ada.locator(".codes li").all_inner_texts()]
+    ada.get_by_role("link", name="I've saved them").click()
     expect(ada.locator(".factor-name")).to_have_text("My laptop")
     (passkey,) = device.passkeys
     assert passkey["isResidentCredential"]
@@ -129,14 +129,14 @@ def test_a_required_passkey_is_added_right_after_registering(
     page.get_by_label("Username").fill("ada")
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_role("button", name="Register").click()
-    page.get_by_text("Everyone needs one here").wait_for()
+    page.get_by_text("This site requires it").wait_for()
     axe_finds_nothing(page)
     page.get_by_role("link", name="Seatweb").first.click()  # leaving the page does not sign in
     page.get_by_role("link", name="Sign in").first.click()
-    page.get_by_text("Everyone needs one here").wait_for()
+    page.get_by_text("This site requires it").wait_for()
     add_passkey(page)
     expect(page.locator(".codes li")).to_have_count(10)
-    page.get_by_role("link", name="I have kept them").click()
+    page.get_by_role("link", name="I've saved them").click()
     expect(page.locator(".factor-name")).to_have_text("My laptop")
     expect(page.get_by_role("button", name="Remove My laptop")).to_have_count(0)
     page.goto(f"/days/{site.clock.today}/seats/7")
@@ -150,19 +150,19 @@ def test_a_passkey_completes_a_sign_in_and_confirms_changes(ada: Page) -> None:
     Device(ada)
     confirm(ada)
     add_passkey(ada)
-    ada.get_by_role("link", name="I have kept them").click()
+    ada.get_by_role("link", name="I've saved them").click()
     sign_out(ada)
     ada.goto("/login?next=/account")
     ada.get_by_label("Username").fill("ada")
     ada.get_by_label("Password", exact=True).fill(PASSWORD)
     ada.get_by_role("button", name="Sign in", exact=True).click()
-    ada.get_by_role("heading", name="One more step").wait_for()
+    ada.get_by_role("heading", name="Confirm it's you").wait_for()
     ada.get_by_role("button", name="Use a passkey").click()
     ada.get_by_role("link", name="On", exact=True).click()
     # The earlier confirmation counted for the earlier session only.
     ada.get_by_role("button", name="Use a passkey").click()
     ada.get_by_role("button", name="Remove My laptop").click()
-    expect(ada.get_by_text("The passkey is removed")).to_be_visible()
+    expect(ada.get_by_text("Passkey removed")).to_be_visible()
     expect(ada.get_by_text("Off.")).to_be_visible()
 
 
@@ -170,26 +170,26 @@ def test_a_passkey_confirms_the_user_before_the_account_is_deleted(ada: Page) ->
     Device(ada)
     confirm(ada)
     add_passkey(ada)
-    ada.get_by_role("link", name="I have kept them").click()
+    ada.get_by_role("link", name="I've saved them").click()
     ada.context.clear_cookies(name=re.compile("confirmed"))
     ada.goto("/account")
     ada.get_by_role("link", name="Delete").click()
-    ada.get_by_role("heading", name="First, show that it is you").wait_for()
+    ada.get_by_role("heading", name="Confirm it's you").wait_for()
     axe_finds_nothing(ada)
     ada.get_by_role("button", name="Use a passkey").click()
     ada.wait_for_url("**/account/delete")
     ada.get_by_label("Password", exact=True).fill(PASSWORD)
-    ada.get_by_role("button", name="Delete the account").click()
-    expect(ada.get_by_text("Your account is deleted")).to_be_visible()
+    ada.get_by_role("button", name="Delete account").click()
+    expect(ada.get_by_text("Your account has been deleted")).to_be_visible()
 
 
 def test_a_second_passkey_on_the_same_device_is_refused_with_a_message(ada: Page) -> None:
     device = Device(ada)
     confirm(ada)
     add_passkey(ada)
-    ada.get_by_role("link", name="I have kept them").click()
+    ada.get_by_role("link", name="I've saved them").click()
     add_passkey(ada, "Again")
-    expect(ada.get_by_role("alert").filter(has_text="has a passkey of yours already")).to_be_visible()
+    expect(ada.get_by_role("alert").filter(has_text="already added a passkey on this device")).to_be_visible()
     expect(ada.get_by_role("button", name="Add a passkey")).not_to_have_attribute("aria-busy", "true")
     assert len(device.passkeys) == 1
 
@@ -198,13 +198,13 @@ def test_a_failed_user_verification_does_not_sign_in(ada: Page) -> None:
     device = Device(ada)
     confirm(ada)
     add_passkey(ada)
-    ada.get_by_role("link", name="I have kept them").click()
+    ada.get_by_role("link", name="I've saved them").click()
     sign_out(ada)
     device.verify_user(success=False)
     ada.goto("/login")
     button = ada.get_by_role("button", name="Sign in with a passkey")
     button.click()
-    expect(ada.get_by_role("alert").filter(has_text="No passkey was used")).to_be_visible()
+    expect(ada.get_by_role("alert").filter(has_text="cancelled or timed out")).to_be_visible()
     device.verify_user(success=True)
     button.click()
     expect(ada.get_by_role("link", name="Account of ada")).to_be_visible()
@@ -214,13 +214,13 @@ def test_signing_in_with_a_removed_passkey_says_that_it_is_unknown(ada: Page) ->
     Device(ada)
     confirm(ada)
     add_passkey(ada)
-    ada.get_by_role("link", name="I have kept them").click()
+    ada.get_by_role("link", name="I've saved them").click()
     ada.get_by_role("button", name="Remove My laptop").click()
-    ada.get_by_text("The passkey is removed").wait_for()
+    ada.get_by_text("Passkey removed").wait_for()
     sign_out(ada)
     ada.goto("/login")
     ada.get_by_role("button", name="Sign in with a passkey").click()
-    expect(ada.get_by_role("alert").filter(has_text="not known here")).to_be_visible()
+    expect(ada.get_by_role("alert").filter(has_text="does not know that passkey")).to_be_visible()
 
 
 def test_passkeys_work_in_browsers_without_webauthn_json(ada: Page) -> None:
@@ -234,7 +234,7 @@ def test_passkeys_work_in_browsers_without_webauthn_json(ada: Page) -> None:
     confirm(ada)
     assert not ada.evaluate("'toJSON' in PublicKeyCredential.prototype")
     add_passkey(ada)
-    ada.get_by_role("link", name="I have kept them").click()
+    ada.get_by_role("link", name="I've saved them").click()
     sign_out(ada)
     ada.goto("/login")
     ada.get_by_role("button", name="Sign in with a passkey").click()
@@ -267,6 +267,15 @@ def test_without_scripts_no_passkey_button_is_shown(open_browser: Callable[..., 
     expect(page.get_by_role("button", name=re.compile("passkey"))).to_have_count(0)
 
 
+def test_a_browser_that_cannot_use_passkeys_says_so(ada: Page) -> None:
+    ada.add_init_script("delete window.PublicKeyCredential")
+    ada.goto(PAGE)
+    expect(ada.get_by_text("This browser cannot use passkeys.")).to_be_visible()
+    confirm(ada)
+    expect(ada.get_by_text("This browser cannot use passkeys.")).to_be_visible()
+    expect(ada.get_by_role("button", name="Add a passkey")).to_be_hidden()
+
+
 # Accessibility
 
 
@@ -274,8 +283,8 @@ def walk(page: Page) -> Iterator[str]:
     """Go through the second-factor pages, and yield a name for each."""
     yield "off"
     page.get_by_label("Password", exact=True).fill("wrong")
-    page.get_by_role("button", name="Go on").click()
-    page.get_by_text("That is not your password").wait_for()
+    page.get_by_role("button", name="Continue").click()
+    page.get_by_text("Wrong password").wait_for()
     yield "a wrong password"
     confirm(page)
     yield "confirmed"
@@ -284,14 +293,14 @@ def walk(page: Page) -> Iterator[str]:
     secret = page.locator(".enrol-key code").inner_text().replace(" ", "")
     yield "a new app"
     page.get_by_role("textbox", name="Code").fill("12345")
-    page.get_by_role("button", name="Add the app").click()
-    page.get_by_text("That code is not right").wait_for()
+    page.get_by_role("button", name="Add app").click()
+    page.get_by_text("Wrong code").wait_for()
     yield "a wrong first code"
     page.get_by_role("textbox", name="Code").fill(pyotp.TOTP(secret).now())
-    page.get_by_role("button", name="Add the app").click()
+    page.get_by_role("button", name="Add app").click()
     page.locator(".codes").wait_for()
     yield "recovery codes"
-    page.get_by_role("link", name="I have kept them").click()
+    page.get_by_role("link", name="I've saved them").click()
     add_passkey(page)
     page.locator(".factor-name").get_by_text("My laptop").wait_for()
     yield "on"
@@ -307,11 +316,11 @@ def walk(page: Page) -> Iterator[str]:
     page.get_by_label("Username").fill("ada")
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_role("button", name="Sign in", exact=True).click()
-    page.get_by_role("heading", name="One more step").wait_for()
+    page.get_by_role("heading", name="Confirm it's you").wait_for()
     yield "second step"
     page.get_by_role("textbox", name="Code").fill("123")
     page.get_by_role("button", name="Sign in", exact=True).click()
-    page.get_by_text("is not right").wait_for()
+    page.get_by_text("Wrong code").wait_for()
     yield "a wrong code"
 
 

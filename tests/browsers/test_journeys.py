@@ -261,7 +261,7 @@ def test_everything_works_without_javascript(open_browser: Callable[..., Page]) 
     page.fill(field("Username"), "ADA")
     page.fill(field("Password"), "wrong")
     page.click(in_main(button("Sign in")))
-    page.reads("main", "do not go together")
+    page.reads("main", "Wrong username or password")
     assert page.sees(field("Username")).get_property("value") == "ADA"
 
 

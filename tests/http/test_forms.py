@@ -54,7 +54,7 @@ async def test_a_refused_form_gets_a_page_that_says_what_to_do(site: Site) -> No
     headers = {"Content-Type": "text/plain"}
     answer = await site.visitor().http.post("/login", content=b"a", headers=headers)
     check_html(answer, "a refused form")
-    assert one(soup(answer), "h1").get_text(strip=True) == "This form cannot be read"
+    assert one(soup(answer), "h1").get_text(strip=True) == "This form could not be read"
     partial = await site.visitor().http.post("/login", content=b"a", headers=headers | HTMX)
     assert partial.status_code == 415
     assert "reload it and try again" in says(partial)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import asyncpg
 import pytest
+import redis.asyncio
+from seatweb.booking.changes import CHANNEL
 from seatweb.settings import Backends
 
 from tests.support import Site
@@ -74,6 +78,41 @@ async def test_an_account_is_disabled_and_enabled_again(site: Site, environment:
         "ada is not disabled.",
     ]
     assert (await site.visitor().login("ada")).status_code == 303
+
+
+async def test_disabling_an_account_cancels_its_upcoming_bookings_unless_they_are_kept(
+    site: Site, environment: dict[str, str], connection: asyncpg.Connection
+) -> None:
+    tomorrow = datetime.now(site.settings.zone).date() + timedelta(days=1)  # the command has the real clock
+    site.clock.today = tomorrow
+    ada, bob = site.visitor(), site.visitor()
+    for visitor, name, seat_id in ((ada, "ada", 7), (bob, "bob", 8)):
+        await visitor.register(name)
+        await visitor.book(tomorrow, seat_id)
+        await visitor.book(tomorrow + timedelta(days=1), seat_id)
+    channel = redis.asyncio.from_url(site.backends.redis_url).pubsub(ignore_subscribe_messages=True)
+    await channel.subscribe(CHANNEL)
+    operator = environment | {"REDIS_URL": site.backends.redis_url}
+    assert seatweb(operator, "user", "disable", "ada", "ada") == [
+        "ada is now disabled and signed out everywhere.",
+        "Cancelled 2 upcoming bookings.",
+        "ada is already disabled.",
+    ]
+    signal = f"operator {tomorrow} {tomorrow + timedelta(days=1)}".encode()
+    async with asyncio.timeout(30):
+        async for message in channel.listen():
+            if message["data"] == signal:
+                break
+    await channel.aclose()  # type: ignore[no-untyped-call]
+    assert seatweb(operator, "user", "disable", "--keep-bookings", "bob") == [
+        "bob is now disabled and signed out everywhere.",
+        "Kept 2 upcoming bookings.",
+    ]
+    assert seatweb(operator, "user", "disable", "bob") == ["bob is already disabled.", "Cancelled 2 upcoming bookings."]
+    rows = await connection.fetch("select distinct status from bookings")
+    assert [row["status"] for row in rows] == ["cancelled"]
+    query = "select count(*) from audit where action = 'cancel' and session_id is null and actor_id is null"
+    assert await connection.fetchval(query) == 4
 
 
 async def test_a_user_resets_a_forgotten_password_with_a_code(site: Site, environment: dict[str, str]) -> None:

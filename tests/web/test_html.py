@@ -29,7 +29,9 @@ PATHS = {
     "delete the account": "/account/delete",
     "second factor": "/account/second-factor",
     "login": "/login?next=/days/2026-11-23%3Fa%3D%22%3E",
+    "login to book a seat": f"/login?next={DAY}/seats/8",
     "register": "/register",
+    "book any free seat": "/days/2026-11-25/any",
     "documentation": "/docs",
     "an unknown path": "/nowhere%3Cscript%3E",
 }

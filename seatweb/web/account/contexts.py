@@ -9,6 +9,7 @@ from markupsafe import Markup
 from msgspec import Struct
 
 from seatweb.accounts.model import User
+from seatweb.web.map.intents import Intent
 
 
 class SignInRow(Struct, frozen=True):
@@ -26,8 +27,10 @@ class AccountPage(Struct, frozen=True):
     """`account/account.html`."""
 
     user: User
-    here_since: date
-    coming_count: int
+    today: date
+    member_since: date
+    upcoming: int
+    """How many upcoming bookings the user has."""
     second_factor: bool
     sign_ins: list[SignInRow]
     """The most recently used first."""
@@ -38,7 +41,8 @@ class AccountPage(Struct, frozen=True):
 class DeletePage(Struct, frozen=True):
     """`account/delete_account.html`."""
 
-    coming_count: int
+    upcoming: int
+    """How many upcoming bookings will be cancelled."""
     errors: dict[str, str]
     """By field name."""
 
@@ -60,8 +64,10 @@ class CredentialsPage(Struct, frozen=True):
     errors: dict[str, str]
     """By field name; `form` for the whole form, `wait` if the only problem is too many attempts."""
     shortest_password: int
-    passkeys: bool = False
+    passkeys: bool
     """Whether passkeys work at this host."""
+    intent: Intent | None
+    """What the visitor wanted to book, if that is why they sign in or register."""
 
 
 class SecondStepPage(Struct, frozen=True):
@@ -72,6 +78,8 @@ class SecondStepPage(Struct, frozen=True):
     """Whether the user has an authenticator app."""
     passkeys: bool
     """Whether the user has a passkey, and passkeys work at this host."""
+    intent: Intent | None
+    """What the user wanted to book, if that is why they sign in."""
     errors: dict[str, str]
     """For `code`, or for the whole `form`."""
 

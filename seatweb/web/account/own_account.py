@@ -18,6 +18,7 @@ from seatweb.accounts.passwords import PasswordRules
 from seatweb.accounts.second_factor import SecondFactors
 from seatweb.accounts.sessions import LISTED, Sessions
 from seatweb.booking.bookings import Bookings
+from seatweb.booking.window import BookingWindow
 from seatweb.errors import InvalidInput
 from seatweb.http.client_address import client_of
 from seatweb.http.cookies import Cookies
@@ -44,6 +45,7 @@ class AccountController(Controller):
         bookings: NamedDependency[Bookings],
         sessions: NamedDependency[Sessions],
         factors: NamedDependency[SecondFactors],
+        window: NamedDependency[BookingWindow],
     ) -> Response[str]:
         """Show the user's account and sessions."""
         session, zone = signed_in(request), settings.zone
@@ -52,8 +54,9 @@ class AccountController(Controller):
         devices = await asyncio.to_thread(lambda: [device_name(sign_in) for sign_in in sign_ins])
         page = AccountPage(
             user=session.user,
-            here_since=session.user.created_at.astimezone(zone).date(),
-            coming_count=len(await bookings.upcoming(session.user)),
+            today=window.today(),
+            member_since=session.user.created_at.astimezone(zone).date(),
+            upcoming=len(await bookings.upcoming(session.user)),
             second_factor=not await factors.missing(session.user),
             sign_ins=[
                 SignInRow(
@@ -148,7 +151,7 @@ class AccountController(Controller):
     ) -> Response[str]:
         """Show the form to delete the account."""
         session = await confirmed_where_needed(request, factors, "delete")
-        page = DeletePage(coming_count=len(await bookings.upcoming(session.user)), errors={})
+        page = DeletePage(upcoming=len(await bookings.upcoming(session.user)), errors={})
         return renderer.page(request, "account/delete_account.html", page)
 
     @post("/delete", status_code=200)
@@ -167,7 +170,7 @@ class AccountController(Controller):
         try:
             await personal_data.delete(session, fields.get("password", ""), client_of(request))
         except InvalidInput as error:
-            page = DeletePage(coming_count=len(await bookings.upcoming(session.user)), errors=texts_of(error.fields))
+            page = DeletePage(upcoming=len(await bookings.upcoming(session.user)), errors=texts_of(error.fields))
             return renderer.page(request, "account/delete_account.html", page, status=422)
         cookies = our_cookies.of_sign_out()
         return renderer.redirect(request, "/", notice="account_deleted", cookies=cookies, changed=True)

@@ -13,8 +13,9 @@ from seatweb.errors import InvalidInput, Message, TooManyAttempts
 from seatweb.http.client_address import client_of
 from seatweb.i18n.catalogue import text_of, texts_of
 from seatweb.web.account.contexts import PasswordResetPage
+from seatweb.web.account.sign_in import FORM_EXPIRED
 from seatweb.web.rendering import Renderer
-from seatweb.web.requests import FOR_EVERYONE, PageRequest, read_form
+from seatweb.web.requests import FOR_EVERYONE, SHOWS_EXPIRED_FORM, PageRequest, is_expired, read_form
 
 
 class PasswordResetController(Controller):
@@ -29,10 +30,9 @@ class PasswordResetController(Controller):
         self, request: PageRequest, renderer: NamedDependency[Renderer], rules: NamedDependency[PasswordRules]
     ) -> Response[str]:
         """Show the form."""
-        page = PasswordResetPage(username="", shortest=rules.shortest, errors={})
-        return renderer.page(request, "account/password_reset.html", page)
+        return _show(request, renderer, rules, "", {})
 
-    @post("/", status_code=200)
+    @post("/", status_code=200, opt=SHOWS_EXPIRED_FORM)
     async def replace(
         self,
         request: PageRequest,
@@ -43,6 +43,8 @@ class PasswordResetController(Controller):
         """Replace the password; all of the user's sessions end."""
         fields = await read_form(request)
         username, status, headers = fields.get("username", ""), 422, {}
+        if is_expired(request):
+            return _show(request, renderer, rules, username, {"wait": text_of(FORM_EXPIRED)}, status=403)
         try:
             await password_resets.use(
                 username, fields.get("code", ""), fields.get("new_password", ""), client_of(request)
@@ -55,5 +57,17 @@ class PasswordResetController(Controller):
             errors, status, headers = {"wait": text_of(error)}, error.status, {"retry-after": str(error.retry_after)}
         else:
             return renderer.redirect(request, "/login", notice="password_reset")
-        page = PasswordResetPage(username=username[:200], shortest=rules.shortest, errors=errors)
-        return renderer.page(request, "account/password_reset.html", page, status=status, headers=headers)
+        return _show(request, renderer, rules, username, errors, status, headers)
+
+
+def _show(
+    request: PageRequest,
+    renderer: Renderer,
+    rules: PasswordRules,
+    username: str,
+    errors: dict[str, str],
+    status: int = 200,
+    headers: dict[str, str] | None = None,
+) -> Response[str]:
+    page = PasswordResetPage(username=username[:200], shortest=rules.shortest, errors=errors)
+    return renderer.page(request, "account/password_reset.html", page, status=status, headers=headers)

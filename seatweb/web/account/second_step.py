@@ -25,6 +25,7 @@ from seatweb.settings import Settings
 from seatweb.web.account.contexts import SecondStepPage
 from seatweb.web.account.passkey_forms import party_here, party_of, read_challenge, send_options
 from seatweb.web.account.sign_in import redirect_signed_in, show_sign_in_error
+from seatweb.web.map.intents import Intents
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import FOR_EVERYONE, PageRequest, own_path, query_value, read_form
 
@@ -44,6 +45,7 @@ class SecondStepController(Controller):
         renderer: NamedDependency[Renderer],
         factors: NamedDependency[SecondFactors],
         our_cookies: NamedDependency[Cookies],
+        intents: NamedDependency[Intents],
     ) -> Response[str]:
         """Ask for the second factor, if a sign-in is waiting for it."""
         next_path = own_path(query_value(request, "next") or "/")
@@ -51,7 +53,7 @@ class SecondStepController(Controller):
             user = await factors.find_waiting(_waiting_id(request, our_cookies))
         except NotSignedIn:
             return renderer.redirect(request, f"/login?next={quote(next_path)}")
-        return await _show_form(request, settings, renderer, factors, user, next_path, {})
+        return await _show_form(request, settings, renderer, factors, intents, user, next_path, {})
 
     @post("/second", status_code=200)
     async def code(
@@ -63,6 +65,7 @@ class SecondStepController(Controller):
         factors: NamedDependency[SecondFactors],
         sign_in_flow: NamedDependency[SignInFlow],
         our_cookies: NamedDependency[Cookies],
+        intents: NamedDependency[Intents],
     ) -> Response[str]:
         """Finish the sign-in with a code."""
         fields = await read_form(request)
@@ -74,9 +77,17 @@ class SecondStepController(Controller):
         except (BadCode, TooManyAttempts) as error:
             user = await factors.find_waiting(waiting_id)
             return await _show_form(
-                request, settings, renderer, factors, user, next_path, {"code": text_of(error)}, error.retry_after
+                request,
+                settings,
+                renderer,
+                factors,
+                intents,
+                user,
+                next_path,
+                {"code": text_of(error)},
+                error.retry_after,
             )
-        return await _finish(request, renderer, sessions, our_cookies, session, next_path)
+        return await _finish(request, renderer, sessions, our_cookies, intents, session, next_path)
 
     @post("/second/options", status_code=200)
     async def second_options(
@@ -101,6 +112,7 @@ class SecondStepController(Controller):
         factors: NamedDependency[SecondFactors],
         sign_in_flow: NamedDependency[SignInFlow],
         our_cookies: NamedDependency[Cookies],
+        intents: NamedDependency[Intents],
     ) -> Response[str]:
         """Finish the sign-in with a passkey."""
         fields = await read_form(request)
@@ -114,8 +126,10 @@ class SecondStepController(Controller):
             return _redirect_expired(request, renderer, our_cookies, next_path)
         except BadCredentials as error:
             user = await factors.find_waiting(waiting_id)
-            return await _show_form(request, settings, renderer, factors, user, next_path, {"form": text_of(error)})
-        return await _finish(request, renderer, sessions, our_cookies, session, next_path)
+            return await _show_form(
+                request, settings, renderer, factors, intents, user, next_path, {"form": text_of(error)}
+            )
+        return await _finish(request, renderer, sessions, our_cookies, intents, session, next_path)
 
     @post("/passkey/options", status_code=200)
     async def passkey_options(
@@ -138,6 +152,7 @@ class SecondStepController(Controller):
         sessions: NamedDependency[Sessions],
         sign_in_flow: NamedDependency[SignInFlow],
         our_cookies: NamedDependency[Cookies],
+        intents: NamedDependency[Intents],
     ) -> Response[str]:
         """Sign in with a passkey alone."""
         fields = await read_form(request)
@@ -146,8 +161,10 @@ class SecondStepController(Controller):
             credential, client = fields.get("credential", ""), client_of(request)
             session = await sign_in_flow.with_passkey(party_here(request, settings), challenge, credential, client)
         except BadCredentials as error:
-            return show_sign_in_error(request, settings, renderer, rules, fields, text_of(error))
-        return await _finish(request, renderer, sessions, our_cookies, session, own_path(fields.get("next", "/")))
+            return await show_sign_in_error(request, settings, renderer, rules, intents, fields, text_of(error))
+        return await _finish(
+            request, renderer, sessions, our_cookies, intents, session, own_path(fields.get("next", "/"))
+        )
 
 
 def _waiting_id(request: PageRequest, our_cookies: Cookies) -> UUID:
@@ -156,10 +173,16 @@ def _waiting_id(request: PageRequest, our_cookies: Cookies) -> UUID:
 
 
 async def _finish(
-    request: PageRequest, renderer: Renderer, sessions: Sessions, our_cookies: Cookies, session: Session, next_path: str
+    request: PageRequest,
+    renderer: Renderer,
+    sessions: Sessions,
+    our_cookies: Cookies,
+    intents: Intents,
+    session: Session,
+    next_path: str,
 ) -> Response[str]:
     steps = [our_cookies.of_no_step(audience) for audience in (SECOND_FACTOR_AUDIENCE, PASSKEY_AUDIENCE)]
-    return await redirect_signed_in(request, renderer, sessions, our_cookies, session, next_path, steps)
+    return await redirect_signed_in(request, renderer, sessions, our_cookies, intents, session, next_path, steps)
 
 
 def _redirect_expired(request: PageRequest, renderer: Renderer, our_cookies: Cookies, next_path: str) -> Response[str]:
@@ -172,6 +195,7 @@ async def _show_form(
     settings: Settings,
     renderer: Renderer,
     factors: SecondFactors,
+    intents: Intents,
     user: User,
     next_path: str,
     errors: dict[str, str],
@@ -182,6 +206,7 @@ async def _show_form(
         next=next_path,
         app=found.totp_since is not None,
         passkeys=bool(found.passkeys) and party_of(request, settings) is not None,
+        intent=await intents.find(next_path),
         errors=errors,
     )
     status = 429 if retry_after else 422 if errors else 200

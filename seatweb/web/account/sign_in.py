@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import quote
 from uuid import UUID
 
@@ -29,9 +29,21 @@ from seatweb.web.account.contexts import CredentialsPage
 from seatweb.web.account.passkey_forms import party_of
 from seatweb.web.account.second_factor import PATH as SECOND_FACTOR_PATH
 from seatweb.web.account.second_factor import confirmed_cookie
+from seatweb.web.map.intents import Intents
 from seatweb.web.rendering import Renderer
-from seatweb.web.requests import FOR_EVERYONE, PageRequest, enrolling_of, own_path, query_value, read_form, session_of
+from seatweb.web.requests import (
+    FOR_EVERYONE,
+    SHOWS_EXPIRED_FORM,
+    PageRequest,
+    enrolling_of,
+    is_expired,
+    own_path,
+    query_value,
+    read_form,
+    session_of,
+)
 
+FORM_EXPIRED: Final = Message("form_expired")
 TAKEN: Final = {
     "": Message("registration.taken"),
     "looks_alike": Message("registration.looks_alike"),
@@ -50,9 +62,10 @@ class SignInController(Controller):
         settings: NamedDependency[Settings],
         renderer: NamedDependency[Renderer],
         rules: NamedDependency[PasswordRules],
+        intents: NamedDependency[Intents],
     ) -> Response[str]:
         """Show the sign-in form; redirect users who are already signed in."""
-        return _show_form(request, settings, renderer, rules, "account/login.html")
+        return await _show_form(request, settings, renderer, rules, intents, "account/login.html")
 
     @get("/register")
     async def register_form(
@@ -61,68 +74,95 @@ class SignInController(Controller):
         settings: NamedDependency[Settings],
         renderer: NamedDependency[Renderer],
         rules: NamedDependency[PasswordRules],
+        intents: NamedDependency[Intents],
     ) -> Response[str]:
         """Show the registration form; redirect users who are already signed in."""
-        return _show_form(request, settings, renderer, rules, "account/register.html")
+        return await _show_form(request, settings, renderer, rules, intents, "account/register.html")
 
-    @post("/login", status_code=200)
+    @post("/login", status_code=200, opt=SHOWS_EXPIRED_FORM)
     async def login(
         self,
         request: PageRequest,
         settings: NamedDependency[Settings],
         renderer: NamedDependency[Renderer],
         rules: NamedDependency[PasswordRules],
+        intents: NamedDependency[Intents],
         sessions: NamedDependency[Sessions],
         sign_in_flow: NamedDependency[SignInFlow],
         our_cookies: NamedDependency[Cookies],
     ) -> Response[str]:
         """Sign in, or continue to the second step."""
         fields = await read_form(request)
+        if is_expired(request):
+            return await _show_expired(request, settings, renderer, rules, intents, "account/login.html", fields)
         try:
             username, password = fields.get("username", ""), fields.get("password", "")
             result = await sign_in_flow.begin(username, password, client_of(request))
         except BadCredentials as error:
-            return show_sign_in_error(request, settings, renderer, rules, fields, text_of(error))
+            return await show_sign_in_error(request, settings, renderer, rules, intents, fields, text_of(error))
         except TooManyAttempts as error:
-            return _show_errors(
-                request, settings, renderer, rules, "account/login.html", fields, {"wait": text_of(error)}, error
+            return await _show_errors(
+                request,
+                settings,
+                renderer,
+                rules,
+                intents,
+                "account/login.html",
+                fields,
+                {"wait": text_of(error)},
+                error,
             )
         next_path = own_path(fields.get("next", "/"))
         if isinstance(result, UUID):
             step = our_cookies.of_step(SECOND_FACTOR_AUDIENCE, {"waiting": str(result)}, WAITING_SECONDS)
             return renderer.redirect(request, f"/login/second?next={quote(next_path)}", cookies=[step])
-        return await redirect_signed_in(request, renderer, sessions, our_cookies, result, next_path)
+        return await redirect_signed_in(request, renderer, sessions, our_cookies, intents, result, next_path)
 
-    @post("/register", status_code=200)
+    @post("/register", status_code=200, opt=SHOWS_EXPIRED_FORM)
     async def register(
         self,
         request: PageRequest,
         settings: NamedDependency[Settings],
         renderer: NamedDependency[Renderer],
         rules: NamedDependency[PasswordRules],
+        intents: NamedDependency[Intents],
         registration: NamedDependency[Registration],
         sessions: NamedDependency[Sessions],
         our_cookies: NamedDependency[Cookies],
     ) -> Response[str]:
         """Register a user, and sign them in."""
         fields = await read_form(request)
+        if is_expired(request):
+            return await _show_expired(request, settings, renderer, rules, intents, "account/register.html", fields)
         try:
             session = await registration.register(
                 fields.get("username", ""), fields.get("password", ""), client_of(request)
             )
         except TooManyAttempts as error:
-            return _show_errors(
-                request, settings, renderer, rules, "account/register.html", fields, {"wait": text_of(error)}, error
+            return await _show_errors(
+                request,
+                settings,
+                renderer,
+                rules,
+                intents,
+                "account/register.html",
+                fields,
+                {"wait": text_of(error)},
+                error,
             )
         except InvalidInput as error:
-            return _show_errors(
-                request, settings, renderer, rules, "account/register.html", fields, texts_of(error.fields)
+            return await _show_errors(
+                request, settings, renderer, rules, intents, "account/register.html", fields, texts_of(error.fields)
             )
         except UsernameTaken as error:
             taken = {"username": text_of(TAKEN[error.reason])}
-            return _show_errors(request, settings, renderer, rules, "account/register.html", fields, taken)
+            return await _show_errors(
+                request, settings, renderer, rules, intents, "account/register.html", fields, taken
+            )
         next_path = own_path(fields.get("next", "/"))
-        return await redirect_signed_in(request, renderer, sessions, our_cookies, session, next_path, notice="welcome")
+        return await redirect_signed_in(
+            request, renderer, sessions, our_cookies, intents, session, next_path, greeting="welcome"
+        )
 
     @post("/logout", status_code=200)
     async def logout(
@@ -142,10 +182,11 @@ async def redirect_signed_in(
     renderer: Renderer,
     sessions: Sessions,
     our_cookies: Cookies,
+    intents: Intents,
     session: Session,
     next_path: str,
     cookies: Iterable[Cookie] = (),
-    notice: str = "signed_in",
+    greeting: Literal["signed_in", "welcome"] = "signed_in",
 ) -> Response[str]:
     """Replace the browser's session by this one, and redirect: to the second-factor page if it is enrolling."""
     await _end_current_session(request, sessions)
@@ -154,11 +195,17 @@ async def redirect_signed_in(
         return renderer.redirect(
             request, SECOND_FACTOR_PATH, cookies=[*cookies, confirmed_cookie(our_cookies, session)]
         )
+    notice = await intents.notice(next_path, session.user, greeting)
     return renderer.redirect(request, next_path, notice=notice, cookies=cookies)
 
 
-def _show_form(
-    request: PageRequest, settings: Settings, renderer: Renderer, rules: PasswordRules, template: str
+async def _show_form(
+    request: PageRequest,
+    settings: Settings,
+    renderer: Renderer,
+    rules: PasswordRules,
+    intents: Intents,
+    template: str,
 ) -> Response[str]:
     next_path = own_path(query_value(request, "next") or "/")
     if session_of(request):
@@ -171,44 +218,66 @@ def _show_form(
         errors={},
         shortest_password=rules.shortest,
         passkeys=party_of(request, settings) is not None,
+        intent=await intents.find(next_path),
     )
     return renderer.page(request, template, page)
 
 
-def show_sign_in_error(
+async def show_sign_in_error(
     request: PageRequest,
     settings: Settings,
     renderer: Renderer,
     rules: PasswordRules,
+    intents: Intents,
     fields: dict[str, str],
     error: str,
 ) -> Response[str]:
     """Show the sign-in form again, with an error."""
-    return _show_errors(request, settings, renderer, rules, "account/login.html", fields, {"form": error})
+    return await _show_errors(
+        request, settings, renderer, rules, intents, "account/login.html", fields, {"form": error}
+    )
 
 
-def _show_errors(
+async def _show_errors(
     request: PageRequest,
     settings: Settings,
     renderer: Renderer,
     rules: PasswordRules,
+    intents: Intents,
     template: str,
     fields: dict[str, str],
     errors: dict[str, str],
     too_many: TooManyAttempts | None = None,
+    status: int = 422,
 ) -> Response[str]:
     """Show the form again, with the errors and what was typed, except for the password."""
+    next_path = own_path(fields.get("next", "/"))
     page = CredentialsPage(
         username=fields.get("username", "")[:200],
-        next=own_path(fields.get("next", "/")),
+        next=next_path,
         errors=errors,
         shortest_password=rules.shortest,
         passkeys=party_of(request, settings) is not None,
+        intent=await intents.find(next_path),
     )
     if too_many:
         headers = {"retry-after": str(too_many.retry_after)}
         return renderer.page(request, template, page, status=too_many.status, headers=headers)
-    return renderer.page(request, template, page, status=422)
+    return renderer.page(request, template, page, status=status)
+
+
+async def _show_expired(
+    request: PageRequest,
+    settings: Settings,
+    renderer: Renderer,
+    rules: PasswordRules,
+    intents: Intents,
+    template: str,
+    fields: dict[str, str],
+) -> Response[str]:
+    """Show an expired form again."""
+    errors = {"wait": text_of(FORM_EXPIRED)}
+    return await _show_errors(request, settings, renderer, rules, intents, template, fields, errors, status=403)
 
 
 async def _end_current_session(request: PageRequest, sessions: Sessions) -> None:

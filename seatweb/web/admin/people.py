@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from litestar import Controller, get, post
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath
@@ -9,15 +11,17 @@ from litestar.response import Response
 
 from seatweb.accounts.administration import ROWS, AccountAdministration
 from seatweb.accounts.errors import UserNotFound
-from seatweb.accounts.model import Role, Session
+from seatweb.accounts.model import Account, Role, Session
 from seatweb.accounts.password_resets import CODE_HOURS, ResetCodes
 from seatweb.accounts.second_factor import SecondFactors
+from seatweb.disabled_accounts import DisabledAccounts
 from seatweb.errors import NotAllowed
 from seatweb.settings import Settings
+from seatweb.storage.ids import parse_id
 from seatweb.web.account.second_factor import confirmed
-from seatweb.web.admin.contexts import PeoplePage, ResetCodePage
+from seatweb.web.admin.contexts import ChangedAccount, ConfirmPage, Filter, PeoplePage, PersonRow, ResetCodePage
 from seatweb.web.rendering import Renderer
-from seatweb.web.requests import PageRequest, query_value, read_id, signed_in
+from seatweb.web.requests import PageRequest, query_value, read_form, read_id, signed_in
 
 
 async def administrator(
@@ -38,7 +42,7 @@ async def administrator(
 
 
 class AdminController(Controller):
-    """Lists accounts, disables and enables them, and creates codes for forgotten passwords."""
+    """Lists accounts, disables and enables them, cancels their bookings, and creates codes for forgotten passwords."""
 
     path = "/admin"
     dependencies = {"session": Provide(administrator)}  # noqa: RUF012 - Litestar declares it so
@@ -48,19 +52,41 @@ class AdminController(Controller):
         self,
         request: PageRequest,
         renderer: NamedDependency[Renderer],
+        settings: NamedDependency[Settings],
         session: NamedDependency[Session],
         administration: NamedDependency[AccountAdministration],
+        disabled_accounts: NamedDependency[DisabledAccounts],
     ) -> Response[str]:
-        """List the accounts, 50 at a time."""
-        name, after = query_value(request, "name") or "", query_value(request, "after") or ""
-        accounts = await administration.accounts(name[:50], after[:200])
+        """List the accounts, 50 at a time; if one was just disabled or enabled, say so, and offer to undo that."""
+        shown = Filter((query_value(request, "name") or "")[:50], (query_value(request, "after") or "")[:200])
+        accounts = await administration.accounts(shown.name, shown.after)
+        changed = await administration.account(parse_id(query_value(request, "changed") or "") or 0)
+        rows = await _rows(settings, disabled_accounts, [*accounts, *([changed] if changed else [])])
         page = PeoplePage(
-            name=name,
-            accounts=accounts,
+            filter=shown,
+            people=rows[: len(accounts)],
             own_id=session.user.id,
-            after=accounts[-1].key if len(accounts) == ROWS else None,
+            more_href=Filter(shown.name, accounts[-1].key).href() if len(accounts) == ROWS else None,
+            changed=_changed(request, rows[-1]) if changed else None,
         )
         return renderer.page(request, "admin/people.html", page)
+
+    @get("/people/{user_text:str}/disable")
+    async def confirm_disable(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        settings: NamedDependency[Settings],
+        session: NamedDependency[Session],  # noqa: ARG002 - only for administrators
+        administration: NamedDependency[AccountAdministration],
+        disabled_accounts: NamedDependency[DisabledAccounts],
+        user_text: FromPath[str],
+    ) -> Response[str]:
+        """Ask whether to disable an account."""
+        page = await _confirm_page(request, settings, administration, disabled_accounts, user_text)
+        if page.person.disabled:
+            return renderer.redirect(request, page.filter.href())
+        return renderer.page(request, "admin/disable.html", page)
 
     @post("/people/{user_text:str}/disable", status_code=200)
     async def disable(
@@ -68,12 +94,61 @@ class AdminController(Controller):
         request: PageRequest,
         renderer: NamedDependency[Renderer],
         session: NamedDependency[Session],
+        disabled_accounts: NamedDependency[DisabledAccounts],
+        user_text: FromPath[str],
+    ) -> Response[str]:
+        """Disable an account; all of its sessions end at once, and its bookings are cancelled unless they are kept."""
+        user_id, fields = read_id(user_text, UserNotFound), await read_form(request)
+        result = await disabled_accounts.disable(user_id, keep_bookings="keep_bookings" in fields, by=session)
+        href = _filter_of(fields).href(changed=user_id, cancelled=result.cancelled, undo="yes")
+        return renderer.redirect(request, href, changed=True)
+
+    @post("/people/{user_text:str}/enable", status_code=200)
+    async def enable(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        session: NamedDependency[Session],
         administration: NamedDependency[AccountAdministration],
         user_text: FromPath[str],
     ) -> Response[str]:
-        """Disable an account; all of its sessions end at once."""
-        await administration.change_disabled(read_id(user_text, UserNotFound), disabled=True, by=session)
-        return renderer.redirect(request, "/admin/people", notice="account_disabled")
+        """Enable a disabled account; bookings that were cancelled stay cancelled."""
+        user_id, fields = read_id(user_text, UserNotFound), await read_form(request)
+        await administration.enable(user_id, session)
+        cancelled = parse_id(fields.get("cancelled", "")) or 0
+        return renderer.redirect(request, _filter_of(fields).href(changed=user_id, cancelled=cancelled))
+
+    @get("/people/{user_text:str}/bookings/cancel")
+    async def confirm_cancel_bookings(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        settings: NamedDependency[Settings],
+        session: NamedDependency[Session],  # noqa: ARG002 - only for administrators
+        administration: NamedDependency[AccountAdministration],
+        disabled_accounts: NamedDependency[DisabledAccounts],
+        user_text: FromPath[str],
+    ) -> Response[str]:
+        """Ask whether to cancel the upcoming bookings of a disabled account."""
+        page = await _confirm_page(request, settings, administration, disabled_accounts, user_text)
+        if not page.person.disabled or not page.person.upcoming:
+            return renderer.redirect(request, page.filter.href())
+        return renderer.page(request, "admin/cancel_bookings.html", page)
+
+    @post("/people/{user_text:str}/bookings/cancel", status_code=200)
+    async def cancel_bookings(
+        self,
+        request: PageRequest,
+        renderer: NamedDependency[Renderer],
+        session: NamedDependency[Session],
+        disabled_accounts: NamedDependency[DisabledAccounts],
+        user_text: FromPath[str],
+    ) -> Response[str]:
+        """Cancel the upcoming bookings of a disabled account."""
+        user_id, fields = read_id(user_text, UserNotFound), await read_form(request)
+        cancelled = await disabled_accounts.cancel_bookings(user_id, session)
+        href = _filter_of(fields).href(changed=user_id, cancelled=cancelled)
+        return renderer.redirect(request, href, changed=True)
 
     @post("/people/{user_text:str}/reset-code", status_code=200)
     async def reset_code(
@@ -87,18 +162,47 @@ class AdminController(Controller):
         """Show a code for a forgotten password, once; the administrator must have confirmed their identity."""
         confirmed(request, "people")
         user, code = await reset_codes.make(read_id(user_text, UserNotFound), session)
-        page = ResetCodePage(username=user.username, code=code, hours=CODE_HOURS)
+        shown = _filter_of(await read_form(request))
+        page = ResetCodePage(username=user.username, code=code, hours=CODE_HOURS, filter=shown)
         return renderer.page(request, "admin/reset_code.html", page)
 
-    @post("/people/{user_text:str}/enable", status_code=200)
-    async def enable(
-        self,
-        request: PageRequest,
-        renderer: NamedDependency[Renderer],
-        session: NamedDependency[Session],
-        administration: NamedDependency[AccountAdministration],
-        user_text: FromPath[str],
-    ) -> Response[str]:
-        """Enable a disabled account."""
-        await administration.change_disabled(read_id(user_text, UserNotFound), disabled=False, by=session)
-        return renderer.redirect(request, "/admin/people", notice="account_enabled")
+
+def _changed(request: PageRequest, person: PersonRow) -> ChangedAccount:
+    cancelled = parse_id(query_value(request, "cancelled") or "") or 0
+    return ChangedAccount(person, cancelled, undo=bool(query_value(request, "undo")) and person.disabled)
+
+
+def _filter_of(fields: dict[str, str]) -> Filter:
+    return Filter(fields.get("name", "")[:50], fields.get("after", "")[:200])
+
+
+async def _confirm_page(
+    request: PageRequest,
+    settings: Settings,
+    administration: AccountAdministration,
+    disabled_accounts: DisabledAccounts,
+    user_text: str,
+) -> ConfirmPage:
+    account = await administration.account(read_id(user_text, UserNotFound))
+    if account is None:
+        raise UserNotFound
+    (row,) = await _rows(settings, disabled_accounts, [account])
+    return ConfirmPage(row, Filter(query_value(request, "name") or "", query_value(request, "after") or ""))
+
+
+async def _rows(
+    settings: Settings, disabled_accounts: DisabledAccounts, accounts: Iterable[Account]
+) -> list[PersonRow]:
+    accounts = [*accounts]
+    upcoming = await disabled_accounts.upcoming(account.user.id for account in accounts)
+    return [
+        PersonRow(
+            id=account.user.id,
+            username=account.user.username,
+            administrator=account.user.role is Role.ADMIN,
+            disabled=account.disabled,
+            member_since=account.user.created_at.astimezone(settings.zone).date(),
+            upcoming=upcoming.get(account.user.id, 0),
+        )
+        for account in accounts
+    ]

@@ -107,15 +107,20 @@ class DayController(Controller):
         return renderer.redirect(request, place.href(seat_id=read_id(seat_text, SeatNotFound)))
 
     @get("/days/{day_text:str}/any", opt=FOR_EVERYONE)
-    async def redirect_to_day(
+    async def confirm_any(
         self,
         request: PageRequest,
         responses: NamedDependency[MapResponses],
+        reader: NamedDependency[MapReader],
         renderer: NamedDependency[Renderer],
         day_text: FromPath[str],
     ) -> Response[str]:
-        """Redirect to the day, for the same reason."""
-        return renderer.redirect(request, (await responses.place(request, read_day(day_text))).href())
+        """Ask users who wanted any free seat before they signed in whether to book one; redirect others to the day."""
+        place, session = await responses.place(request, read_day(day_text)), session_of(request)
+        visible = await reader.read(session, place, fresh=changed_recently(request))
+        if session is None or visible.state != "open" or place.day in visible.week or not visible.tally.free_count:
+            return renderer.redirect(request, place.href())
+        return renderer.page(request, "map/book_any.html", place)
 
     @post("/days/{day_text:str}/seats/{seat_text:str}/hold", status_code=200)
     async def hold(

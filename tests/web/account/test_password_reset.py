@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from datetime import date
 from typing import TypeAlias
 
 import asyncpg
@@ -15,6 +16,7 @@ from seatweb.accounts.errors import CONSTRAINTS
 from seatweb.accounts.model import Role
 from seatweb.accounts.password_resets import ResetCodes
 from seatweb.accounts.sessions import Sessions
+from seatweb.disabled_accounts import DisabledAccounts
 from seatweb.storage.database import Database
 
 from tests.support import Site, Visitor, one, says, soup, within
@@ -64,7 +66,7 @@ async def test_a_user_sets_a_new_password_with_an_administrators_code(
         code = one(soup(answer), ".reset-code code").get_text()
         assert re.fullmatch("([A-Z2-7]{4}-){5}[A-Z2-7]{4}", code)
     forgetful = site.visitor()
-    assert one(soup(await forgetful.get("/login")), f"a[href='{PAGE}']").get_text() == "Forgotten your password?"
+    assert one(soup(await forgetful.get("/login")), f"a[href='{PAGE}']").get_text() == "Forgot your password?"
     check_html(await forgetful.get(PAGE), "a new password")
     done = await reset(forgetful, code.lower().replace("-", " "), username=" ADA ")
     assert done.status_code == 303
@@ -176,8 +178,8 @@ async def test_making_a_code_requires_confirmation(site: Site, connection: async
     assert (asked.status_code, asked.headers["location"]) == (303, "/account/second-factor?for=people")
     assert await connection.fetchval("select count(*) from password_resets") == 0
     page = await boss.get(asked.headers["location"])
-    check_html(page, "confirmation before a password code")
-    assert one(soup(page), "h1").get_text() == "Make a password code"
+    check_html(page, "confirmation before a reset code")
+    assert one(soup(page), "h1").get_text() == "Make a reset code"
     fields = {"password": OLD, "code": "", "for": "people"}
     assert (await boss.post("/account/second-factor/confirm", **{**fields, "password": "wrong"})).status_code == 422
     confirmed = await boss.post("/account/second-factor/confirm", **fields)
@@ -190,17 +192,23 @@ async def is_administrator(visitor: Visitor) -> bool:
     return (await visitor.get("/admin/people")).status_code == 200
 
 
-async def grant_role(administration: AccountAdministration, user_id: int) -> None:
-    assert await administration.change_role(user_id, Role.ADMIN)
+def administration_of(database: Database) -> AccountAdministration:
+    return AccountAdministration(database, Sessions(database, days=1, idle_hours=1))
 
 
-async def revoke_role(administration: AccountAdministration, user_id: int) -> None:
-    assert await administration.change_role(user_id, Role.USER)
+async def grant_role(database: Database, user_id: int) -> None:
+    assert await administration_of(database).change_role(user_id, Role.ADMIN)
 
 
-async def disable_and_enable(administration: AccountAdministration, user_id: int) -> None:
-    assert await administration.change_disabled(user_id, disabled=True)
-    assert await administration.change_disabled(user_id, disabled=False)
+async def revoke_role(database: Database, user_id: int) -> None:
+    assert await administration_of(database).change_role(user_id, Role.USER)
+
+
+async def disable_and_enable(database: Database, user_id: int) -> None:
+    administration = administration_of(database)
+    accounts = DisabledAccounts(database, administration, lambda _: None, lambda: date(2026, 11, 23))
+    assert (await accounts.disable(user_id)).changed
+    assert await administration.enable(user_id)
 
 
 @pytest.mark.parametrize(
@@ -212,14 +220,14 @@ async def test_changing_the_role_or_state_of_its_maker_or_user_invalidates_a_cod
     connection: asyncpg.Connection,
     ada: Visitor,
     name: str,
-    change: Callable[[AccountAdministration, int], Awaitable[None]],
+    change: Callable[[Database, int], Awaitable[None]],
 ) -> None:
     code = await code_by_administrator(site, connection)
     async with Database(site.backends.database_url, CONSTRAINTS, size=1) as database:
-        administration = AccountAdministration(database, Sessions(database, days=1, idle_hours=1))
-        await change(administration, await administration.find(name))
+        user_id = await administration_of(database).find(name)
+        await change(database, user_id)
         if change is revoke_role:
-            await grant_role(administration, await administration.find(name))  # the code stays invalid
+            await grant_role(database, user_id)  # the code stays invalid
     assert (await reset(site.visitor(), code)).status_code == 422
     assert (await site.visitor().login("ada", OLD)).status_code == 303
 

@@ -27,7 +27,7 @@ async def test_a_new_password_ends_every_other_session(site: Site, connection: a
     await there.login("ada")
     async with site.people(1, prefix="eve") as (eve,):
         assert await change(here) == 303
-        assert "password is changed" in says(await here.get("/account"))
+        assert "Your password has been changed" in says(await here.get("/account"))
 
         async def is_signed_out() -> bool:
             return (await there.get("/account")).status_code == 303

@@ -85,7 +85,7 @@ async def test_an_unknown_action_to_confirm_is_ignored(ada: Visitor) -> None:
     await add_app(ada)
     ada.http.cookies.delete(next(cookie.name for cookie in ada.http.cookies.jar if "confirmed" in cookie.name))
     page = soup(await ada.get(f"{PAGE}?for=//elsewhere.example"))
-    assert one(page, "h1").get_text() == "Second factor"
+    assert one(page, "h1").get_text() == "Two-step sign-in"
     assert not page.select("input[name=for]")
 
 
@@ -103,7 +103,7 @@ async def is_signed_in(visitor: Visitor) -> bool:
 
 
 async def test_adding_an_app_and_signing_in_with_it(site: Site, ada: Visitor) -> None:
-    assert one(soup(await ada.get("/account")), f"a[href='{PAGE}']").get_text() == "Add one"
+    assert one(soup(await ada.get("/account")), f"a[href='{PAGE}']").get_text() == "Turn on"
     check_html(await ada.get(PAGE), "without a factor")
     assert not soup(await ada.get(PAGE)).select(f"form[action='{PAGE}/app']")
     app, codes = await add_app(ada)
@@ -210,11 +210,11 @@ async def test_changing_factors_requires_the_password(site: Site, ada: Visitor, 
         answer = await ada.post(f"{PAGE}/{path}", code="1")
         assert (answer.status_code, answer.headers["location"]) == (303, PAGE), path
     assert (await ada.get(f"{PAGE}/app")).headers["location"] == PAGE
-    assert "password first" in says(await ada.get(PAGE))
+    assert "Confirm it's you" in says(await ada.get(PAGE))
     wrong = await ada.post(f"{PAGE}/confirm", password="wrong")
     assert wrong.status_code == 422
     check_html(wrong, "a wrong password")
-    assert "not your password" in one(soup(wrong), "#password-error").get_text()
+    assert "Wrong password" in one(soup(wrong), "#password-error").get_text()
     for path in (*changes, "confirm", "confirm/options", "confirm/passkey"):
         answer = await site.visitor().post(f"{PAGE}/{path}")
         assert answer.headers["location"].startswith("/login"), path

@@ -324,7 +324,7 @@ async def test_a_stream_ends_with_its_session(site: Site) -> None:
 
 async def test_the_account_page_lists_the_fifty_sessions_used_last(site: Site, connection: asyncpg.Connection) -> None:
     async with site.people(1) as (ada,):
-        assert "that were used last" not in (await ada.get("/account")).text
+        assert "most recent sessions" not in (await ada.get("/account")).text
         await connection.execute(
             """
             insert into sessions (user_id, expires_at, seen_at, device)
@@ -335,7 +335,7 @@ async def test_the_account_page_lists_the_fifty_sessions_used_last(site: Site, c
         page = soup(await ada.get("/account"))
     assert len(rows(page)) == 50
     assert "This device" in rows(page)[0]
-    assert "These are the 50 that were used last" in page.get_text()
+    assert "Your 50 most recent sessions" in page.get_text()
 
 
 async def test_beyond_fifty_sessions_the_least_recently_used_end(site: Site, connection: asyncpg.Connection) -> None:

@@ -74,7 +74,7 @@ async def test_all_wrong_credentials_get_the_same_message(site: Site, subtests: 
             visitor = site.visitor()
             answer = await visitor.login(username, password)
             assert answer.status_code == 422
-            assert "That username and password do not go together." in answer.text
+            assert "Wrong username or password." in answer.text
             form = soup(answer)
             assert one(form, "input[name=username]")["value"] == username
             assert not one(form, "input[name=password]").get("value")
@@ -124,11 +124,11 @@ async def test_invalid_input_is_explained_beside_its_field(
     site: Site, connection: asyncpg.Connection, subtests: pytest.Subtests
 ) -> None:
     for username, password, field in (
-        ("ab", "long enough", "username"),
+        ("a", "long enough", "username"),
         ("a" * 51, "long enough", "username"),
         ("", "long enough", "username"),
         ("   ", "long enough", "username"),
-        ("a\u202eb\u200bc", "long enough", "username"),
+        ("ada\u200c", "long enough", "username"),
         ("---", "long enough", "username"),
         ("\u3164\u3164\u3164", "long enough", "username"),
         ("a" + "\u0301" * 49, "long enough", "username"),

@@ -95,7 +95,7 @@ def watch(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
 async def by_page(visitor: Visitor, username: str, password: str) -> httpx.Response:
     answer = await visitor.login(username, password)
     assert answer.status_code == 422
-    assert says(answer) == "That username and password do not go together."
+    assert says(answer) == "Wrong username or password."
     return answer
 
 

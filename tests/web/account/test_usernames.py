@@ -8,8 +8,13 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
+from seatweb.accounts.administration import AccountAdministration
+from seatweb.accounts.errors import CONSTRAINTS
+from seatweb.accounts.password_resets import ResetCodes
+from seatweb.accounts.sessions import Sessions
 from seatweb.accounts.usernames import username_key, username_skeletons
 from seatweb.server.migrate import migrate
+from seatweb.storage.database import Database
 
 from tests.api.conftest import refused
 from tests.support import CHEAP, Site, Visitor, one, soup, together
@@ -62,6 +67,37 @@ async def test_a_blank_character_is_refused(
             assert await names(connection) == ["ada"]
 
 
+async def test_short_names_and_names_with_joiners_can_be_registered(site: Site, connection: asyncpg.Connection) -> None:
+    real = ["Ng", "Bo", "王伟", "王", "علی\u200cرضا", "ශ්\u200dරී"]
+    for name in real:
+        assert (await site.visitor().register(name)).status_code == 303, ascii(name)
+    assert await names(connection) == real
+    assert error_of(await site.visitor().register("A")) == "Use 2 to 50 characters."
+    for name in ("علیرضا", "ශ්රී"):  # they look the same without a joiner, or almost
+        assert (await site.visitor().register(name)).status_code == 422
+        assert (await site.visitor().login(name)).status_code == 303
+
+
+@pytest.mark.parametrize("pasted", ["\u200b", "\u200e", "\ufeff", "\u2060", "\u00ad", "\u202a"])
+async def test_a_username_is_found_with_the_invisible_characters_that_were_pasted_with_it(
+    site: Site, connection: asyncpg.Connection, pasted: str
+) -> None:
+    assert (await site.visitor().register(f"ada{pasted}")).status_code == 303
+    assert await names(connection) == ["ada"]
+    assert "taken" in error_of(await site.visitor().register(f"{pasted}ada"))
+    for typed in (f"{pasted}ada", f"ada{pasted}", f"a{pasted}da "):
+        assert (await site.visitor().login(typed)).status_code == 303
+        body = {"username": typed, "password": PASSWORD}
+        assert (await site.visitor().http.post("/auth/login", json=body)).status_code == 200
+    async with Database(site.backends.database_url, CONSTRAINTS, size=1) as database:
+        administration = AccountAdministration(database, Sessions(database, days=1, idle_hours=1))
+        user_id = await administration.find(f"{pasted}ada")
+        assert [found.user.id for found in await administration.accounts(f"{pasted}ad")] == [user_id]
+        _, code = await ResetCodes(database).make(user_id)
+    fields = {"username": f"ada{pasted}", "code": code, "new_password": "another battery"}
+    assert (await site.visitor().post("/login/reset", **fields)).status_code == 303
+
+
 async def test_a_name_that_looks_like_another_is_taken(
     site: Site, connection: asyncpg.Connection, subtests: pytest.Subtests
 ) -> None:
@@ -71,11 +107,11 @@ async def test_a_name_that_looks_like_another_is_taken(
         with subtests.test(first):
             answer = await site.visitor().register(again)
             assert error_of(answer) == (
-                "That username looks the same as one that is taken. Choose another, such as your full name."
+                "This username looks the same as one that is taken. Choose another, such as your full name."
             )
             assert one(soup(answer), "input[name=username]")["value"] == again
             problem = refused(await by_api(site, again), 409, "username_taken")
-            assert problem["detail"] == "That username looks the same as one that is taken."
+            assert problem["detail"] == "This username looks the same as one that is taken."
             assert (await site.visitor().login(again)).status_code == 422  # it is not another spelling of the name
     assert await names(connection) == [first for first, _ in ALIKE]
     assert await connection.fetchval("select count(*) from audit where action = 'register'") == len(ALIKE)

@@ -16,6 +16,7 @@ from seatweb.app import create_app
 from seatweb.storage.database import Database
 
 from tests.support import Site, Visitor, one, promised, says, seats, soup, within, without_layers
+from tests.web.test_html import check_html
 
 PARAMETERS = {
     "day_text": "2026-11-23", "name": "A", "seat_text": "7", "booking_text": "1", "session_text": "1" * 32,
@@ -110,9 +111,17 @@ async def test_an_administrator_disables_and_enables_an_account(site: Site, conn
         await eve.register("Eve Example")
         page = soup(await admin.get("/admin/people?name=EVE"))
         assert [row.get_text() for row in page.select(".person-name b")] == ["Eve Example"]
-        action = str(one(page, "form[action$='/disable']")["action"])
-        assert (await admin.post(action)).status_code == 303
-        assert "disabled" in says(await admin.get("/admin/people"))
+        asked = await admin.get(str(one(page, "a[href*='/disable']")["href"]))
+        check_html(asked, "disable an account")
+        assert one(soup(asked), "h1").get_text() == "Disable Eve Example?"
+        assert (await eve.get("/account")).status_code == 200  # so far, nothing has happened
+        form = one(soup(asked), "form[action$='/disable']")
+        action = str(form["action"])
+        answer = await admin.post(action, name=str(one(form, "input[name=name]")["value"]))
+        assert (answer.status_code, answer.headers["location"].partition("&")[0]) == (303, "/admin/people?name=EVE")
+        listed = await admin.get(answer.headers["location"])
+        check_html(listed, "people")
+        assert says(listed) == "Eve Example is disabled. Undo : enable Eve Example"
 
         async def is_signed_out() -> bool:
             return (await eve.get("/account")).status_code == 303
@@ -120,7 +129,10 @@ async def test_an_administrator_disables_and_enables_an_account(site: Site, conn
         await within(30, is_signed_out)
         assert (await eve.login("Eve Example")).status_code == 422
         assert "Disabled" in one(soup(await admin.get("/admin/people?name=eve")), ".person-name").get_text()
-        assert (await admin.post(action.replace("disable", "enable"))).status_code == 303
+        undo = one(soup(listed), ".done form")
+        assert undo["action"] == action.replace("disable", "enable")
+        answer = await admin.post(str(undo["action"]), name="EVE")
+        assert says(await admin.get(answer.headers["location"])) == "Eve Example is enabled again."
         assert (await eve.login("Eve Example")).status_code == 303
         assert admin.user
         own_account = f"/admin/people/{admin.user.id}/disable"
@@ -128,6 +140,65 @@ async def test_an_administrator_disables_and_enables_an_account(site: Site, conn
         assert (await admin.get("/account")).status_code == 200
     rows = await connection.fetch("select action, actor_id from audit where actor_id is not null order by id")
     assert [tuple(row) for row in rows] == [("disable", admin.user.id), ("enable", admin.user.id)]
+
+
+async def test_disabling_an_account_cancels_its_bookings_and_shows_the_seats_as_free(
+    site: Site, connection: asyncpg.Connection
+) -> None:
+    async with site.people(3) as (admin, ada, grace):
+        await make_admin(connection, admin)
+        assert admin.user
+        assert ada.user
+        days = [site.clock.today, site.clock.ahead(3)]
+        for day in days:
+            await ada.book(day, 7)
+        page = soup(await admin.get(f"/admin/people/{ada.user.id}/disable"))
+        assert "2 upcoming bookings will be cancelled" in one(page, "main").get_text(" ", strip=True)
+        answer = await admin.post(f"/admin/people/{ada.user.id}/disable")
+        listed = await admin.get(answer.headers["location"])
+        assert "is disabled, and 2 upcoming bookings were cancelled." in says(listed)
+        for day in days:
+            assert (await grace.statuses(day))["A-07"] == "free"
+        rows = await connection.fetch("select actor_id, session_id from audit where action = 'cancel'")
+        assert [tuple(map(str, row)) for row in rows] == [(str(admin.user.id), admin.session_id)] * 2
+        answer = await admin.post(f"/admin/people/{ada.user.id}/enable", cancelled="2")
+        enabled = says(await admin.get(answer.headers["location"]))
+        assert "is enabled again. Bookings that were cancelled stay cancelled." in enabled
+
+
+async def test_bookings_of_a_disabled_account_can_be_kept_and_cancelled_later(
+    site: Site, connection: asyncpg.Connection
+) -> None:
+    async with site.people(3) as (admin, ada, grace):
+        await make_admin(connection, admin)
+        assert ada.user
+        person = f"/admin/people/{ada.user.id}"
+        await ada.book(site.clock.today, 7)
+        await grace.book(site.clock.today, 8)
+        assert (await admin.post(f"{person}/bookings/cancel")).status_code == 403  # the account is not disabled
+        answer = await admin.post(f"{person}/disable", keep_bookings="yes")
+        assert "is disabled. 1 upcoming booking was kept." in says(await admin.get(answer.headers["location"]))
+        assert (await grace.statuses(site.clock.today))["A-07"] == "taken"
+        link = one(soup(await admin.get("/admin/people")), "a[href*='/bookings/cancel']")
+        asked = await admin.get(str(link["href"]))
+        check_html(asked, "cancel bookings")
+        answer = await admin.post(f"{person}/bookings/cancel")
+        listed = await admin.get(answer.headers["location"])
+        assert says(listed).startswith("1 upcoming booking was cancelled.")
+        assert (await grace.statuses(site.clock.today))["A-07"] == "free"
+        assert not soup(listed).select("a[href*='/bookings/cancel']")
+        assert await connection.fetchval("select count(*) from bookings where status = 'confirmed'") == 1
+
+
+async def test_dates_are_in_the_sites_time_zone(
+    start_site: Callable[..., Site], connection: asyncpg.Connection
+) -> None:
+    site = start_site(SEATWEB_TIME_ZONE="America/Los_Angeles")
+    async with site.people(1) as (admin,):
+        await make_admin(connection, admin)
+        await connection.execute("update users set created_at = '2026-11-27T05:33:00Z'")
+        for path in ("/account", "/admin/people"):
+            assert "26 November 2026" in (await admin.get(path)).text, path
 
 
 async def test_search_takes_special_characters_literally(site: Site, connection: asyncpg.Connection) -> None:
@@ -147,7 +218,7 @@ async def test_the_list_of_accounts_is_paginated(site: Site, connection: asyncpg
         while path:
             page = soup(await admin.get(path))
             seen += [row.get_text() for row in page.select(".person-name b")]
-            next_page = page.select("a[href*='after=']")
+            next_page = page.select(".account-more a[href*='after=']")
             path = str(next_page[0]["href"]) if next_page else ""
         assert len(seen) == len(set(seen)) == 120
 
@@ -191,7 +262,7 @@ async def test_a_site_can_require_a_second_factor_of_administrators(
         for path in ("/admin/people", f"/admin/people/{other.user.id}/disable"):
             answer = await (admin.get(path) if path.endswith("people") else admin.post(path))
             assert answer.status_code == 403
-            assert "second factor" in answer.text
+            assert "two-step sign-in" in answer.text
         await connection.execute(
             "insert into totp_secrets (user_id, secret, confirmed_at) values ($1, 'JBSWY3DPEHPK3PXP', now())",
             admin.user.id,
