@@ -1,4 +1,4 @@
-"""The free seats of many days at once, for the calendar and the week above the map.
+"""The free seats of many days at once, for the calendar.
 
 A count is at most 0.9 s old, and the same for all viewers. It ignores holds: they last only for seconds, and the map of
 the day shows them.

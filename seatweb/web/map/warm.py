@@ -1,7 +1,7 @@
 """Answers the most requested pages from this process's caches, before the framework sees the request.
 
 The map of a day is requested more often than everything else together, and usually the caches have all that it needs:
-the session was read half a second ago, and the day a quarter of a second ago. Such a request has nothing to wait for.
+the session, until it changes, and the day, for a quarter of a second. Such a request has nothing to wait for.
 It is answered here, by the functions that the controllers call and from the caches that they use, which drop whatever
 may have changed. All other requests go on to the controllers (docs/decisions/0007).
 """
