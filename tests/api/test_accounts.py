@@ -69,14 +69,14 @@ async def test_invalid_usernames_and_passwords_are_refused(
 ) -> None:
     for username, password, *fields in (
         ("", "secret", "username"),
-        ("jo", "secret", "username"),
+        ("j", "secret", "username"),
         ("j" * 51, "secret", "username"),
         ("jo\0hn", "secret", "username"),
-        ("jo\u202ehn", "secret", "username"),
+        ("jo\ue000hn", "secret", "username"),
         ("\t...", "secret", "username"),
         ("john", "", "password"),
         ("john", "s" * 129, "password"),
-        ("jo", "", "username", "password"),
+        ("j", "", "username", "password"),
     ):
         refused(
             await http.post("/auth/register", json={"username": username, "password": password}),

@@ -108,7 +108,9 @@ FORMS: Final[dict[str, Form]] = {
     ),
     f"POST {SECOND}/recovery-codes": _form(303),
     "POST /admin/people/{user_text}/disable": Form((Base(303, {"user_text": b"1"}, sender="admin"),)),
-    "POST /admin/people/{user_text}/enable": Form((Base(303, {"user_text": b"1"}, sender="admin"),)),
+    "POST /admin/people/{user_text}/enable": Form(
+        (Base(303, {"user_text": b"1"}, {"cancelled": b"2"}, sender="admin"),)
+    ),
     "POST /admin/people/{user_text}/bookings/cancel": Form((Base(303, {"user_text": b"1"}, sender="admin"),)),
     "POST /admin/people/{user_text}/reset-code": Form((Base(404, {"user_text": b"1"}, sender="admin"),)),
     "POST /my/bookings/{booking_text}/cancel": Form(

@@ -199,7 +199,10 @@ async def test_one_stream_carries_the_maps_of_all_windows(site: Site, clock: Clo
             assert ada.user
             assert stream.response.headers["seatweb-viewer"] == ada.user.username
             missed = await stream.shows(27, "taken")
-            assert (missed.map, missed.targets) == (f"{tomorrow}/", ["#seat-27", "#section-B-count", "#tally"])
+            assert (missed.map, missed.targets) == (
+                f"{tomorrow}/",
+                ["#seat-27", "#section-B-count", "#tally", f"#free-{tomorrow}"],
+            )
             assert missed.id == await tag_of(ada, tomorrow)
             await stream.says("mine", f"{tomorrow} ")
             await ada.book(today, 28)
@@ -223,7 +226,7 @@ async def test_windows_that_show_a_map_in_different_states_get_all_that_any_of_t
         now = await tag_of(visitor, clock.today)
         async with live(visitor, clock.today, since=now, also=[f"{DAY}//{tag}" for tag in tags]) as stream:
             event = await stream.shows(7, "taken")
-            assert event.targets == ["#seat-7", "#seat-8", "#section-A-count", "#tally"]
+            assert event.targets == ["#seat-7", "#seat-8", "#section-A-count", "#tally", f"#free-{clock.today}"]
         async with live(visitor, clock.today, since=now, also=[f"{DAY}//A:1"]) as stream:
             assert (await stream.shows(7, "taken")).targets[0] == "#section-A"
 

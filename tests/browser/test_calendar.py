@@ -167,7 +167,7 @@ def test_a_month_that_does_not_arrive_is_reported(page: Page, guard: Guard) -> N
     focused(page, "2026-11-23")
     page.keyboard.press("PageDown")
     expect(dialog).to_be_hidden()
-    expect(page.get_by_role("alert")).to_contain_text("No answer came")
+    expect(page.get_by_role("alert")).to_contain_text("No response")
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE, {"width": 320, "height": 700}, {"width": 844, "height": 390}])
@@ -177,6 +177,7 @@ def test_the_calendar_fits_every_screen(open_browser: Callable[..., Page], size:
     page.goto(DAY)
     dialog = open_calendar(page)
     focused(page, "2026-11-23")
+    dialog.evaluate("box => Promise.all(box.getAnimations().map((rise) => rise.finished))")
     box = dialog.bounding_box()
     assert 0 <= box["x"] <= size["width"] - box["width"]
     assert 0 <= box["y"] <= size["height"] - box["height"]

@@ -65,6 +65,7 @@ def still(page: Page, sign_in: Callable[..., Any]) -> Still:
 def test_a_held_or_repeated_enter_books_and_cancels_nothing(still: Still, book: Callable[[int], str]) -> None:
     page = still.page
     book(7)
+    page.reload()  # the live map needs a running clock
     expect(seat(page, "A-07", "taken")).to_be_attached()
     name = page.locator("#panel-name")
 

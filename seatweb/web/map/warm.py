@@ -104,17 +104,17 @@ class WarmPages:
                 encodings = value
             elif name == b"hx-request" and target.fragment is None:
                 return None
+        zipped = accepted_encoding(encodings, GZIP_ONLY)
+        if not zipped and accepted_encoding(encodings):
+            return None  # the controllers' responses are compressed in other ways, too
         identity = self._identities.of_header(cookies)
         if identity is None:
             return None
         pieces = self._pieces(target, identity, scope)
         if pieces is None:
             return None
-        if accepted_encoding(encodings, GZIP_ONLY):
-            body = gzipped(pieces)
-            return [*GZIP_HEADERS, (b"content-length", str(len(body)).encode())], body
-        body = plain(pieces)
-        return [*HEADERS, (b"content-length", str(len(body)).encode())], body
+        headers, body = (GZIP_HEADERS, gzipped(pieces)) if zipped else (HEADERS, plain(pieces))
+        return [*headers, (b"content-length", str(len(body)).encode())], body
 
     def _pieces(self, target: _Asked, identity: Identity, scope: Scope) -> Pieces | None:
         session: Session | None = None

@@ -19,7 +19,8 @@ from tests.support import Site, Visitor, one, promised, says, seats, soup, withi
 from tests.web.test_html import check_html
 
 PARAMETERS = {
-    "day_text": "2026-11-23", "name": "A", "seat_text": "7", "booking_text": "1", "session_text": "1" * 32,
+    "day_text": "2026-11-23", "month_text": "2026-11", "name": "A", "seat_text": "7", "booking_text": "1",
+    "session_text": "1" * 32,
     "user_text": "1", "path": "nowhere", "booking_id": "1", "passkey_text": "1", "file_path": "css/seatweb.css",
 }  # fmt: skip
 # Routes for everyone, signed in or not.
@@ -27,8 +28,7 @@ PUBLIC = {
     "GET /", "GET /login", "POST /login", "GET /register", "POST /register", "POST /logout", "POST /auth/login",
     "POST /auth/register", "GET /docs", "GET /openapi.json", "GET /health", "GET /health/live", "GET /{path}",
     "GET /site", "GET /static/{file_path}", "GET /favicon.ico", "GET /robots.txt", "GET /.well-known/security.txt",
-    "GET /openapi", "GET /openapi/openapi.json",
-    "GET /openapi/{path}",
+    "GET /openapi", "GET /openapi/openapi.json", "GET /openapi/{path}", "GET /calendar/{month_text}",
 }  # fmt: skip
 API = ("/me", "/seats", "/sections", "/bookings", "/auth")
 
