@@ -118,7 +118,7 @@ class DayController(Controller):
         """Ask users who wanted any free seat before they signed in whether to book one; redirect others to the day."""
         place, session = await responses.place(request, read_day(day_text)), session_of(request)
         visible = await reader.read(session, place, fresh=changed_recently(request))
-        if session is None or visible.state != "open" or place.day in visible.week or not visible.tally.free_count:
+        if session is None or visible.state != "open" or visible.mine or not visible.tally.free_count:
             return renderer.redirect(request, place.href())
         return renderer.page(request, "map/book_any.html", place)
 
