@@ -70,6 +70,14 @@ async def test_a_password_alone_only_allows_adding_a_second_factor(
     assert await connection.fetchval("select count(*) from sessions where ended_at is not null") == 1
 
 
+async def test_users_continue_to_what_they_wanted_once_they_have_a_second_factor(strict: Site) -> None:
+    ada = await enrolling(strict)  # for "My bookings"
+    codes = await add_app_unconfirmed(ada)
+    assert one(soup(codes), ".codes-done .button-primary")["href"] == "/my/bookings"
+    again = await ada.post(f"{PAGE}/recovery-codes")
+    assert one(soup(again), ".codes-done .button-primary")["href"] == PAGE
+
+
 async def test_adding_a_second_factor_starts_a_new_session(strict: Site, connection: asyncpg.Connection) -> None:
     ada = await enrolling(strict)
     thief = strict.visitor(cookies=dict(ada.http.cookies))
