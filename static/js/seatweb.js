@@ -1,6 +1,6 @@
 // Seatweb in the browser: what HTML and htmx do not do by themselves.
 // Everything here is an addition: without it, links and forms do the same.
-// What hold.js, live.js and calendar.js use of it is `window.seatweb`, at the end.
+// What the other scripts use of it is `window.seatweb`, at the end.
 
 (() => {
   "use strict";
