@@ -9,6 +9,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from seatweb.accounts.model import Passkey, User
+from seatweb.accounts.queries import user_of
 from seatweb.storage.statements import Statements
 
 
@@ -139,7 +140,7 @@ async def begin_waiting(sql: Statements, user_id: int, password_hash: str, secon
 async def find_waiting(sql: Statements, waiting_id: UUID, seconds: int) -> User | None:
     """Return the user of a waiting sign-in; None if it has expired or the account has changed."""
     row = await sql.one("find_waiting", waiting_id=waiting_id, seconds=seconds)
-    return row and User(**row)
+    return row and user_of(row)
 
 
 async def count_waiting_try(sql: Statements, waiting_id: UUID, most: int) -> bool:
@@ -173,7 +174,7 @@ async def find_passkey(sql: Statements, credential_id: bytes) -> StoredPasskey |
     row = await sql.one("find_passkey", credential_id=credential_id)
     return row and StoredPasskey(
         id=row["id"],
-        user=User(id=row["user_id"], username=row["username"], created_at=row["created_at"]),
+        user=user_of(row, "user_id"),
         user_handle=row["user_handle"],
         public_key=row["public_key"],
         sign_count=row["sign_count"],

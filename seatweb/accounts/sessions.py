@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeAlias
@@ -207,17 +207,19 @@ class Sessions:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _follow(self, watched: Callable[[], Mapping[UUID, int]], ended: Callable[[set[UUID]], None]) -> None:
+        changed: set[int] = set()  # users whose watched sessions have not been looked up since
         while True:
             try:
-                changed = await self._read_changes()
+                changed |= await self._read_changes()
                 await self._end_watched({id_ for id_, user_id in watched().items() if user_id in changed}, ended)
+                changed.clear()
             except Overloaded:
                 pass  # sessions that are not known to be unchanged are looked up when they are used
             except Exception:
                 log.exception("asking which sessions have changed failed")
             await asyncio.sleep(FOLLOW_SECONDS)
 
-    async def _read_changes(self) -> Collection[int]:
+    async def _read_changes(self) -> frozenset[int]:
         """Forget the sessions that may have changed, and return the ids of their users."""
         began = time.monotonic()
         horizon = self._horizon if began - self._followed_at < LONGEST_GAP_SECONDS else None

@@ -25,6 +25,8 @@ OWN_REDIS: Final = (
 MIGRATION_SECONDS: Final = 120.0
 MIGRATION_LOCK: Final = 0x5EA7_0EB  # an arbitrary number that no other application on the server uses
 UPKEEP_LOCK: Final = MIGRATION_LOCK + 1
+LEFT_BEHIND_SECONDS: Final = 30.0  # a server asks something twice a second
+# A session that has been idle for longer was left behind, by a host that lost its power or by a connection pooler.
 OTHER_SERVERS: Final = """
 select distinct application_name, coalesce(host(client_addr), 'this machine')
 from pg_stat_activity
@@ -32,6 +34,7 @@ where
     datname = current_database()
     and application_name <> $1
     and (application_name = 'seatweb' or starts_with(application_name, $2))
+    and not coalesce(state = 'idle' and state_change < clock_timestamp() - make_interval(secs => $3), false)
 """
 NO_TRANSACTIONS: Final = (
     "the connection pooler of DATABASE_URL allows no transactions; set pool_mode to transaction or session in PgBouncer"
@@ -128,7 +131,7 @@ async def without_other_servers(url: str, application: str) -> AsyncIterator[Non
     connection = await _connect(url, application)
     try:
         try:
-            others = await connection.fetch(OTHER_SERVERS, application, OWN_REDIS)
+            others = await connection.fetch(OTHER_SERVERS, application, OWN_REDIS, LEFT_BEHIND_SECONDS)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise DatabaseUnusable(f"PostgreSQL cannot be used: {_one_line(error)}") from None
         own = application.startswith(OWN_REDIS)

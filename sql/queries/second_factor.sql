@@ -127,7 +127,7 @@ returning id;
 
 -- name: find_waiting(waiting_id, seconds)^
 -- The user of a waiting sign-in, if it has not expired, the password is the same and the account is not disabled.
-select users.id, users.username, users.created_at
+select users.id, users.username, users.created_at, users.role
 from waiting_sign_ins as waiting
 inner join users on users.id = waiting.user_id
 where
@@ -159,7 +159,7 @@ order by id;
 -- A passkey and its user, unless the account is disabled.
 select
     passkeys.id, passkeys.public_key, passkeys.sign_count, passkeys.user_handle,
-    users.id as user_id, users.username, users.created_at
+    users.id as user_id, users.username, users.created_at, users.role
 from passkeys
 inner join users on users.id = passkeys.user_id
 where passkeys.credential_id = :credential_id and users.disabled_at is null;

@@ -7,8 +7,7 @@
   const DAYS = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -7, ArrowDown: 7 };
   const MONTHS = { PageUp: -1, PageDown: 1 };
 
-  const find = (selector, from = document) => from.querySelector(selector);
-  const all = (selector, from = document) => [...from.querySelectorAll(selector)];
+  const { find, all } = window.seatweb;
   const dialog = () => find("#calendar-dialog");
   const calendar = () => find("#calendar");
   const link = (day) => document.getElementById(`month-${day}`);

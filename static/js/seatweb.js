@@ -1,6 +1,6 @@
 // Seatweb in the browser: what HTML and htmx do not do by themselves.
 // Everything here is an addition: without it, links and forms do the same.
-// What hold.js, live.js and calendar.js use of it is `window.seatweb`, at the end.
+// What the other scripts use of it is `window.seatweb`, at the end.
 
 (() => {
   "use strict";
@@ -574,9 +574,11 @@
     if (activation?.navigationType !== "traverse" || !activation.from || !load?.redirectCount || elsewhere) return;
     const entries = navigation.entries();
     const way = Math.sign(currentEntry.index - activation.from.index);
+    const from = activation.from.getState()?.from ?? activation.from.url; // not a form that was passed over just before
+    navigation.updateCurrentEntry({ state: { from } });
     let next = currentEntry.index + way;
     // The page that led to the form and the one that came after it are often the same.
-    while (entries[next]?.url === activation.from.url && (entries[next + way] || history.length > entries.length)) next += way;
+    while (entries[next]?.url === from && (entries[next + way] || history.length > entries.length)) next += way;
     history.go(next - currentEntry.index);
   }
 

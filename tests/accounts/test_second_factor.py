@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import msgspec
 import pyotp
 import pytest
 from seatweb.accounts.errors import BadCode, BadCredentials, SecondFactorNeeded
 from seatweb.accounts.failed_sign_ins import FailedSignIns
 from seatweb.accounts.fair_queue import Requester
-from seatweb.accounts.model import Session
+from seatweb.accounts.model import Role, Session
 from seatweb.accounts.passkeys import LONGEST_ANSWER, Challenge, Passkeys, RelyingParty
 from seatweb.accounts.password_checks import PasswordChecks
 from seatweb.accounts.passwords import PasswordRules, Passwords
@@ -344,6 +345,8 @@ async def test_a_waiting_sign_in_ends_when_it_expires_or_the_account_changes(
 
 async def test_a_passkey_signs_in_alone_and_as_a_second_factor(env: Env, connection: asyncpg.Connection) -> None:
     device = await env.add_passkey(name="  My\u0000 phone ")
+    await connection.execute("update users set role = 'admin' where id = $1", env.ada.user.id)
+    ada = msgspec.structs.replace(env.ada.user, role=Role.ADMIN)
     (passkey,) = (await env.factors.of(env.ada.user)).passkeys
     assert (passkey.name, passkey.last_used_at) == ("My phone", None)
     assert await connection.fetchval("select transports from passkeys") == ["hybrid", "internal"]
@@ -351,11 +354,11 @@ async def test_a_passkey_signs_in_alone_and_as_a_second_factor(env: Env, connect
     assert '"allowCredentials": []' in options
     assert '"userVerification": "required"' in options
     session = await env.sign_in_flow.with_passkey(HERE, challenge, device.get(options))
-    assert session.user == env.ada.user
+    assert session.user == ada
     waiting = await env.sign_in_flow.begin("ada", PASSWORD)
     assert not isinstance(waiting, Session)
     options, challenge = await env.passkeys.options_to_use(HERE, "second", env.ada.user)
-    assert (await env.sign_in_flow.finish_with_passkey(waiting, HERE, challenge, device.get(options))).user
+    assert (await env.sign_in_flow.finish_with_passkey(waiting, HERE, challenge, device.get(options))).user == ada
     (passkey,) = (await env.factors.of(env.ada.user)).passkeys
     assert passkey.last_used_at
     await env.factors.remove_passkey(env.ada, passkey.id)

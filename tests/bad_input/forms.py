@@ -48,6 +48,12 @@ def _form(status: int, sender: str = "user", /, **fields: bytes | None) -> Form:
     return Form((Base(status, {}, fields, sender=sender),))
 
 
+def _person(status: int, **fields: bytes) -> Form:
+    """Return the form of an administrator's action on an account that does not exist."""
+    listed = {"name": b"a", "after": b"ada"}  # the list to return to
+    return Form((Base(status, {"user_text": b"1"}, listed | fields, sender="admin"),))
+
+
 def _each(*names: str) -> tuple[frozenset[str], ...]:
     """Return spoilers of one part each."""
     return tuple(frozenset({name}) for name in names)
@@ -107,12 +113,10 @@ FORMS: Final[dict[str, Form]] = {
         (Base(303, {"passkey_text": b"%d" % FIRST_PASSKEY}, sender="confirmed"),)
     ),
     f"POST {SECOND}/recovery-codes": _form(303),
-    "POST /admin/people/{user_text}/disable": Form((Base(303, {"user_text": b"1"}, sender="admin"),)),
-    "POST /admin/people/{user_text}/enable": Form(
-        (Base(303, {"user_text": b"1"}, {"cancelled": b"2"}, sender="admin"),)
-    ),
-    "POST /admin/people/{user_text}/bookings/cancel": Form((Base(303, {"user_text": b"1"}, sender="admin"),)),
-    "POST /admin/people/{user_text}/reset-code": Form((Base(404, {"user_text": b"1"}, sender="admin"),)),
+    "POST /admin/people/{user_text}/disable": _person(303, keep_bookings=b"yes"),
+    "POST /admin/people/{user_text}/enable": _person(303, cancelled=b"2"),
+    "POST /admin/people/{user_text}/bookings/cancel": _person(303),
+    "POST /admin/people/{user_text}/reset-code": _person(404),
     "POST /my/bookings/{booking_text}/cancel": Form(
         (Base(404, {"booking_text": OTHERS_BOOKING}, {"back": b"day", "kept": b"1-2"}),)
     ),

@@ -20,7 +20,7 @@ from tests.web.admin.test_people import make_admin
 
 # Columns that may change: the use of a session is recorded once a minute.
 TOUCHED: Final = {("sessions", "seen_at")}
-# Keys in Redis that may change: section views, which are only a cache, and what `/health` writes.
+# Keys in Redis that no decision depends on: cached section views, and what the health check writes.
 UNIMPORTANT: Final = (b"view:", b"seatweb:health:")
 
 

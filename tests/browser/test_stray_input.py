@@ -62,10 +62,12 @@ def still(page: Page, sign_in: Callable[..., Any]) -> Still:
     return Still(page)
 
 
-def test_a_held_or_repeated_enter_books_and_cancels_nothing(still: Still, book: Callable[[int], str]) -> None:
-    page = still.page
+def test_a_held_or_repeated_enter_books_and_cancels_nothing(
+    page: Page, sign_in: Callable[..., Any], book: Callable[[int], str]
+) -> None:
+    sign_in(page)
     book(7)
-    page.reload()  # the live map needs a running clock
+    still = Still(page)
     expect(seat(page, "A-07", "taken")).to_be_attached()
     name = page.locator("#panel-name")
 

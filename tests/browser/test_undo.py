@@ -246,5 +246,21 @@ def test_the_back_button_passes_over_a_form_that_is_done(page: Page, site: Site,
     expect(page).to_have_url(re.compile("/docs$"))
 
 
+def test_the_back_button_leads_to_the_map_from_which_any_free_seat_was_wanted(page: Page, site: Site) -> None:
+    page.goto("/docs")
+    page.goto(DAY)
+    page.get_by_role("button", name="Book any free seat").click()
+    page.get_by_role("main").get_by_role("link", name="Register").click()
+    register(page)
+    page.get_by_role("main").get_by_role("button", name="Book any free seat").click()
+    expect(page.locator("#ticket")).to_be_visible()
+    # "Book any free seat?" is done as well, and leads to the map. What it leads to is not what led to it.
+    page.evaluate("history.back()")
+    expect(page).to_have_url(re.compile(DAY + "$"))
+    page.wait_for_function("document.readyState === 'complete' && navigation.currentEntry.index === 1")
+    page.evaluate("history.back()")
+    expect(page).to_have_url(re.compile("/docs$"))
+
+
 async def register_over_http(site: Site) -> None:
     await site.visitor().register("ada")

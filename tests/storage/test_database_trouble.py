@@ -19,7 +19,7 @@ from seatweb.server.migrate import migrate
 from seatweb.settings import Settings
 from seatweb.storage import migrations
 from seatweb.storage.database import Database
-from seatweb.storage.migrations import DatabaseUnusable
+from seatweb.storage.migrations import OWN_REDIS, DatabaseUnusable, without_other_servers
 
 from tests.conftest import SECRET
 from tests.support import run
@@ -157,3 +157,17 @@ async def test_connections_are_given_out_first_come_first_served(database_url: s
     assert len(given) == 20 * 30
     # Check only the order in which connections were given out, not how long each was used.
     assert max(abs(number - place) for place, number in enumerate(given)) <= size
+
+
+async def test_sessions_that_another_server_left_behind_do_not_keep_a_server_from_starting(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = await asyncpg.connect(database_url, server_settings={"application_name": f"{OWN_REDIS} before"})
+    await left.fetchval("select 1")
+    with pytest.raises(DatabaseUnusable, match="another Seatweb"):
+        async with without_other_servers(database_url, f"{OWN_REDIS} now"):
+            pass
+    monkeypatch.setattr(migrations, "LEFT_BEHIND_SECONDS", 0.0)
+    async with without_other_servers(database_url, f"{OWN_REDIS} now"):
+        pass
+    await left.close()

@@ -162,3 +162,5 @@ class RecoveryCodesPage(Struct, frozen=True):
     codes: list[str]
     added: Literal["app", "passkey"] | None
     """The factor that was just added."""
+    next: str
+    """The path to continue to, always on this site."""

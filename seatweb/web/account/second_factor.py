@@ -46,9 +46,12 @@ AFTERWARDS: Final = {"password": "/account/password", "delete": "/account/delete
 """Where users continue after confirming their identity, by the name in the URL's query (`for`)."""
 
 
-def confirmed_cookie(our_cookies: Cookies, session: Session) -> Cookie:
-    """Return the cookie that says that the session's user has confirmed their identity; it lasts ten minutes."""
-    return our_cookies.of_step(CONFIRMED_AUDIENCE, {"session": str(session.id)}, CONFIRMED_SECONDS)
+def confirmed_cookie(our_cookies: Cookies, session: Session, next_path: str = PATH) -> Cookie:
+    """Return the cookie that says that the session's user has confirmed their identity; it lasts ten minutes.
+
+    An enrolling user continues to `next_path` once they have a second factor.
+    """
+    return our_cookies.of_step(CONFIRMED_AUDIENCE, {"session": str(session.id), "next": next_path}, CONFIRMED_SECONDS)
 
 
 async def confirmed_where_needed(request: PageRequest, factors: SecondFactors, afterwards: str) -> Session:
@@ -242,7 +245,7 @@ class SecondFactorController(Controller):
         session = confirmed(request)
         if await factors.missing(session.user):
             return renderer.redirect(request, PATH)
-        page = RecoveryCodesPage(codes=await factors.new_recovery_codes(session), added=None)
+        page = RecoveryCodesPage(codes=await factors.new_recovery_codes(session), added=None, next=PATH)
         return renderer.page(request, "account/recovery_codes.html", page)
 
 
@@ -276,12 +279,15 @@ async def _show_added(
     factor: Literal["app", "passkey"],
 ) -> Response[str]:
     """Show the recovery codes that come with the first factor, or return to the overview."""
+    next_path = PATH
     if session.enrolling:
+        next_path = our_cookies.read_step(request, CONFIRMED_AUDIENCE).get("next", PATH)
         session = await _finish_enrolling(request, our_cookies, sessions, session)
     codes = await factors.first_recovery_codes(session)
     if not codes:
-        return renderer.redirect(request, PATH, notice=f"{factor}_added")
-    return renderer.page(request, "account/recovery_codes.html", RecoveryCodesPage(codes=codes, added=factor))
+        return renderer.redirect(request, next_path, notice=f"{factor}_added")
+    page = RecoveryCodesPage(codes=codes, added=factor, next=next_path)
+    return renderer.page(request, "account/recovery_codes.html", page)
 
 
 async def _finish_enrolling(

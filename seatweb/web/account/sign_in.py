@@ -192,9 +192,8 @@ async def redirect_signed_in(
     await _end_current_session(request, sessions)
     cookies = [*our_cookies.of_session(session), *cookies]
     if session.enrolling:
-        return renderer.redirect(
-            request, SECOND_FACTOR_PATH, cookies=[*cookies, confirmed_cookie(our_cookies, session)]
-        )
+        cookies.append(confirmed_cookie(our_cookies, session, next_path))
+        return renderer.redirect(request, SECOND_FACTOR_PATH, cookies=cookies)
     notice = await intents.notice(next_path, session.user, greeting)
     return renderer.redirect(request, next_path, notice=notice, cookies=cookies)
 

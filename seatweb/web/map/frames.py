@@ -69,7 +69,7 @@ class DayPages:
         # The frame is shared between viewers, so everything that is the viewer's own is left out.
         page = assemble_page(
             replace(visible, session=None, own={}),
-            map_=_gap("map"),
+            map_=_gap("map") if visible.view.sections else Markup(""),
             tally=_gap("tally"),
             tag=_gap("tag"),
             week=_gap("week"),

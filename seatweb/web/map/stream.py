@@ -16,6 +16,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from markupsafe import Markup
 
 from seatweb.accounts.model import Session
+from seatweb.accounts.sessions import Sessions
 from seatweb.booking.errors import SectionNotFound
 from seatweb.booking.live import Channel, Live, State, Update
 from seatweb.booking.window import BookingWindow
@@ -93,6 +94,7 @@ async def live_map(
     window: NamedDependency[BookingWindow],
     reader: NamedDependency[MapReader],
     live: NamedDependency[Live],
+    sessions: NamedDependency[Sessions],
     streams: NamedDependency[Streams],
     day_text: FromPath[str],
 ) -> ASGIApp:
@@ -119,7 +121,7 @@ async def live_map(
     over = [other for other in tags if not await _exists(other, window, reader)]
     for other in over:  # the other windows go on
         del tags[other]
-    return partial(_stream, live, streams, session_of(request), tags, over)
+    return partial(_stream, live, sessions, streams, session_of(request), tags, over)
 
 
 async def _exists(place: Place, window: BookingWindow, reader: MapReader) -> bool:
@@ -131,6 +133,7 @@ async def _exists(place: Place, window: BookingWindow, reader: MapReader) -> boo
 
 async def _stream(
     live: Live,
+    sessions: Sessions,
     streams: Streams,
     session: Session | None,
     tags: dict[Place, set[str]],
@@ -140,6 +143,8 @@ async def _stream(
     send: Send,
 ) -> None:
     async with live.join([place.day for place in tags], session) as channels:
+        if session and not await sessions.find(session.id, session.user.id):
+            live.end_sessions({session.id})  # it ended after the request was checked and before anyone watched it
         for channel in channels.values():
             await channel.view()  # raises Overloaded before the response starts
         viewer = (VIEWER, quote(session.user.username if session else "").encode())

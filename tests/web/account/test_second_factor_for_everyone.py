@@ -70,6 +70,14 @@ async def test_a_password_alone_only_allows_adding_a_second_factor(
     assert await connection.fetchval("select count(*) from sessions where ended_at is not null") == 1
 
 
+async def test_users_continue_to_what_they_wanted_once_they_have_a_second_factor(strict: Site) -> None:
+    ada = await enrolling(strict)  # for "My bookings"
+    codes = await add_app_unconfirmed(ada)
+    assert one(soup(codes), ".codes-done .button-primary")["href"] == "/my/bookings"
+    again = await ada.post(f"{PAGE}/recovery-codes")
+    assert one(soup(again), ".codes-done .button-primary")["href"] == PAGE
+
+
 async def test_adding_a_second_factor_starts_a_new_session(strict: Site, connection: asyncpg.Connection) -> None:
     ada = await enrolling(strict)
     thief = strict.visitor(cookies=dict(ada.http.cookies))
@@ -125,7 +133,10 @@ async def test_the_last_factor_cannot_be_removed(strict: Site, connection: async
     assert await connection.fetchval("select count(*) from recovery_codes") == 10
 
 
-async def test_a_site_can_start_and_stop_requiring_a_second_factor(start_site: Start) -> None:
+async def test_a_site_can_start_and_stop_requiring_a_second_factor(
+    start_site: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seatweb.accounts.sessions.MARKED_AT_ONCE", 1)  # each session in a statement of its own
     before = start_site()
     ada, grace = before.visitor(), before.visitor()
     for visitor, name in ((ada, "ada"), (grace, "grace")):

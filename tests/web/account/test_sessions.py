@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import asyncpg
 import jwt
 import pytest
 from bs4 import Tag
+from seatweb.accounts import session_queries
 from seatweb.accounts import sessions as module
-from seatweb.accounts.model import SessionSummary
+from seatweb.accounts.model import Session, SessionSummary
+from seatweb.errors import Overloaded
 from seatweb.http.tokens import API_AUDIENCE, PAGES_AUDIENCE, RENEWAL_AUDIENCE, key_id
 from seatweb.settings import Backends
+from seatweb.storage.statements import Statements
 from seatweb.web.account import own_account
+from seatweb.web.map.day_page import MapReader, VisibleDay
+from seatweb.web.map.place import Place
 
-from tests.support import Site, Visitor, one, promised, says, soup, together, within
+from tests.support import Site, Visitor, one, promised, says, soup, together, until, within
 
 SESSION, RENEWAL = "seatweb_session", "seatweb_renewal"
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
@@ -320,6 +327,53 @@ async def test_a_stream_ends_with_its_session(site: Site) -> None:
         async with asyncio.timeout(30):
             words = [line async for line in stream.aiter_lines()]
         assert "event: bye" in words
+
+
+async def test_a_stream_ends_though_its_session_ended_while_it_was_being_opened(
+    site: Site, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening, may_open = threading.Event(), threading.Event()
+    original = MapReader.read
+
+    async def waiting(reader: MapReader, session: Session | None, place: Place, *, fresh: bool = False) -> VisibleDay:
+        opening.set()
+        while not may_open.is_set():
+            await asyncio.sleep(0.005)
+        return await original(reader, session, place, fresh=fresh)
+
+    visitor = site.visitor()
+    await visitor.register("ada")
+    monkeypatch.setattr(MapReader, "read", waiting)
+    request = visitor.http.build_request("GET", "/days/2026-11-23/live")
+    opened = asyncio.create_task(visitor.http.send(request, stream=True))
+    await until(opening.is_set)
+    await connection.execute("update sessions set ended_at = now()")
+    await until_signed_out(visitor)  # so this process has asked which sessions ended
+    may_open.set()
+    stream = await opened
+    async with asyncio.timeout(30):
+        assert "event: bye" in [line async for line in stream.aiter_lines()]
+
+
+async def test_a_stream_ends_with_its_session_though_the_database_was_busy_just_then(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, failures = session_queries.live_sessions, iter([Overloaded()])
+
+    async def busy(sql: Statements, ids: set[UUID], idle: timedelta) -> set[UUID]:
+        for failure in failures:
+            raise failure
+        return await original(sql, ids, idle)
+
+    monkeypatch.setattr(session_queries, "live_sessions", busy)
+    here, there = site.visitor(), site.visitor()
+    await here.register("ada")
+    await there.login("ada")
+    async with there.http.stream("GET", "/days/2026-11-23/live") as stream:
+        await here.post("/account/sessions/all/end")
+        async with asyncio.timeout(30):
+            assert "event: bye" in [line async for line in stream.aiter_lines()]
+    assert not [*failures]  # it did fail once
 
 
 async def test_the_account_page_lists_the_fifty_sessions_used_last(site: Site, connection: asyncpg.Connection) -> None:

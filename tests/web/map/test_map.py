@@ -432,6 +432,13 @@ async def test_a_closed_seat_is_shown(site: Site, clock: Clock, connection: asyn
         await within(seconds, is_closed)
 
 
+async def test_a_site_without_sections_says_so(site: Site, connection: asyncpg.Connection) -> None:
+    await connection.execute("truncate seats, sections cascade")
+    async with site.people(1) as (ada,):
+        for visitor in (ada, ada, site.visitor()):
+            assert one(soup(await visitor.get("/")), "#map .empty-words").get_text() == "No sections yet"
+
+
 @promised(1)
 async def test_a_section_that_is_renamed_by_sql_has_its_new_name_on_every_day(
     site: Site, clock: Clock, connection: asyncpg.Connection, seconds: float
