@@ -128,7 +128,7 @@ def test_todays_mark_moves_on_at_midnight(page: Page, site: Site, path: str) -> 
     expect(page.locator("#weekday-1")).to_contain_text("Today")
     site.clock.today = site.clock.ahead(1)
     expect(page.locator("#weekday-2")).to_contain_text("Today")
-    expect(page.locator("#weekday-1")).to_contain_text("over")
+    expect(page.locator("#weekday-1")).to_contain_text("Over")
     is_live(page)
 
 
@@ -167,7 +167,7 @@ def test_a_month_that_does_not_arrive_is_reported(page: Page, guard: Guard) -> N
     focused(page, "2026-11-23")
     page.keyboard.press("PageDown")
     expect(dialog).to_be_hidden()
-    expect(page.get_by_role("alert")).to_contain_text("No answer came")
+    expect(page.get_by_role("alert")).to_contain_text("No response")
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE, {"width": 320, "height": 700}, {"width": 844, "height": 390}])

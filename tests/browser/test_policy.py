@@ -15,7 +15,7 @@ from tests.browser.test_journeys import DAY
 MARK = '<p class="panel-status">'  # in the response that opens a seat's panel; attacks are injected before it
 
 # What htmx logs about a refusal, and Chromium about attributes that it parses where nothing can run.
-REFUSED = ("in an answer", "violates the following Content Security Policy", "POLICY")
+REFUSED = ("in a response", "violates the following Content Security Policy", "POLICY")
 
 ATTACKS = {
     "an image that fails to load": '<img src="/nowhere" onerror="window.hacked = 1">',
@@ -172,7 +172,7 @@ def test_markup_injected_into_the_stream_is_refused(page: Page, guard: Guard) ->
         route.fulfill(status=200, content_type="text/event-stream; charset=utf-8", body=event)
 
     page.route(re.compile(r"/live\?"), stream)
-    with page.expect_console_message(lambda message: "in an answer" in message.text):
+    with page.expect_console_message(lambda message: "in a response" in message.text):
         page.goto("/")
     assert page.locator("#injected").count() == 0
     assert page.evaluate("window.hacked") is None
@@ -208,7 +208,7 @@ def test_no_other_sink_turns_text_into_code(page: Page, guard: Guard) -> None:
             "new Promise((done) => setTimeout(() => { try {"
             f" {sink}; done('done') }} catch (error) {{ done(`${{error}}`) }} }}))"
         )
-        assert re.search("Trusted|[Pp]olicy|in an answer", outcome), f"{sink}: {outcome}"
+        assert re.search("Trusted|[Pp]olicy|in a response", outcome), f"{sink}: {outcome}"
         assert page.evaluate("window.hacked") is None, sink
 
 
