@@ -27,7 +27,7 @@ PUBLIC = {
     "GET /", "GET /login", "POST /login", "GET /register", "POST /register", "POST /logout", "POST /auth/login",
     "POST /auth/register", "GET /docs", "GET /openapi.json", "GET /health", "GET /health/live", "GET /{path}",
     "GET /site", "GET /static/{file_path}", "GET /favicon.ico", "GET /robots.txt", "GET /.well-known/security.txt",
-    "GET /openapi", "GET /openapi/openapi.json",
+    "GET /openapi", "GET /openapi/openapi.json", "GET /calendar/{month_text}",
     "GET /openapi/{path}",
 }  # fmt: skip
 API = ("/me", "/seats", "/sections", "/bookings", "/auth")

@@ -189,7 +189,7 @@ async def test_an_undo_in_the_list_that_comes_too_late_says_so(site: Site, clock
         await grace.post(f"/days/{DAY}/seats/7/hold")
         held = await press(ada, undo, htmx=htmx)
         assert held.status_code == 409
-        assert re.search(r"is choosing that seat .* The booking stays cancelled\.$", says(held))
+        assert re.search(r"is on hold for someone else .* The booking stays cancelled\.$", says(held))
         await grace.book(clock.today, 7)
         late = await press(ada, undo, htmx=htmx)
         assert late.status_code == 409
