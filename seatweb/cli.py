@@ -20,19 +20,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="seatweb",
         description="Book your seat for the day.",
         epilog="All settings are environment variables: DATABASE_URL, REDIS_URL, JWT_SECRET and SEATWEB_*; "
-        "docs/settings.md lists them. Without any, Seatweb runs its own PostgreSQL and Valkey, for trying it out.",
+        "docs/settings.md lists them. Without any, Seatweb runs its own PostgreSQL and Valkey, so you can try it out.",
     )
     parser.add_argument("--version", action="version", version=f"seatweb {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="serve | migrate | admin | user | prune")
     commands.add_parser("serve", help="create or migrate the schema, then serve the site until Ctrl-C or SIGTERM")
     commands.add_parser("migrate", help="create or migrate the schema, then exit")
     admin = commands.add_parser("admin", help="list administrators, or grant or revoke the role")
-    _with_names(admin.add_subparsers(dest="action", required=True), "grant", "revoke").add_parser("list")
+    roles = admin.add_subparsers(dest="action", required=True)
+    _add_action(roles, "grant", "make users administrators")
+    _add_action(roles, "revoke", "take the role away from administrators")
+    roles.add_parser("list", help="list the administrators")
     user = commands.add_parser("user", help="disable accounts, enable them again, or reset passwords")
-    actions = _with_names(user.add_subparsers(dest="action", required=True), "disable", "enable", "reset")
-    actions.choices["disable"].add_argument(
-        "--keep-bookings", action="store_true", help="keep their upcoming bookings, which are cancelled otherwise"
+    actions = user.add_subparsers(dest="action", required=True)
+    _add_action(actions, "disable", "sign users out everywhere, keep them out, and cancel their bookings").add_argument(
+        "--keep-bookings", action="store_true", help="keep their upcoming bookings instead of cancelling them"
     )
+    _add_action(actions, "enable", "let disabled users sign in again")
+    _add_action(actions, "reset", "print a code with which a user can set a new password")
     commands.add_parser(
         "prune", help="delete old sessions, failed sign-ins, idempotency keys and bookings (SEATWEB_KEEP_DAYS)"
     )
@@ -55,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         all_ended()
 
 
-def _with_names(actions: _Actions, *names: str) -> _Actions:
-    for name in names:
-        actions.add_parser(name).add_argument("names", nargs="+", metavar="NAME", help="a username")
-    return actions
+def _add_action(actions: _Actions, name: str, words: str) -> argparse.ArgumentParser:
+    action = actions.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
+    action.add_argument("names", nargs="+", metavar="NAME", help="a username")
+    return action

@@ -121,7 +121,7 @@ def _parameters(parts: SplitResult) -> dict[str, str]:
     try:
         given = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
     except ValueError:
-        raise ValueError("the parameters behind '?' must look like name=value&name=value") from None
+        raise ValueError("the parameters after '?' must look like name=value&name=value") from None
     if "database" in given:  # the driver's own name for it
         given.setdefault("dbname", given.pop("database"))
     for name, value in given.items():
@@ -143,7 +143,7 @@ def _check_parameter(name: str, value: str, *, may_show: bool) -> None:
             raise ValueError(f"{name} names a file that does not exist or cannot be read")
     elif name in NEEDLESS:
         if NEEDLESS[name] and value not in NEEDLESS[name]:
-            raise ValueError(f"{name} must be {' or '.join(sorted(NEEDLESS[name]))}; Seatweb does not support the rest")
+            raise ValueError(f"{name} must be {' or '.join(sorted(NEEDLESS[name]))}; Seatweb supports nothing else")
     elif name == "hostaddr":
         raise ValueError("hostaddr is not supported; use the address as the host")
     else:

@@ -207,7 +207,7 @@ class Settings(BaseModel):
             alias="SEATWEB_HOLD_SECONDS",
             ge=5,
             le=900,
-            description="Seconds that a seat stays held for the user who selected it.",
+            description="Seconds that a seat stays on hold for the user who selected it.",
         ),
     ] = 90
     names: Annotated[
@@ -221,7 +221,7 @@ class Settings(BaseModel):
         Literal["optional", "administrators", "everyone"],
         Field(
             alias="SEATWEB_SECOND_FACTOR",
-            description="Who must use a second factor: nobody (`optional`), `administrators` for the administration "
+            description="Who must use two-step sign-in: nobody (`optional`), `administrators` for the administration "
             "pages, or `everyone` for everything except viewing the map.",
         ),
     ] = "optional"
@@ -312,7 +312,7 @@ class Settings(BaseModel):
         """
         names = {field.alias for field in cls.model_fields.values() if field.alias}
         problems = [
-            f"{name} is not a setting of Seatweb"
+            f"{name} is not a Seatweb setting"
             for name in sorted(environment)
             if name.startswith("SEATWEB_") and not name.startswith("SEATWEB_TEST_") and name not in names
         ]
@@ -350,7 +350,7 @@ class Settings(BaseModel):
             which = f"number {number} " if len(ring) > 1 else ""
             if secret.lower() in KNOWN_BAD_SECRETS:
                 raise ValueError(
-                    f"{which}is a well-known example; make your own, for instance with: openssl rand -base64 48"
+                    f"{which}is a well-known example; generate your own, for instance with: openssl rand -base64 48"
                 )
             if len(secret.encode()) < JWT_SECRET_MIN_BYTES or len(set(secret)) < 8:
                 raise ValueError(
@@ -420,7 +420,7 @@ class Settings(BaseModel):
     @model_validator(mode="after")
     def _secret_in_service(self) -> Self:
         if self.database_url is not None and self.jwt_secret is None:
-            raise ValueError("JWT_SECRET is needed with DATABASE_URL; make one with: openssl rand -base64 48")
+            raise ValueError("JWT_SECRET is required with DATABASE_URL; generate one with: openssl rand -base64 48")
         return self
 
     @property
@@ -492,7 +492,7 @@ def _split_proxies(value: str | None) -> tuple[list[Network], bool]:
         except ValueError:
             raise ValueError(f"{name!r} is not an address or network such as 10.0.0.5 or 10.0.0.0/24") from None
         if network.prefixlen == 0:
-            raise ValueError(f"{name!r} trusts everyone, so that any client could forge its address")
+            raise ValueError(f"{name!r} trusts everyone, so any client could forge its address")
         networks.append(network)
     return networks, "unix" in names
 

@@ -22,21 +22,21 @@ class BadCredentials(SeatwebError):
 
 
 class SecondFactorNeeded(SeatwebError):
-    """The password is correct, but a second-factor code is required too."""
+    """The password is correct, but the account uses two-step sign-in, so a code is needed too."""
 
     code = "second_factor_needed"
     status = 401
 
 
 class SecondFactorMissing(SeatwebError):
-    """The site requires a second factor, which API clients cannot add."""
+    """The site requires two-step sign-in, which can only be turned on on the website."""
 
     code = "second_factor_missing"
     status = 403
 
 
 class BadCode(SeatwebError):
-    """The second-factor code is wrong, expired or already used."""
+    """The code for two-step sign-in is wrong, expired or already used."""
 
     code = "bad_code"
     status = 401

@@ -216,7 +216,7 @@ class Sessions:
             except Overloaded:
                 pass  # sessions that are not known to be unchanged are looked up when they are used
             except Exception:
-                log.exception("asking which sessions have changed failed")
+                log.exception("checking for changed sessions failed")
             await asyncio.sleep(FOLLOW_SECONDS)
 
     async def _read_changes(self) -> frozenset[int]:

@@ -23,7 +23,7 @@ from seatweb.http.client_address import client_of
 from seatweb.http.tokens import API_AUDIENCE, Tokens
 
 JSON = Annotated[Credentials, Body(description="Username and password.")]
-SIGN_IN = Annotated[SignInCredentials, Body(description="Username, password and, if there is one, the second factor.")]
+SIGN_IN = Annotated[SignInCredentials, Body(description="Username, password and, for two-step sign-in, a code.")]
 
 
 class AuthController(Controller):

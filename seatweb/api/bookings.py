@@ -30,12 +30,10 @@ from seatweb.storage.ids import LARGEST_ID, parse_id
 Status = Annotated[
     Literal["confirmed", "cancelled", "all"], QueryParameter(description="Only bookings with this status.")
 ]
-FromDate = Annotated[date | None, QueryParameter(description="The first day. Today, if left out.")]
-ToDate = Annotated[date | None, QueryParameter(description="The last day. No limit, if left out.")]
-Limit = Annotated[int, QueryParameter(ge=1, le=200, description="How many bookings to return at most.")]
-Cursor = Annotated[
-    str | None, QueryParameter(description="Where the page starts. Do not make one: follow the `Link` header.")
-]
+FromDate = Annotated[date | None, QueryParameter(description="The first day. Defaults to today.")]
+ToDate = Annotated[date | None, QueryParameter(description="The last day. Defaults to no limit.")]
+Limit = Annotated[int, QueryParameter(ge=1, le=200, description="The maximum number of bookings to return.")]
+Cursor = Annotated[str | None, QueryParameter(description="Where the page starts. Use the URL in the `Link` header.")]
 Key = Annotated[
     str | None,
     HeaderParameter(
@@ -60,7 +58,7 @@ class BookingController(Controller):
     async def book(
         self,
         request: ApiRequest,
-        data: Annotated[NewBooking, Body(description="The seat, or `any`; and the day.")],
+        data: Annotated[NewBooking, Body(description="The seat, or `any`, and the day.")],
         booking_requests: NamedDependency[BookingRequests],  # the only dependency: for several, Litestar starts tasks
         key: Key = None,  # noqa: ARG002 - declared for the OpenAPI document, but read from the request
     ) -> Response[bytes]:

@@ -22,23 +22,24 @@ PROBE_SECONDS: Final = 1.0  # a check may take this long and is valid this long;
 
 
 class Health(Struct, frozen=True, omit_defaults=True):
-    """The state of the servers. `degraded`: Redis cannot be used, so no seat is held and maps change a little later."""
+    """The state of the servers. `degraded`: without Redis, seats cannot be held, and maps update a little later."""
 
     status: Annotated[
         Literal["ok", "degraded", "unavailable"],
-        Meta(description="The whole; `degraded` when only Redis cannot be used."),
+        Meta(description="The overall state; `degraded` if only Redis cannot be used."),
     ]
     postgresql: Annotated[
-        Literal["ok", "read-only", "unavailable"], Meta(description="Whether PostgreSQL answers and can be written to.")
+        Literal["ok", "read-only", "unavailable"],
+        Meta(description="Whether PostgreSQL responds and can be written to."),
     ]
     redis: Annotated[
         Literal["ok", "refusing", "unavailable"],
-        Meta(description="Whether Redis answers and does what Seatweb needs."),
+        Meta(description="Whether Redis responds and does what Seatweb needs."),
     ]
     migrations: Annotated[
-        Literal["ok", "pending", "unknown"], Meta(description="Whether the schema is the one this version needs.")
+        Literal["ok", "pending", "unknown"], Meta(description="Whether the database schema is up to date.")
     ]
-    reason: Annotated[str, Meta(description="What is wrong, for the operator; left out while all is well.")] = ""
+    reason: Annotated[str, Meta(description="What is wrong, for the operator. Absent if everything works.")] = ""
 
 
 class HealthCheck:
@@ -84,7 +85,7 @@ class HealthController(Controller):
         responses={
             503: ResponseSpec(
                 Health,
-                description="PostgreSQL does not answer or is read-only, or migrations are pending.",
+                description="PostgreSQL does not respond or is read-only, or migrations are pending.",
                 generate_examples=False,
             )
         },

@@ -25,27 +25,27 @@ from seatweb.errors import InvalidInput, Message, Overloaded, SeatwebError, TooM
 from seatweb.i18n.catalogue import text_of
 
 DESCRIPTION: Final = """\
-Book seats from a program, by the same rules as on the pages. Requests and responses are JSON in UTF-8. Every path works
-with and without a slash at its end.
+Book seats from a program, with the same rules as on the website. Requests and responses are JSON in UTF-8. Every path
+works with or without a trailing slash.
 
-Days are written `2026-11-23`, and are days in the site's time zone. `GET /site` returns that zone, today's date there,
-and the last day that can be booked: 90 days ahead. Times are in UTC.
+Dates look like `2026-11-23` and are in the site's time zone. `GET /site` returns that zone, today's date there, and the
+last day that can be booked: 90 days ahead. Times are in UTC.
 
-A user has at most one booking a day. Fields and query parameters that are not described here are refused by name, so
-that a typing error is noticed.
+A user can have one booking per day. An unknown field or query parameter gets an error that names it, so that you notice
+typos.
 
-Every path that is not described here returns 404, and every other method 405 with the header `Allow`."""
+Any other path returns 404, and any other method returns 405 with an `Allow` header."""
 
 BEARER: Final = """\
 Get a token from `POST /auth/login`, and send it with every request in the header `Authorization: Bearer …`. The API
-ignores cookies, and the pages ignore tokens."""
+ignores cookies, and the website ignores tokens."""
 
 TAGS: Final = [
     Tag(name="Seats", description="Find seats to book."),
     Tag(name="Bookings", description="Book, list, move and cancel."),
     Tag(name="Accounts", description="Register, sign in and sign out."),
     Tag(name="Site", description="What day it is at the site, and which days can be booked."),
-    Tag(name="Health", description="Check whether the site works. Any query parameters are ignored."),
+    Tag(name="Health", description="Check whether the site works. Query parameters are ignored."),
 ]
 
 # The limits of fields that are checked by the domains, which explain a violation better.
@@ -151,10 +151,10 @@ def _describe_schemas(schemas: dict[str, Any]) -> None:
     seat = {"seat_id": fields["seat_id"], "booking_date": fields["booking_date"]}
     any_seat = {"any": {"type": "boolean", "enum": [True], "description": fields["any"]["description"]}}
     no_any = {"any": {"type": "boolean", "enum": [False], "description": "Can be left out."}}
-    schemas["BookSeat"] = _request("BookSeat", "The body to book one particular seat.", seat | no_any, ["seat_id"])
+    schemas["BookSeat"] = _request("BookSeat", "To book a specific seat.", seat | no_any, ["seat_id"])
     schemas["BookAny"] = _request(
         "BookAny",
-        "The body to book any free seat.",
+        "To book any free seat.",
         any_seat | {"section": fields["section"], "booking_date": fields["booking_date"]},
         ["any"],
     )

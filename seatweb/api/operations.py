@@ -61,7 +61,7 @@ WRITE: Final = (*EVERY, "malformed_json", "invalid_input", "too_large", "unsuppo
 IF_NONE_MATCH: Final = {
     "name": "If-None-Match",
     "in": "header",
-    "description": "The `ETag` of the response that you have.",
+    "description": "The `ETag` of the response that you already have.",
     "required": False,
     "schema": {"type": "string"},
 }
@@ -87,7 +87,7 @@ PARAMETERS: Final[dict[str, dict[str, Any]]] = {
 HEADERS: Final = {
     "ETag": "Identifies this state of the seats. Send it as `If-None-Match` to get a body only if something changed.",
     "Link": 'The URL of the next page: `</bookings?…>; rel="next"`. Absent on the last page.',
-    "Idempotency-Replayed": "`true` if this response is a repetition: nothing was done this time.",
+    "Idempotency-Replayed": "`true` if this is the first response again: nothing was done this time.",
     "Retry-After": "How many seconds to wait before you try again.",
     "WWW-Authenticate": 'How to sign in (RFC 6750): `Bearer`, with `error="invalid_token"` if a token was sent.',
 }
@@ -112,27 +112,27 @@ ADVICE: Final = {
     "invalid_input": "Correct the fields in `errors`. The same request will fail again.",
     "username_taken": (
         "Choose another username, or sign in if it is yours. Letters that look alike, such as 0 and O, count as the"
-        " same, and so do capital and small letters."
+        " same, and so do upper and lower case."
     ),
     "bad_credentials": "Ask the user for their username and password again.",
     "second_factor_needed": "Ask the user for a code from their authenticator app, or a recovery code, and send it as "
     "`code`.",
-    "second_factor_missing": "Ask the user to sign in on the site's pages, where they can set it up.",
+    "second_factor_missing": "Ask the user to sign in on the website, where they can turn on two-step sign-in.",
     "bad_code": (
-        "Ask the user for the next code. Each code works once, and only while the clock of their device is right."
+        "Ask the user for the next code. Each code works once, and only if the clock of their device is right."
     ),
     "not_signed_in": "Get a token from `POST /auth/login`, and send it as `Authorization: Bearer …`.",
     "token_ended": "Get a new token from `POST /auth/login`.",
     "idempotency_key_reused": "Use a new key for each booking or move, and the same key only to repeat a request.",
     "request_in_progress": "Wait for the seconds in `Retry-After`, then repeat the request with the same key.",
-    "too_many_attempts": "Wait for the seconds in `Retry-After`. Refused requests do not count.",
+    "too_many_attempts": "Wait for the seconds in `Retry-After`. Rejected requests do not count.",
     "overloaded": (
         "Wait for the seconds in `Retry-After`, then repeat the request. With an `Idempotency-Key`, nothing is "
         "done twice."
     ),
     "malformed_request": "Check the URL and the headers. The same request will fail again.",
     "malformed_json": "Check the syntax of the body: UTF-8, double quotes, no comma after the last field.",
-    "not_found": "Compare the path with this page.",
+    "not_found": "Check the path against this page.",
     "method_not_allowed": "Use one of the methods in the `Allow` header.",
     "too_large": "Send less: no request needs more than a few hundred bytes.",
     "unsupported_media_type": "Send the header `Content-Type: application/json`.",
@@ -142,11 +142,9 @@ ADVICE: Final = {
 OPERATIONS: Final[dict[str, OperationDoc]] = {
     "listSeats": OperationDoc(
         summary="List seats",
-        description="Returns the seats that you can book on a day, or with `status=all` every seat, section by "
-        "section. "
+        description="Returns the seats that you can book on a day, or with `status=all` every seat, by section. "
         "The response has an `ETag`. Send it as `If-None-Match` next time, and you get 304 without a body if nothing "
-        "has "
-        "changed.",
+        "has changed.",
         answers={200: "The seats.", 304: "Nothing has changed since the `ETag` in `If-None-Match`. There is no body."},
         refusals=(*READ, "section_not_found", "outside_booking_window"),
         examples={200: {"free": ("Two free seats", SEATS)}},
@@ -179,8 +177,7 @@ OPERATIONS: Final[dict[str, OperationDoc]] = {
     "createBooking": OperationDoc(
         summary="Book a seat",
         description="Books a seat for a day: either the seat `seat_id`, or with `any` a free seat that Seatweb "
-        "chooses. "
-        "A user has at most one booking a day. To take another seat on that day, move the booking.",
+        "chooses. A user can have one booking per day. To change the seat, move the booking.",
         answers={201: "The booking."},
         refusals=(
             *WRITE,
@@ -206,9 +203,8 @@ OPERATIONS: Final[dict[str, OperationDoc]] = {
     ),
     "listBookings": OperationDoc(
         summary="List your bookings",
-        description="Returns your own bookings, ordered by day, from today on unless you send `from_date`. If there "
-        "are "
-        "more than `limit`, the `Link` header has the URL of the next page.",
+        description="Returns your own bookings, ordered by day, starting today unless you send `from_date`. "
+        "If there are more than `limit`, the `Link` header has the URL of the next page.",
         answers={200: "The bookings."},
         refusals=READ,
         examples={200: {"bookings": ("One booking", [BOOKING])}},
@@ -237,8 +233,8 @@ OPERATIONS: Final[dict[str, OperationDoc]] = {
     ),
     "cancelBooking": OperationDoc(
         summary="Cancel a booking",
-        description="Cancels a booking for today or a later day. Its seat is free at once. If you repeat the request, "
-        "you get the same response.",
+        description="Cancels a booking for today or a later day. Its seat is free immediately. If you repeat the "
+        "request, you get the same response.",
         answers={200: "The booking, now cancelled."},
         refusals=(*READ, "booking_not_found", "outside_booking_window"),
         examples={
@@ -262,12 +258,10 @@ OPERATIONS: Final[dict[str, OperationDoc]] = {
     "login": OperationDoc(
         summary="Sign in",
         description="Returns a token for a username and a password. If the account uses two-step sign-in, send a "
-        "`code` "
-        "too: six digits from the authenticator app, or a recovery code.\n\n"
+        "`code` too: six digits from the authenticator app, or a recovery code.\n\n"
         "The token works for `expires_in` seconds, but only if it is used at least once every `idle_expires_in` "
-        "seconds. "
-        "It ends earlier if you sign out, if the user ends the session or changes their password on the site's pages, "
-        "and if the account is disabled.\n\n"
+        "seconds. It ends earlier if you sign out, if the user ends the session or changes their password on the "
+        "website, or if the account is disabled.\n\n"
         "OAuth 2.0 clients can send the same fields as a form (`application/x-www-form-urlencoded`, the password "
         "grant).",
         answers={200: "A token."},
@@ -289,15 +283,13 @@ OPERATIONS: Final[dict[str, OperationDoc]] = {
     "logout": OperationDoc(
         summary="Sign out",
         description="Ends the session of the token that you send, so that the token no longer works. Other tokens of "
-        "the "
-        "user still work.",
+        "the user still work.",
         answers={204: "The session has ended. There is no body."},
         refusals=READ,
     ),
     "getSite": OperationDoc(
         summary="Get the site",
-        description="Returns the site's time zone, and which days can be booked. Use it to find out what day it is "
-        "there.",
+        description="Returns the site's time zone, today's date there, and the last day that can be booked.",
         answers={200: "The site."},
         refusals=("invalid_input", *EVERY),
         examples={200: {"site": ("A site in Berlin", SITE)}},
@@ -306,7 +298,7 @@ OPERATIONS: Final[dict[str, OperationDoc]] = {
     "getHealth": OperationDoc(
         summary="Check whether the site can answer requests",
         description="For load balancers. If only Redis is unavailable, the status is `degraded`, and the response is "
-        "still 200: everything works, but a little slower.",
+        "still 200: booking works, but seats cannot be held, and maps update a little later.",
         answers={
             200: "The site can answer requests.",
             503: "PostgreSQL does not respond, or migrations are pending. Send requests elsewhere.",
@@ -328,11 +320,11 @@ OPERATIONS: Final[dict[str, OperationDoc]] = {
         public=True,
     ),
     "getLiveness": OperationDoc(
-        summary="Check whether the process runs",
-        description="Returns 200 while the process runs; asks neither PostgreSQL nor Redis. For whatever restarts it.",
-        answers={200: "The process runs."},
+        summary="Check whether the process is running",
+        description="Returns 200 while the process runs, whatever the state of PostgreSQL and Redis. For supervisors.",
+        answers={200: "The process is running."},
         refusals=("malformed_request", "internal_error"),
-        examples={200: {"ok": ("The process runs", {"status": "ok"})}},
+        examples={200: {"ok": ("The process is running", {"status": "ok"})}},
         public=True,
     ),
 }

@@ -39,7 +39,7 @@ class MalformedJSON(SeatwebError):
 
 
 class TokenEnded(SeatwebError):
-    """The token was valid and is no longer: it has expired, was not used for too long, or its session was ended."""
+    """The token is no longer valid: it has expired, it was not used for too long, or its session has ended."""
 
     code = "token_ended"
     status = 401

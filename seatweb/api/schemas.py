@@ -22,10 +22,10 @@ class Credentials(Struct, frozen=True, forbid_unknown_fields=True):
     """A username and a password."""
 
     username: Annotated[
-        str, Meta(description="Up to 50 characters. Capital and small letters count as the same.", examples=["john"])
+        str, Meta(description="Up to 50 characters. Upper and lower case count as the same.", examples=["john"])
     ]
     password: Annotated[
-        str, Meta(description="8 to 128 characters; a try-out site accepts shorter ones.", examples=["secret"])
+        str, Meta(description="8 to 128 characters; a try-out site accepts shorter passwords.", examples=["secret"])
     ]
 
 
@@ -43,8 +43,8 @@ class Token(Struct, frozen=True):
 
     access_token: Annotated[str, Meta(description="The token. Treat it as opaque: its format may change.")]
     token_type: Annotated[Literal["bearer"], Meta(description="How to send it: `Authorization: Bearer …`.")]
-    expires_in: Annotated[int, Meta(description="How many seconds the token works at most.")]
-    idle_expires_in: Annotated[int, Meta(description="After how many seconds without being used it ends earlier.")]
+    expires_in: Annotated[int, Meta(description="The maximum lifetime of the token, in seconds.")]
+    idle_expires_in: Annotated[int, Meta(description="The token ends earlier if it is not used for this many seconds.")]
 
 
 class SiteOut(Struct, frozen=True):
@@ -143,11 +143,11 @@ class NewBooking(Struct, frozen=True, forbid_unknown_fields=True):
     any: Annotated[bool, Meta(description="`true` to book any free seat, instead of `seat_id`.")] = False
     section: Annotated[
         str | None,
-        Meta(description="With `any`: only a seat in this section. Any section, if left out.", examples=["A"]),
+        Meta(description="With `any`: only a seat in this section. Defaults to any section.", examples=["A"]),
     ] = None
     booking_date: Annotated[
         date | None,
-        Meta(description="The day, from today to 90 days ahead. Today, if left out.", examples=["2026-11-23"]),
+        Meta(description="The day, from today to 90 days ahead. Defaults to today.", examples=["2026-11-23"]),
     ] = None
 
 
@@ -160,7 +160,7 @@ class Move(Struct, frozen=True, forbid_unknown_fields=True):
 class Cancelled(Struct, frozen=True):
     """The response to a cancellation."""
 
-    message: Annotated[str, Meta(description="A text for people.", examples=["Booking cancelled successfully"])]
+    message: Annotated[str, Meta(description="A message for people.", examples=["Booking cancelled successfully"])]
     booking: Annotated[BookingOut, Meta(description="The booking, as it is now.")]
 
 
@@ -185,11 +185,11 @@ class Problem(Struct, frozen=True, omit_defaults=True):
     ]
     title: Annotated[str, Meta(description="The name of the status.", examples=["Conflict"])]
     status: Annotated[int, Meta(description="The status of the response.", examples=[409])]
-    detail: Annotated[str, Meta(description="What went wrong, in words for people. They may change.")]
+    detail: Annotated[str, Meta(description="What went wrong, for people. The wording may change.")]
     code: Annotated[
         str,
         Meta(
-            description="What went wrong, for programs. A code never changes its meaning; there may be new ones.",
+            description="What went wrong, for programs. The meaning of a code never changes; new codes may be added.",
             examples=["seat_taken"],
         ),
     ]

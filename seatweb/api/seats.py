@@ -24,7 +24,7 @@ from seatweb.booking.window import BookingWindow
 
 T = TypeVar("T")
 
-BookingDate = Annotated[date | None, QueryParameter(description="The day. Today, if left out.")]
+BookingDate = Annotated[date | None, QueryParameter(description="The day. Defaults to today.")]
 SectionName = Annotated[str | None, QueryParameter(description="Only the seats of this section.")]
 Status = Annotated[
     Literal["free", "all"], QueryParameter(description="`free` for the seats that you can book, `all` for every seat.")

@@ -13,7 +13,7 @@ class SeatTaken(SeatwebError):
 
 
 class SeatHeld(SeatwebError):
-    """Someone else is choosing this seat on the map, and holds it for the seconds in `Retry-After` at most."""
+    """Someone else has this seat on hold, for the seconds in `Retry-After` at most."""
 
     code = "seat_held"
     status = 409
@@ -37,7 +37,7 @@ class SeatClosed(SeatwebError):
 
 
 class NoFreeSeat(SeatwebError):
-    """Every seat of the section, or of the site, is taken, held or closed."""
+    """Every seat in the section, or on the whole site, is taken, on hold or closed."""
 
     code = "no_free_seat"
     status = 409

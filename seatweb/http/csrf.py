@@ -20,7 +20,7 @@ CSRF_FIELD: Final = "_csrf_token"
 CAUSES: Final = {
     "other_host": (
         "form refused: it was sent from another host than the one in the Host header; if both are this site, "
-        "have the proxy pass on Host, or set SEATWEB_PUBLIC_URL"
+        "have the proxy forward Host, or set SEATWEB_PUBLIC_URL"
     ),
     "not_https": (
         "form refused: the page was opened over plain HTTP, but SEATWEB_PUBLIC_URL begins with https, so browsers "

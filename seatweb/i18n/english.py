@@ -17,7 +17,7 @@ ANY_REQUEST: Final = {
     "forbidden.not_https": "This site works over HTTPS only. Open {url} and try again.",
     "forbidden.other_host": (
         "The form was sent from {sender}, but the server was reached as {host}. If you operate this site, have the "
-        "proxy pass on the Host header, or set SEATWEB_PUBLIC_URL."
+        "proxy forward the Host header, or set SEATWEB_PUBLIC_URL."
     ),
     "forbidden.other_site": "The form was sent from another site.",
     "forbidden.not_confirmed": "Confirm it's you first.",
@@ -33,8 +33,8 @@ ANY_REQUEST: Final = {
     "method_not_allowed": "This URL does not support this method. The Allow header lists the methods it supports.",
     "not_allowed": "Only administrators of this site can do that.",
     "not_found": "There is nothing at this address.",
-    "not_found.closed_day": "This day cannot be booked, so nothing changes on it.",
-    "not_found.day": "There is no such day. Dates look like 2026-11-23.",
+    "not_found.closed_day": "This day cannot be booked, so it has no live updates.",
+    "not_found.day": "This date does not exist. Dates look like 2026-11-23.",
     "not_found.page": "There is no page at this address.",
     "not_signed_in": "Sign in to continue.",
     "not_signed_in.bad_header": "The Authorization header must be: Bearer, a space, and the token.",
@@ -44,7 +44,7 @@ ANY_REQUEST: Final = {
     "token_ended": "This token no longer works, because its session has ended. Sign in again to get a new one.",
     "token_ended.expired": "This token has expired. Sign in again to get a new one.",
     "too_large": "The request is too large.",
-    "too_many_attempts": "Too many attempts.",
+    "too_many_attempts": "Too many attempts. Try again later.",
     "too_many_attempts.until": "Too many attempts. Try again {when}.",
     "unsupported_media_type": "Send the body as JSON, with Content-Type: application/json.",
     "unsupported_media_type.form": (
@@ -76,18 +76,18 @@ FIELDS: Final = {
     "field.whole_number": "Must be a whole number.",
 }
 ACCOUNTS: Final = {
-    "bad_code": "Wrong code, or it was already used. Wait for the next code and try again.",
-    "bad_code.new_app": "Wrong code. Check that your device's clock is right, and enter the next code.",
+    "bad_code": "Wrong code, or one that was already used. Wait for the next code and try again.",
+    "bad_code.new_app": "Wrong code. Check that your device's clock is right, then enter the next code.",
     "bad_credentials": "Wrong username or password.",
-    "bad_credentials.passkey_refused": "The passkey was not accepted. Try again, or use another way.",
+    "bad_credentials.passkey_refused": "The passkey was not accepted. Try again, or sign in another way.",
     "bad_credentials.took_too_long": "That took too long. Try again.",
-    "bad_credentials.unknown_passkey": "This site does not know that passkey. It may have been removed.",
-    "invalid_input.known_passkey": "This passkey is already added.",
-    "invalid_input.many_passkeys": "You have {passkeys:passkey}, which is the most you can have. Remove one first.",
+    "bad_credentials.unknown_passkey": "This passkey is not registered on this site. It may have been removed.",
+    "invalid_input.known_passkey": "You have already added this passkey.",
+    "invalid_input.many_passkeys": "You already have {passkeys:passkey}, which is the maximum. Remove one first.",
     "invalid_input.no_passkeys_here": "Passkeys don't work at this address.",
     "invalid_input.took_too_long": "That took too long. Try again.",
     "invalid_input.unusable_passkey": "The passkey could not be added. Try again, or use another device.",
-    "not_allowed.bookings_of_others": "You can cancel the bookings of disabled accounts only.",
+    "not_allowed.bookings_of_others": "You can only cancel the bookings of disabled accounts.",
     "not_allowed.last_factor": (
         "This site requires two-step sign-in. Before you remove this, add another passkey or an authenticator app."
     ),
@@ -96,7 +96,7 @@ ACCOUNTS: Final = {
     ),
     "not_allowed.own_account": "You can't disable your own account.",
     "not_allowed.reset_of_administrator": (
-        "Administrators get their codes from whoever operates the site, with the command “seatweb user reset”."
+        "You can't create a reset code for an administrator. The operator of this site can, with “seatweb user reset”."
     ),
     "not_signed_in.took_too_long": "That took too long. Sign in again.",
     "not_signed_in.wrong_codes": "Too many wrong codes. Sign in again.",
@@ -117,8 +117,8 @@ ACCOUNTS: Final = {
     ),
     "registration.taken": "This username is taken. Choose another, or sign in if it's yours.",
     "second_factor_missing": "This site requires two-step sign-in. Sign in on the website and turn it on first.",
-    "second_factor_needed": "Enter your two-factor code too.",
-    "too_many_attempts.wrong_codes": "Too many wrong codes. Wait {minutes:minute}, or use a passkey.",
+    "second_factor_needed": "This account uses two-step sign-in. Enter your code too.",
+    "too_many_attempts.wrong_codes": "Too many wrong codes. Wait {minutes:minute}, or use a passkey if you have one.",
     "user_not_found": "There is no such account.",
     "username.length": "Use {fewest} to {most:character}.",
     "username.missing": "Enter a username.",
@@ -132,16 +132,16 @@ ACCOUNTS: Final = {
 BOOKING: Final = {
     "booking_not_found": "You have no such booking.",
     "booking_not_found.already_cancelled": "This booking is already cancelled.",
-    "booking_not_found.none_to_move": "You have no booking on this day that could be moved.",
-    "cannot_undo": "This booking has changed since, so nothing was undone.",
-    "cannot_undo.already": "This is already undone.",
+    "booking_not_found.none_to_move": "You have no booking to move on this day.",
+    "cannot_undo": "This booking has changed since then, so nothing was undone.",
+    "cannot_undo.already": "This has already been undone.",
     "day_already_booked": "You already have a seat on this day.",
     "idempotency_key_reused": "This Idempotency-Key was used before, for a different request.",
-    "no_free_seat": "No seat is free any more.",
+    "no_free_seat": "There are no free seats left.",
     "outside_booking_window": "That day cannot be booked.",
-    "outside_booking_window.booking_past": "That day is over; its booking stays in your history.",
+    "outside_booking_window.booking_past": "That day is over, so its booking stays as it is.",
     "outside_booking_window.past": "That day is over.",
-    "outside_booking_window.too_far": "Seats can be booked {days:day} ahead, no further.",
+    "outside_booking_window.too_far": "You can book up to {days:day} ahead.",
     "undo.stays_cancelled": "{why} The booking stays cancelled.",
     "request_in_progress": "A request with this Idempotency-Key is still running. Try again in a moment.",
     "seat_closed": "This seat is closed.",
@@ -163,7 +163,7 @@ LOST_RACES: Final = {
 NOTICES: Final = {
     "notice.account_deleted": "Your account has been deleted.",
     "notice.already_cancelled": "This booking is already cancelled.",
-    "notice.already_undone": "This is already undone.",
+    "notice.already_undone": "This has already been undone.",
     "notice.app_added": "Authenticator app added.",
     "notice.app_removed": "Authenticator app removed.",
     "notice.booked": "{seat} is yours.",
@@ -196,8 +196,8 @@ ERROR_PAGES: Final = {
     "error_page.400": "The request could not be read. Go back, reload the page and try again.",
     "error_page.404": "Check the address. The page may have been moved or removed.",
     "error_page.405": "Go back and use the buttons on the page.",
-    "error_page.413": "The request is too large.",
-    "error_page.500": "Try again. If it keeps happening, tell your administrator the request number below.",
+    "error_page.413": "The form contains too much text. Shorten it and try again.",
+    "error_page.500": "Try again. If it keeps happening, give your administrator the request ID below.",
     "error_page.503": "Try again in a moment.",
     "error_page.back": "Back to the page",
     "error_page.my_bookings": "My bookings",

@@ -141,7 +141,7 @@ class Cluster:
         if (found := read_foreign(self.path / "PG_VERSION")) is not None:
             if (version := found.partition("\n")[0].strip()[:20]) != str(POSTGRESQL_MAJOR):
                 raise ServerError(
-                    f"{self.path} holds data of PostgreSQL {version}, but this Seatweb runs PostgreSQL "
+                    f"{self.path} contains data of PostgreSQL {version}, but this Seatweb runs PostgreSQL "
                     f"{POSTGRESQL_MAJOR}; move the data with pg_dump and pg_restore, or choose another SEATWEB_DATA_DIR"
                 )
             return

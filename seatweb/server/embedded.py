@@ -237,7 +237,9 @@ def _kept_secret(path: Path) -> str:
         unfinished.rename(path)
     secret = path.read_text().strip()
     if len(secret) < 32:
-        raise EmbeddedError(f"{path} holds no usable secret; delete it to get a new one (everyone must sign in again)")
+        raise EmbeddedError(
+            f"{path} contains no usable secret; delete it to get a new one (everyone must sign in again)"
+        )
     return secret
 
 

@@ -67,7 +67,7 @@ class Child:
             if self.process.poll() is not None:
                 raise self.failure("did not start")
             if time.monotonic() > deadline:
-                raise self.failure(f"is not ready after {seconds:.0f} s")
+                raise self.failure(f"was not ready after {seconds:.0f} s")
             time.sleep(poll)
 
     def wait_until_done(self, *, seconds: float, poll: float) -> None:
@@ -79,7 +79,7 @@ class Child:
         deadline = time.monotonic() + seconds
         while self.process.poll() is None:
             if time.monotonic() > deadline:
-                raise self.failure(f"is not done after {seconds:.0f} s")
+                raise self.failure(f"was not done after {seconds:.0f} s")
             time.sleep(poll)
         self.stop_watcher()
         if self.process.returncode != 0:
@@ -131,7 +131,7 @@ def watched(children: Sequence[Child]) -> Iterator[None]:
         while not exited.wait(WATCH_SECONDS):
             for child in children:
                 if child.process.poll() is not None:
-                    failures.append(child.failure("ended by itself"))
+                    failures.append(child.failure("ended unexpectedly"))
                     os.kill(os.getpid(), signal.SIGTERM)
                     return
 

@@ -183,7 +183,7 @@ def _listen_problem(error: OSError, host: str, port: int) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"port {port} on {host} is in use by another program; choose another with SEATWEB_PORT"
     if error.errno in {errno.EACCES, errno.EPERM}:
-        return f"this user may not listen on port {port}; choose one above 1023 with SEATWEB_PORT"
+        return f"this user is not allowed to listen on port {port}; choose one above 1023 with SEATWEB_PORT"
     return f"cannot listen on {host}: {os.strerror(error.errno or 0)}; choose another with SEATWEB_HOST"
 
 
@@ -331,7 +331,7 @@ def _announce(settings: Settings, ended: threading.Event) -> None:
         return
     if not settings.in_service:
         log.warning(
-            "try-out mode: Seatweb runs its own PostgreSQL and Redis; "
+            "try-out mode: Seatweb runs its own PostgreSQL and Valkey; "
             "to run it in service, set DATABASE_URL, REDIS_URL and JWT_SECRET",
             data_dir=str(settings.data_dir),
         )

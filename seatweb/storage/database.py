@@ -85,7 +85,7 @@ class Database:
             if not direct:
                 await self._pool.close()
         if not direct:
-            log.info("DATABASE_URL leads to a connection pooler; statements are not prepared in advance")
+            log.info("DATABASE_URL points to a connection pooler, so statements are not prepared in advance")
             self._limits = "; ".join(f"set local {name} = '{value}'" for name, value in SERVER_SETTINGS.items())
             self._pool = await self._open({}, cached_statements=0)
         return self

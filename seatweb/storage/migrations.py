@@ -37,7 +37,7 @@ where
     and not coalesce(state = 'idle' and state_change < clock_timestamp() - make_interval(secs => $3), false)
 """
 NO_TRANSACTIONS: Final = (
-    "the connection pooler of DATABASE_URL allows no transactions; set pool_mode to transaction or session in PgBouncer"
+    "the connection pooler in DATABASE_URL allows no transactions; set pool_mode to transaction or session in PgBouncer"
 )
 
 log = structlog.get_logger(__name__)
@@ -139,7 +139,7 @@ async def without_other_servers(url: str, application: str) -> AsyncIterator[Non
             if own:
                 raise DatabaseUnusable(
                     f"another Seatweb (at {where}) uses this database, and this one has no REDIS_URL: they would share "
-                    "no holds, limits and signals; set REDIS_URL to one Redis for all of them"
+                    "no holds, limits or signals; set REDIS_URL to one Redis for all of them"
                 )
             if name.startswith(OWN_REDIS):
                 log.warning("another Seatweb on this database has no REDIS_URL; set it to the same Redis", other=where)

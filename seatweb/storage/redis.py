@@ -49,12 +49,12 @@ PROBE_MILLISECONDS: Final = 1000
 PROBE: Final = "return redis.call('SET', KEYS[1], 1, 'PX', ARGV[1])"
 NO_ANSWER: Final = "Redis does not answer"
 TROUBLES: Final[tuple[tuple[type[RedisError], str], ...]] = (
-    (NoPermissionError, "Redis does not allow this user what Seatweb needs (ACL)"),
+    (NoPermissionError, "Redis does not allow its user (ACL) to do what Seatweb needs"),
     (AskError, "Redis is a cluster; Seatweb needs a single server"),
     (ClusterDownError, "Redis is a cluster; Seatweb needs a single server"),
     (ReadOnlyError, "Redis is a read-only replica"),
-    (OutOfMemoryError, "Redis is out of memory and evicts nothing"),
-    (RedisError, "Redis refuses commands; the log has its words"),
+    (OutOfMemoryError, "Redis is out of memory and does not evict keys"),
+    (RedisError, "Redis refuses commands; the log says why"),
 )
 
 log = structlog.get_logger(__name__)
@@ -293,13 +293,13 @@ async def check_redis(url: str) -> None:
     except NoPermissionError:
         raise RedisUnusable("Redis does not allow the user of REDIS_URL to run INFO; see docs/deploy.md") from None
     except TypeError:  # from the connection's constructor
-        raise RedisUnusable("REDIS_URL has a parameter behind '?' that the Redis client does not know") from None
+        raise RedisUnusable("REDIS_URL has a parameter after '?' that the Redis client does not know") from None
     except (RedisError, OSError, TimeoutError) as error:
         text = " ".join(str(error).split()) or type(error).__name__
         # On a unix socket redis-py reports a refused password as a lost connection, so check the message too.
         if isinstance(error, AuthenticationError) or "username-password" in text:
             raise RedisUnusable("Redis refused the user name or password of REDIS_URL") from None
-        raise RedisUnusable(f"Redis cannot be reached by REDIS_URL: {text}") from None
+        raise RedisUnusable(f"Redis at REDIS_URL cannot be reached: {text}") from None
     finally:
         await client.aclose()
 

@@ -156,7 +156,7 @@ def documentation_page(document: dict[str, Any], site: str, settings: Settings, 
         bearer=document["components"]["securitySchemes"]["bearer"]["description"],
         sign_in=[
             Sample("Create an account, once", samples["login"].replace("/auth/login", "/auth/register")),
-            Sample("Get a token, and keep it", _keep("TOKEN", samples["login"], '.*"access_token":"([^"]+)".*')),
+            Sample("Get a token and save it", _keep("TOKEN", samples["login"], '.*"access_token":"([^"]+)".*')),
             Sample("Send it", samples["getMe"]),
         ],
         groups=[
@@ -183,7 +183,7 @@ def _limit(limit: Limit | None) -> str:
     if limit is None:
         return "no limit"
     count, _, unit = str(limit).partition("/")
-    return f"{count} in any {unit}"
+    return f"{count} per {unit}"
 
 
 class _Reader:
@@ -209,7 +209,7 @@ class _Reader:
         if "{booking_id}" in path and method == "PATCH":
             listed = self._commands("GET", path.partition("/{")[0], {"security": operation["security"]}, None)[0].text
             commands = [
-                Sample("Keep the id of a booking", _keep("BOOKING", listed, r'^\[\{"id":([0-9]+).*')),
+                Sample("Save the id of a booking", _keep("BOOKING", listed, r'^\[\{"id":([0-9]+).*')),
                 *commands,
             ]
         return Operation(
@@ -223,7 +223,7 @@ class _Reader:
                 self._field(parameter["name"], parameter, required=parameter["required"])
                 for parameter in _parameters(operation)
             ],
-            bodies=bodies or ([("The body", self.fields(schema))] if schema else []),
+            bodies=bodies or ([("Request body", self.fields(schema))] if schema else []),
             requests=commands,
             answers=[answer for answer in answers if not answer.problems],
             refusals=[answer for answer in answers if answer.problems],

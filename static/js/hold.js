@@ -18,7 +18,7 @@
     if (!left) over();
     else if (left <= WARNING && target.dataset.seconds > WARNING && !held.warned) {
       held.warned = true;
-      if (!find("#say-alert > p")) say("status", `20 seconds left for ${panel().dataset.label}.`);
+      if (!find("#say-alert > p")) say("status", `20 seconds left to book ${panel().dataset.label}.`);
     }
   });
 
@@ -47,11 +47,11 @@
       const along = box?.matches("form") && find("#day").dataset.day === held.day;
       const booked = panel()?.dataset.status === "mine" && held.address.endsWith(`/${panel().dataset.seatId}`);
       if (booked || ctx.sourceElement?.matches?.(".hold-now")) held = null;
-      else if (!along) letGo();
+      else if (!along) leave();
     }
   }
 
-  function letGo() {
+  function leave() {
     release(held.release);
     held = null;
   }
@@ -84,7 +84,7 @@
 
   // The other seat, which would have taken the hold along, was not to be had.
   document.addEventListener("htmx:finally:request", ({ detail: { ctx } }) => {
-    if (held && ofHold(ctx) && place()?.matches("form")) letGo();
+    if (held && ofHold(ctx) && place()?.matches("form")) leave();
   });
 
   // What is held stays as it is when its panel comes anew. And choosing is what people do: when a seat comes free again
@@ -104,7 +104,7 @@
   document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => settle(ctx));
 
   // Leaving for another page; and coming back to this one out of the browser's memory.
-  addEventListener("pagehide", () => held && letGo());
+  addEventListener("pagehide", () => held && leave());
   addEventListener("pageshow", ({ persisted }) => persisted && find("#hold .hold-over")?.requestSubmit());
 
   document.addEventListener("DOMContentLoaded", () => settle({}));

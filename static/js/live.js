@@ -283,7 +283,7 @@
   let work = Promise.resolve();
 
   function take(event) {
-    work = work.then(() => act(event)).catch((error) => console.error("A change of the live map was left out.", error));
+    work = work.then(() => act(event)).catch((error) => console.error("A change to the live map could not be shown.", error));
   }
 
   function act({ name, id, data }) {

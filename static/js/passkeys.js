@@ -59,11 +59,11 @@
 
   /* --- One form. --- */
 
-  const FAILED = "The passkey did not work. Try again, or use another way.";
+  const FAILED = "The passkey did not work. Try again, or use another method.";
   const WORDS = {
     NotAllowedError: "The request was cancelled or timed out.",
     InvalidStateError: "You have already added a passkey on this device.",
-    NotSupportedError: "This device cannot create a passkey that works here.",
+    NotSupportedError: "This device can't create a passkey for this site.",
     SecurityError: "Passkeys don't work at this address.",
   };
 

@@ -443,7 +443,7 @@
 
   // What others did is told only of the chosen seat, and only where it makes a difference to the one who chose it.
   function tell({ label, status, nearest }, before) {
-    const went = { taken: "was taken a moment ago", held: "is on hold for someone else", closed: "was closed" };
+    const went = { taken: "was booked a moment ago", held: "is on hold for someone else", closed: "was closed" };
     if (before === "free" && went[status]) {
       const offer = nearest ? `${nearest} is free.` : "No other seat is free on this day.";
       say("alert", `${label} ${went[status]}. ${offer}`);
@@ -613,7 +613,7 @@
       const shown = input.type === "password";
       input.type = shown ? "text" : "password";
       reveal.textContent = shown ? "Hide" : "Show";
-      reveal.setAttribute("aria-label", `${reveal.textContent} the password`);
+      reveal.setAttribute("aria-label", `${reveal.textContent} password`);
     }
     if (target.closest?.(".say-dismiss")) say("status", "");
     const calendar = target.closest?.("#calendar-link");

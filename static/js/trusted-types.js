@@ -48,10 +48,10 @@
 
   function check(root) {
     for (const element of root.querySelectorAll("*")) {
-      if (!ELEMENTS.has(element.localName)) throw new Untrusted(`<${element.localName}> in an answer`);
+      if (!ELEMENTS.has(element.localName)) throw new Untrusted(`<${element.localName}> in a response`);
       for (const name of element.getAttributeNames()) {
         if (plain(name) || CHECKED.get(name)?.(element.getAttribute(name))) continue;
-        throw new Untrusted(`<${element.localName} ${name}> in an answer`);
+        throw new Untrusted(`<${element.localName} ${name}> in a response`);
       }
       if (element.localName === "template" && element.content) check(element.content);
     }
@@ -80,7 +80,7 @@
   };
 
   function refuse() {
-    throw new Untrusted("code in an answer or attribute");
+    throw new Untrusted("code in a response or attribute");
   }
 
   // `refuse` also takes the place of Function and AsyncFunction.

@@ -128,7 +128,7 @@ def test_todays_mark_moves_on_at_midnight(page: Page, site: Site, path: str) -> 
     expect(page.locator("#weekday-1")).to_contain_text("Today")
     site.clock.today = site.clock.ahead(1)
     expect(page.locator("#weekday-2")).to_contain_text("Today")
-    expect(page.locator("#weekday-1")).to_contain_text("over")
+    expect(page.locator("#weekday-1")).to_contain_text("Over")
     is_live(page)
 
 

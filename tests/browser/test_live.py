@@ -177,7 +177,7 @@ def test_a_user_whose_hold_moved_to_another_tab_is_told_that_the_first_seat_was_
     second.goto(f"{DAY}/seats/60")
     expect(second.locator(".hold-now")).to_be_visible()
     name = book(7)
-    announced(first, "A-07 was taken a moment ago. A-06 is free.", "alert")
+    announced(first, "A-07 was booked a moment ago. A-06 is free.", "alert")
     expect(first.locator("#panel")).to_contain_text(f"Taken by {name}")
     expect(first.locator("#hold")).to_have_count(0)
     first.get_by_role("button", name="Book A-06 instead").click()

@@ -15,7 +15,7 @@ from tests.browser.test_journeys import DAY
 MARK = '<p class="panel-status">'  # in the response that opens a seat's panel; attacks are injected before it
 
 # What htmx logs about a refusal, and Chromium about attributes that it parses where nothing can run.
-REFUSED = ("in an answer", "violates the following Content Security Policy", "POLICY")
+REFUSED = ("in a response", "violates the following Content Security Policy", "POLICY")
 
 ATTACKS = {
     "an image that fails to load": '<img src="/nowhere" onerror="window.hacked = 1">',
@@ -143,7 +143,7 @@ def test_a_response_with_injected_markup_is_refused_whole(page: Page, guard: Gua
     page.route(f"**{DAY}/seats/8", change)
     for name, attack in ATTACKS.items():  # noqa: B007 - `change` uses it
         report = page.evaluate(OPEN_AND_REPORT)
-        assert "looked tampered with" in report.pop("alert"), name
+        assert "was blocked because it looked tampered with" in report.pop("alert"), name
         assert report == {"panels": 0, "path": DAY, "hacked": 0}, name  # no part of it is shown
     page.unroute_all()
     page.locator("#seat-8").click()
@@ -172,7 +172,7 @@ def test_markup_injected_into_the_stream_is_refused(page: Page, guard: Guard) ->
         route.fulfill(status=200, content_type="text/event-stream; charset=utf-8", body=event)
 
     page.route(re.compile(r"/live\?"), stream)
-    with page.expect_console_message(lambda message: "in an answer" in message.text):
+    with page.expect_console_message(lambda message: "in a response" in message.text):
         page.goto("/")
     assert page.locator("#injected").count() == 0
     assert page.evaluate("window.hacked") is None
@@ -208,7 +208,7 @@ def test_no_other_sink_turns_text_into_code(page: Page, guard: Guard) -> None:
             "new Promise((done) => setTimeout(() => { try {"
             f" {sink}; done('done') }} catch (error) {{ done(`${{error}}`) }} }}))"
         )
-        assert re.search("Trusted|[Pp]olicy|in an answer", outcome), f"{sink}: {outcome}"
+        assert re.search("Trusted|[Pp]olicy|in a response", outcome), f"{sink}: {outcome}"
         assert page.evaluate("window.hacked") is None, sink
 
 
@@ -230,7 +230,7 @@ def test_the_check_works_without_trusted_types(page: Page, guard: Guard) -> None
     page.locator("#panel[data-seat-id='9']").wait_for()
     alter(page, f"{DAY}/seats/8", partial(inject, ATTACKS["an image that fails to load"]))
     page.locator("#seat-8").click()
-    expect(page.locator("#say-alert")).to_contain_text("looked tampered with")
+    expect(page.locator("#say-alert")).to_contain_text("was blocked because it looked tampered with")
     assert page.evaluate("window.hacked") == 0
 
 

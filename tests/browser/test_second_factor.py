@@ -110,7 +110,7 @@ def test_a_passkey_is_added_and_signs_in_without_a_password(ada: Page) -> None:
     ada.goto("/login?next=/my/bookings")
     ada.get_by_role("button", name="Sign in with a passkey").click()
     ada.wait_for_url("**/my/bookings")
-    expect(ada.get_by_role("link", name="Account of ada")).to_be_visible()
+    expect(ada.get_by_role("link", name="Account: ada")).to_be_visible()
     assert device.passkeys[0]["signCount"] > passkey["signCount"]
 
 
@@ -129,11 +129,11 @@ def test_a_required_passkey_is_added_right_after_registering(
     page.get_by_label("Username").fill("ada")
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_role("button", name="Register").click()
-    page.get_by_text("This site requires it").wait_for()
+    page.get_by_text("This site requires two-step sign-in").wait_for()
     axe_finds_nothing(page)
     page.get_by_role("link", name="Seatweb").first.click()  # leaving the page does not sign in
     page.get_by_role("link", name="Sign in").first.click()
-    page.get_by_text("This site requires it").wait_for()
+    page.get_by_text("This site requires two-step sign-in").wait_for()
     add_passkey(page)
     expect(page.locator(".codes li")).to_have_count(10)
     page.get_by_role("link", name="I've saved them").click()
@@ -207,7 +207,7 @@ def test_a_failed_user_verification_does_not_sign_in(ada: Page) -> None:
     expect(ada.get_by_role("alert").filter(has_text="cancelled or timed out")).to_be_visible()
     device.verify_user(success=True)
     button.click()
-    expect(ada.get_by_role("link", name="Account of ada")).to_be_visible()
+    expect(ada.get_by_role("link", name="Account: ada")).to_be_visible()
 
 
 def test_signing_in_with_a_removed_passkey_says_that_it_is_unknown(ada: Page) -> None:
@@ -220,7 +220,7 @@ def test_signing_in_with_a_removed_passkey_says_that_it_is_unknown(ada: Page) ->
     sign_out(ada)
     ada.goto("/login")
     ada.get_by_role("button", name="Sign in with a passkey").click()
-    expect(ada.get_by_role("alert").filter(has_text="does not know that passkey")).to_be_visible()
+    expect(ada.get_by_role("alert").filter(has_text="not registered on this site")).to_be_visible()
 
 
 def test_passkeys_work_in_browsers_without_webauthn_json(ada: Page) -> None:
@@ -238,7 +238,7 @@ def test_passkeys_work_in_browsers_without_webauthn_json(ada: Page) -> None:
     sign_out(ada)
     ada.goto("/login")
     ada.get_by_role("button", name="Sign in with a passkey").click()
-    expect(ada.get_by_role("link", name="Account of ada")).to_be_visible()
+    expect(ada.get_by_role("link", name="Account: ada")).to_be_visible()
 
 
 def test_an_app_is_added_and_used_by_keyboard_alone(ada: Page) -> None:
@@ -257,7 +257,7 @@ def test_an_app_is_added_and_used_by_keyboard_alone(ada: Page) -> None:
     expect(ada.get_by_role("textbox", name="Code")).to_be_focused()
     ada.keyboard.type(next_code(app))
     ada.keyboard.press("Enter")
-    expect(ada.get_by_role("link", name="Account of ada")).to_be_visible()
+    expect(ada.get_by_role("link", name="Account: ada")).to_be_visible()
 
 
 def test_without_scripts_no_passkey_button_is_shown(open_browser: Callable[..., Page]) -> None:
@@ -270,9 +270,9 @@ def test_without_scripts_no_passkey_button_is_shown(open_browser: Callable[..., 
 def test_a_browser_that_cannot_use_passkeys_says_so(ada: Page) -> None:
     ada.add_init_script("delete window.PublicKeyCredential")
     ada.goto(PAGE)
-    expect(ada.get_by_text("This browser cannot use passkeys.")).to_be_visible()
+    expect(ada.get_by_text("This browser doesn't support passkeys.")).to_be_visible()
     confirm(ada)
-    expect(ada.get_by_text("This browser cannot use passkeys.")).to_be_visible()
+    expect(ada.get_by_text("This browser doesn't support passkeys.")).to_be_visible()
     expect(ada.get_by_role("button", name="Add a passkey")).to_be_hidden()
 
 

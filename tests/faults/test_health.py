@@ -25,7 +25,7 @@ from seatweb.storage.redis import REFUSALS_SECONDS, Refusals, check_redis
 from tests.faults.support import PATIENT_SECONDS, OwnRedis, held_soon, live, with_redis
 from tests.support import Clock, Site, until_definite
 
-ACL = "Redis does not allow this user what Seatweb needs (ACL)"
+ACL = "Redis does not allow its user (ACL) to do what Seatweb needs"
 OK = {"status": "ok", "postgresql": "ok", "redis": "ok", "migrations": "ok"}
 
 
@@ -53,7 +53,7 @@ def fill(own: OwnRedis) -> str:
 
 TROUBLES: dict[str, tuple[Callable[[OwnRedis], str], str]] = {
     "replica": (replicate, "Redis is a read-only replica"),
-    "full": (fill, "Redis is out of memory and evicts nothing"),
+    "full": (fill, "Redis is out of memory and does not evict keys"),
     "without scripts": (lambda own: as_user(own, "~*", "&*", "+@all", "-eval", "-evalsha"), ACL),
     "without keys": (lambda own: as_user(own, "~view:*", "&*", "+@all"), ACL),
     "without channels": (lambda own: as_user(own, "~*", "resetchannels", "+@all"), ACL),

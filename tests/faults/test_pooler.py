@@ -151,7 +151,7 @@ def test_a_pooler_without_transactions_is_refused_in_one_line(
         Seatweb(used, command, DATABASE_URL=url, REDIS_URL=redis_url, JWT_SECRET=SECRET) as site,
     ):
         assert site.refused() == (
-            "seatweb: the connection pooler of DATABASE_URL allows no transactions; "
+            "seatweb: the connection pooler in DATABASE_URL allows no transactions; "
             "set pool_mode to transaction or session in PgBouncer\n"
         )
 

@@ -238,7 +238,7 @@ def test_the_death_of_an_embedded_server_is_reported_and_stops_seatweb(used: Pat
         assert "Traceback" not in err
         line = err.splitlines()[-1]
         assert ("PostgreSQL" if server == "postgres" else "Valkey") in line
-        assert "ended by itself" in line
+        assert "ended unexpectedly" in line
         wait_for(lambda: all(map(is_gone, family)), "the end of all processes")
 
 
@@ -283,8 +283,8 @@ def test_a_second_seatweb_on_the_same_folder_is_refused(used: Path) -> None:
     ("environment", "expected"),
     [
         ({"SEATWEB_PORT": "eighty"}, "SEATWEB_PORT"),
-        ({"SEATWEB_PROT": "8000"}, "SEATWEB_PROT is not a setting"),
-        ({"DATABASE_URL": "postgresql://x/y"}, "JWT_SECRET is needed"),
+        ({"SEATWEB_PROT": "8000"}, "SEATWEB_PROT is not a Seatweb setting"),
+        ({"DATABASE_URL": "postgresql://x/y"}, "JWT_SECRET is required"),
         ({"DATABASE_URL": "postgresql://x/y", "JWT_SECRET": "mySectreKeyWhichWillChange"}, "JWT_SECRET"),
         ({"SEATWEB_HOST": "0.0.0.0"}, "loopback only"),  # noqa: S104
         ({"SEATWEB_HOST": "example.org"}, "loopback only"),
@@ -338,7 +338,7 @@ def test_servers_on_one_database_must_share_a_redis(used: Path, redis_url: str, 
         with Seatweb(other, **given) as second:
             assert second.refused().splitlines()[-1] == (
                 "seatweb: another Seatweb (at this machine) uses this database, and this one has no REDIS_URL: "
-                "they would share no holds, limits and signals; set REDIS_URL to one Redis for all of them"
+                "they would share no holds, limits or signals; set REDIS_URL to one Redis for all of them"
             )
         with Seatweb(other, REDIS_URL=redis_url, **given) as third:
             third.ready()

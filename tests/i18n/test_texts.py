@@ -125,7 +125,7 @@ def test_texts_agree_with_their_numbers() -> None:
     assert text_of(SeatHeld(seconds=1)) == f"{start} 1 more second."
     assert text_of(SeatHeld(seconds=2)) == f"{start} 2 more seconds."
     locked = TooManyAttempts(reason="wrong_codes", retry_after=60, minutes=1)
-    assert text_of(locked) == "Too many wrong codes. Wait 1 minute, or use a passkey."
+    assert text_of(locked) == "Too many wrong codes. Wait 1 minute, or use a passkey if you have one."
 
 
 def test_input_is_shown_unchanged_in_texts() -> None:

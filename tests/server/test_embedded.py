@@ -343,7 +343,7 @@ def test_an_unusable_secret_file_is_reported(folder: Path) -> None:
     data = folder / "data"
     data.mkdir()
     (data / "jwt_secret").write_text("short")
-    with pytest.raises(EmbeddedError, match="jwt_secret holds no usable secret"):
+    with pytest.raises(EmbeddedError, match="jwt_secret contains no usable secret"):
         running_backends(settings_for(data)).__enter__()
     assert running_on(data) == []
 
@@ -398,9 +398,9 @@ def test_a_process_that_fails_or_takes_too_long_is_reported(folder: Path) -> Non
         failing.wait_until_done(seconds=60, poll=0.01)
     slow = runner.start("the work", ["sleep", "60"], folder / "log")
     try:
-        with pytest.raises(ServerError, match="is not ready after 0 s"):
+        with pytest.raises(ServerError, match="was not ready after 0 s"):
             slow.wait_until(lambda: False, seconds=0.05, poll=0.01)
-        with pytest.raises(ServerError, match="is not done after 0 s"):
+        with pytest.raises(ServerError, match="was not done after 0 s"):
             slow.wait_until_done(seconds=0.05, poll=0.01)
     finally:
         Child.stop_all([slow])

@@ -114,7 +114,7 @@ def test_a_password_that_is_not_percent_encoded_is_reported_and_not_shown(name: 
         ("postgresql://u:p@db/seatweb?channel_binding=require", "channel_binding must be disable or prefer"),
         ("postgresql://u:p@db/seatweb?sslmod=require", "Seatweb does not know the parameter 'sslmod'; it knows"),
         ("postgresql://db/seatweb?user=u&password=Zk3v&9x=1", "Seatweb does not know one of its parameters"),
-        ("postgresql://u:p@db/seatweb?sslmode", "the parameters behind '?' must look like name=value"),
+        ("postgresql://u:p@db/seatweb?sslmode", "the parameters after '?' must look like name=value"),
     ],
 )
 def test_a_database_url_that_cannot_be_used_is_reported_in_one_line(url: str, said: str) -> None:

@@ -160,8 +160,8 @@ async def test_every_command_of_the_page_runs_as_it_stands(site: Site) -> None:
 async def test_the_page_says_what_the_limits_and_the_time_zone_are(start_site: Callable[..., Site]) -> None:
     site = start_site(SEATWEB_LIMIT_BOOKINGS="7/day", SEATWEB_TIME_ZONE="Asia/Tokyo")
     text = " ".join(one(soup(await site.visitor().get("/docs")), "main").get_text(" ").split())
-    assert "Bookings and moves for each user 7 in any day" in text
-    assert "Requests for each user no limit" in text
+    assert "Bookings and moves per user 7 per day" in text
+    assert "Requests per user no limit" in text
     assert "This site's time zone is Asia/Tokyo . Today is 2026-11-23 there." in text
 
 

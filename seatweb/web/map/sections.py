@@ -151,6 +151,6 @@ def _box(view: DayView, seat_view: SeatView, place: Place, viewer: Viewer) -> Se
         href=place.href(seat_id=seat.id),
         initials=sitter.initials if sitter and name else None,
         sitter=name,
-        accessible_name=f"Seat {seat.label}, {'over' if over else WORDS[status]}{f' by {name}' if name else ''}",
+        accessible_name=f"Seat {seat.label}, {'not booked' if over else WORDS[status]}{f' by {name}' if name else ''}",
         chosen=seat.id == place.seat_id,
     )

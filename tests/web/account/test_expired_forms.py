@@ -86,7 +86,7 @@ async def test_a_proxy_that_hides_the_host_is_named_as_the_cause(site: Site, cap
     text = one(soup(answer), ".fault-text").get_text()
     assert "sent from seats.example.org" in text
     assert "SEATWEB_PUBLIC_URL" in text
-    assert "have the proxy pass on Host" in "".join(capfd.readouterr())
+    assert "have the proxy forward Host" in "".join(capfd.readouterr())
 
 
 async def test_a_form_from_another_site_is_refused_without_a_hint(site: Site) -> None:

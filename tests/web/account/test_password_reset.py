@@ -61,7 +61,7 @@ async def test_a_user_sets_a_new_password_with_an_administrators_code(
         action = str(one(page, "form[action$='/reset-code']")["action"])
         site.confirm(admin)
         answer = await admin.post(action)
-        check_html(answer, "password code")
+        check_html(answer, "reset code")
         assert answer.headers["cache-control"] == "no-store"
         code = one(soup(answer), ".reset-code code").get_text()
         assert re.fullmatch("([A-Z2-7]{4}-){5}[A-Z2-7]{4}", code)
@@ -179,7 +179,7 @@ async def test_making_a_code_requires_confirmation(site: Site, connection: async
     assert await connection.fetchval("select count(*) from password_resets") == 0
     page = await boss.get(asked.headers["location"])
     check_html(page, "confirmation before a reset code")
-    assert one(soup(page), "h1").get_text() == "Make a reset code"
+    assert one(soup(page), "h1").get_text() == "Create a reset code"
     fields = {"password": OLD, "code": "", "for": "people"}
     assert (await boss.post("/account/second-factor/confirm", **{**fields, "password": "wrong"})).status_code == 422
     confirmed = await boss.post("/account/second-factor/confirm", **fields)

@@ -48,7 +48,7 @@ async def test_a_password_alone_only_allows_adding_a_second_factor(
     ada = await enrolling(strict)
     page = await ada.get(PAGE)
     check_html(page, "enrolling")
-    assert "This site requires it" in soup(page).get_text()
+    assert "This site requires two-step sign-in" in soup(page).get_text()
     assert soup(page).select(f"form[action='{PAGE}/app']")  # the password was entered a moment ago
     day = f"/days/{strict.clock.today}"
     for path in ("/account", "/account/password", "/account/delete", "/account/data", "/my/bookings", "/admin/people"):
@@ -60,7 +60,7 @@ async def test_a_password_alone_only_allows_adding_a_second_factor(
     for _ in range(5):  # also from the cache
         seen = await ada.get(day)
         assert seen.status_code == 200
-        assert "Account of ada" not in seen.text
+        assert "Account: ada" not in seen.text
         assert soup(seen).select("a[href^='/login']")
     assert not await connection.fetchval("select count(*) from bookings")
     assert not await connection.fetchval("select count(*) from sessions where ended_at is not null")

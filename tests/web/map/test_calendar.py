@@ -73,8 +73,8 @@ async def test_the_calendar_tells_which_days_are_free_and_why_others_are_not(
         await fill(connection, clock.ahead(2))
         shown = days(await ada.get(f"{CALENDAR}?day=2026-11-27"))
         assert len(shown) == 30
-        assert shown["2026-11-22"] == "Sunday 22 November, over"
-        assert shown["2026-11-23"] == "Monday 23 November, your seat: A-08, over"
+        assert shown["2026-11-22"] == "Sunday 22 November, Over"
+        assert shown["2026-11-23"] == "Monday 23 November, your seat: A-08, Over"
         assert shown["2026-11-24"] == "Tuesday 24 November, today, 80 free"
         assert shown["2026-11-25"] == "Wednesday 25 November, your seat: A-07, 79 free"
         assert shown["2026-11-26"] == "Thursday 26 November, Full"
@@ -155,7 +155,7 @@ async def test_the_week_shows_the_free_seats_of_each_day(
         await ada.book(clock.ahead(2), 7)
         await fill(connection, clock.ahead(3))
         clock.today += timedelta(days=1)  # now 24 November
-        expected = ["over", "today, 80 free", "your seat is A-07, 79 free", "Full", *["80 free"] * 3]
+        expected = ["Over", "today, 80 free", "your seat is A-07, 79 free", "Full", *["80 free"] * 3]
         assert week(await ada.get("/")) == expected
         assert week(await ada.get("/")) == expected  # from the process's memory
         assert week(await grace.get("/days/2026-11-26"))[2:4] == ["79 free", "Full"]

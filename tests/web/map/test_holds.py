@@ -97,7 +97,7 @@ async def test_any_free_seat_skips_seats_that_others_hold(
         assert (await grace.post(f"/days/{DAY}/any")).headers["location"] == f"/days/{DAY}/seats/62"
         for query in ("", "?section=D"):
             full = await people[2].post(f"/days/{DAY}/any{query}")
-            assert (full.status_code, says(full)) == (409, "No seat is free any more.")
+            assert (full.status_code, says(full)) == (409, "There are no free seats left.")
         assert (await ada.post(f"/days/{DAY}/any")).headers["location"] == f"/days/{DAY}/seats/61"
 
 

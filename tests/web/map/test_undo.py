@@ -54,7 +54,7 @@ async def test_a_booking_a_move_and_a_cancellation_can_be_undone_from_the_messag
         async def undone(done: httpx.Response, words: str, after: dict[str, str]) -> None:
             form = offered(done)
             assert form["hx-target"] == "#day"
-            for expected in (words, "This is already undone."):
+            for expected in (words, "This has already been undone."):
                 again = await press(ada, form, htmx=htmx)
                 assert (again.status_code, says(again)) == (200, expected)
                 assert {label: seats(again)[label] for label in after} == after
@@ -131,7 +131,10 @@ async def test_an_undo_that_comes_too_late_says_so_and_what_is_left(site: Site, 
         assert says(late) == "Seat C-03 was booked a moment ago. C-02 is free."
         assert one(soup(late), f"#panel form[action='/days/{DAY}/seats/42/book']")
         changed = await press(ada, moved, htmx=htmx)
-        assert (changed.status_code, says(changed)) == (409, "This booking has changed since, so nothing was undone.")
+        assert (changed.status_code, says(changed)) == (
+            409,
+            "This booking has changed since then, so nothing was undone.",
+        )
         assert ("<html" in late.text) is not htmx
         if not htmx:  # reloading the address that this left in the browser
             assert (await ada.get(str(moved["action"]))).headers["location"] == "/my/bookings"
@@ -173,7 +176,7 @@ async def test_a_cancelled_row_stays_in_place_while_undo_is_offered(
         assert says(undone) == "Undone: A-02 is yours again."
         assert rows(soup(undone)) == [cancelled, second_row, third_row]
         page = soup(await press(ada, one(second, "form.undo[id^=undo]:has(input[value='2'])")))
-        assert one(page, "#say-status").get_text(strip=True) == "This is already undone."
+        assert one(page, "#say-status").get_text(strip=True) == "This has already been undone."
         assert [name.get_text() for name in page.select("h2")] == ["Upcoming", "Past and cancelled"]
 
 
@@ -186,7 +189,7 @@ async def test_an_undo_in_the_list_that_comes_too_late_says_so(site: Site, clock
         await grace.post(f"/days/{DAY}/seats/7/hold")
         held = await press(ada, undo, htmx=htmx)
         assert held.status_code == 409
-        assert re.search(r"on hold for someone else .* The booking stays cancelled\.$", says(held))
+        assert re.search(r"is on hold for someone else .* The booking stays cancelled\.$", says(held))
         await grace.book(clock.today, 7)
         late = await press(ada, undo, htmx=htmx)
         assert late.status_code == 409
@@ -212,7 +215,7 @@ async def test_cancelling_on_a_page_from_yesterday_is_refused_with_the_fresh_lis
         clock.today += timedelta(days=1)
         answer = await press(ada, cancel, htmx=htmx)
         assert answer.status_code == 422
-        assert says(answer) == "That day is over; its booking stays in your history."
+        assert says(answer) == "That day is over, so its booking stays as it is."
         assert rows(soup(answer)) == ["Today Tuesday 24 November A-07 View or move Cancel"]
         assert rows(soup(answer), "past") == ["Mon 23 November A-07"]
         on_map = await ada.post(str(cancel["action"]), back="day")
