@@ -92,6 +92,13 @@ class DayViews:
                 complete = False
         return views if complete else None
 
+    async def load(self, day: date, *, week: bool) -> None:
+        """Read the day, or its whole week, into memory; do nothing for days that are not cached."""
+        if week:
+            await self.week(day)
+        elif self._is_cached(day):
+            await self._days.get(day)
+
     async def bookings(self, user: User, day: date, week: dict[date, DayView]) -> dict[date, OwnBooking]:
         """Return the user's bookings in the week that contains the day, given its day views."""
         found = own_bookings(user, week)

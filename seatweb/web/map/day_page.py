@@ -157,6 +157,14 @@ class MapReader:
             return None
         return self.visible(session, place, week[place.day], week, own_bookings(session.user, week) if session else {})
 
+    async def load(self, place: Place, *, week: bool) -> None:
+        """Read the day of a place, or its whole week, into this process's caches, if it is a day that they keep.
+
+        Raises:
+            Overloaded: the database does not answer.
+        """
+        await self._views.load(place.day, week=week)
+
     def peek_section(self, session: Session | None, place: Place) -> VisibleDay | None:
         """Return what a visitor sees of the sections at a place, without their week, from this process's caches only.
 

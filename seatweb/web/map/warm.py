@@ -3,11 +3,13 @@
 The map of a day is requested more often than everything else together, and usually the caches have all that it needs:
 the session, until it changes, and the day, for a quarter of a second. Such a request has nothing to wait for.
 It is answered here, by the functions that the controllers call and from the caches that they use, which drop whatever
-may have changed. All other requests go on to the controllers (docs/decisions/0007).
+may have changed. If only the day is missing, because it has just changed, the request waits until it has been read. All
+other requests go on to the controllers (docs/decisions/0007).
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import date
 from typing import Final
@@ -21,7 +23,7 @@ from seatweb.accounts.sessions import Sessions
 from seatweb.booking.window import BookingWindow
 from seatweb.errors import SeatwebError
 from seatweb.http.compression import accepted_encoding
-from seatweb.http.identity import Identities, Identity
+from seatweb.http.identity import Identities
 from seatweb.storage.caching import BoundedDict
 from seatweb.web.map.day_page import MapReader
 from seatweb.web.map.frames import DayPages
@@ -34,6 +36,7 @@ from seatweb.web.requests import read_day
 PATH: Final = re.compile(r"/(?:days/([0-9-]{10})(?:/sections/([A-Z][A-Z0-9]{0,7}))?)?", re.ASCII)
 QUERY: Final = re.compile(rb"(?:section=([A-Z][A-Z0-9]{0,7}))?", re.ASCII)
 URLS_KEPT: Final = 1024
+PATIENCE_SECONDS: Final = 0.3  # reading a day takes milliseconds; if it does not, the controllers know what to do
 HEADERS: Final = [
     *((name.encode(), value.encode()) for name, value in PAGE_HEADERS.items()),
     (b"content-type", b"text/html; charset=utf-8"),
@@ -51,6 +54,16 @@ class _Asked(Struct, frozen=True):
     fragment: str | None
     """The section that is requested as a fragment; None for a page."""
     path: str
+
+
+class _Request(Struct, frozen=True):
+    """A request for which the caches know all but, perhaps, the day."""
+
+    target: _Asked
+    place: Place
+    csrf_secret: str
+    session: Session | None
+    zipped: bool
 
 
 class WarmPages:
@@ -78,12 +91,15 @@ class WarmPages:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI connection."""
         if scope["type"] == ScopeType.HTTP and scope["method"] == "GET":
-            target = self._read(scope["path"], scope["query_string"])
-            if target is not None and (answer := self._answer(scope, target)):
-                headers, body = answer
-                await send({"type": "http.response.start", "status": 200, "headers": headers})
-                await send({"type": "http.response.body", "body": body, "more_body": False})
-                return
+            request = self._request(scope)
+            if request is not None:
+                pieces = self._pieces(request, scope) or await self._pieces_once_read(request, scope)
+                if pieces:
+                    headers, body = (GZIP_HEADERS, gzipped(pieces)) if request.zipped else (HEADERS, plain(pieces))
+                    headers = [*headers, (b"content-length", str(len(body)).encode())]
+                    await send({"type": "http.response.start", "status": 200, "headers": headers})
+                    await send({"type": "http.response.body", "body": body, "more_body": False})
+                    return
         await self._app(scope, receive, send)
 
     def _read(self, path: str, query: bytes) -> _Asked | None:
@@ -95,7 +111,11 @@ class WarmPages:
             self._targets[key] = target
         return target
 
-    def _answer(self, scope: Scope, target: _Asked) -> tuple[list[tuple[bytes, bytes]], bytes] | None:
+    def _request(self, scope: Scope) -> _Request | None:
+        """Return who asks for what; None if the controllers must find out."""
+        target = self._read(scope["path"], scope["query_string"])
+        if target is None:
+            return None
         cookies, encodings = b"", b""
         for name, value in scope["headers"]:
             if name == b"cookie":
@@ -104,37 +124,43 @@ class WarmPages:
                 encodings = value
             elif name == b"hx-request" and target.fragment is None:
                 return None
-        zipped = accepted_encoding(encodings, GZIP_ONLY)
+        zipped = accepted_encoding(encodings, GZIP_ONLY) is not None
         if not zipped and accepted_encoding(encodings):
             return None  # the controllers' responses are compressed in other ways, too
         identity = self._identities.of_header(cookies)
         if identity is None:
             return None
-        pieces = self._pieces(target, identity, scope)
-        if pieces is None:
-            return None
-        headers, body = (GZIP_HEADERS, gzipped(pieces)) if zipped else (HEADERS, plain(pieces))
-        return [*headers, (b"content-length", str(len(body)).encode())], body
-
-    def _pieces(self, target: _Asked, identity: Identity, scope: Scope) -> Pieces | None:
         session: Session | None = None
         if identity.claims:
             session = self._sessions.peek(identity.claims.session_id, identity.claims.user_id)
             if session is None:
                 return None
         place = Place(target.day or self._window.today(), target.section)
+        return _Request(target, place, identity.csrf_secret, session, zipped)
+
+    def _pieces(self, request: _Request, scope: Scope) -> Pieces | None:
+        target, place = request.target, request.place
         try:
             peek = self._reader.peek if target.fragment is None else self._reader.peek_section
-            visible = peek(session, place)
+            visible = peek(request.session, place)
         except SeatwebError:
             return None  # the controller responds with the error
         if visible is None or visible.state != "open":
             return None
         if target.fragment is None:
-            return self._day_pages.render(visible, target.path, identity.csrf_secret, scope)
+            return self._day_pages.render(visible, target.path, request.csrf_secret, scope)
         for section in visible.view.shown(target.fragment):
             return self._sections.section(visible.view, section, place, visible.viewer)
         return None
+
+    async def _pieces_once_read(self, request: _Request, scope: Scope) -> Pieces | None:
+        """Return the pieces once the day has been read, which all who wait for it share: it has just changed."""
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self._reader.load(request.place, week=request.target.fragment is None)
+        except (SeatwebError, TimeoutError):
+            return None
+        return self._pieces(request, scope)
 
 
 def _parse(path: str, query: bytes) -> _Asked | None:
