@@ -56,7 +56,7 @@ LENGTHS: Final = {
     ("SignInCredentials", "password"): {"minLength": 1},
 }
 EXAMPLES: Final = frozenset({"example", "examples"})
-ONLY_PAGES: Final = frozenset({"forbidden", "not_allowed", "too_many_streams", "user_not_found"})
+ONLY_PAGES: Final = frozenset({"cannot_undo", "forbidden", "not_allowed", "too_many_streams", "user_not_found"})
 """The codes of problems that the API never returns."""
 
 
