@@ -135,6 +135,8 @@ def with_own_cookies(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes
     (CVE-2024-7592); Seatweb's values have no quotes, so such cookies are dropped before they are parsed.
     """
     sent = b";".join([value for name, value in headers if name == b"cookie"])
-    own = OWN.findall(sent)
+    own: dict[bytes, bytes] = {}
+    for cookie in OWN.findall(sent):  # the first of a name counts: it has the longest path (RFC 6265, section 5.4)
+        own.setdefault(cookie.partition(b"=")[0], cookie)
     others = [header for header in headers if header[0] != b"cookie"]
-    return [*others, (b"cookie", b"; ".join(own))] if own else others
+    return [*others, (b"cookie", b"; ".join(own.values()))] if own else others

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from urllib.parse import urljoin, urlsplit
@@ -11,6 +12,7 @@ import httpx
 import pytest
 from bs4 import BeautifulSoup
 from seatweb.storage import resources
+from seatweb.web.account.passkey_forms import relying_party
 from seatweb.web.sub_path import ATTRIBUTES
 
 from tests.support import HTMX, NO_TLS, Clock, Site, Visitor, one, seats, soup
@@ -51,6 +53,11 @@ class SayingProxy(RemovingProxy):
     headers = (("x-forwarded-prefix", BASE),)
 
 
+PROXIES = pytest.mark.parametrize(
+    "proxy", [httpx.AsyncHTTPTransport, RemovingProxy, SayingProxy], ids=["passes on", "removes", "says so"]
+)
+
+
 class Guest(Visitor):
     """A visitor who knows only the address of the first page, and follows links and forms from there."""
 
@@ -86,14 +93,6 @@ def site(start_site: Callable[..., Site]) -> Site:
     return start_site(SEATWEB_PUBLIC_URL=PUBLIC_URL.replace("https", "http"))
 
 
-@pytest.fixture(params=[httpx.AsyncHTTPTransport, RemovingProxy, SayingProxy], ids=["passes on", "removes", "says so"])
-def guest(request: pytest.FixtureRequest, site: Site) -> Guest:
-    """Return a visitor behind each kind of proxy."""
-    guest = Guest(site.url + BASE, transport=request.param(verify=NO_TLS))
-    guest.where = site.url + BASE + "/"
-    return guest
-
-
 def go_under(site: Site, *visitors: Visitor) -> None:
     """Make the visitors' paths begin with the site's."""
     for visitor in visitors:
@@ -102,6 +101,7 @@ def go_under(site: Site, *visitors: Visitor) -> None:
 
 def check_addresses(answer: httpx.Response, name: str) -> int:
     """Check that every address on the page begins with the site's path; return how many there are."""
+    assert answer.status_code < 500, name
     found = 0
     for element in soup(answer).select("*"):
         for attribute, value in element.attrs.items():
@@ -158,21 +158,24 @@ def test_no_template_has_an_address_in_an_attribute_that_stays_without_the_path(
             assert attribute in ATTRIBUTES.split("|"), f"{file.name}: {attribute}"
 
 
-async def test_a_guest_registers_books_cancels_takes_it_back_and_signs_out(guest: Guest, clock: Clock) -> None:
+@PROXIES
+async def test_a_guest_registers_books_cancels_takes_it_back_and_signs_out(
+    site: Site, clock: Clock, proxy: type[httpx.AsyncHTTPTransport]
+) -> None:
+    guest = Guest(site.url + BASE, transport=proxy(verify=NO_TLS))
+    guest.where = f"{site.url}{BASE}/"
     await guest.follow("")
     await guest.follow(str(one(guest.page, "#seat-7")["href"]))
     await guest.follow(guest.link("Register"))
     await guest.send(r"/register$", username="ada", password="correct horse battery")
     assert guest.where.endswith(f"{BASE}{DAY}/seats/7")  # back at the seat
     await guest.send("/book")
-    answer = await guest.follow("")
-    assert seats(answer)["A-07"] == "mine"
+    assert seats(await guest.follow(""))["A-07"] == "mine"
     await guest.follow(guest.link("My bookings"))
     assert "A-07" in one(guest.page, "main").get_text()
     await guest.send("/cancel$")
     await guest.send("/undo")
-    await guest.follow(str(one(guest.page, ".brand")["href"]))
-    assert seats(await guest.follow(""))["A-07"] == "mine"
+    assert seats(await guest.follow(str(one(guest.page, ".brand")["href"])))["A-07"] == "mine"
     await guest.follow(str(one(guest.page, "#calendar-link")["href"]))
     assert guest.page.select("td a[href]")
     await guest.follow(str(one(guest.page, f'[data-day="{clock.ahead(1)}"]')["href"]))
@@ -184,3 +187,119 @@ async def test_a_guest_registers_books_cancels_takes_it_back_and_signs_out(guest
     assert urlsplit(guest.where).path == BASE + "/account"
     await guest.follow(guest.link("API documentation"))
     assert f"{PUBLIC_URL.replace('https', 'http')}/auth/login" in guest.page.get_text()
+
+
+@PROXIES
+async def test_programs_book_and_follow_links(site: Site, proxy: type[httpx.AsyncHTTPTransport]) -> None:
+    async with httpx.AsyncClient(transport=proxy(verify=NO_TLS)) as http:
+        document = (await http.get(f"{site.url}{BASE}/openapi.json")).json()
+        (server,) = document["servers"]
+        root = urljoin(site.url, server["url"])
+        assert root == site.url + BASE
+        account = {"username": "ada", "password": "correct horse battery"}
+        await http.post(f"{root}/auth/register", json=account)
+        token = (await http.post(f"{root}/auth/login", json=account)).json()["access_token"]
+        http.headers["authorization"] = f"Bearer {token}"
+        days = [str(site.clock.ahead(days)) for days in range(3)]
+        for day in days:
+            assert (await http.post(f"{root}/bookings", json={"any": True, "booking_date": day})).status_code == 201
+        answer = await http.get(f"{root}/bookings", params={"limit": 1})
+        listed = answer.json()
+        while "next" in answer.links:
+            answer = await http.get(urljoin(str(answer.url), answer.links["next"]["url"]))
+            listed += answer.json()
+        assert [booking["booking_date"] for booking in listed] == days
+        problem = (await http.get(f"{root}/bookings", params={"limit": 0})).json()
+        assert problem["type"].startswith(f"{BASE}/docs#")
+        assert f'"{problem["type"]}"' in json.dumps(document)
+        assert '"/docs#' not in json.dumps(document)
+
+
+async def test_an_address_of_ours_may_be_the_same_as_the_path(site: Site) -> None:
+    """Under `/seats`, the list of seats is at `/seats/seats`; a proxy that removes the path has to say so."""
+    async with site.people(1) as (ada,):
+        for path, headers in [(f"{BASE}/seats", {}), ("/seats", {"x-forwarded-prefix": BASE})]:
+            answer = await ada.get(path, headers=headers)
+            assert answer.json()["code"] == "not_signed_in"  # the API's answer, not the map
+        for path in (BASE, f"{BASE}/", "/"):
+            assert len(seats(await ada.get(path))) == 80
+        assert (await ada.get(f"{BASE}x")).status_code == 404
+        assert (await ada.get(f"{BASE}{BASE}/docs")).status_code == 404
+
+
+async def test_what_checks_the_health_needs_no_path(site: Site) -> None:
+    for path in ("/health", "/health/live", f"{BASE}/health"):
+        assert (await site.visitor().get(path)).status_code == 200
+
+
+async def test_a_site_above_the_path_signs_nobody_out(site: Site, start_site: Callable[..., Site]) -> None:
+    """Browsers also send the cookies of shorter paths, after those of longer ones."""
+    above = start_site()
+    async with site.people(1) as (ada,), above.people(1, "other") as (other,):
+        cookies = "; ".join(f"{name}={value}" for person in (ada, other) for name, value in person.http.cookies.items())
+        assert ada.user
+        for _ in range(2):  # cold and warm
+            page = await site.visitor().get(f"{BASE}/", headers={"Cookie": cookies})
+            assert str(one(soup(page), "body")["data-username"]) == ada.user.username
+
+
+async def test_cookies_go_to_this_path_only(start_site: Callable[..., Site]) -> None:
+    site = start_site(SEATWEB_PUBLIC_URL=PUBLIC_URL)
+    answer = await site.visitor().get(f"{BASE}/login")
+    (cookie,) = answer.headers.get_list("set-cookie")
+    assert cookie.startswith("__Secure-seatweb_csrf=")
+    assert {"Path=/seats", "Secure", "HttpOnly"} <= {*cookie.split("; ")}
+    assert "Domain" not in cookie
+    async with site.people(1) as (ada,):
+        go_under(site, ada)
+        assert (await ada.get("/account")).status_code == 200
+        left = await ada.post("/logout")
+        assert left.headers["location"] == f"{BASE}/"
+        for cookie in left.headers.get_list("set-cookie"):
+            assert "Path=/seats" in cookie
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"), [("https://example.org", 303), ("https://other.example", 403), ("null", 403)]
+)
+async def test_forms_must_come_from_the_host_of_the_site(
+    start_site: Callable[..., Site], origin: str, status: int
+) -> None:
+    site = start_site(SEATWEB_PUBLIC_URL=PUBLIC_URL)
+    async with site.people(1) as (ada,):
+        go_under(site, ada)
+        ada.http.headers["origin"] = origin
+        assert (await ada.book(site.clock.today, 7)).status_code == status
+
+
+async def test_a_passkey_belongs_to_the_host(start_site: Callable[..., Site]) -> None:
+    site = start_site(SEATWEB_PUBLIC_URL=PUBLIC_URL)
+    party = relying_party(site.settings.origin, "example.org", "Seatweb")
+    assert party
+    assert (party.id, party.origin) == ("example.org", "https://example.org")
+
+
+async def test_files_for_others_have_the_path(start_site: Callable[..., Site]) -> None:
+    site = start_site(SEATWEB_PUBLIC_URL=PUBLIC_URL, SEATWEB_SECURITY_CONTACT="mailto:security@example.org")
+    visitor = site.visitor()
+    go_under(site, visitor)
+    page = soup(await visitor.get("/"))
+    assert str(one(page, 'meta[property="og:image"]')["content"]).startswith(f"{PUBLIC_URL}/static/icons/card.png")
+    manifest = await visitor.http.get(urljoin(site.url, str(one(page, "link[rel=manifest]")["href"])))
+    content = manifest.json()
+    start, scope, *others = [
+        urljoin(str(manifest.url), address)
+        for address in (
+            content["start_url"],
+            content["scope"],
+            *(item[key] for key, name in (("src", "icons"), ("url", "shortcuts")) for item in content[name]),
+        )
+    ]
+    assert start == scope == f"{site.url}{BASE}/"
+    for address in others:
+        assert address.startswith(scope)
+        assert (await visitor.http.get(address)).status_code in {200, 303}
+    assert {f"Allow: {BASE}/$", f"Disallow: {BASE}/"} <= {*(await visitor.get("/robots.txt")).text.splitlines()}
+    # Valid only at the root of the host (RFC 9116, section 3), to which the proxy passes it.
+    contact = (await visitor.http.get(f"{site.url}/.well-known/security.txt")).text
+    assert "Canonical: https://example.org/.well-known/security.txt" in contact
