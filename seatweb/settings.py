@@ -154,8 +154,8 @@ class Settings(BaseModel):
         bool,
         Field(
             alias="SEATWEB_HSTS_SUBDOMAINS",
-            description="Whether HSTS includes the subdomains of an HTTPS `SEATWEB_PUBLIC_URL`. Set to `no` if one "
-            "of them does not support HTTPS.",
+            description="Whether HSTS includes the subdomains of an HTTPS `SEATWEB_PUBLIC_URL` without a path. Set to "
+            "`no` if one of them does not support HTTPS.",
         ),
     ] = True
     security_contact: Annotated[

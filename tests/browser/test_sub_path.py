@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Guard
 from tests.browser.test_calendar import heading, open_calendar
-from tests.browser.test_journeys import DAY, announced, register, seat
+from tests.browser.test_journeys import DAY, announced, heeds_presses, register, seat
 from tests.browser.test_live import is_live
 from tests.support import Site
 
@@ -40,6 +40,7 @@ def test_a_visitor_registers_books_and_comes_back_under_the_path(
     expect(page.locator("#hold [role=timer]")).to_be_visible()  # a hold
     page.get_by_role("button", name="Book A-07").click()
     expect(seat(page, "A-07", "yours")).to_be_visible()
+    heeds_presses(page)
     page.keyboard.press("Escape")
     expect(page).to_have_url(f"{site.url}{BASE}{DAY}")
     dialog = open_calendar(page)  # its files are loaded now
@@ -54,7 +55,8 @@ def test_a_visitor_registers_books_and_comes_back_under_the_path(
     expect(seat(page, "A-07", "yours")).to_be_visible()
     page.get_by_role("link", name="My bookings").click()
     page.get_by_role("button", name="Cancel").click()
-    page.get_by_role("button", name="Undo").first.click()
+    heeds_presses(page)
+    page.get_by_role("main").get_by_role("button", name="Undo").click()
     expect(page.get_by_role("button", name="Cancel")).to_be_visible()
 
     page.goto("days/2026-11-26/seats/9")

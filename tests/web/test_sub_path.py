@@ -250,6 +250,8 @@ async def test_cookies_go_to_this_path_only(start_site: Callable[..., Site]) -> 
     assert cookie.startswith("__Secure-seatweb_csrf=")
     assert {"Path=/seats", "Secure", "HttpOnly"} <= {*cookie.split("; ")}
     assert "Domain" not in cookie
+    # The subdomains of a host that is not ours are not ours either.
+    assert "includeSubDomains" not in answer.headers["strict-transport-security"]
     async with site.people(1) as (ada,):
         go_under(site, ada)
         assert (await ada.get("/account")).status_code == 200
