@@ -13,6 +13,7 @@ import structlog
 from litestar import Litestar, Request, Router, get, route
 from litestar.config.compression import CompressionConfig
 from litestar.config.cors import CORSConfig
+from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import InternalServerException
 from litestar.middleware import DefineMiddleware
@@ -65,6 +66,7 @@ from seatweb.http.hosts import Hosts
 from seatweb.http.identity import Identities
 from seatweb.http.logs import configure_logging
 from seatweb.http.methods import send_allowed_methods
+from seatweb.http.sub_path import SubPath
 from seatweb.http.telemetry import Telemetry
 from seatweb.http.tokens import Tokens
 from seatweb.limits.keyed_hash import KeyedHash
@@ -125,10 +127,10 @@ def create_app(
     log_request = configure_logging(settings.log_format)
     secrets = split_ring(backends.jwt_secret)
     tokens = Tokens(secrets, access=timedelta(minutes=settings.access_minutes))
-    our_cookies = Cookies(tokens, secure=settings.secure_cookies, port=settings.cookie_port)
+    our_cookies = Cookies(tokens, secure=settings.secure_cookies, port=settings.cookie_port, base=settings.base)
     csrf = Csrf(secrets, our_cookies, settings.public_url)
     identities = Identities(tokens, our_cookies)
-    renderer = Renderer(our_cookies, csrf, settings.site_name, settings.public_url)
+    renderer = Renderer(our_cookies, csrf, settings.site_name, settings.public_url, settings.base)
     rules = PasswordRules(
         shortest=settings.shortest_password,
         refuse_common=settings.in_service,
@@ -182,7 +184,6 @@ def create_app(
                 await loading
 
     administration = AccountAdministration(database, sessions)
-    origins = settings.allowed_origins
     app = Litestar(
         route_handlers=[
             _pages(page_guard),
@@ -197,12 +198,12 @@ def create_app(
             missing_any,
         ],
         cors_config=CORSConfig(
-            allow_origins=origins,
+            allow_origins=settings.allowed_origins,
             allow_methods=["GET", "POST", "PATCH", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match"],
             expose_headers=["ETag", "Link", "Retry-After", "X-Request-Id", "Idempotency-Replayed"],
         )
-        if origins
+        if settings.allowed_origins
         else None,
         dependencies={
             name: _provide(part)
@@ -246,14 +247,16 @@ def create_app(
         before_send=[send_cookies, send_allowed_methods],
         lifespan=[lifespan],
         request_max_body_size=LARGEST_BODY,
-        openapi_config=openapi_config(),
+        openapi_config=openapi_config(settings.base),
+        state=State({"base": settings.base}),
         logging_config=None,
     )
     api_document = lru_cache(1)(partial(document, app))
     https = strict_transport(settings)
     warm = WarmPages(OwnCookies(app), identities, sessions, window, reader, sections, day_pages)
     hosts = Hosts(settings.public_url, settings.host_names)
-    return Telemetry(warm, HEADERS | https, FILE_HEADERS | https, log_request, _proxies(settings), hosts)
+    site = Telemetry(warm, HEADERS | https, FILE_HEADERS | https, log_request, _proxies(settings), hosts)
+    return SubPath(site, settings.base) if settings.base else site
 
 
 def _load_tables(rules: PasswordRules) -> None:

@@ -26,6 +26,7 @@ from pydantic import (
 from seatweb.server_urls import DatabaseUrl, check_redis_url
 
 HOST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}[A-Za-z0-9])?", re.ASCII)
+SUB_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)*", re.ASCII)
 CONTACT = re.compile(r"(mailto:[!-~]+@[!-~]+|tel:\+?[0-9-]+|https://[!-~]+)")  # RFC 9116, section 2.5.3
 JWT_SECRET_MIN_BYTES = 32  # RFC 7518, section 3.2: an HS256 key must be at least as long as the hash
 DEFAULT_PORT: Final = 8000
@@ -137,8 +138,8 @@ class Settings(BaseModel):
         str | None,
         Field(
             alias="SEATWEB_PUBLIC_URL",
-            description="The URL people open, such as `https://seats.example.org`. With HTTPS, cookies are Secure "
-            "and passkeys work.",
+            description="The URL people open, such as `https://seats.example.org` or `https://example.org/seats`. "
+            "With HTTPS, cookies are Secure and passkeys work.",
         ),
     ] = None
     hosts: Annotated[
@@ -153,8 +154,8 @@ class Settings(BaseModel):
         bool,
         Field(
             alias="SEATWEB_HSTS_SUBDOMAINS",
-            description="Whether HSTS includes the subdomains of an HTTPS `SEATWEB_PUBLIC_URL`. Set to `no` if one "
-            "of them does not support HTTPS.",
+            description="Whether HSTS includes the subdomains of an HTTPS `SEATWEB_PUBLIC_URL` without a path. Set to "
+            "`no` if one of them does not support HTTPS.",
         ),
     ] = True
     security_contact: Annotated[
@@ -361,17 +362,19 @@ class Settings(BaseModel):
 
     @field_validator("public_url")
     @classmethod
-    def _origin_only(cls, value: str | None) -> str | None:
+    def _readable_public_url(cls, value: str | None) -> str | None:
         if value is None:
             return None
         parts = urlsplit(value)
-        more = parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc
-        if parts.scheme not in {"http", "https"} or not parts.hostname or more:
-            raise ValueError("must be an origin such as https://seats.example.org, without a path")
+        if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc or "?" in value:
+            raise ValueError("must be a URL such as https://seats.example.org or https://example.org/seats")
+        path = parts.path.removesuffix("/")
+        if not SUB_PATH.fullmatch(path) or "#" in value:
+            raise ValueError("has a path that is not like /seats or /tools/seats: letters, digits and -._~ only")
         usual = {"http": 80, "https": 443}[parts.scheme]
         port = f":{parts.port}" if parts.port not in {None, usual} else ""  # raises ValueError for an invalid port
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        return f"{parts.scheme}://{host}{port}"
+        return f"{parts.scheme}://{host}{port}{path}"
 
     @field_validator("hosts")
     @classmethod
@@ -449,8 +452,18 @@ class Settings(BaseModel):
         return ZoneInfo(self.time_zone)
 
     @property
+    def origin(self) -> str | None:
+        """The public URL without its path."""
+        return self.public_url.removesuffix(self.base) if self.public_url else None
+
+    @property
+    def base(self) -> str:
+        """The path of the public URL, such as `/seats`; empty if Seatweb has its host for itself."""
+        return urlsplit(self.public_url).path if self.public_url else ""
+
+    @property
     def secure_cookies(self) -> bool:
-        """Whether cookies are Secure with the `__Host-` prefix, because the public URL is HTTPS."""
+        """Whether cookies are Secure, because the public URL is HTTPS."""
         return self.public_url is not None and self.public_url.startswith("https://")
 
     @property

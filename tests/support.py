@@ -86,7 +86,9 @@ class Site:
         self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
         secrets = split_ring(backends.jwt_secret)
         self.tokens = Tokens(secrets)
-        self.our_cookies = Cookies(self.tokens, secure=settings.secure_cookies, port=settings.cookie_port)
+        self.our_cookies = Cookies(
+            self.tokens, secure=settings.secure_cookies, port=settings.cookie_port, base=settings.base
+        )
         self.csrf = Csrf(secrets, self.our_cookies, settings.public_url)
         self._ready = threading.Event()
         self._end_streams: Callable[[], Any] = lambda: None

@@ -14,7 +14,7 @@ from litestar import Litestar, get
 from litestar.di import NamedDependency
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import Components, Contact, License, SecurityScheme, Tag
+from litestar.openapi.spec import Components, Contact, License, SecurityScheme, Server, Tag
 from litestar.response import Response
 
 from seatweb import __version__
@@ -60,14 +60,15 @@ ONLY_PAGES: Final = frozenset({"cannot_undo", "forbidden", "not_allowed", "too_m
 """The codes of problems that the API never returns."""
 
 
-def openapi_config() -> OpenAPIConfig:
-    """Return the configuration from which Litestar generates the OpenAPI schema."""
+def openapi_config(base: str) -> OpenAPIConfig:
+    """Return the configuration from which Litestar generates the OpenAPI schema of a site under the path `base`."""
     return OpenAPIConfig(
         title="Seatweb",
         version=__version__,
         description=DESCRIPTION,
         contact=Contact(name="The operator of this site"),
         license=License(name="MIT", identifier="MIT"),
+        servers=[Server(url=base or "/")],
         path="/openapi",
         render_plugins=[JsonRenderPlugin()],
         use_handler_docstrings=True,
@@ -109,7 +110,7 @@ def document(app: Litestar, today: date) -> dict[str, Any]:
         for error in problems().values()
     ]
     shifted: dict[str, Any] = _shift_days(found, today - date.fromisoformat(TODAY))
-    return shifted
+    return _with_base(shifted, app.state.base) if app.state.base else shifted
 
 
 def problems() -> dict[str, type[SeatwebError]]:
@@ -246,6 +247,13 @@ def _shift_text(value: Any, by: timedelta) -> Any:  # noqa: ANN401 - JSON
         return str(date.fromisoformat(match[0]) + by)
 
     return msgspec.json.decode(re.sub(r"\b20\d\d-\d\d-\d\d", shift, msgspec.json.encode(value).decode()))
+
+
+def _with_base(document: dict[str, Any], base: str) -> dict[str, Any]:
+    """Return the document with the path under which Seatweb runs in its examples of addresses."""
+    text = msgspec.json.encode(document).decode()
+    found: dict[str, Any] = msgspec.json.decode(text.replace('"/docs#', f'"{base}/docs#').replace("`</", f"`<{base}/"))
+    return found
 
 
 def _success_response(response: dict[str, Any], doc: OperationDoc, status: int) -> dict[str, Any]:

@@ -115,15 +115,18 @@ def problem_response(request: Request[Any, Any, Any], error: Exception) -> Respo
     else:
         refusal, status = InternalError(), InternalError.status
         log.error("request failed", exc_info=error)
-    body = problem(status, refusal.code, text_of(refusal), request.scope["state"].get("request_id", ""), errors)
+    request_id, base = request.scope["state"].get("request_id", ""), request.app.state.base
+    body = problem(status, refusal.code, text_of(refusal), request_id, errors, base=base)
     return Response(body, status_code=status, media_type=PROBLEM_JSON, headers=headers)
 
 
-def problem(status: int, code: str, detail: str, request_id: str, errors: list[FieldError] | None = None) -> bytes:
-    """Return a problem encoded as JSON."""
+def problem(
+    status: int, code: str, detail: str, request_id: str, errors: list[FieldError] | None = None, *, base: str
+) -> bytes:
+    """Return a problem encoded as JSON; `base` is the path under which Seatweb runs."""
     return msgspec.json.encode(
         Problem(
-            type=f"/docs#{code}",
+            type=f"{base}/docs#{code}",
             title=HTTPStatus(status).phrase,
             status=status,
             detail=detail,

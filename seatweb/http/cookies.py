@@ -16,19 +16,22 @@ from seatweb.http.tokens import RENEWAL_AUDIENCE, NamedSession, Tokens
 
 CHANGED_SECONDS: Final = 2  # longer than any process caches a view
 NOTICE_SECONDS: Final = 60
-OWN: Final = re.compile(rb"(?:^|;)[ \t]*((?:__Host-)?seatweb_[a-z0-9_]+=[A-Za-z0-9._-]*)[ \t]*(?=;|$)")
+OWN: Final = re.compile(rb"(?:^|;)[ \t]*((?:__(?:Host|Secure)-)?seatweb_[a-z0-9_]+=[A-Za-z0-9._-]*)[ \t]*(?=;|$)")
 
 
 class Cookies:
     """Creates the cookies; with `secure`, browsers send them over HTTPS only.
 
-    Browsers send a host's cookies to all of its ports, so sites on different ports must name them by `port`.
+    Browsers send a host's cookies to all of its ports, so sites on different ports must name them by `port`. They send
+    them only to the paths under `base`; the prefix `__Host-` would require `/`.
     """
 
-    def __init__(self, tokens: Tokens, *, secure: bool, port: int | None = None) -> None:
+    def __init__(self, tokens: Tokens, *, secure: bool, port: int | None = None, base: str = "") -> None:
         self._tokens = tokens
         self._secure = secure
         self._port = port
+        self._path = base or "/"
+        self._prefix = "" if not secure else "__Secure-" if base else "__Host-"
         self.session_cookie: Final = self._name("seatweb_session")
         self.renewal_cookie: Final = self._name("seatweb_renewal")
         self.csrf_cookie: Final = self._name("seatweb_csrf")
@@ -72,7 +75,7 @@ class Cookies:
         return self._name(audience.replace(":", "_").replace("-", "_"))
 
     def _name(self, name: str) -> str:
-        return ("__Host-" if self._secure else "") + name + (f"_{self._port}" if self._port else "")
+        return self._prefix + name + (f"_{self._port}" if self._port else "")
 
     # Messages from one page to the next
 
@@ -87,7 +90,13 @@ class Cookies:
     def make(self, key: str, value: str, seconds: int, samesite: Literal["lax", "strict"] = "lax") -> Cookie:
         """Return a cookie that lasts `seconds` and that scripts cannot read; 0 seconds deletes it."""
         return Cookie(
-            key=key, value=value, max_age=seconds, path="/", httponly=True, secure=self._secure, samesite=samesite
+            key=key,
+            value=value,
+            max_age=seconds,
+            path=self._path,
+            httponly=True,
+            secure=self._secure,
+            samesite=samesite,
         )
 
 
@@ -126,6 +135,8 @@ def with_own_cookies(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes
     (CVE-2024-7592); Seatweb's values have no quotes, so such cookies are dropped before they are parsed.
     """
     sent = b";".join([value for name, value in headers if name == b"cookie"])
-    own = OWN.findall(sent)
+    own: dict[bytes, bytes] = {}
+    for cookie in OWN.findall(sent):  # the first of a name counts: it has the longest path (RFC 6265, section 5.4)
+        own.setdefault(cookie.partition(b"=")[0], cookie)
     others = [header for header in headers if header[0] != b"cookie"]
-    return [*others, (b"cookie", b"; ".join(own))] if own else others
+    return [*others, (b"cookie", b"; ".join(own.values()))] if own else others

@@ -41,5 +41,6 @@ def strict_transport(settings: Settings) -> dict[str, str]:
     """Return the header that keeps browsers on HTTPS (HSTS, RFC 6797); empty if the site's public URL is not HTTPS."""
     if not settings.secure_cookies:
         return {}
-    subdomains = "; includeSubDomains" if settings.hsts_subdomains else ""
+    # Under a path, the host is not Seatweb's own, so its subdomains are for others to decide about.
+    subdomains = "; includeSubDomains" if settings.hsts_subdomains and not settings.base else ""
     return {"strict-transport-security": f"max-age={HSTS_SECONDS}{subdomains}"}

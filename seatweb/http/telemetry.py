@@ -1,4 +1,4 @@
-"""The outermost middleware: request ids, client addresses, the host check, response headers, and the request log."""
+"""Middleware around all others: request ids, client addresses, the host check, response headers, the request log."""
 
 from __future__ import annotations
 

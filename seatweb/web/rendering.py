@@ -22,6 +22,7 @@ from seatweb.web.assets import fingerprints, integrity_hashes
 from seatweb.web.notices import parse_notice
 from seatweb.web.requests import PageRequest, path_of, session_of, wants_partial
 from seatweb.web.shell import Notice, Shell
+from seatweb.web.sub_path import SubPathLoader
 
 PAGE_HEADERS: Final = {"cache-control": "no-store", "vary": "Cookie, HX-Request"}
 BROTLI_QUALITY: Final = 2  # smaller and faster for a page than gzip at its fastest level
@@ -30,14 +31,17 @@ BROTLI_QUALITY: Final = 2  # smaller and faster for a page than gzip at its fast
 class Renderer:
     """Renders templates, with the `Shell` around every page."""
 
-    def __init__(self, our_cookies: Cookies, csrf: Csrf, site_name: str, public_url: str | None = None) -> None:
+    def __init__(
+        self, our_cookies: Cookies, csrf: Csrf, site_name: str, public_url: str | None = None, base: str = ""
+    ) -> None:
         self._our_cookies = our_cookies
         self._csrf = csrf
         self.site_name = site_name
         self._public_url = public_url
         self.addresses = fingerprints(resources.folder("static"))
+        templates = resources.folder("templates")
         self.environment = Environment(
-            loader=FileSystemLoader(resources.folder("templates")),
+            loader=SubPathLoader(templates, base) if base else FileSystemLoader(templates),
             autoescape=True,
             undefined=StrictUndefined,
             auto_reload=False,
@@ -51,7 +55,7 @@ class Renderer:
             self.environment.get_template(name)
 
     def origin(self, scope: Scope) -> str:
-        """Return the site's origin, for URLs that must be absolute: the public URL's, or else the request's."""
+        """Return what precedes paths in URLs that must be absolute: the public URL, or else the request's origin."""
         if self._public_url:
             return self._public_url
         host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), None)

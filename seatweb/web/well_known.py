@@ -27,9 +27,11 @@ VALID_DAYS: Final = 180  # RFC 9116, section 2.5.5, recommends less than a year;
 
 
 @get("/robots.txt", media_type="text/plain", include_in_schema=False, sync_to_thread=False)
-def robots() -> Response[str]:
+def robots(settings: NamedDependency[Settings]) -> Response[str]:
     """Return the rules for crawlers (RFC 9309)."""
-    return Response(ROBOTS, media_type="text/plain", headers={"cache-control": AN_HOUR})
+    return Response(
+        ROBOTS.replace(": /", f": {settings.base}/"), media_type="text/plain", headers={"cache-control": AN_HOUR}
+    )
 
 
 @get("/.well-known/security.txt", media_type="text/plain", include_in_schema=False, sync_to_thread=False)
@@ -43,7 +45,7 @@ def security_txt(settings: NamedDependency[Settings]) -> Response[str]:
         raise PageNotFound
     expires = datetime.now(UTC).replace(microsecond=0) + timedelta(days=VALID_DAYS)
     lines = [f"Contact: {settings.security_contact}", f"Expires: {expires:%Y-%m-%dT%H:%M:%SZ}"]
-    if settings.public_url:
-        lines.append(f"Canonical: {settings.public_url}/.well-known/security.txt")
+    if settings.origin:  # also under a path: it is valid only at the root of its host (RFC 9116, section 3)
+        lines.append(f"Canonical: {settings.origin}/.well-known/security.txt")
     lines.append("Preferred-Languages: en")
     return Response("\n".join(lines) + "\n", media_type="text/plain", headers={"cache-control": AN_HOUR})

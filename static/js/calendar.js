@@ -44,7 +44,7 @@
     if (waiting) return;
     while (calendar().dataset.month !== month(wanted)) {
       const asked = month(wanted);
-      await load(`/calendar/${asked}?${calendar().dataset.query}`);
+      await load(`${window.seatweb.base}/calendar/${asked}?${calendar().dataset.query}`);
       if (calendar().dataset.month === asked) continue;
       dialog()?.close(); // no answer, which is reported behind it
       wanted = null;

@@ -7,7 +7,7 @@
 (() => {
   "use strict";
 
-  const { find, seats, panel, say, busy, look, leaveOut, signedOut } = window.seatweb;
+  const { base, path, find, seats, panel, say, busy, look, leaveOut, signedOut } = window.seatweb;
 
   const BEAT = 1_000; // the leader says that it is there, this often
   const GONE = 3_000; // a leader that has said nothing for so long leads no more
@@ -51,7 +51,7 @@
 
   function join() {
     if (channel || ended || document.hidden || !window.BroadcastChannel) return;
-    channel = new BroadcastChannel(`seatweb live ${viewer()}`); // never between windows of different users
+    channel = new BroadcastChannel(`seatweb${base} live ${viewer()}`); // never between windows of different users
     channel.onmessage = ({ data }) => hear(data);
     tell("hello");
     elect();
@@ -274,7 +274,7 @@
   }
 
   function dayIsOver() {
-    if (location.pathname === "/") location.reload();
+    if (path() === "/") location.reload();
     else look();
   }
 

@@ -6,6 +6,8 @@
   "use strict";
 
   const root = document.documentElement;
+  const base = new URL("../..", document.currentScript.src).pathname.slice(0, -1); // the path of the site: "" or "/seats"
+  const path = () => location.pathname.slice(base.length) || "/";
   root.classList.add("js");
 
   const find = (selector, from = document) => from.querySelector(selector);
@@ -275,8 +277,8 @@
   });
 
   function signedOut() {
-    const back = encodeURIComponent(location.pathname + location.search);
-    say("alert", "You were signed out.", { href: `/login?next=${back}`, text: "Sign in again" });
+    const back = encodeURIComponent(path() + location.search);
+    say("alert", "You were signed out.", { href: `${base}/login?next=${back}`, text: "Sign in again" });
   }
 
   /* --- Stray presses: a held key, a double click, a second tap. --- */
@@ -403,7 +405,7 @@
 
   function shown() {
     const { day, query } = find("#day").dataset;
-    return `/days/${day}${panel() ? `/seats/${panel().dataset.seatId}` : ""}${query}`;
+    return `${base}/days/${day}${panel() ? `/seats/${panel().dataset.seatId}` : ""}${query}`;
   }
 
   function look(part = "day") {
@@ -570,7 +572,7 @@
   function passOver() {
     const { activation, currentEntry } = window.navigation ?? {};
     const [load] = performance.getEntriesByType("navigation");
-    const elsewhere = /^\/(?:login|account\/second-factor)/.test(location.pathname); // one has to do something there first
+    const elsewhere = /^\/(?:login|account\/second-factor)/.test(path()); // one has to do something there first
     if (activation?.navigationType !== "traverse" || !activation.from || !load?.redirectCount || elsewhere) return;
     const entries = navigation.entries();
     const way = Math.sign(currentEntry.index - activation.from.index);
@@ -653,5 +655,5 @@
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", prepare);
   else prepare();
 
-  window.seatweb = { ...window.seatweb, find, all, seats, panel, say, busy, look, show, leaveOut, signedOut };
+  window.seatweb = { ...window.seatweb, base, path, find, all, seats, panel, say, busy, look, show, leaveOut, signedOut };
 })();

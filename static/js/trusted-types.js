@@ -58,7 +58,9 @@
   }
 
   // The scripts that a page loads when they are needed. The browser checks their integrity, as that of all others.
-  const ours = (url) => (/^\/static\/js\/[a-z-]+\.js\?v=[0-9a-f]+$/.test(url) ? url : refuse());
+  const folder = new URL(".", document.currentScript.src).pathname;
+  const file = /^[a-z-]+\.js\?v=[0-9a-f]+$/;
+  const ours = (url) => (url.startsWith(folder) && file.test(url.slice(folder.length)) ? url : refuse());
 
   const same = { createHTML: (text) => text, createScriptURL: ours };
   const raw = window.trustedTypes?.createPolicy("seatweb", same) ?? same;

@@ -4,7 +4,7 @@
 document.addEventListener("DOMContentLoaded", () => {
   "use strict";
 
-  const { find, all, busy } = window.seatweb;
+  const { base, find, all, busy } = window.seatweb;
 
   const STILL = 1000; // ms without input
   const RETRY = 5000; // ms until the next try, if the list did not come
@@ -30,7 +30,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
   async function renew(left) {
     const next = left?.nextElementSibling?.id;
-    await window.htmx?.ajax("GET", "/my/bookings", {
+    await window.htmx?.ajax("GET", `${base}/my/bookings`, {
       source: find("#my_bookings"),
       target: "#my_bookings",
       swap: "outerMorph",

@@ -25,7 +25,12 @@ def read(*cookies: bytes) -> dict[str, str]:
 
 
 def test_own_cookies_are_found_in_any_position() -> None:
-    ours = {"seatweb_session": "a.b-c_d", "__Host-seatweb_csrf": "0" * 64, "seatweb_notice": "booked.A-07"}
+    ours = {
+        "seatweb_session": "a.b-c_d",
+        "__Host-seatweb_csrf": "0" * 64,
+        "__Secure-seatweb_changed": "1",
+        "seatweb_notice": "booked.A-07",
+    }
     sent = [f"{name}={value}".encode() for name, value in ours.items()]
     assert read(b"; ".join(sent)) == ours
     assert read(b"a=b; " + b";".join(sent) + b"; c=d") == ours
@@ -44,7 +49,7 @@ def test_own_cookies_are_found_in_any_position() -> None:
         b"seatweb_session",
         b"Seatweb_session=a",
         b"xseatweb_session=a",
-        b"__Secure-seatweb_session=a",
+        b"__Http-seatweb_session=a",
         b"=seatweb_session=a",
         b";;;=;=",
         b"\xff=\xff",

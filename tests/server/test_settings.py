@@ -152,7 +152,18 @@ def test_a_database_url_requires_a_jwt_secret() -> None:
     "url",
     [
         "ftp://a",
-        "https://a/path",
+        "https://a/path?b=c",
+        "https://a/path#x",
+        "https://a/two//slashes",
+        "https://a/seats//",
+        "https://a//",
+        "https://a/../b",
+        "https://a/b/.",
+        "https://a/b%20c",
+        "https://a/b;c",
+        "https://a/б",
+        "https://a/{{b}}",
+        "https://a?",
         "https://",
         "https://a?b=c",
         "https://a:b@host",
@@ -160,7 +171,7 @@ def test_a_database_url_requires_a_jwt_secret() -> None:
         "https://host#x",
     ],
 )
-def test_a_public_url_that_is_not_an_origin_is_refused(url: str) -> None:
+def test_a_public_url_that_is_not_an_origin_with_a_simple_path_is_refused(url: str) -> None:
     (found,) = problems(SEATWEB_PUBLIC_URL=url)
     assert found.startswith("SEATWEB_PUBLIC_URL")
 
@@ -172,9 +183,12 @@ def test_a_public_url_that_is_not_an_origin_is_refused(url: str) -> None:
         ("https://seats.example.org:443", "https://seats.example.org"),
         ("http://seats.example.org:8080", "http://seats.example.org:8080"),
         ("http://[::1]:80", "http://[::1]"),
+        ("https://Example.org/Seats/", "https://example.org/Seats"),
+        ("https://example.org:443/tools/seats-2", "https://example.org/tools/seats-2"),
+        ("https://example.org/.seats", "https://example.org/.seats"),
     ],
 )
-def test_the_public_url_is_normalised_to_an_origin(given: str, kept: str) -> None:
+def test_the_public_url_is_normalised(given: str, kept: str) -> None:
     assert Settings.from_environment({"SEATWEB_PUBLIC_URL": given}).public_url == kept
 
 

@@ -17,13 +17,13 @@ from seatweb.settings import Settings
 from seatweb.web.requests import PageRequest
 
 
-def relying_party(public_url: str | None, host: str, name: str) -> RelyingParty | None:
+def relying_party(public_origin: str | None, host: str, name: str) -> RelyingParty | None:
     """Return the relying party of passkeys at this host; None if browsers offer no passkeys there.
 
     Browsers offer them for host names over HTTPS, and for `localhost`. Without a public URL, Seatweb cannot tell
     whether the browser uses HTTPS, so only `localhost` remains.
     """
-    origin = public_url or f"http://{host}"
+    origin = public_origin or f"http://{host}"
     try:
         parts = urlsplit(origin)
     except ValueError:
@@ -32,14 +32,14 @@ def relying_party(public_url: str | None, host: str, name: str) -> RelyingParty 
     if parts.netloc.lower() != host.lower() or is_address(hostname):
         return None
     local = hostname == "localhost" or hostname.endswith(".localhost")
-    if not local and not (public_url and parts.scheme == "https"):
+    if not local and not (public_origin and parts.scheme == "https"):
         return None
     return RelyingParty(id=hostname, origin=origin.lower(), name=name)
 
 
 def party_of(request: PageRequest, settings: Settings) -> RelyingParty | None:
     """Return the relying party at the host of the request; None if browsers offer no passkeys there."""
-    return relying_party(settings.public_url, request.headers.get("host", ""), settings.site_name)
+    return relying_party(settings.origin, request.headers.get("host", ""), settings.site_name)
 
 
 def party_here(request: PageRequest, settings: Settings) -> RelyingParty:
