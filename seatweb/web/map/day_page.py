@@ -205,7 +205,7 @@ def day_page(sections: Sections, week_strip: WeekStrip, visible: VisibleDay, *, 
         map_=Markup("") if beyond else as_markup(sections.map(visible.view, visible.place, visible.viewer)),
         tally=as_markup([sections.tally(visible.tally)]),
         tag=visible.view.tag,
-        week=as_markup([week_strip.week(visible.links)]),
+        week=as_markup(week_strip.week(visible.links)),
         ticket=as_markup([week_strip.ticket(ticket)]) if (ticket := visible.ticket) else None,
         panel=None if visible.place.seat_id is None or beyond else _panel(visible, visible.place.seat_id, problem),
     )

@@ -45,7 +45,7 @@ class DayPages:
             "user": lambda: [username],
             "origin": lambda: [escape(self._renderer.origin(scope)).encode()],
             "map": lambda: self._sections.map(visible.view, visible.place, visible.viewer),
-            "week": lambda: [self._week_strip.week(visible.links)],
+            "week": lambda: self._week_strip.week(visible.links),
             "ticket": lambda: [self._week_strip.ticket(ticket)] if (ticket := visible.ticket) else [],
             "tally": lambda: [self._sections.tally(visible.tally)],
             "tag": lambda: [visible.view.tag.encode()],
