@@ -239,6 +239,7 @@ def shoot(page: Page, address: str | None, name: str) -> None:
     page.mouse.move(0, 0)
     page.evaluate("document.activeElement.blur()")
     page.evaluate("document.fonts.ready")
+    page.wait_for_function("() => !document.querySelector('.fresh')")  # what just came is hollow for a moment
     page.screenshot(path=IMAGES / f"{name}.png", animations="disabled")
     sys.stdout.write(f"docs/images/{name}.png\n")
 

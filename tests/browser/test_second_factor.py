@@ -137,6 +137,8 @@ def test_a_required_passkey_is_added_right_after_registering(
     add_passkey(page)
     expect(page.locator(".codes li")).to_have_count(10)
     page.get_by_role("link", name="I've saved them").click()
+    page.wait_for_url("**/seats/7")  # what she wanted
+    page.goto("/account/second-factor")
     expect(page.locator(".factor-name")).to_have_text("My laptop")
     expect(page.get_by_role("button", name="Remove My laptop")).to_have_count(0)
     page.goto(f"/days/{site.clock.today}/seats/7")
@@ -250,6 +252,7 @@ def test_an_app_is_added_and_used_by_keyboard_alone(ada: Page) -> None:
     expect(ada.locator(".codes li")).to_have_count(10)
     sign_out(ada)
     ada.goto("/login")
+    expect(ada.get_by_role("textbox", name="Username")).to_be_focused()
     ada.keyboard.type("ada")
     ada.keyboard.press("Tab")
     ada.keyboard.type(PASSWORD)

@@ -157,7 +157,6 @@ def test_lines_that_cannot_be_kept_are_dropped_and_counted() -> None:
         output.start()
         for number in range(5000):
             output.write(f"{number} {'x' * 100}")
-        assert dropped == []
         while not dropped:  # until it has caught up
             pipe.read()
         output.write("the last")

@@ -141,6 +141,7 @@ async def test_a_site_can_start_and_stop_requiring_a_second_factor(
     ada, grace = before.visitor(), before.visitor()
     for visitor, name in ((ada, "ada"), (grace, "grace")):
         await visitor.register(name, PASSWORD)
+        await visitor.get("/")  # shows the welcome
     await add_app(grace)
     requiring = start_site(SEATWEB_SECOND_FACTOR="everyone")
     ada_now, grace_now = (requiring.visitor(cookies=dict(visitor.http.cookies)) for visitor in (ada, grace))
