@@ -55,7 +55,7 @@ def in_main(locator: str) -> str:
 
 def says(text: str) -> str:
     """Return the locator of an announcement that contains this text."""
-    return f"//*[@role='status' or @role='alert']/p[contains(normalize-space(), '{text}')]"
+    return f"//*[@role='status' or @role='alert']//p[contains(normalize-space(), '{text}')]"
 
 
 class Page:
