@@ -80,6 +80,7 @@ def test_on_a_phone_an_announcement_does_not_block_the_links_under_it(
     page.get_by_role("button", name="Book A-07").click()
     expect(page.get_by_role("status").locator("p").filter(has_text="A-07 is yours")).to_be_visible()
     link = page.get_by_role("link", name="My bookings")
+    heeds_presses(page)
     assert link.evaluate(
         """link => {
             link.scrollIntoView();

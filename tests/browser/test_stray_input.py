@@ -207,25 +207,26 @@ def test_a_second_tap_on_a_sheets_cross_does_not_choose_the_seat_under_it(
     expect(page.locator("a.seat[aria-current]")).to_have_count(1)
 
 
-def test_the_panel_closes_by_its_seat_the_map_around_it_and_escape(still: Still) -> None:
-    page = still.page
+def test_the_panel_closes_by_its_seat_the_map_around_it_and_escape(page: Page, sign_in: Callable[..., Any]) -> None:
+    sign_in(page)
+    page.goto(DAY)
     panel = page.locator("#panel")
     ways: list[Callable[[], Any]] = [
-        lambda: still.press(page.locator("#seat-7")),
-        lambda: still.press(page.locator("#section-A .slab").first),
+        lambda: page.locator("#seat-7").click(),
+        page.locator("#section-A .slab").first.click,
         lambda: page.keyboard.press("Escape"),
-        lambda: still.press(page.locator(".panel-close")),
+        lambda: page.locator(".panel-close").click(),
     ]
     for way in ways:
         seat(page, "A-07", "free").click()
         expect(panel.locator(".hold-now")).to_be_visible()
-        still.pass_a_moment()
+        heeds_presses(page)
         page.locator(".panel-day").click()  # not outside
         expect(panel).to_be_visible()
         way()
         expect(panel).to_be_hidden()
         expect(page).to_have_url(re.compile(DAY + "$"))
-        still.pass_a_moment()
+        heeds_presses(page)
 
 
 def inside(box: Any, size: dict[str, int]) -> bool:
