@@ -46,10 +46,6 @@ class FreeCounts:
         """
         return await self._counts.get(self._clamped(days), fresh=fresh)
 
-    def peek(self, days: Days) -> dict[date, FreeSeats] | None:
-        """Return what `get` would, if it is cached in memory."""
-        return self._counts.peek(self._clamped(days))
-
     def _clamped(self, days: Days) -> Days:
         """Return those days that can be booked, or today if there are none, to check that the section exists."""
         first, last = max(days.first, self._window.today()), min(days.last, self._window.last_day)

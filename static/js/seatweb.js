@@ -354,7 +354,7 @@
     true,
   );
 
-  let held = null; // the key that is held down: wherever the focus goes, it presses nothing until it is let go
+  let held = null; // the key that is held down: wherever the focus goes, it presses nothing until it is released
 
   document.addEventListener(
     "keydown",
@@ -373,7 +373,7 @@
     (event) => {
       if (event.key !== held) return;
       held = null;
-      if (event.target.closest?.("a, button, summary")) event.preventDefault(); // a button is pressed when Space is let go
+      if (event.target.closest?.("a, button, summary")) event.preventDefault(); // a button is pressed when Space is released
     },
     true,
   );

@@ -187,7 +187,7 @@ async def test_signing_out_everywhere_takes_effect_in_every_process(
 async def test_a_session_that_a_late_transaction_ends_is_refused(
     site: Site, connection: asyncpg.Connection, database_url: str
 ) -> None:
-    """Transactions commit in another order than they begin; whoever asks for changes must not miss the late ones."""
+    """Transactions commit in another order than they begin; the question about changes must not miss the late ones."""
     async with site.people(3) as (ada, eve, bob):
         assert ada.user
         assert eve.user
