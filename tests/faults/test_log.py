@@ -157,19 +157,17 @@ def test_lines_that_cannot_be_kept_are_dropped_and_counted() -> None:
         output.start()
         for number in range(5000):
             output.write(f"{number} {'x' * 100}")
-        while not dropped:  # until it has caught up
-            pipe.read()
-        output.write("the last")
-        ending = threading.Thread(target=output.end, args=(PATIENT_SECONDS,))
-        ending.start()
-        while not pipe.found.endswith(b"the last\n"):
-            pipe.read()
-        ending.join()
+        reading = pipe.read_in_background()
+        wait_for(lambda: pipe.found.count(b"\n") + sum(dropped) == 5000, "all lines, written or dropped")
+        output.write("the last")  # it is kept, now that there is room
+        output.end(PATIENT_SECONDS)
         os.close(pipe.writer)
-    *lines, _ = pipe.found.decode().splitlines()
+        reading.join(PATIENT_SECONDS)
+    *lines, last = pipe.found.decode().splitlines()
+    assert last == "the last"
+    assert sum(dropped) > 0
     numbers = [int(line.split()[0]) for line in lines]
     assert numbers == sorted(set(numbers))  # no line is written twice or in pieces
-    assert len(numbers) + sum(dropped) == 5000
 
 
 def test_lines_for_a_closed_pipe_are_dropped() -> None:
