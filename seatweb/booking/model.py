@@ -1,6 +1,9 @@
 """Seats, sections, days and bookings: frozen values that depend on no framework or driver.
 
 A `date` is a day in the site's time zone; a `datetime` is aware and in UTC.
+
+Thousands of some of them are kept. These have `gc=False`: they refer to nothing that could refer back, so the garbage
+collector need not look at them.
 """
 
 from __future__ import annotations
@@ -29,14 +32,14 @@ class Status(StrEnum):
     CLOSED = "closed"
 
 
-class Section(Struct, frozen=True):
+class Section(Struct, frozen=True, gc=False):
     """A named group of seats."""
 
     id: int
     name: str
 
 
-class Seat(Struct, frozen=True):
+class Seat(Struct, frozen=True, gc=False):
     """One place in a section; `row` and `column` (from 1) are its position on the map."""
 
     id: int
@@ -52,7 +55,7 @@ class Seat(Struct, frozen=True):
         return f"{self.section}-{self.number}"
 
 
-class Sitter(Struct, frozen=True):
+class Sitter(Struct, frozen=True, gc=False):
     """The user who has a seat on a day, and their booking's id."""
 
     user_id: int
@@ -76,7 +79,7 @@ class Sitter(Struct, frozen=True):
         return "".join(letter.upper() if len(letter.upper()) == len(letter) else letter for letter in letters)
 
 
-class Hold(Struct, frozen=True):
+class Hold(Struct, frozen=True, gc=False):
     """A user's short reservation of a seat."""
 
     seat_id: int
@@ -92,7 +95,7 @@ class Hold(Struct, frozen=True):
         return max(0, ceil(self.ends_at - time.monotonic()))
 
 
-class SeatView(Struct, frozen=True):
+class SeatView(Struct, frozen=True, gc=False):
     """A seat on a day and the user who has it, the same for every viewer."""
 
     seat: Seat
@@ -131,7 +134,7 @@ class SectionView(Struct, frozen=True, dict=True):
         return sum(not view.seat.closed for view in self.seats)
 
 
-class FreeSeats(Struct, frozen=True):
+class FreeSeats(Struct, frozen=True, gc=False):
     """How many seats are free on a day, of how many that are not closed."""
 
     free: int
@@ -231,7 +234,14 @@ class DayView(Struct, frozen=True, dict=True):
         return min(free, key=lambda pair: pair[0])[1] if free else None
 
 
-class OwnBooking(Struct, frozen=True):
+class Week(Struct, frozen=True):
+    """The views of the days of a week, as far as they are kept. While they stay as they are, so does `version`."""
+
+    days: dict[date, DayView]
+    version: int
+
+
+class OwnBooking(Struct, frozen=True, gc=False):
     """The viewer's confirmed booking on a day, as the map shows it."""
 
     id: int
