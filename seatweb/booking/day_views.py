@@ -16,7 +16,7 @@ from seatweb.accounts.model import User
 from seatweb.booking import queries
 from seatweb.booking.changes import Changes
 from seatweb.booking.hold_store import HoldStore
-from seatweb.booking.model import DayView, Hold, OwnBooking, Section, SectionView, Week
+from seatweb.booking.model import DayView, Hold, OwnBooking, SeatView, Section, SectionView, Week
 from seatweb.booking.queries import SectionSeats
 from seatweb.booking.section_cache import SectionCache
 from seatweb.booking.window import DAYS_AHEAD, BookingWindow, week_of
@@ -48,6 +48,7 @@ class DayViews:
         self._latest: BoundedDict[date, DayView] = BoundedDict(DAYS_KEPT)
         self._weeks: BoundedDict[date | None, Week] = BoundedDict(DAYS_KEPT)
         self._versions = itertools.count()
+        self._putting: set[asyncio.Task[None]] = set()
         # The days of a week are read together: one query for their generations, and one for seats that have changed.
         self._generations: Batcher[date, Generations] = Batcher(self._read_generations)
         self._seats: Batcher[tuple[int, date], SectionSeats] = Batcher(self._read_seats)
@@ -81,8 +82,12 @@ class DayViews:
         Those that are not cached are read together, in one query if they have not changed.
         """
         days = [other for other in week_of(day) if self._is_cached(other)]
-        views = await asyncio.gather(*(self._days.get(other, fresh=fresh) for other in days))
-        return self._as_week(dict(zip(days, views, strict=True)))
+        views = dict(zip(days, [None] * len(days) if fresh else self._days.peek_all(days), strict=True))
+        missing = [other for other, view in views.items() if view is None]
+        views |= zip(
+            missing, await asyncio.gather(*(self._days.get(other, fresh=fresh) for other in missing)), strict=True
+        )
+        return self._as_week({other: view for other, view in views.items() if view})
 
     def peek_week(self, day: date) -> Week | None:
         """Return what `week` returns if all of it is cached in memory."""
@@ -131,9 +136,11 @@ class DayViews:
         return [found.get(key, NO_SEATS) for key in wanted]
 
     async def _read_day(self, day: date) -> DayView:
-        generations = await self._generations.get(day)  # must come first: see section_cache.py
-        bookable = self._window.includes(day)
-        holds = await self._hold_store.active(day) if bookable else {}
+        # The generations must come first: see section_cache.py.
+        if self._window.includes(day):
+            generations, holds = await asyncio.gather(self._generations.get(day), self._hold_store.active(day))
+        else:
+            generations, holds = await self._generations.get(day), {}
         views = {
             section.id: view
             for section, generation in generations
@@ -166,7 +173,7 @@ class DayViews:
             read = await asyncio.gather(*(self._seats.get((section_id, day)) for section_id in missing))
             found |= dict(zip(missing, read, strict=True))
             if cached:
-                await self._cache.put(day, {(id_, found[id_].generation): found[id_].seats for id_ in missing})
+                self._put(day, {(id_, found[id_].generation): found[id_].seats for id_ in missing})
         views = {}
         for section, generation in wanted:
             new = found[section.id]
@@ -176,6 +183,12 @@ class DayViews:
             if cached:
                 self._sections[section.id, day] = views[section.id]
         return views
+
+    def _put(self, day: date, views: dict[tuple[int, int], tuple[SeatView, ...]]) -> None:
+        # Nobody who asked for a view waits until it is stored for others.
+        task = asyncio.create_task(self._cache.put(day, views))
+        self._putting.add(task)
+        task.add_done_callback(self._putting.discard)
 
 
 def _are_same(known: dict[int, Hold], holds: dict[int, Hold]) -> bool:

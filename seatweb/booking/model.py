@@ -11,13 +11,16 @@ from __future__ import annotations
 import time
 import unicodedata
 import zlib
+from collections.abc import Iterable
 from datetime import date, datetime
 from enum import StrEnum
 from functools import cached_property
 from math import ceil
-from typing import Final
+from typing import Final, TypeVar
 
 from msgspec import Struct
+
+T = TypeVar("T")
 
 ACCENT: Final = 200  # from this combining class on, marks stand above or below their letter, as accents do
 
@@ -124,6 +127,16 @@ class SectionView(Struct, frozen=True, dict=True):
     seats: tuple[SeatView, ...]
 
     @cached_property
+    def by_id(self) -> dict[int, SeatView]:
+        """The seats by id."""
+        return {view.seat.id: view for view in self.seats}
+
+    @cached_property
+    def seat_of(self) -> dict[int, int]:
+        """The id of each user's booked seat, by user id."""
+        return {view.sitter.user_id: view.seat.id for view in self.seats if view.sitter}
+
+    @cached_property
     def free_count(self) -> int:
         """How many seats are neither taken nor closed."""
         return sum(view.free for view in self.seats)
@@ -158,12 +171,12 @@ class DayView(Struct, frozen=True, dict=True):
     @cached_property
     def seats(self) -> dict[int, SeatView]:
         """The seats by id."""
-        return {seat.seat.id: seat for section in self.sections for seat in section.seats}
+        return _merged(section.by_id for section in self.sections)
 
     @cached_property
     def seat_of(self) -> dict[int, int]:
         """The id of each user's booked seat, by user id."""
-        return {seat.sitter.user_id: id_ for id_, seat in self.seats.items() if seat.sitter}
+        return _merged(section.seat_of for section in self.sections)
 
     def booking_of(self, user_id: int) -> OwnBooking | None:
         """Return the user's booking on this day."""
@@ -232,6 +245,13 @@ class DayView(Struct, frozen=True, dict=True):
             if other.seat.id != seat.id and self.status_of(other, user_id) is Status.FREE
         ]
         return min(free, key=lambda pair: pair[0])[1] if free else None
+
+
+def _merged(parts: Iterable[dict[int, T]]) -> dict[int, T]:
+    merged: dict[int, T] = {}
+    for part in parts:
+        merged |= part
+    return merged
 
 
 class Week(Struct, frozen=True):
