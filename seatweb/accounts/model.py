@@ -18,7 +18,7 @@ class Role(StrEnum):
     ADMIN = "admin"
 
 
-class User(Struct, frozen=True):
+class User(Struct, frozen=True, gc=False):
     """A person with an account."""
 
     id: int
@@ -36,7 +36,7 @@ class Account(Struct, frozen=True):
     disabled: bool
 
 
-class Session(Struct, frozen=True):
+class Session(Struct, frozen=True, gc=False):
     """One sign-in of a user on one device."""
 
     id: UUID

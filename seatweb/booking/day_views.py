@@ -7,6 +7,7 @@ has just made a change in another process, ask for a fresh view.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 from datetime import date
 from typing import Final, TypeAlias
@@ -15,7 +16,7 @@ from seatweb.accounts.model import User
 from seatweb.booking import queries
 from seatweb.booking.changes import Changes
 from seatweb.booking.hold_store import HoldStore
-from seatweb.booking.model import DayView, OwnBooking, Section, SectionView
+from seatweb.booking.model import DayView, Hold, OwnBooking, SeatView, Section, SectionView, Week
 from seatweb.booking.queries import SectionSeats
 from seatweb.booking.section_cache import SectionCache
 from seatweb.booking.window import DAYS_AHEAD, BookingWindow, week_of
@@ -44,6 +45,10 @@ class DayViews:
         self._hold_store = hold_store
         self._window = window
         self._sections: BoundedDict[tuple[int, date], SectionView] = BoundedDict(SECTION_VIEWS_KEPT)
+        self._latest: BoundedDict[date, DayView] = BoundedDict(DAYS_KEPT)
+        self._weeks: BoundedDict[date | None, Week] = BoundedDict(DAYS_KEPT)
+        self._versions = itertools.count()
+        self._putting: set[asyncio.Task[None]] = set()
         # The days of a week are read together: one query for their generations, and one for seats that have changed.
         self._generations: Batcher[date, Generations] = Batcher(self._read_generations)
         self._seats: Batcher[tuple[int, date], SectionSeats] = Batcher(self._read_seats)
@@ -71,35 +76,28 @@ class DayViews:
         self._window.check(day)
         return await self.day(day, fresh=True)
 
-    async def week(self, day: date, *, fresh: bool = False) -> dict[date, DayView]:
+    async def week(self, day: date, *, fresh: bool = False) -> Week:
         """Return the views of the week that contains the day, except for days before this week or after the last one.
 
         Those that are not cached are read together, in one query if they have not changed.
         """
         days = [other for other in week_of(day) if self._is_cached(other)]
-        views = await asyncio.gather(*(self._days.get(other, fresh=fresh) for other in days))
-        return dict(zip(days, views, strict=True))
+        views = dict(zip(days, [None] * len(days) if fresh else self._days.peek_all(days), strict=True))
+        missing = [other for other, view in views.items() if view is None]
+        views |= zip(
+            missing, await asyncio.gather(*(self._days.get(other, fresh=fresh) for other in missing)), strict=True
+        )
+        return self._as_week({other: view for other, view in views.items() if view})
 
-    def peek_week(self, day: date) -> dict[date, DayView] | None:
+    def peek_week(self, day: date) -> Week | None:
         """Return what `week` returns if all of it is cached in memory."""
-        views = {}
-        complete = True
-        for other in week_of(day):
-            view = self._days.peek(other)  # at every day, so that all of them stay cached
-            if view is not None:
-                views[other] = view
-            elif self._is_cached(other):
-                complete = False
-        return views if complete else None
+        days = week_of(day)
+        found = self._days.peek_all(days)  # all of them, so that they stay cached
+        if None in found and any(self._is_cached(other) for other, view in zip(days, found, strict=True) if not view):
+            return None
+        return self._as_week({other: view for other, view in zip(days, found, strict=True) if view})
 
-    async def load(self, day: date, *, week: bool) -> None:
-        """Read the day, or its whole week, into memory; do nothing for days that are not cached."""
-        if week:
-            await self.week(day)
-        elif self._is_cached(day):
-            await self._days.get(day)
-
-    async def bookings(self, user: User, day: date, week: dict[date, DayView]) -> dict[date, OwnBooking]:
+    async def bookings(self, user: User, day: date, week: Week) -> dict[date, OwnBooking]:
         """Return the user's bookings in the week that contains the day, given its day views."""
         found = own_bookings(user, week)
         past = [other for other in week_of(day) if other < self._first_cached]
@@ -107,6 +105,13 @@ class DayViews:
             rows = await self._database.run(queries.list_confirmed_bookings, user.id, past[0], past[-1])
             found |= {row.day: OwnBooking(row.id, row.day, row.seat) for row in rows}
         return found
+
+    def _as_week(self, days: dict[date, DayView]) -> Week:
+        first = next(iter(days), None)
+        known = self._weeks.get(first)
+        if known is None or list(known.days.values()) != list(days.values()):
+            known = self._weeks[first] = Week(days, next(self._versions))
+        return known
 
     @property
     def _first_cached(self) -> date:
@@ -131,9 +136,11 @@ class DayViews:
         return [found.get(key, NO_SEATS) for key in wanted]
 
     async def _read_day(self, day: date) -> DayView:
-        generations = await self._generations.get(day)  # must come first: see section_cache.py
-        bookable = self._window.includes(day)
-        holds = await self._hold_store.active(day) if bookable else {}
+        # The generations must come first: see section_cache.py.
+        if self._window.includes(day):
+            generations, holds = await asyncio.gather(self._generations.get(day), self._hold_store.active(day))
+        else:
+            generations, holds = await self._generations.get(day), {}
         views = {
             section.id: view
             for section, generation in generations
@@ -142,7 +149,14 @@ class DayViews:
         unknown = [pair for pair in generations if pair[0].id not in views]
         if unknown:
             views |= await self._read_sections(day, unknown, cached=self._is_cached(day))
-        return DayView(day=day, sections=tuple(views[section.id] for section, _ in generations), holds=holds)
+        sections = tuple(views[section.id] for section, _ in generations)
+        known = self._latest.get(day)
+        if known and known.sections == sections and _are_same(known.holds, holds):
+            return known  # with all that was derived from it
+        new = DayView(day=day, sections=sections, holds=holds)
+        if self._is_cached(day):
+            self._latest[day] = new
+        return new
 
     async def _read_sections(
         self, day: date, wanted: list[tuple[Section, int]], *, cached: bool
@@ -159,7 +173,7 @@ class DayViews:
             read = await asyncio.gather(*(self._seats.get((section_id, day)) for section_id in missing))
             found |= dict(zip(missing, read, strict=True))
             if cached:
-                await self._cache.put(day, {(id_, found[id_].generation): found[id_].seats for id_ in missing})
+                self._put(day, {(id_, found[id_].generation): found[id_].seats for id_ in missing})
         views = {}
         for section, generation in wanted:
             new = found[section.id]
@@ -170,7 +184,20 @@ class DayViews:
                 self._sections[section.id, day] = views[section.id]
         return views
 
+    def _put(self, day: date, views: dict[tuple[int, int], tuple[SeatView, ...]]) -> None:
+        # Nobody who asked for a view waits until it is stored for others.
+        task = asyncio.create_task(self._cache.put(day, views))
+        self._putting.add(task)
+        task.add_done_callback(self._putting.discard)
 
-def own_bookings(user: User, week: dict[date, DayView]) -> dict[date, OwnBooking]:
+
+def _are_same(known: dict[int, Hold], holds: dict[int, Hold]) -> bool:
+    # Not `==`: each reading estimates anew when a hold ends.
+    return known.keys() == holds.keys() and all(
+        hold.user_id == holds[id_].user_id and hold.began_at == holds[id_].began_at for id_, hold in known.items()
+    )
+
+
+def own_bookings(user: User, week: Week) -> dict[date, OwnBooking]:
     """Return the user's bookings on these days."""
-    return {day: booking for day, view in week.items() if (booking := view.booking_of(user.id))}
+    return {day: booking for day, view in week.days.items() if (booking := view.booking_of(user.id))}

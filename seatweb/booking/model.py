@@ -1,6 +1,9 @@
 """Seats, sections, days and bookings: frozen values that depend on no framework or driver.
 
 A `date` is a day in the site's time zone; a `datetime` is aware and in UTC.
+
+Thousands of some of them are kept. These have `gc=False`: they refer to nothing that could refer back, so the garbage
+collector need not look at them.
 """
 
 from __future__ import annotations
@@ -8,13 +11,16 @@ from __future__ import annotations
 import time
 import unicodedata
 import zlib
+from collections.abc import Iterable
 from datetime import date, datetime
 from enum import StrEnum
 from functools import cached_property
 from math import ceil
-from typing import Final
+from typing import Final, TypeVar
 
 from msgspec import Struct
+
+T = TypeVar("T")
 
 ACCENT: Final = 200  # from this combining class on, marks stand above or below their letter, as accents do
 
@@ -29,14 +35,14 @@ class Status(StrEnum):
     CLOSED = "closed"
 
 
-class Section(Struct, frozen=True):
+class Section(Struct, frozen=True, gc=False):
     """A named group of seats."""
 
     id: int
     name: str
 
 
-class Seat(Struct, frozen=True):
+class Seat(Struct, frozen=True, gc=False):
     """One place in a section; `row` and `column` (from 1) are its position on the map."""
 
     id: int
@@ -52,7 +58,7 @@ class Seat(Struct, frozen=True):
         return f"{self.section}-{self.number}"
 
 
-class Sitter(Struct, frozen=True):
+class Sitter(Struct, frozen=True, gc=False):
     """The user who has a seat on a day, and their booking's id."""
 
     user_id: int
@@ -76,7 +82,7 @@ class Sitter(Struct, frozen=True):
         return "".join(letter.upper() if len(letter.upper()) == len(letter) else letter for letter in letters)
 
 
-class Hold(Struct, frozen=True):
+class Hold(Struct, frozen=True, gc=False):
     """A user's short reservation of a seat."""
 
     seat_id: int
@@ -92,7 +98,7 @@ class Hold(Struct, frozen=True):
         return max(0, ceil(self.ends_at - time.monotonic()))
 
 
-class SeatView(Struct, frozen=True):
+class SeatView(Struct, frozen=True, gc=False):
     """A seat on a day and the user who has it, the same for every viewer."""
 
     seat: Seat
@@ -121,6 +127,16 @@ class SectionView(Struct, frozen=True, dict=True):
     seats: tuple[SeatView, ...]
 
     @cached_property
+    def by_id(self) -> dict[int, SeatView]:
+        """The seats by id."""
+        return {view.seat.id: view for view in self.seats}
+
+    @cached_property
+    def seat_of(self) -> dict[int, int]:
+        """The id of each user's booked seat, by user id."""
+        return {view.sitter.user_id: view.seat.id for view in self.seats if view.sitter}
+
+    @cached_property
     def free_count(self) -> int:
         """How many seats are neither taken nor closed."""
         return sum(view.free for view in self.seats)
@@ -131,7 +147,7 @@ class SectionView(Struct, frozen=True, dict=True):
         return sum(not view.seat.closed for view in self.seats)
 
 
-class FreeSeats(Struct, frozen=True):
+class FreeSeats(Struct, frozen=True, gc=False):
     """How many seats are free on a day, of how many that are not closed."""
 
     free: int
@@ -155,12 +171,12 @@ class DayView(Struct, frozen=True, dict=True):
     @cached_property
     def seats(self) -> dict[int, SeatView]:
         """The seats by id."""
-        return {seat.seat.id: seat for section in self.sections for seat in section.seats}
+        return _merged(section.by_id for section in self.sections)
 
     @cached_property
     def seat_of(self) -> dict[int, int]:
         """The id of each user's booked seat, by user id."""
-        return {seat.sitter.user_id: id_ for id_, seat in self.seats.items() if seat.sitter}
+        return _merged(section.seat_of for section in self.sections)
 
     def booking_of(self, user_id: int) -> OwnBooking | None:
         """Return the user's booking on this day."""
@@ -231,7 +247,21 @@ class DayView(Struct, frozen=True, dict=True):
         return min(free, key=lambda pair: pair[0])[1] if free else None
 
 
-class OwnBooking(Struct, frozen=True):
+def _merged(parts: Iterable[dict[int, T]]) -> dict[int, T]:
+    merged: dict[int, T] = {}
+    for part in parts:
+        merged |= part
+    return merged
+
+
+class Week(Struct, frozen=True):
+    """The views of the days of a week, as far as they are kept. While they stay as they are, so does `version`."""
+
+    days: dict[date, DayView]
+    version: int
+
+
+class OwnBooking(Struct, frozen=True, gc=False):
     """The viewer's confirmed booking on a day, as the map shows it."""
 
     id: int

@@ -21,7 +21,7 @@ class BookingWindow:
     @property
     def last_day(self) -> date:
         """The last day that can be booked."""
-        return self.today() + timedelta(days=DAYS_AHEAD)
+        return last_bookable_on(self.today())
 
     @property
     def days(self) -> list[date]:
@@ -42,6 +42,11 @@ class BookingWindow:
             raise OutsideBookingWindow(reason="past")
         if day > self.last_day:
             raise OutsideBookingWindow(reason="too_far", days=DAYS_AHEAD)
+
+
+def last_bookable_on(today: date) -> date:
+    """Return the last day that can be booked today."""
+    return today + timedelta(days=DAYS_AHEAD)
 
 
 def first_bookable_on(day: date) -> date:

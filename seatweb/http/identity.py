@@ -17,7 +17,7 @@ LONGEST_KEPT: Final = 1536  # bytes of a Cookie header, twice what ours need; lo
 IDENTITIES_KEPT: Final = 10_000
 
 
-class Identity(Struct, frozen=True):
+class Identity(Struct, frozen=True, gc=False):
     """The content of a browser's cookies: who is signed in, and the secret for its CSRF tokens."""
 
     claims: Claims | None

@@ -71,7 +71,8 @@ def configure_logging(log_format: Literal["auto", "console", "json"]) -> LogRequ
 def _log_request(**event: object) -> None:
     """Write the same line as structlog in a fifth of the time: structlog would take half the time of a cached page."""
     event |= {"event": "request", "request_id": REQUEST_ID.get(), "level": "info"}
-    OUTPUT.write(_to_json(event | {"timestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")}))
+    now = datetime.now(UTC).isoformat(timespec="microseconds").removesuffix("+00:00")
+    OUTPUT.write(_to_json(event | {"timestamp": f"{now}Z"}))
 
 
 def _to_json(event: structlog.typing.EventDict, **_: object) -> str:

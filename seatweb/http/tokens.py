@@ -42,7 +42,7 @@ class NamedSession(Protocol):
         """When it expires, in UTC."""
 
 
-class Claims(Struct, frozen=True):
+class Claims(Struct, frozen=True, gc=False):
     """The content of a valid session token."""
 
     user_id: int

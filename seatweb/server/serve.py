@@ -295,6 +295,7 @@ def make_app(settings: Settings, backends: Backends) -> ASGIApp:
 def _on_started(end_streams: Callable[[], None]) -> None:
     before_end(end_streams)
     gc.freeze()  # everything allocated so far is permanent, so the collector need not scan it again
+    gc.set_threshold(10_000, 20, 50)  # cycles are rare here, and every request waits while the collector looks for them
 
 
 def _exit_with(parent: multiprocessing.process.BaseProcess) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from typing import Generic, TypeVar
 
 from msgspec import Struct
@@ -65,12 +65,12 @@ class TimedCache(Generic[K, V]):
 
     def peek(self, key: K) -> V | None:
         """Return the cached value; None if there is none or it is too old. Never waits."""
-        kept = self._kept.get(key)
-        if kept is None or (age := self._age(kept)) >= self._seconds:
-            return None
-        if age > self._renewed_after and key not in self._flights:
-            self._start(key)
-        return kept.value
+        return self._peek(key, self._monotonic())
+
+    def peek_all(self, keys: Iterable[K]) -> list[V | None]:
+        """Return what `peek` returns for each key."""
+        now = self._monotonic()
+        return [self._peek(key, now) for key in keys]
 
     async def get(self, key: K, *, fresh: bool = False) -> V:
         """Return the value, cached or fetched; with `fresh`, fetched after this call."""
@@ -100,6 +100,14 @@ class TimedCache(Generic[K, V]):
         """Drop all cached values, or those whose key is `wanted`, as `forget` does."""
         for key in [key for key in (*self._kept, *self._flights) if wanted(key)]:
             self.forget(key)
+
+    def _peek(self, key: K, now: float) -> V | None:
+        kept = self._kept.get(key)
+        if kept is None or (age := now - max(kept.read_at, self._unchanged_at)) >= self._seconds:
+            return None
+        if age > self._renewed_after and key not in self._flights:
+            self._start(key)
+        return kept.value
 
     def _age(self, entry: _Entry[V]) -> float:
         return self._monotonic() - max(entry.read_at, self._unchanged_at)

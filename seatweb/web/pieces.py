@@ -7,13 +7,17 @@ text is a stored block (RFC 1951, section 3.2.4), and the checksum is that of th
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable
+from struct import Struct
 from typing import Final, TypeAlias
+
+from zlib_ng import zlib_ng as zlib  # its checksums take a twentieth of the time
 
 LEVEL: Final = 6
 GZIP_HEAD: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # no name, no time, unknown system
+STORED: Final = Struct("<BHH").pack  # the head of a stored block: its type, its length, and the length inverted
 LAST_BLOCK: Final = b"\x03\x00"  # empty
+TRAILER: Final = Struct("<LL").pack  # the checksum and the length of the page
 LONGEST_STORED: Final = 0xFFFF
 
 
@@ -22,9 +26,9 @@ class Piece:
 
     __slots__ = ("_packed", "raw")
 
-    def __init__(self, html: str | bytes) -> None:
+    def __init__(self, html: str | bytes, packed: bytes | None = None) -> None:
         self.raw: Final = html.encode() if isinstance(html, str) else html
-        self._packed: bytes | None = None
+        self._packed = packed
 
     @property
     def packed(self) -> bytes:
@@ -37,6 +41,11 @@ class Piece:
 
 Pieces: TypeAlias = list[Piece | bytes]
 """A page: pieces, and texts of one viewer's own."""
+
+
+def joined(first: Piece, second: Piece) -> Piece:
+    """Return two pieces as one, without compressing them again."""
+    return Piece(first.raw + second.raw, first.packed + second.packed)
 
 
 def plain(pieces: Iterable[Piece | bytes]) -> bytes:
@@ -55,9 +64,8 @@ def gzipped(pieces: Iterable[Piece | bytes]) -> bytes:
             raw = piece
             for start in range(0, len(raw), LONGEST_STORED):
                 text = raw[start : start + LONGEST_STORED]
-                size = len(text)
-                blocks.append(b"\x00" + size.to_bytes(2, "little") + (size ^ 0xFFFF).to_bytes(2, "little") + text)
+                blocks += STORED(0, len(text), len(text) ^ 0xFFFF), text
         checksum = zlib.crc32(raw, checksum)
         length += len(raw)
-    blocks += LAST_BLOCK, checksum.to_bytes(4, "little"), (length & 0xFFFFFFFF).to_bytes(4, "little")
+    blocks += LAST_BLOCK, TRAILER(checksum, length & 0xFFFFFFFF)
     return b"".join(blocks)

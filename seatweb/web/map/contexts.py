@@ -17,7 +17,7 @@ from seatweb.booking.model import Booking, FreeSeats, OwnBooking, Seat, Status
 from seatweb.booking.undo import Act
 
 
-class SeatBox(Struct, frozen=True):
+class SeatBox(Struct, frozen=True, gc=False):
     """One seat on the map, as this viewer sees it: the macro `seat` in `components/seat.html`."""
 
     id: int
@@ -47,7 +47,7 @@ class SectionBox(Struct, frozen=True):
     free_count: int
 
 
-class DayLink(Struct, frozen=True):
+class DayLink(Struct, frozen=True, gc=False):
     """One day of the week strip: the macro `weekday` in `components/week.html`."""
 
     day: date

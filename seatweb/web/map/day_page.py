@@ -12,8 +12,8 @@ from msgspec import Struct
 from seatweb.accounts.model import Session
 from seatweb.booking.day_views import DayViews, own_bookings
 from seatweb.booking.errors import SeatNotFound, SectionNotFound
-from seatweb.booking.model import DayView, FreeSeats, OwnBooking, Status
-from seatweb.booking.window import BookingWindow, first_bookable_on, week_of
+from seatweb.booking.model import DayView, FreeSeats, OwnBooking, Status, Week
+from seatweb.booking.window import BookingWindow, first_bookable_on, last_bookable_on, week_of
 from seatweb.web.map.contexts import DayLink, DayPage, Panel, Tally, Ticket
 from seatweb.web.map.place import Place, Viewer
 from seatweb.web.map.sections import Sections, as_markup
@@ -29,8 +29,8 @@ class VisibleDay(Struct, frozen=True, dict=True):
     place: Place
     session: Session | None
     view: DayView
-    week: dict[date, DayView]
-    """The views of the days of the week, as far as they can be booked."""
+    week: Week | None
+    """The views of the days of the week, as far as they can be booked; None where only the day itself is shown."""
     own: dict[date, OwnBooking]
     today: date
     last_day: date
@@ -49,6 +49,12 @@ class VisibleDay(Struct, frozen=True, dict=True):
         user_id = self.session.user.id if self.session else None
         names = self.names and user_id is not None and self.state == "open"
         return Viewer(user_id=user_id, names=names, past=self.state == "past")
+
+    @property
+    def is_everyones(self) -> bool:
+        """Whether the day and its week look the same to everyone: the viewer has no seat in it, nor holds one."""
+        views = self.week.days.values() if self.week else (self.view,)
+        return not self.own and all(self.viewer.user_id not in view.held_by for view in views if view.holds)
 
     @property
     def mine(self) -> OwnBooking | None:
@@ -122,7 +128,7 @@ class VisibleDay(Struct, frozen=True, dict=True):
         """Return the free seats on a day of the week; None if it cannot be booked."""
         if not self.today <= day <= self.last_day:
             return None
-        view = self.week.get(day)
+        view = self.view if day == self.view.day else self.week.days.get(day) if self.week else None
         return view.free_seats(self.place.section, self.viewer.user_id) if view else None
 
 
@@ -142,7 +148,7 @@ class MapReader:
         """
         days = min(place.day, self._window.last_day)
         week = await self._views.week(days, fresh=fresh)
-        view = week.get(place.day) or await self._views.day(place.day)
+        view = week.days.get(place.day) or await self._views.day(place.day)
         own = await self._views.bookings(session.user, days, week) if session else {}
         return self.visible(session, place, view, week, own)
 
@@ -153,20 +159,22 @@ class MapReader:
             SectionNotFound: there is no such section.
         """
         week = self._views.peek_week(place.day)
-        if week is None or place.day not in week:
+        if week is None or place.day not in week.days:
             return None
-        return self.visible(session, place, week[place.day], week, own_bookings(session.user, week) if session else {})
+        return self.visible(
+            session, place, week.days[place.day], week, own_bookings(session.user, week) if session else {}
+        )
 
-    async def load(self, place: Place, *, week: bool) -> None:
-        """Read the day of a place, or its whole week, into this process's caches, if it is a day that they keep.
+    async def read_section(self, session: Session | None, place: Place) -> VisibleDay:
+        """Return what a visitor sees of the sections at a place, without their week.
 
         Raises:
-            Overloaded: the database does not answer.
+            SectionNotFound: there is no such section.
         """
-        await self._views.load(place.day, week=week)
+        return self.visible(session, place, await self._views.day(place.day))
 
     def peek_section(self, session: Session | None, place: Place) -> VisibleDay | None:
-        """Return what a visitor sees of the sections at a place, without their week, from this process's caches only.
+        """Return what `read_section` returns, from this process's caches only; None if they lack the day.
 
         Raises:
             SectionNotFound: there is no such section.
@@ -179,7 +187,7 @@ class MapReader:
         session: Session | None,
         place: Place,
         view: DayView,
-        week: dict[date, DayView] | None = None,
+        week: Week | None = None,
         own: dict[date, OwnBooking] | None = None,
     ) -> VisibleDay:
         """Return what a visitor sees, given the views of the day and its week, and their bookings in it.
@@ -189,8 +197,8 @@ class MapReader:
         """
         if place.section is not None and not view.shown(place.section):
             raise SectionNotFound
-        today, last_day = self._window.today(), self._window.last_day
-        return VisibleDay(place, session, view, week or {view.day: view}, own or {}, today, last_day, self._names)
+        today = self._window.today()
+        return VisibleDay(place, session, view, week, own or {}, today, last_bookable_on(today), self._names)
 
 
 def day_page(sections: Sections, week_strip: WeekStrip, visible: VisibleDay, *, problem: str | None = None) -> DayPage:

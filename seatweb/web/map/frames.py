@@ -18,12 +18,13 @@ from seatweb.storage.caching import BoundedDict
 from seatweb.web.map.day_page import VisibleDay, assemble_page
 from seatweb.web.map.sections import Sections
 from seatweb.web.map.week_strip import WeekStrip
-from seatweb.web.pieces import Piece, Pieces
+from seatweb.web.pieces import Piece, Pieces, joined
 from seatweb.web.rendering import Renderer, csrf_field
 from seatweb.web.shell import Shell
 
 GAP: Final = "\x1f"  # encloses the name of a gap in the rendered page; no text of ours contains it
 FRAMES_KEPT: Final = 512
+PAGES_KEPT: Final = 128  # each takes about 50 kB
 
 
 class DayPages:
@@ -34,25 +35,39 @@ class DayPages:
         self._csrf = csrf
         self._sections = sections
         self._frames: BoundedDict[tuple[object, ...], list[Piece | str]] = BoundedDict(FRAMES_KEPT)
+        self._pages: BoundedDict[tuple[object, ...], list[Piece | bytes | str]] = BoundedDict(PAGES_KEPT)
         self._week_strip = week_strip
 
     def render(self, visible: VisibleDay, path: str, csrf_secret: str, scope: Scope) -> Pieces:
         """Return the page for `path`, which is `/` or the place's own."""
-        username = escape(visible.session.user.username if visible.session else "").encode()
-        csrf = str(csrf_field(self._csrf, csrf_secret)).encode()
+        viewers = {
+            "user": escape(visible.session.user.username if visible.session else "").encode(),
+            "csrf": str(csrf_field(self._csrf, csrf_secret)).encode(),
+            "origin": escape(self._renderer.origin(scope)).encode(),
+        }
+        return [viewers[part] if isinstance(part, str) else part for part in self._page(visible, path)]
+
+    def _page(self, visible: VisibleDay, path: str) -> list[Piece | bytes | str]:
+        """Return the page with only the names of the gaps that differ between all viewers."""
+        if visible.week is None or not visible.is_everyones:
+            return self._filled(visible, path)
+        key = (path, visible.today, visible.week.version, visible.session is not None)
+        page = self._pages.get(key)
+        if page is None:
+            page = self._pages[key] = _joined(self._filled(visible, path))
+        return page
+
+    def _filled(self, visible: VisibleDay, path: str) -> list[Piece | bytes | str]:
         gaps: dict[str, Callable[[], Pieces]] = {
-            "csrf": lambda: [csrf],
-            "user": lambda: [username],
-            "origin": lambda: [escape(self._renderer.origin(scope)).encode()],
             "map": lambda: self._sections.map(visible.view, visible.place, visible.viewer),
             "week": lambda: self._week_strip.week(visible.links),
             "ticket": lambda: [self._week_strip.ticket(ticket)] if (ticket := visible.ticket) else [],
             "tally": lambda: [self._sections.tally(visible.tally)],
-            "tag": lambda: [visible.view.tag.encode()],
+            "tag": lambda: [Piece(visible.view.tag)],
         }
-        page: Pieces = []
+        page: list[Piece | bytes | str] = []
         for part in self._frame(visible, path):
-            page += gaps[part]() if isinstance(part, str) else (part,)
+            page += gaps[part]() if isinstance(part, str) and part in gaps else (part,)
         return page
 
     def _frame(self, visible: VisibleDay, path: str) -> list[Piece | str]:
@@ -86,6 +101,17 @@ class DayPages:
             csrf_field=lambda: _gap("csrf"),
         )
         return [part if index % 2 else Piece(part) for index, part in enumerate(text.split(GAP))]
+
+
+def _joined(page: list[Piece | bytes | str]) -> list[Piece | bytes | str]:
+    """Return the page with neighbouring pieces joined."""
+    result: list[Piece | bytes | str] = []
+    for part in page:
+        if result and isinstance(part, Piece) and isinstance(result[-1], Piece):
+            result[-1] = joined(result[-1], part)
+        else:
+            result.append(part)
+    return result
 
 
 def _gap(name: str) -> Markup:

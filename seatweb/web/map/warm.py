@@ -25,7 +25,7 @@ from seatweb.errors import SeatwebError
 from seatweb.http.compression import accepted_encoding
 from seatweb.http.identity import Identities
 from seatweb.storage.caching import BoundedDict
-from seatweb.web.map.day_page import MapReader
+from seatweb.web.map.day_page import MapReader, VisibleDay
 from seatweb.web.map.frames import DayPages
 from seatweb.web.map.place import Place
 from seatweb.web.map.sections import Sections
@@ -93,7 +93,8 @@ class WarmPages:
         if scope["type"] == ScopeType.HTTP and scope["method"] == "GET":
             request = self._request(scope)
             if request is not None:
-                pieces = self._pieces(request, scope) or await self._pieces_once_read(request, scope)
+                visible = self._peek(request) or await self._read(request)
+                pieces = self._pieces(request, visible, scope) if visible else None
                 if pieces:
                     headers, body = (GZIP_HEADERS, gzipped(pieces)) if request.zipped else (HEADERS, plain(pieces))
                     headers = [*headers, (b"content-length", str(len(body)).encode())]
@@ -102,7 +103,7 @@ class WarmPages:
                     return
         await self._app(scope, receive, send)
 
-    def _read(self, path: str, query: bytes) -> _Asked | None:
+    def _target(self, path: str, query: bytes) -> _Asked | None:
         key = (path, query)
         if key in self._targets:
             return self._targets[key]
@@ -113,7 +114,7 @@ class WarmPages:
 
     def _request(self, scope: Scope) -> _Request | None:
         """Return who asks for what; None if the controllers must find out."""
-        target = self._read(scope["path"], scope["query_string"])
+        target = self._target(scope["path"], scope["query_string"])
         if target is None:
             return None
         cookies, encodings = b"", b""
@@ -138,29 +139,33 @@ class WarmPages:
         place = Place(target.day or self._window.today(), target.section)
         return _Request(target, place, identity.csrf_secret, session, zipped)
 
-    def _pieces(self, request: _Request, scope: Scope) -> Pieces | None:
-        target, place = request.target, request.place
+    def _peek(self, request: _Request) -> VisibleDay | None:
+        """Return what is requested if the caches have it."""
+        peek = self._reader.peek if request.target.fragment is None else self._reader.peek_section
         try:
-            peek = self._reader.peek if target.fragment is None else self._reader.peek_section
-            visible = peek(request.session, place)
+            return peek(request.session, request.place)
         except SeatwebError:
             return None  # the controller responds with the error
-        if visible is None or visible.state != "open":
-            return None
-        if target.fragment is None:
-            return self._day_pages.render(visible, target.path, request.csrf_secret, scope)
-        for section in visible.view.shown(target.fragment):
-            return self._sections.section(visible.view, section, place, visible.viewer)
-        return None
 
-    async def _pieces_once_read(self, request: _Request, scope: Scope) -> Pieces | None:
-        """Return the pieces once the day has been read, which all who wait for it share: it has just changed."""
+    async def _read(self, request: _Request) -> VisibleDay | None:
+        """Return what is requested once it has been read, which all who wait for it share: it has just changed."""
+        if not self._window.includes(request.place.day):
+            return None
+        read = self._reader.read if request.target.fragment is None else self._reader.read_section
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
-                await self._reader.load(request.place, week=request.target.fragment is None)
+                return await read(request.session, request.place)
         except (SeatwebError, TimeoutError):
             return None
-        return self._pieces(request, scope)
+
+    def _pieces(self, request: _Request, visible: VisibleDay, scope: Scope) -> Pieces | None:
+        if visible.state != "open":
+            return None
+        if request.target.fragment is None:
+            return self._day_pages.render(visible, request.target.path, request.csrf_secret, scope)
+        for section in visible.view.shown(request.target.fragment):
+            return self._sections.section(visible.view, section, request.place, visible.viewer)
+        return None
 
 
 def _parse(path: str, query: bytes) -> _Asked | None:
