@@ -130,7 +130,7 @@ def create_app(
     our_cookies = Cookies(tokens, secure=settings.secure_cookies, port=settings.cookie_port, base=settings.base)
     csrf = Csrf(secrets, our_cookies, settings.public_url)
     identities = Identities(tokens, our_cookies)
-    renderer = Renderer(our_cookies, csrf, settings.site_name, settings.public_url, settings.base)
+    renderer = Renderer(our_cookies, csrf, settings.site_name, settings.public_url, settings.base, settings.zone)
     rules = PasswordRules(
         shortest=settings.shortest_password,
         refuse_common=settings.in_service,
