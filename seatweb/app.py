@@ -130,7 +130,7 @@ def create_app(
     our_cookies = Cookies(tokens, secure=settings.secure_cookies, port=settings.cookie_port, base=settings.base)
     csrf = Csrf(secrets, our_cookies, settings.public_url)
     identities = Identities(tokens, our_cookies)
-    renderer = Renderer(our_cookies, csrf, settings.site_name, settings.public_url, settings.base)
+    renderer = Renderer(our_cookies, csrf, settings.site_name, settings.public_url, settings.base, settings.zone)
     rules = PasswordRules(
         shortest=settings.shortest_password,
         refuse_common=settings.in_service,
@@ -160,15 +160,15 @@ def create_app(
     hold_store = HoldStore(redis, outbox, settings.hold_seconds)
     views = DayViews(database, SectionCache(redis), hold_store, changes, window)
     bookings = Bookings(database, views, hold_store, changes, window, limits)
+    undo = Undo(database, hold_store, limits, bookings)
     live = Live(views, window, changes)
 
     page_guard = PageGuard(identities, our_cookies, csrf, sessions, factors)
-    free_counts = FreeCounts(database, window)
     reader = MapReader(views, window, names=settings.names == "signed-in")
     sections = Sections(renderer.environment)
     week_strip = WeekStrip(renderer.environment)
     day_pages = DayPages(renderer, csrf, sections, week_strip)
-    responses = MapResponses(views, reader, renderer, sections, week_strip, day_pages)
+    responses = MapResponses(views, reader, renderer, sections, week_strip, day_pages, undo)
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
@@ -227,10 +227,10 @@ def create_app(
                 "reset_codes": ResetCodes(database),
                 "window": window,
                 "views": views,
-                "free_counts": free_counts,
+                "free_counts": FreeCounts(database, window),
                 "bookings": bookings,
                 "booking_list": BookingList(bookings, window, renderer),
-                "undo": Undo(database, hold_store, limits, bookings),
+                "undo": undo,
                 "booking_requests": BookingRequests(database, bookings, window),
                 "holds": Holds(database, hold_store, changes, window, limits),
                 "live": live,

@@ -85,11 +85,6 @@ class Channel:
         """Whether the day can no longer be booked, so that it will not change any more."""
         return not self._window.includes(self.day)
 
-    @property
-    def today(self) -> date:
-        """The current day."""
-        return self._window.today()
-
     def refresh(self) -> None:
         """Read the day again soon, because it may have changed."""
         self._refresh_wanted.set()
@@ -142,7 +137,7 @@ class Channel:
         self._task.cancel()
 
     async def _watch(self) -> None:
-        seen = (self.state, self.today)
+        seen = (self.state, self.over)
         while True:
             try:
                 self._refresh_wanted.clear()
@@ -153,8 +148,8 @@ class Channel:
             except Exception:
                 self._failed = True
                 log.exception("reading a day failed", day=str(self.day))
-            if seen != (self.state, self.today):
-                seen = (self.state, self.today)
+            if seen != (self.state, self.over):
+                seen = (self.state, self.over)
                 self.wake()
             await asyncio.sleep(PAUSE_SECONDS)
             try:

@@ -1,7 +1,8 @@
 """The free seats of many days at once, for the calendar.
 
-A count is at most 0.9 s old, and the same for all viewers. It ignores holds: they last only for seconds, and the map of
-the day shows them.
+A count is at most 0.9 s old, and the same for all viewers. Unlike those in the week above the map, it includes seats
+that are on hold. Whoever holds a seat can book it, so to leave held seats out, every viewer would need a count of their
+own, and every day a read from Redis. People look months ahead here, a hold is short, and the map of the day shows it.
 """
 
 from __future__ import annotations

@@ -36,6 +36,13 @@ class SeatInSection(Struct, frozen=True):
     section_id: int
 
 
+class Change(Struct, frozen=True):
+    """A booking was made, or moved from another seat."""
+
+    seat_id: int
+    from_seat_id: int | None
+
+
 class StoredAnswer(Struct, frozen=True):
     """The answer to a request that did something with an idempotency key; `fingerprint` says what it asked for."""
 
@@ -160,6 +167,12 @@ async def move_booking(sql: Statements, booking: LockedBooking, seat_id: int, se
         from_seat_id=booking.seat_id,
         session_id=session_id,
     )
+
+
+async def find_last_change(sql: Statements, user_id: int, booking_id: int, seconds: int) -> Change | None:
+    """Return the last time that the user made or moved a booking of theirs, if that was less than `seconds` ago."""
+    row = await sql.one("find_last_change", user_id=user_id, booking_id=booking_id, seconds=seconds)
+    return row and Change(**row)
 
 
 async def list_confirmed_bookings(sql: Statements, user_id: int, first_day: date, last_day: date) -> list[Booking]:

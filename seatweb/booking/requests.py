@@ -149,13 +149,16 @@ class BookingRequests:
         encode: Encode,
     ) -> IdempotentAnswer:
         """Do the work and store its answer in one transaction, so that neither exists without the other."""
+        holds: HoldsBySeat | None = None
 
         async def answer(sql: Statements) -> IdempotentAnswer:
             if not await queries.try_idempotency_lock(sql, user.id, key):
                 raise RequestInProgress(retry_after=1)
             if replayed := await _find_answer(sql, user, key, meaning):
                 return replayed
-            holds = await self._bookings.admit(user, day)  # only here, so that repeated requests are not counted
+            nonlocal holds
+            if holds is None:  # count a request here, so not if it is repeated, and once if its transaction runs again
+                holds = await self._bookings.admit(user, day)
             status, body = encode(await work(sql, holds))
             fingerprint = msgspec.json.encode(meaning).decode()
             stored = StoredAnswer(fingerprint=fingerprint, status=status, body=body)

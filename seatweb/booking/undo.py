@@ -71,6 +71,14 @@ class Undo:
         async with self._bookings.changing(user, day):
             return await self._database.transaction(self._undo, user, act, session_id, holds)
 
+    async def just_done(self, user: User, booking_id: int) -> Act | None:
+        """Return how the user made or last moved their booking, if they are still offered to undo that."""
+        change = await self._database.run(queries.find_last_change, user.id, booking_id, UNDO_SECONDS)
+        if change is None:
+            return None
+        did: Did = "moved" if change.from_seat_id else "booked"
+        return Act(did, booking_id, change.seat_id, change.from_seat_id)
+
     async def _undo(
         self, sql: Statements, user: User, act: Act, session_id: UUID | None, holds: HoldsBySeat
     ) -> Booking:

@@ -164,6 +164,7 @@ NOTICES: Final = {
     "notice.account_deleted": "Your account has been deleted.",
     "notice.already_cancelled": "This booking is already cancelled.",
     "notice.already_undone": "This has already been undone.",
+    "notice.already_yours": "You already have {seat}.",
     "notice.app_added": "Authenticator app added.",
     "notice.app_removed": "Authenticator app removed.",
     "notice.booked": "{seat} is yours.",

@@ -14,7 +14,7 @@ from seatweb.web.shell import Notice
 
 # A cookie carries a notice's name, a seat's label and what can be undone to the next page; never its text.
 SEAT_NOTICES: Final = frozenset(
-    {"booked", "moved", "cancelled", "released", "undone_booked", "undone_moved", "undone_cancelled"}
+    {"already_yours", "booked", "moved", "cancelled", "released", "undone_booked", "undone_moved", "undone_cancelled"}
     | {"signed_in_book", "signed_in_late", "welcome_book", "welcome_late"}
 )
 NOTICES: Final = frozenset(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import partial
 from typing import Final
 from urllib.parse import quote
@@ -32,7 +33,13 @@ class Renderer:
     """Renders templates, with the `Shell` around every page."""
 
     def __init__(
-        self, our_cookies: Cookies, csrf: Csrf, site_name: str, public_url: str | None = None, base: str = ""
+        self,
+        our_cookies: Cookies,
+        csrf: Csrf,
+        site_name: str,
+        public_url: str | None = None,
+        base: str = "",
+        zone: tzinfo = UTC,
     ) -> None:
         self._our_cookies = our_cookies
         self._csrf = csrf
@@ -51,6 +58,7 @@ class Renderer:
         self.environment.globals["static"] = self.addresses.__getitem__
         self.environment.globals["integrity"] = integrity_hashes(resources.folder("static")).__getitem__
         self.environment.globals["plural"] = plural
+        self.environment.globals["midnight_after"] = partial(_midnight_after, zone)
         for name in self.environment.list_templates():  # compile now, not during the first requests
             self.environment.get_template(name)
 
@@ -143,6 +151,11 @@ class Renderer:
             return Response("", status_code=200, headers={**headers, "hx-redirect": path}, cookies=all_cookies)
         answer: Response[str] = Redirect(path, status_code=303, headers=headers, cookies=all_cookies)
         return answer
+
+
+def _midnight_after(zone: tzinfo, day: date) -> int:
+    """Return when the day ends in the time zone, in milliseconds since 1970 as scripts count them."""
+    return 1000 * int(datetime.combine(day + timedelta(days=1), time(), zone).timestamp())
 
 
 def csrf_field(csrf: Csrf, secret: str) -> Markup:

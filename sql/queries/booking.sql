@@ -175,6 +175,18 @@ insert into audit (action, user_id, session_id, booking_id, seat_id, from_seat_i
 select 'move', user_id, :session_id, id, seat_id, :from_seat_id, day
 from moved;
 
+-- name: find_last_change(user_id, booking_id, seconds)^
+-- The last time that the user made or moved a booking of theirs, if that was less than `seconds` ago.
+select seat_id, from_seat_id
+from audit
+where
+    user_id = :user_id
+    and booking_id = :booking_id
+    and action in ('book', 'move')
+    and at > clock_timestamp() - make_interval(secs => :seconds)
+order by id desc
+limit 1;
+
 -- name: list_confirmed_bookings(user_id, first_day, last_day)
 -- The user's confirmed bookings between two days, inclusive, soonest first. Needs no limit: there is one a day at most.
 select * from booking_details

@@ -108,7 +108,7 @@
   document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
     if (ctx.target?.id !== "calendar") return;
     prepare();
-    if (!document.activeElement || document.activeElement === document.body) start().focus();
+    if (!ctx.quiet && (!document.activeElement || document.activeElement === document.body)) start().focus();
   });
 
   if (dialog()) window.seatweb.openCalendar = openCalendar;

@@ -7,7 +7,7 @@
 (() => {
   "use strict";
 
-  const { base, path, find, seats, panel, say, busy, look, leaveOut, signedOut } = window.seatweb;
+  const { base, find, seats, panel, say, busy, look, leaveOut, signedOut } = window.seatweb;
 
   const BEAT = 1_000; // the leader says that it is there, this often
   const GONE = 3_000; // a leader that has said nothing for so long leads no more
@@ -270,12 +270,7 @@
     if (over === name) return;
     over = name;
     leave();
-    setTimeout(dayIsOver, 1000 + 4000 * Math.random());
-  }
-
-  function dayIsOver() {
-    if (path() === "/") location.reload();
-    else look();
+    setTimeout(look, 1000 + 4000 * Math.random());
   }
 
   /* --- What the stream says. --- */

@@ -188,7 +188,7 @@
   /* --- htmx: what is asked, what comes back, what does not. --- */
 
   // What the page asks by itself: the live map, the hold of a panel that opened, a look at how things are.
-  const byItself = (ctx) => Boolean(ctx.quiet) || ctx.sourceElement?.matches?.(".live, form#hold, #my_bookings");
+  const byItself = (ctx) => Boolean(ctx.quiet) || ctx.sourceElement?.matches?.(".live, form#hold");
 
   const asked = new Set(); // what people asked for and is not answered yet
   let sending = 0; // actions among it: until their answer is here, nothing else is asked
@@ -403,15 +403,19 @@
   // Not while people wait for an answer: it would take things out of their hands.
   const busy = () => asked.size + looks.size > 0;
 
+  // The part of the page that shows days, and says until when its "Today" is right: the map, the calendar or My bookings.
+  const part = () => find("[data-midnight]");
+
   function shown() {
-    const { day, query } = find("#day").dataset;
+    if (part().id !== "day" || (path() === "/" && !panel())) return location.pathname + location.search;
+    const { day, query } = part().dataset;
     return `${base}/days/${day}${panel() ? `/seats/${panel().dataset.seatId}` : ""}${query}`;
   }
 
-  function look(part = "day") {
-    if (!find("#day") || !window.htmx) return Promise.resolve();
-    const target = panel() ? "#panel" : "#day";
-    return htmx.ajax("GET", shown(), { source: find("#plan"), target, swap: "outerMorph", push: "false", quiet: part });
+  function look(quiet = "day") {
+    if (!part() || !window.htmx) return Promise.resolve();
+    const target = panel() ? "#panel" : `#${part().id}`;
+    return htmx.ajax("GET", shown(), { source: part().parentElement, target, swap: "outerMorph", push: "false", quiet });
   }
 
   function leaveOut(tasks, unwanted) {
@@ -506,11 +510,9 @@
     }
   }
 
-  // After midnight "Today" is another day. The live map says so; pages ask for the new one each at another time.
-  document.addEventListener("today", ({ detail: { data } }) => {
-    if (find("#day")?.dataset.today !== data) setTimeout(lookSoon, 1000 + 4000 * Math.random());
-  });
-  setInterval(() => find(".live") || lookSoon(), 600_000); // days that cannot be booked are not live
+  // After midnight "Today" is another day. Pages look within a minute, each at another time, or when the computer wakes up,
+  // and again every minute until the site's clock agrees.
+  setInterval(() => Date.now() >= part()?.dataset.midnight && lookSoon(), 60_000);
 
   const lookSoon = () => (busy() ? setTimeout(lookSoon, 1000) : look());
 

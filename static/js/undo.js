@@ -4,7 +4,7 @@
 document.addEventListener("DOMContentLoaded", () => {
   "use strict";
 
-  const { base, find, all, busy } = window.seatweb;
+  const { find, all, busy, look } = window.seatweb;
 
   const STILL = 1000; // ms without input
   const RETRY = 5000; // ms until the next try, if the list did not come
@@ -17,7 +17,19 @@ document.addEventListener("DOMContentLoaded", () => {
     document.addEventListener(type, () => (touched = performance.now()), { passive: true });
   }
 
-  document.addEventListener("htmx:after:swap", () => (came = performance.now()));
+  let focused = null; // the row that has the focus
+  let next = ""; // the id of the one below
+
+  document.addEventListener("htmx:before:swap", () => {
+    focused = document.activeElement?.closest("#my_bookings .line");
+    next = focused?.nextElementSibling?.id;
+  });
+
+  document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
+    came = performance.now();
+    // The focus does not go away with its row.
+    if (ctx.quiet && focused && document.activeElement === document.body) (document.getElementById(next) ?? find("h1")).focus();
+  });
 
   setInterval(() => {
     const now = performance.now();
@@ -25,18 +37,6 @@ document.addEventListener("DOMContentLoaded", () => {
     const inUse = find("#my_bookings .undo:is(:hover, :focus-within)");
     if (!over.length || inUse || busy() || now - touched < STILL || now - asked < RETRY) return;
     asked = now;
-    renew(over.find((row) => row.contains(document.activeElement)));
+    look();
   }, 250);
-
-  async function renew(left) {
-    const next = left?.nextElementSibling?.id;
-    await window.htmx?.ajax("GET", `${base}/my/bookings`, {
-      source: find("#my_bookings"),
-      target: "#my_bookings",
-      swap: "outerMorph",
-      push: "false",
-    });
-    // The focus does not go away with its row.
-    if (left && document.activeElement === document.body) (document.getElementById(next) ?? find("h1")).focus();
-  }
 });

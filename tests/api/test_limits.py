@@ -131,3 +131,21 @@ async def test_replayed_answers_do_not_count_as_bookings(start_site: Callable[..
         assert {answer.headers["idempotency-replayed"] for answer in answers} == {"true"}
         assert (await ada.book(8, key="another")).status_code == 409  # refused (one seat per day), but it counts
         assert_too_many(await ada.book(9, key="a-third"), 3600)
+
+
+async def test_a_booking_that_postgresql_rolled_back_and_ran_again_counts_once(
+    start_site: Callable[..., Site], clock: Clock, connection: asyncpg.Connection
+) -> None:
+    site = start_site(SEATWEB_LIMIT_BOOKINGS="2/hour")
+    await connection.execute(
+        "create sequence tries;"
+        "create function fail_twice() returns trigger language plpgsql as $$ begin"
+        " if nextval('tries') <= 2 then raise exception 'once more' using errcode = 'serialization_failure'; end if;"
+        " return new; end $$;"
+        "create trigger fail_twice before insert on idempotency_keys for each row execute function fail_twice()"
+    )
+    async with running_programs(site, 1) as (ada,):
+        assert (await ada.book(7, key="rolled-back-twice")).status_code == 201
+        assert await connection.fetchval("select nextval('tries')") == 4
+        assert (await ada.book(7, booking_date=str(clock.ahead(1)), key="the-second")).status_code == 201
+        assert_too_many(await ada.book(7, booking_date=str(clock.ahead(2)), key="a-third"), 3600)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.axe import DESKTOP, PHONE, axe_finds_nothing
 from tests.browser.conftest import Guard
 from tests.browser.test_journeys import DAY
-from tests.browser.test_live import is_live, open_live
+from tests.browser.test_live import open_live
 from tests.support import Site
 
 
@@ -121,25 +122,44 @@ def test_the_week_leads_to_other_days_and_follows_the_live_map(page: Page, book:
     heading(page, "23 November")  # the link is gone
 
 
-@pytest.mark.parametrize("path", ["/days/2026-11-24", "/days/2026-11-25/seats/7"])
-def test_todays_mark_moves_on_at_midnight(page: Page, site: Site, path: str) -> None:
-    page.add_init_script("Math.random = () => 0")  # pages move on after 1 to 5 s, each at another time
-    open_live(page, path)
-    expect(page.locator("#weekday-1")).to_contain_text("Today")
+@pytest.mark.parametrize(
+    ("path", "before", "after"),
+    [
+        (
+            "/",
+            "#weekday-1[aria-current] .weekday-name >> text=Today",
+            "#weekday-2[aria-current] .weekday-name >> text=Today",
+        ),
+        ("/days/2026-11-23", "#weekday-1 .weekday-name >> text=Today", "#weekday-2 .weekday-name >> text=Today"),
+        (
+            "/days/2026-11-25/seats/7",
+            "#weekday-1 .weekday-name >> text=Today",
+            "#weekday-2 .weekday-name >> text=Today",
+        ),
+        ("/calendar/2026-11", "#month-2026-11-23[aria-current]", "#month-2026-11-24[aria-current]"),
+        ("/my/bookings", ".line >> text=Tomorrow", ".line >> text=Today"),
+    ],
+)
+def test_every_page_calls_the_new_day_today_after_midnight(
+    page: Page, site: Site, sign_in: Callable[..., Any], guard: Guard, path: str, before: str, after: str
+) -> None:
+    guard.expected = ("htmx:error: timeout",)  # a map that is not live may ask just when the clock jumps
+    sign_in(page)
+    page.goto("/days/2026-11-24/seats/7")
+    page.get_by_role("button", name="Book A-07").click()
+    expect(page.locator("#ticket")).to_contain_text("A-07")
+    page.clock.install(time=datetime(2026, 11, 23, 21, tzinfo=UTC))
+    page.goto(path)
+    expect(page.locator(before)).to_be_visible()
+    # The computer sleeps over midnight. Its clock is a few minutes fast: the site's day is not over when it asks first.
+    with page.expect_response(lambda response: "hx-request" in response.request.headers):
+        page.clock.fast_forward("03:01:00")
+    expect(page.locator(".htmx-request")).to_have_count(0)
     site.clock.today = site.clock.ahead(1)
-    expect(page.locator("#weekday-2")).to_contain_text("Today")
-    expect(page.locator("#weekday-1")).to_contain_text("Over")
-    is_live(page)
-
-
-def test_todays_mark_moves_on_within_minutes_on_a_day_that_is_over(page: Page, site: Site) -> None:
-    site.clock.today = site.clock.ahead(1)
-    page.clock.install()
-    page.goto(DAY)
-    expect(page.locator("#weekday-2")).to_contain_text("Today")
-    site.clock.today = site.clock.ahead(1)
-    page.clock.fast_forward("10:00")
-    expect(page.locator("#weekday-3")).to_contain_text("Today")
+    page.clock.fast_forward("01:00")
+    expect(page.locator(after)).to_be_visible()
+    expect(page.locator(before)).to_have_count(0)
+    expect(page).to_have_url(site.url + path)
 
 
 def test_the_calendar_opens_as_a_page_if_it_cannot_be_loaded(page: Page, guard: Guard) -> None:

@@ -64,6 +64,8 @@ class CredentialsPage(Struct, frozen=True):
     errors: dict[str, str]
     """By field name; `form` for the whole form, `wait` if the only problem is too many attempts."""
     shortest_password: int
+    names_shown: bool
+    """Whether users see the names of others who have a booking."""
     passkeys: bool
     """Whether passkeys work at this host."""
     intent: Intent | None

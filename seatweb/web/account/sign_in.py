@@ -216,6 +216,7 @@ async def _show_form(
         next=next_path,
         errors={},
         shortest_password=rules.shortest,
+        names_shown=settings.names == "signed-in",
         passkeys=party_of(request, settings) is not None,
         intent=await intents.find(next_path),
     )
@@ -256,6 +257,7 @@ async def _show_errors(
         next=next_path,
         errors=errors,
         shortest_password=rules.shortest,
+        names_shown=settings.names == "signed-in",
         passkeys=party_of(request, settings) is not None,
         intent=await intents.find(next_path),
     )

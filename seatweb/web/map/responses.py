@@ -23,7 +23,7 @@ from seatweb.booking.errors import (
 )
 from seatweb.booking.hold_store import GrantedHold
 from seatweb.booking.model import Booking, OwnBooking, Status
-from seatweb.booking.undo import Act, Did
+from seatweb.booking.undo import Act, Did, Undo
 from seatweb.errors import Message, SeatwebError, TooManyAttempts
 from seatweb.i18n.catalogue import text_of
 from seatweb.web.map.contexts import DayPage, HoldBox, Panel
@@ -35,7 +35,15 @@ from seatweb.web.map.week_strip import WeekStrip
 from seatweb.web.notices import parse_notice, undo_notice
 from seatweb.web.pieces import plain
 from seatweb.web.rendering import Renderer
-from seatweb.web.requests import PageRequest, changed_recently, path_of, query_value, session_of, wants_partial
+from seatweb.web.requests import (
+    PageRequest,
+    changed_recently,
+    path_of,
+    query_value,
+    session_of,
+    signed_in,
+    wants_partial,
+)
 from seatweb.web.shell import Notice
 
 # Refusals that are answered with the current map: it says more than an error page.
@@ -62,6 +70,7 @@ class MapResponses:
         sections: Sections,
         week_strip: WeekStrip,
         day_pages: DayPages,
+        undo: Undo,
     ) -> None:
         self._views = views
         self._reader = reader
@@ -69,6 +78,7 @@ class MapResponses:
         self._sections = sections
         self._week_strip = week_strip
         self._day_pages = day_pages
+        self._undo = undo
 
     async def place(
         self,
@@ -122,18 +132,19 @@ class MapResponses:
     ) -> Response[str]:
         """Await a booking or move, and show the new map with a notice, or the current map with the refusal."""
         booked: Booking | OwnBooking
+        act = None
         try:
             booked = await action
+            if did == "booked" or booked.moved_from:
+                act = Act(did, booked.id, booked.seat.id, booked.moved_from)
         except (*REFUSALS, TooManyAttempts) as error:
             page = await self._page(request, place, problem=text_of(error))
             if page.mine is None or page.mine.seat.id != place.seat_id or page.state != "open":
                 return self.refuse(request, page, error)
-            booked = page.mine  # a second click: the seat is already theirs
-        moved_from = booked.moved_from if isinstance(booked, Booking) else None
-        if did == "moved" and moved_from is None:
-            notice = f"moved.{booked.seat.label}"  # they had the seat before, so there is nothing to undo
-        else:
-            notice = undo_notice(Act(did, booked.id, booked.seat.id, moved_from), booked)
+            booked = page.mine
+        # They had the seat before. A moment before, after a double click: then that can still be undone.
+        act = act or await self._undo.just_done(signed_in(request).user, booked.id)
+        notice = undo_notice(act, booked) if act else f"already_yours.{booked.seat.label}"
         return await self.done(request, Place(place.day, place.section, booked.seat.id), notice)
 
     async def done(self, request: PageRequest, place: Place, notice: str) -> Response[str]:

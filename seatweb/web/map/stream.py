@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from datetime import date
 from functools import partial
 from typing import Final
 from urllib.parse import quote
@@ -186,7 +185,7 @@ class _Map:
 class _Stream:
     """One browser's stream."""
 
-    __slots__ = ("_live", "_maps", "_session", "_status", "_streams", "_today", "_user_id")
+    __slots__ = ("_live", "_maps", "_session", "_status", "_streams", "_user_id")
 
     def __init__(self, streams: Streams, live: Live, session: Session | None, maps: list[_Map]) -> None:
         self._streams = streams
@@ -195,7 +194,6 @@ class _Stream:
         self._user_id = session.user.id if session else 0
         self._maps = maps
         self._status: tuple[State, int] | None = None
-        self._today: date | None = None
 
     async def run(self, send: Send) -> None:
         """Send events until the stream ends, which it does when one of its days is over."""
@@ -230,9 +228,6 @@ class _Stream:
         if status != self._status:
             self._status = status
             messages.append(event(self._state, name="status"))
-        if channel.today != self._today:  # after midnight, the page's words for the days are wrong
-            self._today = channel.today
-            messages.append(event(str(self._today), name="today"))
         if map_.number != channel.number or map_.mine is None:
             update = await channel.update(map_.number)
             view = update.view

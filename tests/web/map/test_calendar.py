@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -189,3 +189,22 @@ async def test_the_last_week_leads_to_its_last_bookable_day(site: Site, clock: C
     clock.today += timedelta(days=2)  # the last day is a Tuesday
     page = await site.visitor().get("/days/2027-02-19")
     assert href(page, "step-next") == "/days/2027-02-23"
+
+
+@pytest.mark.parametrize(
+    ("zone", "today", "midnight"),
+    [
+        ("UTC", "2026-11-23", "2026-11-24T00:00Z"),
+        ("Europe/Berlin", "2026-10-25", "2026-10-25T23:00Z"),  # summer time ends: the day has 25 hours
+        ("America/Santiago", "2026-09-05", "2026-09-06T04:00Z"),  # summer time begins: the next day has no 00:00
+    ],
+)
+async def test_pages_know_when_their_today_ends_in_the_sites_time_zone(
+    start_site: Callable[..., Site], clock: Clock, zone: str, today: str, midnight: str
+) -> None:
+    clock.today = date.fromisoformat(today)
+    async with start_site(SEATWEB_TIME_ZONE=zone).people(1) as (ada,):
+        for path in ("/", f"/days/{clock.ahead(1)}", "/my/bookings", f"/calendar/{today[:7]}"):
+            for options in ({}, {"headers": HTMX}):
+                ends = int(str(one(soup(await ada.get(path, **options)), "[data-midnight]")["data-midnight"]))
+                assert datetime.fromtimestamp(ends / 1000, UTC) == datetime.fromisoformat(midnight), path

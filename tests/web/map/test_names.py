@@ -45,6 +45,22 @@ async def test_a_taken_seat_says_by_whom_to_those_who_may_know(
             assert "alan" not in over.text
 
 
+@pytest.mark.parametrize(
+    ("names", "hint"),
+    [
+        ("signed-in", "People who are signed in can see it when you book a seat."),
+        ("nobody", "Only you and administrators can see it."),
+    ],
+)
+async def test_the_registration_form_says_who_can_see_the_username(
+    start_site: Callable[..., Site], names: str, hint: str
+) -> None:
+    visitor = start_site(SEATWEB_NAMES=names).visitor()
+    for answer in (await visitor.get("/register"), await visitor.post("/register", username="")):
+        field = one(soup(answer), "#username")
+        assert hint in [one(soup(answer), f"#{id_}").get_text() for id_ in str(field["aria-describedby"]).split()]
+
+
 async def test_the_seats_of_a_day_that_is_over_are_not_free(site: Site, clock: Clock) -> None:
     async with site.people(2) as (ada, grace):
         await ada.book(clock.today, 7)
