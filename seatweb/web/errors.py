@@ -68,6 +68,7 @@ def error_response(renderer: Renderer, request: PageRequest, error: Exception) -
             else ("/", text_of(Message("error_page.today"))),
             ("/my/bookings", text_of(Message("error_page.my_bookings"))),
         ],
+        visitor_known=hasattr(request.state, "session"),
         retry_after=None if isinstance(error, TooManyAttempts) else retry_after,  # its text already says when
     )
     return renderer.page(request, "error.html", page, status=status, headers=headers)

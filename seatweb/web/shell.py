@@ -41,5 +41,7 @@ class ErrorPage(Struct, frozen=True):
     request_id: str
     links: list[tuple[str, str]]
     """The URL and text of links to continue with."""
+    visitor_known: bool
+    """Whether it was looked up who the visitor is. It was not if no route has the path, or not with this method."""
     retry_after: int | None = None
     """Seconds after which to try again."""

@@ -238,7 +238,9 @@ ENLARGED = """percent => {
     sheet.replaceSync(`html { font-size: ${percent}% !important }`);
     document.adoptedStyleSheets = [sheet];
 }"""
-BROKEN_WORDS = """() => [...document.querySelectorAll('h1, h2, .ticket-seat, .line-seat')].flatMap(heading => {
+BROKEN_WORDS = """() => [
+    ...document.querySelectorAll('h1, h2, .ticket-seat, .line-seat, .line-day, .panel-words'),
+].flatMap(heading => {
     const texts = document.createTreeWalker(heading, NodeFilter.SHOW_TEXT), broken = [], range = document.createRange();
     for (let text; text = texts.nextNode();) {
         if (text.parentElement.closest('bdi, .visually-hidden')) continue;
@@ -263,6 +265,8 @@ CUT_OFF = """() => [...document.querySelectorAll('.ticket-seat, .line-seat, .pan
     .filter(element => element.scrollWidth > Math.max(1, element.parentElement.clientWidth)
         || element.getClientRects().length > 2)
     .map(element => element.className)"""
+CROWDED = """() => [...document.querySelectorAll('.line-day, .panel-words')]
+    .filter(element => element.scrollWidth > element.clientWidth).map(element => element.textContent.trim())"""
 APART = [[".brand", ".top-nav a"], [".day-name", ".steps", ".weekday"], [".panel-name", ".panel-close"]]
 
 
@@ -282,6 +286,30 @@ def test_no_page_scrolls_sideways(open_busy_site: Any, font: str, widths: tuple[
             assert page.evaluate(OVERFLOW) <= 0, where
             assert page.evaluate(BROKEN_WORDS) == [], where
             assert page.evaluate(OVERLAPS, APART) == [], where
+
+
+def test_dates_have_room_on_the_narrowest_phones(open_busy_site: Any, site: Site) -> None:
+    """They break only after the weekday; and with text of twice the size, nothing beside them breaks or covers them."""
+    page = open_busy_site(signed_in=True, viewport={"width": 320, "height": 640}, color_scheme="light")
+    execute(
+        site,
+        "insert into bookings (user_id, seat_id, day) select user_id, 8, '2026-09-30' from bookings where seat_id = 7",
+    )
+    # The day of the seat's panel, the upcoming booking, and the past one.
+    for path, count in ((f"{DAY}/seats/7", 1), ("/my/bookings", 2)):
+        page.goto(path)
+        page.evaluate(ENLARGED, 200)
+        assert page.evaluate(BROKEN_WORDS) == [], path
+        assert page.evaluate(CROWDED) == [], path
+        page.evaluate(ENLARGED, 100)
+        lines = page.evaluate(
+            """() => [...document.querySelectorAll('.panel-day, .line-day time')].map(element => {
+                const date = element.lastChild, range = document.createRange();
+                range.selectNodeContents(date);
+                return new Set([...range.getClientRects()].map(box => Math.round(box.top))).size;
+            })"""
+        )
+        assert lines == [1] * count, path
 
 
 # How many pixels of two pictures differ by more than the rounding of an edge, which varies from page to page.
