@@ -134,7 +134,7 @@ def create_app(
     renderer = Renderer(our_cookies, csrf, settings.site_name, settings.public_url, settings.base)
     rules = PasswordRules(
         shortest=settings.shortest_password,
-        refuse_common=settings.in_service,
+        refuse_common=settings.in_production,
         site_words=("seatweb", settings.site_name, settings.site_name.replace(" ", "")),
     )
 
