@@ -176,6 +176,8 @@ async def test_signing_out_everywhere_takes_effect_in_every_process(
     elsewhere = [second.visitor() for _ in range(3)]
     await together(*(visitor.login("ada") for visitor in elsewhere))
     async with second.people(1, prefix="eve") as (eve,):
+        for visitor in elsewhere:
+            assert await is_signed_in(visitor)  # so the other process remembers the session
         answer = await here.post("/account/sessions/all/end")
         assert answer.headers["location"] == "/login"
         assert not await is_signed_in(here)
@@ -223,11 +225,12 @@ async def test_a_session_ends_at_once_however_the_database_was_told(site: Site, 
 async def test_a_new_username_is_shown_at_once_on_every_page(site: Site, connection: asyncpg.Connection) -> None:
     async with site.people(1) as (ada,):
         assert ada.user
-        await connection.execute("update users set username = 'Lovelace' where id = $1", ada.user.id)
 
         async def is_shown() -> bool:
             return "Lovelace" in (await ada.get("/account")).text
 
+        assert not await is_shown()
+        await connection.execute("update users set username = 'Lovelace' where id = $1", ada.user.id)
         await within(60, is_shown)
 
 
