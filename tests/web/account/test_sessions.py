@@ -193,6 +193,7 @@ async def test_a_session_that_a_late_transaction_ends_is_refused(
     async with site.people(3) as (ada, eve, bob):
         assert ada.user
         assert eve.user
+        assert await is_signed_in(eve)  # so this process remembers the session until it asks for news
         late = await asyncpg.connect(database_url)
         async with late.transaction():
             await late.execute("update sessions set ended_at = now() where user_id = $1", ada.user.id)
