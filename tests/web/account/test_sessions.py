@@ -187,21 +187,31 @@ async def test_signing_out_everywhere_takes_effect_in_every_process(
 
 
 async def test_a_session_that_a_late_transaction_ends_is_refused(
-    site: Site, connection: asyncpg.Connection, database_url: str
+    site: Site, connection: asyncpg.Connection, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Transactions commit in another order than they begin; the question about changes must not miss the late ones."""
+    original, told = session_queries.session_changes, set[int]()
+
+    async def session_changes(sql: Statements, after: int | None) -> session_queries.SessionChanges:
+        changes = await original(sql, after)
+        told.update(changes.user_ids)
+        return changes
+
+    monkeypatch.setattr(session_queries, "session_changes", session_changes)
     async with site.people(3) as (ada, eve, bob):
         assert ada.user
         assert eve.user
-        assert await is_signed_in(eve)  # so this process remembers the session until it asks for news
+        ada_id, eve_id = ada.user.id, eve.user.id
         late = await asyncpg.connect(database_url)
         async with late.transaction():
-            await late.execute("update sessions set ended_at = now() where user_id = $1", ada.user.id)
-            await connection.execute("update sessions set ended_at = now() where user_id = $1", eve.user.id)
-            await until_signed_out(eve)  # so this process has asked for news
+            await late.execute("update sessions set ended_at = now() where user_id = $1", ada_id)
+            await connection.execute("update sessions set ended_at = now() where user_id = $1", eve_id)
+            await until(lambda: eve_id in told)
             assert await is_signed_in(ada)
         await late.close()
+        await until(lambda: ada_id in told)
         await until_signed_out(ada)
+        await until_signed_out(eve)
         assert await is_signed_in(bob)
 
 
