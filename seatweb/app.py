@@ -78,6 +78,7 @@ from seatweb.storage.outbox import RedisOutbox
 from seatweb.storage.redis import RedisClient
 from seatweb.web.account.own_account import AccountController
 from seatweb.web.account.password_reset import PasswordResetController
+from seatweb.web.account.responses import SignInResponses
 from seatweb.web.account.second_factor import SecondFactorController
 from seatweb.web.account.second_step import SecondStepController
 from seatweb.web.account.sign_in import SignInController
@@ -133,7 +134,7 @@ def create_app(
     renderer = Renderer(our_cookies, csrf, settings.site_name, settings.public_url, settings.base, settings.zone)
     rules = PasswordRules(
         shortest=settings.shortest_password,
-        refuse_common=settings.in_service,
+        refuse_common=settings.in_production,
         site_words=("seatweb", settings.site_name, settings.site_name.replace(" ", "")),
     )
 
@@ -237,7 +238,9 @@ def create_app(
                 "reader": reader,
                 "sections": sections,
                 "responses": responses,
-                "intents": Intents(views, window),
+                "sign_in_responses": SignInResponses(
+                    settings, renderer, rules, sessions, factors, our_cookies, Intents(views, window)
+                ),
                 "streams": Streams(reader, sections, week_strip),
             }.items()
         }

@@ -244,7 +244,7 @@ class Settings(BaseModel):
             alias="SEATWEB_PASSWORD_MIN_LENGTH",
             ge=1,
             le=128,
-            description="Minimum length of a password. Defaults to 1 in the try-out mode and 8 in service.",
+            description="Minimum length of a password. Defaults to 1 in demo mode and 8 in production.",
         ),
     ] = None
     cors_origins: Annotated[
@@ -421,14 +421,14 @@ class Settings(BaseModel):
         return value.expanduser().absolute()
 
     @model_validator(mode="after")
-    def _secret_in_service(self) -> Self:
+    def _secret_in_production(self) -> Self:
         if self.database_url is not None and self.jwt_secret is None:
             raise ValueError("JWT_SECRET is required with DATABASE_URL; generate one with: openssl rand -base64 48")
         return self
 
     @property
-    def in_service(self) -> bool:
-        """Whether this is a production installation (DATABASE_URL is set), not the try-out mode."""
+    def in_production(self) -> bool:
+        """Whether this is a production installation (DATABASE_URL is set), not demo mode."""
         return self.database_url is not None
 
     @property
@@ -468,20 +468,20 @@ class Settings(BaseModel):
 
     @property
     def cookie_port(self) -> int | None:
-        """The port in the cookies' names: the public URL's, or that of a try-out instance, except for the usual ones.
+        """The port in the cookies' names: the public URL's or, in demo mode, our own; None for the usual ones.
 
-        In service without a public URL it is not known which port people use: a proxy's, or each replica's own.
+        In production without a public URL it is not known which port people use: a proxy's, or each replica's own.
         """
         if self.public_url:
             return urlsplit(self.public_url).port
-        return None if self.in_service or self.port == DEFAULT_PORT else self.port
+        return None if self.in_production or self.port == DEFAULT_PORT else self.port
 
     @property
     def shortest_password(self) -> int:
         """Minimum number of characters in a new password."""
         if self.password_min_length is not None:
             return self.password_min_length
-        return 8 if self.in_service else 1
+        return 8 if self.in_production else 1
 
 
 def split_ring(secrets: str) -> list[str]:

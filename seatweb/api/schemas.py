@@ -25,7 +25,7 @@ class Credentials(Struct, frozen=True, forbid_unknown_fields=True):
         str, Meta(description="Up to 50 characters. Upper and lower case count as the same.", examples=["john"])
     ]
     password: Annotated[
-        str, Meta(description="8 to 128 characters; a try-out site accepts shorter passwords.", examples=["secret"])
+        str, Meta(description="8 to 128 characters; a demo site accepts shorter passwords.", examples=["secret"])
     ]
 
 

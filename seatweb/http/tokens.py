@@ -12,6 +12,7 @@ import jwt
 from msgspec import Struct
 
 from seatweb.storage.caching import BoundedDict
+from seatweb.storage.ids import parse_id
 
 ALGORITHM: Final = "HS256"
 ISSUER: Final = "seatweb"
@@ -84,10 +85,12 @@ class Tokens:
             return known if time.time() < known[1] else None
         try:
             found = self._verify(token, audience, ["sub", "sid", "iat", "exp"])
-            claims = Claims(user_id=_number(found["sub"]), session_id=UUID(found["sid"]))
+            user_id, session_id = parse_id(found["sub"]), UUID(found["sid"])
         except (jwt.InvalidTokenError, LookupError, ValueError, TypeError, AttributeError):
             return None
-        self._verified[token, audience] = known = (claims, float(found["exp"]))
+        if user_id is None:
+            return None
+        self._verified[token, audience] = known = (Claims(user_id, session_id), float(found["exp"]))
         return known
 
     def has_expired(self, token: str, audience: str) -> bool:
@@ -130,10 +133,3 @@ class Tokens:
 def key_id(secret: str) -> str:
     """Return the key id of a signing secret, which reveals nothing about it (RFC 7515, section 4.1.4)."""
     return hashlib.sha256(b"seatweb kid " + secret.encode()).hexdigest()[:12]
-
-
-def _number(text: str) -> int:
-    """Parse ASCII digits only: `int` accepts more, such as spaces, signs and underscores."""
-    if not (text.isascii() and text.isdigit()):
-        raise ValueError
-    return int(text)

@@ -1,1 +1,1 @@
-"""Start and stop Seatweb: worker processes, the try-out mode's embedded servers, and the operator's commands."""
+"""Start and stop Seatweb: worker processes, demo mode's embedded servers, and the operator's commands."""

@@ -1,4 +1,4 @@
-"""The try-out mode's PostgreSQL: its database cluster in the data folder, its access rules, and its start."""
+"""Demo mode's PostgreSQL: its database cluster in the data folder, its access rules, and its start."""
 
 from __future__ import annotations
 

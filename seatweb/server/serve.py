@@ -60,12 +60,12 @@ def serve(environment: Mapping[str, str]) -> int:
     """Answer requests until SIGINT or SIGTERM; return the exit code."""
     with _reported_problems() as outcome:
         settings = Settings.from_environment(environment)
-        _refuse_open_try_out(settings)
+        _refuse_open_demo(settings)
         _allow_many_connections()
         with _listen(settings.host, settings.port) as listener, running_backends(settings) as backends:
             configure_logging(settings.log_format)
             OUTPUT.start()
-            if settings.in_service and not settings.redis_url:
+            if settings.in_production and not settings.redis_url:
                 log.warning(
                     "REDIS_URL is not set: Seatweb runs its own Valkey, which no other server can use; "
                     "to run several, set REDIS_URL to one Redis for all of them"
@@ -147,16 +147,16 @@ def _allow_many_connections() -> None:
 # The socket
 
 
-def _refuse_open_try_out(settings: Settings) -> None:
-    if settings.in_service or settings.host == "localhost":
+def _refuse_open_demo(settings: Settings) -> None:
+    if settings.in_production or settings.host == "localhost":
         return
     try:
         loopback = ipaddress.ip_address(settings.host).is_loopback
     except ValueError:
         loopback = False
     if not loopback:
-        problem = f"SEATWEB_HOST: the try-out mode listens on loopback only, not on {settings.host}; "
-        raise SettingsError([problem + "to run it in service, set DATABASE_URL, REDIS_URL and JWT_SECRET"])
+        problem = f"SEATWEB_HOST: demo mode listens on loopback only, not on {settings.host}; "
+        raise SettingsError([problem + "to run it in production, set DATABASE_URL, REDIS_URL and JWT_SECRET"])
 
 
 @contextmanager
@@ -330,10 +330,10 @@ def _announce(settings: Settings, ended: threading.Event) -> None:
         ended.wait(TICK_SECONDS)
     if ended.is_set():
         return
-    if not settings.in_service:
+    if not settings.in_production:
         log.warning(
-            "try-out mode: Seatweb runs its own PostgreSQL and Valkey; "
-            "to run it in service, set DATABASE_URL, REDIS_URL and JWT_SECRET",
+            "demo mode: Seatweb runs its own PostgreSQL and Valkey; "
+            "to run it in production, set DATABASE_URL, REDIS_URL and JWT_SECRET",
             data_dir=str(settings.data_dir),
         )
     shown = f"[{host}]" if ":" in host else host

@@ -36,7 +36,7 @@ def bearer(token: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("slash", ["", "/"])
 async def test_registering_and_signing_in_return_working_tokens(http: httpx.AsyncClient, slash: str) -> None:
-    """As in the original API, a short password works too (in the try-out mode)."""
+    """As in the original API, a short password works too (in demo mode)."""
     registered = await http.post(f"/auth/register{slash}", json=JOHN)
     signed_in = await http.post(f"/auth/login{slash}", json={**JOHN, "username": " JOHN "})
     for answer, status in ((registered, 201), (signed_in, 200)):
@@ -56,7 +56,7 @@ async def test_registering_and_signing_in_return_working_tokens(http: httpx.Asyn
     assert registered.json()["access_token"] != signed_in.json()["access_token"]
 
 
-async def test_a_short_password_is_refused_with_a_reason_in_service(start_site: Callable[..., Site]) -> None:
+async def test_a_short_password_is_refused_with_a_reason_in_production(start_site: Callable[..., Site]) -> None:
     site = start_site(SEATWEB_PASSWORD_MIN_LENGTH=8)
     async with httpx.AsyncClient(base_url=site.url) as http:
         problem = refused(await http.post("/auth/register", json=JOHN), 422, "invalid_input", "password")

@@ -36,6 +36,18 @@ def assert_replayed(first: httpx.Response, second: httpx.Response) -> None:
     assert second.headers["x-request-id"] != first.headers["x-request-id"]
 
 
+def only_first(answers: list[httpx.Response], status: int) -> httpx.Response:
+    """Return the one answer that is not a replay; all others replay it, or were refused because it was in progress."""
+    done = [answer for answer in answers if answer.status_code == status]
+    assert len({answer.content for answer in done}) == 1
+    for answer in answers:
+        if answer not in done:
+            refused(answer, 409, "request_in_progress")
+            assert answer.headers["retry-after"] == "1"
+    (first,) = (answer for answer in done if "idempotency-replayed" not in answer.headers)
+    return first
+
+
 async def counts(connection: asyncpg.Connection) -> tuple[int, int]:
     """Return the number of bookings and of idempotency keys."""
     bookings, keys = await connection.fetchrow(
@@ -160,13 +172,7 @@ async def test_a_repeated_move_moves_once(programs: Programs, connection: asyncp
         booking = (await ada.book(7)).json()["id"]
         await grace.book(8)
         refused(await ada.move(booking, 8, key=KEY), 409, "seat_taken")
-        answers = await together(*(ada.move(booking, 9, key=KEY) for _ in range(10)))
-        moved = [answer for answer in answers if answer.status_code == 200]
-        assert len({answer.content for answer in moved}) == 1
-        assert len([answer for answer in moved if "idempotency-replayed" not in answer.headers]) == 1
-        for answer in answers:
-            if answer not in moved:
-                refused(answer, 409, "request_in_progress")
+        only_first(await together(*(ada.move(booking, 9, key=KEY) for _ in range(10))), 200)
         assert (await ada.move(booking, 10)).status_code == 200
         replayed = await ada.move(booking, 9, key=KEY)
         assert replayed.headers["idempotency-replayed"] == "true"
@@ -217,17 +223,8 @@ async def test_twenty_deliveries_at_once_make_one_booking(
         for turn in range(5):
             day = {"booking_date": f"2026-12-0{turn + 1}"}
             answers = await together(*(ada.post("/bookings", content | day, key=f"{KEY}-{turn}") for _ in range(20)))
-            booked = [answer for answer in answers if answer.status_code == 201]
-            assert len({answer.content for answer in booked}) == 1
-            assert len([answer for answer in booked if "idempotency-replayed" not in answer.headers]) == 1
-            for answer in answers:
-                if answer not in booked:
-                    refused(answer, 409, "request_in_progress")
-                    assert answer.headers["retry-after"] == "1"
-            assert_replayed(
-                next(answer for answer in booked if "idempotency-replayed" not in answer.headers),
-                await ada.post("/bookings", content | day, key=f"{KEY}-{turn}"),
-            )
+            first = only_first(answers, 201)
+            assert_replayed(first, await ada.post("/bookings", content | day, key=f"{KEY}-{turn}"))
             assert await counts(connection) == (turn + 1, turn + 1)
 
 

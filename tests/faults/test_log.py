@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -168,6 +169,34 @@ def test_lines_that_cannot_be_kept_are_dropped_and_counted() -> None:
     assert sum(dropped) > 0
     numbers = [int(line.split()[0]) for line in lines]
     assert numbers == sorted(set(numbers))  # no line is written twice or in pieces
+
+
+def test_lines_that_a_full_disk_refused_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    dropped: list[int] = []
+    written = 0
+    with Pipe() as pipe:
+        output = LogOutput(dropped.append, descriptor=pipe.writer)
+        failures, write = iter([OSError(errno.ENOSPC, "No space left on device")]), os.write
+
+        def write_if_there_is_room(descriptor: int, text: bytes) -> int:
+            for failure in failures if descriptor == pipe.writer else ():
+                raise failure
+            return write(descriptor, text)
+
+        def are_counted() -> bool:
+            nonlocal written
+            output.write("a line")
+            written += 1
+            return bool(dropped)
+
+        monkeypatch.setattr(os, "write", write_if_there_is_room)
+        reading = pipe.read_in_background()
+        output.start()
+        wait_for(are_counted, "the number of dropped lines")
+        output.end(PATIENT_SECONDS)
+        os.close(pipe.writer)
+        reading.join(PATIENT_SECONDS)
+    assert 0 < sum(dropped) == written - pipe.found.count(b"\n")
 
 
 def test_lines_for_a_closed_pipe_are_dropped() -> None:

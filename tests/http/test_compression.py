@@ -20,6 +20,9 @@ from tests.support import Site
         ("zstd", None),
         # Refused
         ("br;q=0", None),
+        ("gzip;q=0", None),
+        ("br;q=0, gzip;q=0", None),
+        ("*, br;q=0, gzip;q=0", None),
         ("br;q=0, gzip", "gzip"),
         ("gzip, br; q=0.000", "gzip"),
         ("br;q=0, *", "gzip"),
@@ -55,6 +58,7 @@ async def test_an_encoding_that_the_client_refuses_is_never_sent(site: Site, pat
     async with site.people(1) as (ada,):
         for accepted, coding in {
             "br;q=0": None,
+            "gzip;q=0": None,
             "br;q=0, gzip": "gzip",
             "br;q=0.5, gzip;q=0.8": "gzip",
             "gzip;q=0, br": "br",

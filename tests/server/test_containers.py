@@ -38,7 +38,7 @@ COMPOSE = (REPOSITORY / "compose.yaml").read_text()
 GIVEN = {"POSTGRES_PASSWORD": "0123456789abcdef" * 4, "JWT_SECRET": "a-secret-for-tests-only-0123456789abcdef"}
 SECRET = re.compile("SECRET|PASSWORD(?!_MIN_LENGTH)|TOKEN|KEY")
 PLACEHOLDER = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
-# In the image only /dev is writable, and the try-out mode's servers are missing.
+# In the image only /dev is writable, and demo mode's servers are missing.
 INSIDE_THE_IMAGE = """
 import errno, os, sys
 
@@ -297,7 +297,7 @@ def test_the_site_starts_after_its_servers_with_valid_settings() -> None:
     assert site["user"] == last("USER")
     assert site["depends_on"] == {name: {"condition": "service_healthy"} for name in ("postgres", "valkey")}
     settings = Settings.from_environment(image_environment() | site["environment"])
-    assert settings.in_service
+    assert settings.in_production
     assert settings.database_url
     assert settings.redis_url
     database = urlsplit(settings.database_url.get_secret_value())
@@ -311,7 +311,7 @@ def test_the_site_starts_after_its_servers_with_valid_settings() -> None:
 
 def test_every_setting_reaches_the_container() -> None:
     fixed = {"SEATWEB_HOST", "SEATWEB_PORT"}  # by the image
-    unused = {"SEATWEB_DATA_DIR"}  # in service there is no data folder
+    unused = {"SEATWEB_DATA_DIR"}  # in production there is no data folder
     chosen = {str(field.alias) for field in Settings.model_fields.values()} - fixed - unused
     given = GIVEN | {name: f"the value of {name}" for name in chosen if name.startswith("SEATWEB_")}
     environment = yaml.safe_load(filled(COMPOSE, given))["services"]["seatweb"]["environment"]

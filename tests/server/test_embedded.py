@@ -1,4 +1,4 @@
-"""The try-out mode's PostgreSQL and Valkey, tested with real processes and folders."""
+"""Demo mode's PostgreSQL and Valkey, tested with real processes and folders."""
 
 from __future__ import annotations
 

@@ -19,15 +19,15 @@ def problems(**environment: str) -> list[str]:
     return error.value.problems
 
 
-def test_without_settings_the_try_out_mode_is_on() -> None:
+def test_without_settings_demo_mode_is_on() -> None:
     settings = Settings.from_environment({"PATH": "/usr/bin", "DATABASE_URL": "", "SEATWEB_PORT": " "})
-    assert not settings.in_service
+    assert not settings.in_production
     assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8000, 1)
     assert settings.shortest_password == 1
     assert not settings.secure_cookies
 
 
-def test_in_service_passwords_are_longer_and_https_makes_cookies_secure() -> None:
+def test_in_production_passwords_are_longer_and_https_makes_cookies_secure() -> None:
     settings = Settings.from_environment(
         {
             "DATABASE_URL": "postgresql://seatweb:hush-hush@db/seatweb",
@@ -35,7 +35,7 @@ def test_in_service_passwords_are_longer_and_https_makes_cookies_secure() -> Non
             "SEATWEB_PUBLIC_URL": "https://seats.example.org/",
         }
     )
-    assert settings.in_service
+    assert settings.in_production
     assert settings.shortest_password == 8
     assert settings.secure_cookies
     assert settings.public_url == "https://seats.example.org"

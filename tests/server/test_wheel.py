@@ -38,7 +38,7 @@ def let_in_dependencies(packages: Path) -> None:
 
 
 def service(backends: Backends, database_url: str) -> dict[str, str]:
-    """Return the environment for Seatweb in service, on a free loopback port."""
+    """Return the environment for Seatweb in production, on a free loopback port."""
     servers = {"DATABASE_URL": database_url, "REDIS_URL": backends.redis_url, "JWT_SECRET": backends.jwt_secret}
     return servers | {"SEATWEB_HOST": "127.0.0.1", "SEATWEB_PORT": str(free_port()), "PATH": "/usr/bin:/bin"}
 

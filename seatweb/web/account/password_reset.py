@@ -13,7 +13,7 @@ from seatweb.errors import InvalidInput, Message, TooManyAttempts
 from seatweb.http.client_address import client_of
 from seatweb.i18n.catalogue import text_of, texts_of
 from seatweb.web.account.contexts import PasswordResetPage
-from seatweb.web.account.sign_in import FORM_EXPIRED
+from seatweb.web.account.responses import FORM_EXPIRED
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import FOR_EVERYONE, SHOWS_EXPIRED_FORM, PageRequest, is_expired, read_form
 

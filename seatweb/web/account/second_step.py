@@ -10,11 +10,9 @@ from litestar.di import NamedDependency
 from litestar.response import Response
 
 from seatweb.accounts.errors import BadCode, BadCredentials
-from seatweb.accounts.model import Session, User
+from seatweb.accounts.model import Session
 from seatweb.accounts.passkeys import Passkeys
-from seatweb.accounts.passwords import PasswordRules
 from seatweb.accounts.second_factor import SecondFactors
-from seatweb.accounts.sessions import Sessions
 from seatweb.accounts.sign_in import SignInFlow
 from seatweb.errors import NotSignedIn, TooManyAttempts
 from seatweb.http.client_address import client_of
@@ -22,10 +20,8 @@ from seatweb.http.cookies import Cookies
 from seatweb.http.tokens import PASSKEY_AUDIENCE, SECOND_FACTOR_AUDIENCE
 from seatweb.i18n.catalogue import text_of
 from seatweb.settings import Settings
-from seatweb.web.account.contexts import SecondStepPage
-from seatweb.web.account.passkey_forms import party_here, party_of, read_challenge, send_options
-from seatweb.web.account.sign_in import redirect_signed_in, show_sign_in_error
-from seatweb.web.map.intents import Intents
+from seatweb.web.account.passkey_forms import party_here, read_challenge, send_options
+from seatweb.web.account.responses import SIGN_IN, SignInResponses
 from seatweb.web.rendering import Renderer
 from seatweb.web.requests import FOR_EVERYONE, PageRequest, own_path, query_value, read_form
 
@@ -41,11 +37,10 @@ class SecondStepController(Controller):
     async def second_step(
         self,
         request: PageRequest,
-        settings: NamedDependency[Settings],
         renderer: NamedDependency[Renderer],
         factors: NamedDependency[SecondFactors],
+        sign_in_responses: NamedDependency[SignInResponses],
         our_cookies: NamedDependency[Cookies],
-        intents: NamedDependency[Intents],
     ) -> Response[str]:
         """Ask for the second factor, if a sign-in is waiting for it."""
         next_path = own_path(query_value(request, "next") or "/")
@@ -53,19 +48,17 @@ class SecondStepController(Controller):
             user = await factors.find_waiting(_waiting_id(request, our_cookies))
         except NotSignedIn:
             return renderer.redirect(request, f"/login?next={quote(next_path)}")
-        return await _show_form(request, settings, renderer, factors, intents, user, next_path, {})
+        return await sign_in_responses.show_second_step(request, user, next_path)
 
     @post("/second", status_code=200)
     async def code(
         self,
         request: PageRequest,
-        settings: NamedDependency[Settings],
         renderer: NamedDependency[Renderer],
-        sessions: NamedDependency[Sessions],
         factors: NamedDependency[SecondFactors],
         sign_in_flow: NamedDependency[SignInFlow],
+        sign_in_responses: NamedDependency[SignInResponses],
         our_cookies: NamedDependency[Cookies],
-        intents: NamedDependency[Intents],
     ) -> Response[str]:
         """Finish the sign-in with a code."""
         fields = await read_form(request)
@@ -76,18 +69,10 @@ class SecondStepController(Controller):
             return _redirect_expired(request, renderer, our_cookies, next_path)
         except (BadCode, TooManyAttempts) as error:
             user = await factors.find_waiting(waiting_id)
-            return await _show_form(
-                request,
-                settings,
-                renderer,
-                factors,
-                intents,
-                user,
-                next_path,
-                {"code": text_of(error)},
-                error.retry_after,
+            return await sign_in_responses.show_second_step(
+                request, user, next_path, {"code": text_of(error)}, error.retry_after
             )
-        return await _finish(request, renderer, sessions, our_cookies, intents, session, next_path)
+        return await _finish(request, sign_in_responses, our_cookies, session, next_path)
 
     @post("/second/options", status_code=200)
     async def second_options(
@@ -108,11 +93,10 @@ class SecondStepController(Controller):
         request: PageRequest,
         settings: NamedDependency[Settings],
         renderer: NamedDependency[Renderer],
-        sessions: NamedDependency[Sessions],
         factors: NamedDependency[SecondFactors],
         sign_in_flow: NamedDependency[SignInFlow],
+        sign_in_responses: NamedDependency[SignInResponses],
         our_cookies: NamedDependency[Cookies],
-        intents: NamedDependency[Intents],
     ) -> Response[str]:
         """Finish the sign-in with a passkey."""
         fields = await read_form(request)
@@ -126,10 +110,8 @@ class SecondStepController(Controller):
             return _redirect_expired(request, renderer, our_cookies, next_path)
         except BadCredentials as error:
             user = await factors.find_waiting(waiting_id)
-            return await _show_form(
-                request, settings, renderer, factors, intents, user, next_path, {"form": text_of(error)}
-            )
-        return await _finish(request, renderer, sessions, our_cookies, intents, session, next_path)
+            return await sign_in_responses.show_second_step(request, user, next_path, {"form": text_of(error)})
+        return await _finish(request, sign_in_responses, our_cookies, session, next_path)
 
     @post("/passkey/options", status_code=200)
     async def passkey_options(
@@ -147,12 +129,9 @@ class SecondStepController(Controller):
         self,
         request: PageRequest,
         settings: NamedDependency[Settings],
-        renderer: NamedDependency[Renderer],
-        rules: NamedDependency[PasswordRules],
-        sessions: NamedDependency[Sessions],
         sign_in_flow: NamedDependency[SignInFlow],
+        sign_in_responses: NamedDependency[SignInResponses],
         our_cookies: NamedDependency[Cookies],
-        intents: NamedDependency[Intents],
     ) -> Response[str]:
         """Sign in with a passkey alone."""
         fields = await read_form(request)
@@ -161,10 +140,8 @@ class SecondStepController(Controller):
             credential, client = fields.get("credential", ""), client_of(request)
             session = await sign_in_flow.with_passkey(party_here(request, settings), challenge, credential, client)
         except BadCredentials as error:
-            return await show_sign_in_error(request, settings, renderer, rules, intents, fields, text_of(error))
-        return await _finish(
-            request, renderer, sessions, our_cookies, intents, session, own_path(fields.get("next", "/"))
-        )
+            return await sign_in_responses.refuse(request, SIGN_IN, fields, error)
+        return await _finish(request, sign_in_responses, our_cookies, session, own_path(fields.get("next", "/")))
 
 
 def _waiting_id(request: PageRequest, our_cookies: Cookies) -> UUID:
@@ -174,41 +151,15 @@ def _waiting_id(request: PageRequest, our_cookies: Cookies) -> UUID:
 
 async def _finish(
     request: PageRequest,
-    renderer: Renderer,
-    sessions: Sessions,
+    sign_in_responses: SignInResponses,
     our_cookies: Cookies,
-    intents: Intents,
     session: Session,
     next_path: str,
 ) -> Response[str]:
     steps = [our_cookies.of_no_step(audience) for audience in (SECOND_FACTOR_AUDIENCE, PASSKEY_AUDIENCE)]
-    return await redirect_signed_in(request, renderer, sessions, our_cookies, intents, session, next_path, steps)
+    return await sign_in_responses.redirect_signed_in(request, session, next_path, steps)
 
 
 def _redirect_expired(request: PageRequest, renderer: Renderer, our_cookies: Cookies, next_path: str) -> Response[str]:
     step = our_cookies.of_no_step(SECOND_FACTOR_AUDIENCE)
     return renderer.redirect(request, f"/login?next={quote(next_path)}", notice="sign_in_over", cookies=[step])
-
-
-async def _show_form(
-    request: PageRequest,
-    settings: Settings,
-    renderer: Renderer,
-    factors: SecondFactors,
-    intents: Intents,
-    user: User,
-    next_path: str,
-    errors: dict[str, str],
-    retry_after: int | None = None,
-) -> Response[str]:
-    found = await factors.of(user)
-    page = SecondStepPage(
-        next=next_path,
-        app=found.totp_since is not None,
-        passkeys=bool(found.passkeys) and party_of(request, settings) is not None,
-        intent=await intents.find(next_path),
-        errors=errors,
-    )
-    status = 429 if retry_after else 422 if errors else 200
-    headers = {"retry-after": str(retry_after)} if retry_after else {}
-    return renderer.page(request, "account/second_step.html", page, status=status, headers=headers)

@@ -41,11 +41,31 @@ async def administrator(
     return session
 
 
+async def confirm_page(
+    request: PageRequest,
+    settings: NamedDependency[Settings],
+    session: NamedDependency[Session],  # noqa: ARG001 - only for administrators
+    administration: NamedDependency[AccountAdministration],
+    disabled_accounts: NamedDependency[DisabledAccounts],
+    user_text: FromPath[str],
+) -> ConfirmPage:
+    """Return what a page shows that asks before it changes an account.
+
+    Raises:
+        UserNotFound: there is no such account.
+    """
+    account = await administration.account(read_id(user_text, UserNotFound))
+    if account is None:
+        raise UserNotFound
+    (row,) = await _rows(settings, disabled_accounts, [account])
+    return ConfirmPage(row, _filter_in_query(request))
+
+
 class AdminController(Controller):
     """Lists accounts, disables and enables them, cancels their bookings, and creates codes for forgotten passwords."""
 
     path = "/admin"
-    dependencies = {"session": Provide(administrator)}  # noqa: RUF012 - Litestar declares it so
+    dependencies = {"session": Provide(administrator), "page": Provide(confirm_page)}  # noqa: RUF012 - Litestar declares it so
 
     @get("/people")
     async def people(
@@ -58,7 +78,7 @@ class AdminController(Controller):
         disabled_accounts: NamedDependency[DisabledAccounts],
     ) -> Response[str]:
         """List the accounts, 50 at a time; if one was just disabled or enabled, say so, and offer to undo that."""
-        shown = Filter((query_value(request, "name") or "")[:50], (query_value(request, "after") or "")[:200])
+        shown = _filter_in_query(request)
         accounts = await administration.accounts(shown.name, shown.after)
         changed = await administration.account(parse_id(query_value(request, "changed") or "") or 0)
         rows = await _rows(settings, disabled_accounts, [*accounts, *([changed] if changed else [])])
@@ -73,20 +93,10 @@ class AdminController(Controller):
 
     @get("/people/{user_text:str}/disable")
     async def confirm_disable(
-        self,
-        request: PageRequest,
-        renderer: NamedDependency[Renderer],
-        settings: NamedDependency[Settings],
-        session: NamedDependency[Session],  # noqa: ARG002 - only for administrators
-        administration: NamedDependency[AccountAdministration],
-        disabled_accounts: NamedDependency[DisabledAccounts],
-        user_text: FromPath[str],
+        self, request: PageRequest, renderer: NamedDependency[Renderer], page: NamedDependency[ConfirmPage]
     ) -> Response[str]:
         """Ask whether to disable an account."""
-        page = await _confirm_page(request, settings, administration, disabled_accounts, user_text)
-        if page.person.disabled:
-            return renderer.redirect(request, page.filter.href())
-        return renderer.page(request, "admin/disable.html", page)
+        return _ask(request, renderer, page, "admin/disable.html", possible=not page.person.disabled)
 
     @post("/people/{user_text:str}/disable", status_code=200)
     async def disable(
@@ -116,24 +126,16 @@ class AdminController(Controller):
         user_id, fields = read_id(user_text, UserNotFound), await read_form(request)
         await administration.enable(user_id, session)
         cancelled = parse_id(fields.get("cancelled", "")) or 0
-        return renderer.redirect(request, _filter_of(fields).href(changed=user_id, cancelled=cancelled))
+        href = _filter_of(fields).href(changed=user_id, cancelled=cancelled)
+        return renderer.redirect(request, href)
 
     @get("/people/{user_text:str}/bookings/cancel")
     async def confirm_cancel_bookings(
-        self,
-        request: PageRequest,
-        renderer: NamedDependency[Renderer],
-        settings: NamedDependency[Settings],
-        session: NamedDependency[Session],  # noqa: ARG002 - only for administrators
-        administration: NamedDependency[AccountAdministration],
-        disabled_accounts: NamedDependency[DisabledAccounts],
-        user_text: FromPath[str],
+        self, request: PageRequest, renderer: NamedDependency[Renderer], page: NamedDependency[ConfirmPage]
     ) -> Response[str]:
         """Ask whether to cancel the upcoming bookings of a disabled account."""
-        page = await _confirm_page(request, settings, administration, disabled_accounts, user_text)
-        if not page.person.disabled or not page.person.upcoming:
-            return renderer.redirect(request, page.filter.href())
-        return renderer.page(request, "admin/cancel_bookings.html", page)
+        possible = page.person.disabled and page.person.upcoming > 0
+        return _ask(request, renderer, page, "admin/cancel_bookings.html", possible=possible)
 
     @post("/people/{user_text:str}/bookings/cancel", status_code=200)
     async def cancel_bookings(
@@ -172,22 +174,19 @@ def _changed(request: PageRequest, person: PersonRow) -> ChangedAccount:
     return ChangedAccount(person, cancelled, undo=bool(query_value(request, "undo")) and person.disabled)
 
 
+def _ask(
+    request: PageRequest, renderer: Renderer, page: ConfirmPage, template: str, *, possible: bool
+) -> Response[str]:
+    """Ask before an account is changed; redirect to the list if there is nothing left to change."""
+    return renderer.page(request, template, page) if possible else renderer.redirect(request, page.filter.href())
+
+
+def _filter_in_query(request: PageRequest) -> Filter:
+    return _filter_of({name: query_value(request, name) or "" for name in ("name", "after")})
+
+
 def _filter_of(fields: dict[str, str]) -> Filter:
     return Filter(fields.get("name", "")[:50], fields.get("after", "")[:200])
-
-
-async def _confirm_page(
-    request: PageRequest,
-    settings: Settings,
-    administration: AccountAdministration,
-    disabled_accounts: DisabledAccounts,
-    user_text: str,
-) -> ConfirmPage:
-    account = await administration.account(read_id(user_text, UserNotFound))
-    if account is None:
-        raise UserNotFound
-    (row,) = await _rows(settings, disabled_accounts, [account])
-    return ConfirmPage(row, Filter(query_value(request, "name") or "", query_value(request, "after") or ""))
 
 
 async def _rows(

@@ -96,10 +96,10 @@ async def test_changing_the_password_requires_signing_in(site: Site) -> None:
     assert (await visitor.post("/account/password", password=OLD, new_password=NEW)).status_code == 303
 
 
-async def test_in_service_passwords_that_are_easy_to_guess_are_refused(
+async def test_in_production_passwords_that_are_easy_to_guess_are_refused(
     start_site: Callable[..., Site], connection: asyncpg.Connection, subtests: pytest.Subtests
 ) -> None:
-    # DATABASE_URL puts the site in service; the servers are still those of the test.
+    # DATABASE_URL puts the site in production; the servers are still those of the test.
     site = start_site(
         DATABASE_URL="postgresql://db/seatweb",
         JWT_SECRET="k7Qd0vJr1mZp8sXw4tYb6nEh3uGf9aLc",
@@ -117,7 +117,7 @@ async def test_in_service_passwords_that_are_easy_to_guess_are_refused(
     assert (await site.visitor().register("Grace Hopper", "Grace Hopper drinks tea")).status_code == 303
 
 
-async def test_in_try_out_mode_any_password_is_accepted(site: Site) -> None:
+async def test_in_demo_mode_any_password_is_accepted(site: Site) -> None:
     assert (await site.visitor().register("john", "secret")).status_code == 303
 
 

@@ -176,6 +176,8 @@ async def test_signing_out_everywhere_takes_effect_in_every_process(
     elsewhere = [second.visitor() for _ in range(3)]
     await together(*(visitor.login("ada") for visitor in elsewhere))
     async with second.people(1, prefix="eve") as (eve,):
+        for visitor in elsewhere:
+            assert await is_signed_in(visitor)  # so the other process remembers the session
         answer = await here.post("/account/sessions/all/end")
         assert answer.headers["location"] == "/login"
         assert not await is_signed_in(here)
@@ -185,21 +187,62 @@ async def test_signing_out_everywhere_takes_effect_in_every_process(
 
 
 async def test_a_session_that_a_late_transaction_ends_is_refused(
-    site: Site, connection: asyncpg.Connection, database_url: str
+    site: Site, connection: asyncpg.Connection, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Transactions commit in another order than they begin; the question about changes must not miss the late ones."""
+    original, told = session_queries.session_changes, set[int]()
+
+    async def session_changes(sql: Statements, after: int | None) -> session_queries.SessionChanges:
+        changes = await original(sql, after)
+        told.update(changes.user_ids)
+        return changes
+
+    monkeypatch.setattr(session_queries, "session_changes", session_changes)
     async with site.people(3) as (ada, eve, bob):
         assert ada.user
         assert eve.user
+        ada_id, eve_id = ada.user.id, eve.user.id
         late = await asyncpg.connect(database_url)
         async with late.transaction():
-            await late.execute("update sessions set ended_at = now() where user_id = $1", ada.user.id)
-            await connection.execute("update sessions set ended_at = now() where user_id = $1", eve.user.id)
-            await until_signed_out(eve)  # so this process has asked for news
+            await late.execute("update sessions set ended_at = now() where user_id = $1", ada_id)
+            await connection.execute("update sessions set ended_at = now() where user_id = $1", eve_id)
+            await until(lambda: eve_id in told)
             assert await is_signed_in(ada)
         await late.close()
+        await until(lambda: ada_id in told)
         await until_signed_out(ada)
+        await until_signed_out(eve)
         assert await is_signed_in(bob)
+
+
+async def test_a_session_ends_at_once_however_the_database_was_told(site: Site, connection: asyncpg.Connection) -> None:
+    """No process asks for a session again until a trigger has noted that it changed."""
+    statements = (
+        "update sessions set ended_at = now() where user_id = $1",
+        "update sessions set expires_at = now() where user_id = $1",
+        "update sessions set enrolling = true where user_id = $1",
+        "delete from sessions where user_id = $1",
+        "update users set disabled_at = now() where id = $1",
+    )
+    async with site.people(len(statements) + 1) as (*users, eve):
+        for user, statement in zip(users, statements, strict=True):
+            assert user.user
+            assert await is_signed_in(user)
+            await connection.execute(statement, user.user.id)
+            await until_signed_out(user)
+        assert await is_signed_in(eve)
+
+
+async def test_a_new_username_is_shown_at_once_on_every_page(site: Site, connection: asyncpg.Connection) -> None:
+    async with site.people(1) as (ada,):
+        assert ada.user
+
+        async def is_shown() -> bool:
+            return "Lovelace" in (await ada.get("/account")).text
+
+        assert not await is_shown()
+        await connection.execute("update users set username = 'Lovelace' where id = $1", ada.user.id)
+        await within(60, is_shown)
 
 
 async def test_new_rights_count_at_once_whoever_grants_them(site: Site, connection: asyncpg.Connection) -> None:
@@ -318,15 +361,19 @@ async def test_a_user_whose_session_was_ended_can_sign_in_again(site: Site, conn
     assert await is_signed_in(visitor)
 
 
-async def test_a_stream_ends_with_its_session(site: Site) -> None:
+async def stream_ends_with_its_session(site: Site) -> bool:
+    """Sign in on two devices, sign out everywhere on one, and return whether the other's live map is told to end."""
     here, there = site.visitor(), site.visitor()
     await here.register("ada")
     await there.login("ada")
     async with there.http.stream("GET", "/days/2026-11-23/live") as stream:
         await here.post("/account/sessions/all/end")
         async with asyncio.timeout(30):
-            words = [line async for line in stream.aiter_lines()]
-        assert "event: bye" in words
+            return "event: bye" in [line async for line in stream.aiter_lines()]
+
+
+async def test_a_stream_ends_with_its_session(site: Site) -> None:
+    assert await stream_ends_with_its_session(site)
 
 
 async def test_a_stream_ends_though_its_session_ended_while_it_was_being_opened(
@@ -366,13 +413,7 @@ async def test_a_stream_ends_with_its_session_though_the_database_was_busy_just_
         return await original(sql, ids, idle)
 
     monkeypatch.setattr(session_queries, "live_sessions", busy)
-    here, there = site.visitor(), site.visitor()
-    await here.register("ada")
-    await there.login("ada")
-    async with there.http.stream("GET", "/days/2026-11-23/live") as stream:
-        await here.post("/account/sessions/all/end")
-        async with asyncio.timeout(30):
-            assert "event: bye" in [line async for line in stream.aiter_lines()]
+    assert await stream_ends_with_its_session(site)
     assert not [*failures]  # it did fail once
 
 

@@ -161,11 +161,11 @@ async def test_passwords_are_stored_as_argon2id(
 
 
 async def test_passwords_below_the_configured_length_are_refused(start_site: Callable[..., Site]) -> None:
-    in_service = start_site(SEATWEB_PASSWORD_MIN_LENGTH=8)
-    answer = await in_service.visitor().register("ada", "1234567")
+    in_production = start_site(SEATWEB_PASSWORD_MIN_LENGTH=8)
+    answer = await in_production.visitor().register("ada", "1234567")
     assert answer.status_code == 422
     assert "at least 8 characters" in answer.text
-    assert (await in_service.visitor().register("ada", "12345678")).status_code == 303
+    assert (await in_production.visitor().register("ada", "12345678")).status_code == 303
 
 
 @promised(1)
