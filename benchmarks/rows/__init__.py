@@ -14,6 +14,7 @@ ROWS: Final[dict[str, Callable[[Bench], list[Result]]]] = {
     "day page": pages.day_page,
     "booking": bookings.booking,
     "booking by form": bookings.booking_by_form,
+    "calendar": crowd.calendar,
     "two workers": crowd.two_workers,
     "flash sale": bookings.flash_sale,
     "1,000 seats": pages.thousand_seats,

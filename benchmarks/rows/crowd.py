@@ -16,7 +16,7 @@ from benchmarks import bare, data, people
 from benchmarks.load import Address, BenchmarkError, Exchange, Outcome, load, run
 from benchmarks.measure import Bench, Result, median, milliseconds, per_second
 from benchmarks.people import Person
-from benchmarks.servers import App, execute
+from benchmarks.servers import App, Servers, execute
 
 CROWD: Final = 2000
 DAYS: Final = 10
@@ -26,6 +26,7 @@ CHANGE_SECONDS: Final = 0.1
 PATIENT: Final = 4000  # views, to fill the caches
 SHARE_OF_PEAK: Final = 0.7
 ACCEPTED: Final = {"Accept-Encoding": "gzip, deflate, br, zstd"}  # what browsers send
+COMPRESSED: Final = {b"200": b"content-encoding: "}
 HTMX: Final = {"HX-Request": "true"}
 NO_LIMIT: Final = {"SEATWEB_LIMIT_BOOKINGS": "off"}
 SENT: Final = f"{CROWD:,} users in turn, half of them with a booking, {DAYS} days, a change every 100 ms"
@@ -33,7 +34,7 @@ SENT: Final = f"{CROWD:,} users in turn, half of them with a booking, {DAYS} day
 
 def crowd(bench: Bench) -> list[Result]:
     """Measure the section view and the day page against the hello app, and both at 70 % of their peak."""
-    with _crowded(bench) as (url, viewers, movers, first), bench.servers.bare("hello_app", ready="/") as hello:
+    with crowded(bench.servers) as (url, viewers, movers, first), bench.servers.bare("hello_app", ready="/") as hello:
         changes = _changes(url, movers)
         section = _views(viewers, first, "/sections/A", **HTMX)
         compressed, plain = _views(viewers, first, "", **ACCEPTED), _views(viewers, first, "")
@@ -54,9 +55,44 @@ def crowd(bench: Bench) -> list[Result]:
             return results
 
 
+def calendar(bench: Bench) -> list[Result]:
+    """Measure a month with free counts against the page of a day as its viewer gets it after a change: read anew."""
+    with crowded(bench.servers) as (url, viewers, movers, first), bench.servers.seatweb(url, **NO_LIMIT) as site:
+        changes = _changes(url, movers)
+        changed = f"; {people.OUR_COOKIES.changed_cookie}=1"
+        months = [
+            Exchange(viewer.get(f"/calendar/{first:%Y-%m}?day={first}", **ACCEPTED), COMPRESSED) for viewer in viewers
+        ]
+        days = [
+            Exchange(viewer.get(f"/days/{first}", **ACCEPTED, Cookie=viewer.cookie + changed), COMPRESSED)
+            for viewer in viewers
+        ]
+
+        def middle(views: list[Exchange]) -> float:
+            turn = itertools.cycle(views)
+            loads = [load(site.address, turn, connections=1, seconds=bench.seconds)]
+            return run(*loads, _changing(site.address, changes, bench.seconds))[0].percentile(50)
+
+        for views in (months, days):
+            run(load(site.address, itertools.islice(views, len(viewers)), connections=CONNECTIONS, seconds=60))
+        limits, ours = bench.interleaved(lambda: middle(days), lambda: middle(months))
+    return [
+        Result(
+            name="calendar, p50",
+            sent=f"GET /calendar/{{month}}, compressed; {CROWD:,} users in turn, a change every 100 ms; 1 connection",
+            ours=milliseconds(median(ours)),
+            against=f"GET /days/{{day}}, read anew: {milliseconds(median(limits))}",
+            figure=median(ours) / median(limits),
+            goal=2,
+            better="less",
+            rounds={"ours": ours, "limit": limits},
+        )
+    ]
+
+
 def two_workers(bench: Bench) -> list[Result]:
     """Measure two workers against one, on all cores, which they share with the load generator and the servers."""
-    with _crowded(bench) as (url, viewers, movers, first):
+    with crowded(bench.servers) as (url, viewers, movers, first):
         changes, views = _changes(url, movers), _views(viewers, first, "", **ACCEPTED)
 
         def rate(workers: int) -> float:
@@ -79,10 +115,10 @@ def two_workers(bench: Bench) -> list[Result]:
 
 
 @contextmanager
-def _crowded(bench: Bench) -> Iterator[tuple[str, list[Person], list[Person], date]]:
+def crowded(servers: Servers) -> Iterator[tuple[str, list[Person], list[Person], date]]:
     """Yield a database, its viewers, those who move between two seats, and the first of the days that are viewed."""
     first = people.day_ahead(1)
-    with bench.servers.database() as url:
+    with servers.database() as url:
         people.register(url, CROWD + DAYS)
         everyone = people.sign_in(url, CROWD + DAYS)
         viewers, movers = everyone[:CROWD], everyone[CROWD:]
@@ -93,13 +129,17 @@ def _crowded(bench: Bench) -> Iterator[tuple[str, list[Person], list[Person], da
 
 def _changes(url: str, movers: list[Person]) -> list[Exchange]:
     """Return moves that can be repeated in this order for ever; each changes one day."""
+    return [
+        Exchange(mover.move(booking_id, seat_id), {b"200": b'"confirmed"'})
+        for mover, booking_id, seat_id in booked_seats(url, movers)
+    ]
+
+
+def booked_seats(url: str, movers: list[Person]) -> list[tuple[Person, int, int]]:
+    """Return the movers, their bookings, and the seats to which they can move in this order, again and again."""
     seats = [row["id"] for row in execute(url, "select id from seats order by id")][78:80]
     booked = {row["user_id"]: row["id"] for row in execute(url, "select id, user_id from bookings")}
-    return [
-        Exchange(mover.move(booked[mover.id], seat), {b"200": b'"confirmed"'})
-        for seat in reversed(seats)
-        for mover in movers
-    ]
+    return [(mover, booked[mover.id], seat) for seat in reversed(seats) for mover in movers]
 
 
 def _views(viewers: list[Person], first: date, rest: str, **headers: str) -> list[Exchange]:
@@ -107,9 +147,8 @@ def _views(viewers: list[Person], first: date, rest: str, **headers: str) -> lis
     views = []
     for viewer in viewers * VIEWS_OF_A_PERSON:
         path = f"/days/{first + timedelta(days=chance.randrange(DAYS))}{rest}"
-        shown = b'id="section-A"' if rest else viewer.username.encode()
-        content = b"content-encoding: " if "Accept-Encoding" in headers else shown
-        views.append(Exchange(viewer.get(path, **headers), {b"200": content}))
+        shown = {b"200": b'id="section-A"' if rest else viewer.username.encode()}
+        views.append(Exchange(viewer.get(path, **headers), COMPRESSED if "Accept-Encoding" in headers else shown))
     return views
 
 
