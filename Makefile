@@ -31,7 +31,7 @@ run: $(RUN_READY)
 
 test: lint browser pooler
 	@chromium=$$(cat $(VENV)/.chromium) && \
-	SEATWEB_TEST_CHROMIUM="$$chromium" exec $(PYTHON) -m pytest -n auto $(if $(COVERAGE),--cov --cov-report=term) $(PYTEST)
+	SEATWEB_TEST_CHROMIUM="$$chromium" exec $(PYTHON) -m pytest -n auto --dist worksteal $(if $(COVERAGE),--cov --cov-report=term) $(PYTEST)
 
 quick: lint
 	@exec $(PYTHON) -m pytest -m "quick and not timing" $(PYTEST)
