@@ -31,7 +31,7 @@ from seatweb.storage.database import Database
 
 from tests.booking.test_bookings import make_users
 from tests.domain import Process
-from tests.support import Clock
+from tests.support import Clock, within
 
 
 @pytest.fixture
@@ -147,10 +147,14 @@ async def test_an_undo_is_refused_if_the_seat_is_taken_held_or_closed_and_change
                 await undo.undo(ada, act)
         assert await confirmed(bookings, ada) == ["A-08"]
 
+    async def nothing_is_held() -> bool:
+        return not any([await process.hold_store.active(day) for day in (clock.today, clock.ahead(1))])
+
     for day in (clock.today, clock.ahead(1)):
         await process.hold_store.take(day, 7, eve.id, None)
     await both_are_refused(SeatHeld)
     taken = [await bookings.book(eve, 7, day) for day in (clock.today, clock.ahead(1))]
+    await within(30, nothing_is_held)  # her holds end after her bookings have been confirmed
     await both_are_refused(SeatTaken)
     for booking in taken:
         await bookings.cancel(eve, booking.id)
