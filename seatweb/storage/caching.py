@@ -76,7 +76,7 @@ class TimedCache(Generic[K, V]):
         """Return the value, cached or fetched; with `fresh`, fetched after this call."""
         if fresh:
             self.forget(key)
-        while (kept := self._kept.get(key)) is None or self._age(kept) >= self._seconds:
+        while (kept := self._kept.get(key)) is None or self._age(kept, self._monotonic()) >= self._seconds:
             flight = self._flights.get(key)
             if flight is None:
                 flight = self._start(key)
@@ -103,14 +103,14 @@ class TimedCache(Generic[K, V]):
 
     def _peek(self, key: K, now: float) -> V | None:
         kept = self._kept.get(key)
-        if kept is None or (age := now - max(kept.read_at, self._unchanged_at)) >= self._seconds:
+        if kept is None or (age := self._age(kept, now)) >= self._seconds:
             return None
         if age > self._renewed_after and key not in self._flights:
             self._start(key)
         return kept.value
 
-    def _age(self, entry: _Entry[V]) -> float:
-        return self._monotonic() - max(entry.read_at, self._unchanged_at)
+    def _age(self, entry: _Entry[V], now: float) -> float:
+        return now - max(entry.read_at, self._unchanged_at)
 
     def _start(self, key: K) -> _Flight[V]:
         began = self._monotonic()

@@ -26,26 +26,37 @@ class Piece:
 
     __slots__ = ("_packed", "raw")
 
-    def __init__(self, html: str | bytes, packed: bytes | None = None) -> None:
+    def __init__(self, html: str | bytes) -> None:
         self.raw: Final = html.encode() if isinstance(html, str) else html
-        self._packed = packed
+        self._packed: bytes | None = None
 
     @property
     def packed(self) -> bytes:
         """The piece as deflate blocks."""
         if self._packed is None:
-            compressor = zlib.compressobj(LEVEL, wbits=-zlib.MAX_WBITS)
-            self._packed = compressor.compress(self.raw) + compressor.flush(zlib.Z_FULL_FLUSH)
+            self._packed = self._pack()
         return self._packed
+
+    def _pack(self) -> bytes:
+        compressor = zlib.compressobj(LEVEL, wbits=-zlib.MAX_WBITS)
+        return compressor.compress(self.raw) + compressor.flush(zlib.Z_FULL_FLUSH)
+
+
+class Joined(Piece):
+    """Several pieces as one; what is compressed already is not compressed again."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, parts: list[Piece]) -> None:
+        super().__init__(b"".join([part.raw for part in parts]))
+        self._parts = parts
+
+    def _pack(self) -> bytes:
+        return b"".join([part.packed for part in self._parts])
 
 
 Pieces: TypeAlias = list[Piece | bytes]
 """A page: pieces, and texts of one viewer's own."""
-
-
-def joined(first: Piece, second: Piece) -> Piece:
-    """Return two pieces as one, without compressing them again."""
-    return Piece(first.raw + second.raw, first.packed + second.packed)
 
 
 def plain(pieces: Iterable[Piece | bytes]) -> bytes:

@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 from seatweb.web import pieces
-from seatweb.web.pieces import Piece, gzipped, plain
+from seatweb.web.pieces import Joined, Piece, gzipped, plain
 from zlib_ng import zlib_ng
 
 pytestmark = pytest.mark.quick
@@ -23,6 +23,7 @@ HEAD, MAP = Piece("<h1>Monday</h1>" * 50), Piece("<a>A-07 \N{CAT}</a>" * 500)
         [b"only a text"],
         [],
         [Piece(""), b"x" * 200_000, MAP],  # longer than a stored block
+        [HEAD, b"ada", Joined([MAP, HEAD, Piece("")])],
     ],
 )
 def test_a_gzipped_page_unpacks_to_the_plain_page(page: pieces.Pieces) -> None:
@@ -38,6 +39,7 @@ def test_a_piece_is_compressed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     shared = Piece("<p>the same for everyone</p>" * 100)
     first = gzipped([shared, b"ada"])
     monkeypatch.setattr(zlib_ng, "compressobj", None)
-    second = gzipped([shared, b"grace"])
+    second, third = gzipped([shared, b"grace"]), gzipped([Joined([shared, shared])])
     assert len(first) < len(plain([shared])) // 10
     assert gzip.decompress(second).endswith(b"grace")
+    assert gzip.decompress(third) == plain([shared, shared])

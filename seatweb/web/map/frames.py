@@ -7,7 +7,8 @@ and the seats. So one more viewer costs a few microseconds, not another renderin
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from itertools import groupby
+from typing import Final, cast
 
 from litestar.types import Scope
 from markupsafe import Markup, escape
@@ -18,7 +19,7 @@ from seatweb.storage.caching import BoundedDict
 from seatweb.web.map.day_page import VisibleDay, assemble_page
 from seatweb.web.map.sections import Sections
 from seatweb.web.map.week_strip import WeekStrip
-from seatweb.web.pieces import Piece, Pieces, joined
+from seatweb.web.pieces import Joined, Piece, Pieces
 from seatweb.web.rendering import Renderer, csrf_field
 from seatweb.web.shell import Shell
 
@@ -106,11 +107,9 @@ class DayPages:
 def _joined(page: list[Piece | bytes | str]) -> list[Piece | bytes | str]:
     """Return the page with neighbouring pieces joined."""
     result: list[Piece | bytes | str] = []
-    for part in page:
-        if result and isinstance(part, Piece) and isinstance(result[-1], Piece):
-            result[-1] = joined(result[-1], part)
-        else:
-            result.append(part)
+    for is_piece, run in groupby(page, key=lambda part: isinstance(part, Piece)):
+        parts = list(run)
+        result += [Joined(cast("list[Piece]", parts))] if is_piece else parts
     return result
 
 

@@ -362,7 +362,7 @@ async def test_a_user_whose_session_was_ended_can_sign_in_again(site: Site, conn
 
 
 async def stream_ends_with_its_session(site: Site) -> bool:
-    """Sign in on two devices, sign out everywhere on one, and return whether the other's live map is told to end."""
+    """Return whether signing out everywhere on one device ends the live map on another."""
     here, there = site.visitor(), site.visitor()
     await here.register("ada")
     await there.login("ada")
