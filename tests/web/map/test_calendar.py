@@ -208,3 +208,16 @@ async def test_pages_know_when_their_today_ends_in_the_sites_time_zone(
             for options in ({}, {"headers": HTMX}):
                 ends = int(str(one(soup(await ada.get(path, **options)), "[data-midnight]")["data-midnight"]))
                 assert datetime.fromtimestamp(ends / 1000, UTC) == datetime.fromisoformat(midnight), path
+
+
+async def test_a_page_that_is_still_in_memory_calls_the_new_day_today_after_midnight(site: Site, clock: Clock) -> None:
+    tomorrow = clock.ahead(1)
+    async with site.people(1) as (ada,):
+
+        async def words_of_tomorrow() -> str:
+            page = soup(await ada.get(f"/days/{tomorrow}"))
+            return one(page, f"#weekday-{tomorrow.isoweekday()} .weekday-name").get_text()
+
+        assert [await words_of_tomorrow() for _ in range(3)] == ["Tue"] * 3  # from memory, after the first
+        clock.today = tomorrow
+        assert await words_of_tomorrow() == "Today"
